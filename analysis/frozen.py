@@ -1,0 +1,84 @@
+"""Frozen models and data: what every measurement works on, so that the caller's model stays as it is.
+
+BatchNorm runs in eval mode everywhere: running statistics make the images independent of each other, so
+the loss is a mean over images and does not depend on how they are cut into chunks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FORWARD_CHUNK = 128  # images in one forward pass without gradients; bounds memory, changes no number
+
+
+def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
+    """A deep copy of `model` in eval mode that asks for no gradient, after checking all three.
+
+    images: float (N, C, H, W) in [0, 1] on the model's device; labels: int64 (N,).
+    Raises ValueError if there are no images, the labels do not fit the images or the classes, or a weight
+    is not finite.
+    """
+    if images.ndim < 2 or len(images) == 0:
+        raise ValueError("There are no images to measure on. Ask for at least one image.")
+    if labels.shape != (len(images),):
+        raise ValueError(f"Each image needs one label: {len(images)} images, labels of shape "
+                         f"{tuple(labels.shape)}.")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"Labels are whole numbers, not {labels.dtype}. Convert them with labels.long().")
+    if not bool(torch.isfinite(images).all()):
+        raise ValueError("Some images are not finite. Scale them to [0, 1] before measuring.")
+    broken = [name for name, value in model.state_dict().items()
+              if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ValueError(f"The weights of {', '.join(broken[:3])} are not finite, so nothing can be measured. "
+                         "The run that made them diverged: repeat it with a smaller learning rate.")
+    if not any(True for _ in model.parameters()):
+        raise ValueError("The model has no parameters, so there is nothing to measure.")
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    with torch.no_grad():
+        num_classes = frozen(images[:1]).shape[-1]
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(f"Labels go from {low} to {high}, but the model has {num_classes} classes "
+                         f"(0 to {num_classes - 1}). Choose the data set it was trained on.")
+    return frozen
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Mean cross-entropy in nats, its standard error over the images, and the share of right answers.
+
+    `model` must be in eval mode. The error is infinite for one image.
+    """
+    losses, right = [], 0
+    with exact_float32():
+        for x, y in chunks(images, labels, FORWARD_CHUNK):
+            logits = model(x)
+            losses.append(F.cross_entropy(logits, y, reduction="none").cpu().double())
+            right += int((logits.argmax(1) == y).sum())
+    loss = torch.cat(losses)
+    error = float(loss.std()) / math.sqrt(len(loss)) if len(loss) > 1 else math.inf
+    return float(loss.mean()), error, right / len(loss)
+
+
+def chunks(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut into pieces of `size` images, the last one shorter."""
+    return zip(images.split(size), labels.split(size), strict=True)
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Switch TensorFloat-32 off: its error of 1e-3 would drown all but the largest eigenvalues."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

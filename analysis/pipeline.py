@@ -1,0 +1,99 @@
+"""Executes a measurement as a run folder: from its specification to arrays.npz and result.json.
+
+A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or a crash it
+starts again. What was measured before a stop stays in arrays.npz, whose `done` is then False.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.partial import Partial
+from ngf.catalogue import build
+from ngf.config import MeasureSpec, PurifySpec, SpecError, spec_from_json
+from ngf.data import Images, Splits, load, to_float
+from ngf.data.poison import trigger_test_set
+from ngf.environment import device, environment, exact_numerics
+from ngf.jobs.files import read_json
+from ngf.jobs.recorder import Recorder
+from ngf.jobs.store import Store
+from ngf.weights import load_attack, load_model
+
+WRITE_SECONDS = 1.0  # arrays.npz is written no more often than this, and at the end
+
+
+def run(path: Path) -> None:
+    """Execute the measure run in folder `path`; raises Stopped when asked to, else an error."""
+    exact_numerics()
+    spec = spec_from_json(read_json(path / "spec.json"))
+    if not isinstance(spec, MeasureSpec):
+        raise SpecError(f"{spec.kind} runs are executed by ngf.pipeline.")
+    recorder, store, where = Recorder(path), Store(path.parent), device()
+    for left in path.glob(".arrays-*.tmp"):
+        left.unlink()  # of an attempt that was killed while it wrote
+    if recorder.attempt > 1:
+        recorder.emit("resumed", attempt=recorder.attempt, step=0)
+    measurement = build("measurements", spec.measurement)
+    recorder.emit("phase", phase="loading model and data")
+    target = load_model(store, spec.target, where)
+    parent = target.run.spec.parent if isinstance(target.run.spec, PurifySpec) else None
+    reference = load_model(store, parent, where).model if parent else None
+    images, labels = select(load(target.train_spec.data), load_attack(target.train_spec), measurement.data,
+                            measurement.num_images, spec.seed)
+    recorder.emit("phase", phase="measuring")
+    partial, written = None, -float("inf")
+    try:
+        for partial in measurement.measure(target.model, images.to(where), labels.to(where), seed=spec.seed,
+                                           reference=reference):
+            recorder.emit("partial", **partial.values, fraction=partial.fraction, done=partial.done)
+            if time.monotonic() - written > WRITE_SECONDS:
+                save_arrays(path / "arrays.npz", partial)
+                written = time.monotonic()
+            recorder.check()
+    finally:  # also when stopped: what is there stays, marked by `done`
+        if partial is not None:
+            save_arrays(path / "arrays.npz", partial)
+    recorder.finish({"values": dict(partial.values), "environment": environment()})
+
+
+def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Test images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
+
+    The seed draws the images, the same ones for every model of a data set; triggered images are drawn from
+    those that count for the ASR. N is smaller than `num_images` when the test set is. Raises SpecError for
+    triggered images of a model without an attack.
+    """
+    test: Images = splits.test
+    if data != "clean":
+        if not getattr(attack, "poison_rate", 0.0):
+            raise SpecError("This model was trained without an attack, so it has no triggered images. "
+                            "Allowed for it: data = clean.")
+        test = test.take(attack.asr_mask(test.labels))
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
+    test = test.take(order[:num_images])
+    if data == "clean":
+        return to_float(test.images), test.labels
+    triggered = trigger_test_set(test, attack, len(splits.classes))
+    return to_float(triggered.data.images), triggered.data.labels if data == "triggered_true" else triggered.wanted
+
+
+def save_arrays(path: Path, partial: Partial) -> None:
+    """Write the arrays of a partial result, with `done` and `fraction`, atomically."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".arrays-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **partial.arrays, done=np.array(partial.done), fraction=np.array(partial.fraction))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,64 @@
+"""Trains the zoo that ships with the project: `make zoo`.
+
+Each model is an ordinary training run, executed in a store of its own, then copied to assets/zoo without its
+checkpoint and log. Runs that are in the zoo already are left alone; delete a folder there to train it again.
+Cards (curvature beside the rates) are measured by `benchmarks/make_cards.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from ngf.config import Choice, Training, TrainSpec
+from ngf.jobs.child import execute
+from ngf.jobs.store import Store
+
+ZOO = Path(__file__).resolve().parent.parent / "assets" / "zoo"
+SHIPPED = ("spec.json", "request.json", "events.jsonl", "model.safetensors", "preview.npz", "result.json")
+SEEDS = (0, 1, 2)
+
+
+def specs() -> list[TrainSpec]:
+    """The whole zoo: signs under every attack, Fashion-MNIST under three, three seeds each."""
+    fashion = Training(epochs=15)
+    return [TrainSpec(attack=Choice(attack), seed=seed)
+            for seed in SEEDS for attack in ("none", "badnets", "blend", "wanet", "sig")] + [
+            TrainSpec(data="fashion_mnist", attack=Choice(attack), training=fashion, seed=seed)
+            for seed in SEEDS for attack in ("none", "badnets", "blend")]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="train ids that contain one of these, separated by commas")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", type=Path, default=Path("runs/zoo-build"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    store = Store(options.work, zoo=options.work / "no-zoo")
+    failed = 0
+    for spec in specs():
+        wanted = not options.only or any(part in spec.id for part in options.only.split(","))
+        if not wanted or (ZOO / spec.id / "result.json").exists():
+            continue
+        run = store.submit(spec)
+        status = execute(run)
+        if status != "done":
+            failed += 1
+            print(f"{spec.id}: {status} {run.error}", flush=True)
+            continue
+        target = ZOO / spec.id
+        target.mkdir(parents=True, exist_ok=True)
+        for name in SHIPPED:
+            shutil.copy2(run.path / name, target / name)
+        result = run.result
+        print(f"{spec.id}: CA {result['ca']:.3f} ASR {result['asr']} in {result['seconds']} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

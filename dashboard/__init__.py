@@ -1,0 +1,1 @@
+"""The window: a Streamlit app over the run folders. It never imports torch."""

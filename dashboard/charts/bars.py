@@ -1,0 +1,83 @@
+"""Numbers side by side, with their error bars: sharpness before and after, or layer by layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.style import base_layout, escape, model_colors, number, the_model
+
+_SPAN = 100  # beyond this ratio of the largest to the smallest value the axis is logarithmic
+_PATTERNS = ("", "/", ".", "x")
+
+
+def measure_bars(series: list[dict[str, Any]]) -> Chart:
+    """`series`: dicts {name, label, value, error}: one bar each, grouped by label, one color a name."""
+    series = [item for item in series if item.get("value") is not None]
+    names = list(dict.fromkeys(item["name"] for item in series))
+    labels = list(dict.fromkeys(item["label"] for item in series))
+    colors = model_colors(names)
+    values = [item["value"] for item in series]
+    logarithmic = bool(values) and min(values) > 0 and max(values) / min(values) > _SPAN
+    single = len(labels) == 1
+    traces = []
+    for i, name in enumerate(names):
+        own = [item for item in series if item["name"] == name]
+        traces.append({
+            "type": "bar", "orientation": "h", "name": escape(name),
+            "y": [escape(name if single else item["label"]) for item in own], "x": [item["value"] for item in own],
+            "marker": {"color": colors[name], "pattern": {"shape": _PATTERNS[i % 4], "fgopacity": 0.5}},
+            "error_x": {"type": "data", "array": [item.get("error") or 0 for item in own], "thickness": 1.5,
+                        "width": 4, "visible": any(item.get("error") for item in own)},
+            "hovertemplate": f"%{{y}}: %{{x:.4g}}<extra>{escape(name)}</extra>"})
+    order = [escape(word) for word in (names if single else labels)]
+    layout = base_layout(labels[0] if single else "", "", barmode="group", bargap=0.32,
+                         showlegend=not single and len(names) > 1, right=64, yaxis={
+                             "categoryorder": "array", "categoryarray": order, "autorange": "reversed",
+                             "ticksuffix": "  ", "title": {"text": ""}})
+    layout["xaxis"] |= {"type": "log", "exponentformat": "power"} if logarithmic else {"rangemode": "tozero"}
+    if single:  # the values beside the bars, clear of the error bars
+        layout["annotations"] = [_value(item, logarithmic) for item in series]
+    rows = [{"Model": item["name"], "Quantity": item["label"], "Value": item["value"], "Error": item.get("error")}
+            for item in series]
+    return make_chart(traces, layout, rows, _finding(series, labels))
+
+
+def _value(item: dict[str, Any], logarithmic: bool) -> dict[str, Any]:
+    end = item["value"] + (item.get("error") or 0)
+    if logarithmic:
+        end = math.log10(end)
+    return {"text": _words(item), "x": end, "y": escape(item["name"]), "xanchor": "left", "xshift": 6,
+            "showarrow": False}
+
+
+def _words(item: dict[str, Any]) -> str:
+    error = item.get("error")
+    return number(item["value"]) + (f" ± {number(error, 2)}" if error else "")
+
+
+def _finding(series: list[dict[str, Any]], labels: list[str]) -> str:
+    if not series:
+        return ""
+    if len(labels) > 1:
+        parts = []
+        for name in dict.fromkeys(item["name"] for item in series):
+            own = [item for item in series if item["name"] == name]
+            top = max(own, key=lambda item: item["value"])
+            parts.append(f"{top['label']} has the largest value of {the_model(name)}, {_words(top)}")
+        return "; ".join(parts) + "."
+    label = labels[0]
+    if len(series) == 1:
+        return f"{label} of {the_model(series[0]['name'])} is {_words(series[0])}."
+    first, last = series[0], series[-1]
+    text = f"{label} is {_words(first)} for {the_model(first['name'])} and {_words(last)} for {the_model(last['name'])}"
+    gap, noise = abs(first["value"] - last["value"]), (first.get("error") or 0) + (last.get("error") or 0)
+    if gap <= noise:
+        return f"{text}; the difference is within the error bars."
+    if min(first["value"], last["value"]) > 0:
+        times = max(first["value"], last["value"]) / min(first["value"], last["value"])
+        word = "smaller" if last["value"] < first["value"] else "larger"
+        how = f"{number(times, 2)} times {word}" if times >= 1.995 else f"{100 * (times - 1):.0f} % apart"
+        return f"{text}, {how}."
+    return text + "."

@@ -1,0 +1,95 @@
+// How a figure looks on the page: pure functions from a figure, a theme and a size to what Plotly draws.
+
+const NARROW = 520 // below this width in pixels, direct labels give way to a legend
+const LABEL = /^label:(\d+)$/ // an annotation that follows the last point of the trace with this number
+const ROW = 17 // pixels that one direct label needs
+
+// Streamlit gives the theme as CSS variables. `key` changes when any of them does.
+function readTheme(element) {
+  const css = getComputedStyle(element)
+  const read = (name, otherwise) => css.getPropertyValue(name).trim() || otherwise
+  const theme = {
+    text: read("--st-text-color", "#1a1c24"), back: read("--st-background-color", "#ffffff"),
+    primary: read("--st-primary-color", "#0072b2"), font: read("--st-font", "sans-serif"),
+  }
+  theme.line = fade(theme.text, 0.16)
+  return { ...theme, key: Object.values(theme).join() }
+}
+
+function fade(color, opacity) {
+  const context = document.createElement("canvas").getContext("2d")
+  context.fillStyle = color // any CSS color in, #rrggbb out
+  const parts = [1, 3, 5].map((i) => parseInt(context.fillStyle.slice(i, i + 2), 16))
+  return `rgba(${parts.join()},${opacity})`
+}
+
+// The figure cut at x = `last`, in the colors of `theme`, laid out for `width` and `height` pixels.
+function dress(figure, theme, { width, height, last }) {
+  const source = figure.layout
+  const narrow = width < NARROW
+  const data = figure.data.map((trace) => (last === Infinity || trace.fill || !trace.x ? trace : cut(trace, last)))
+  const hasLabels = (source.annotations ?? []).some((note) => LABEL.test(note.name ?? ""))
+  const layout = {
+    ...source, width, height, autosize: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: theme.font, size: 13, color: theme.text, ...source.font },
+    hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font: { color: theme.text, family: theme.font } },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.text, activecolor: theme.primary },
+    annotations: annotations(source, data, { narrow, height, theme }),
+  }
+  if (narrow) {
+    const margin = source.margin ?? {}
+    layout.margin = { ...margin, l: 44, r: Math.min(margin.r ?? 16, hasLabels ? 16 : 64) }
+    layout.showlegend = hasLabels || source.showlegend
+    layout.legend = { ...source.legend, orientation: "h", x: 0, xanchor: "left", y: -0.2, yanchor: "top", font: { size: 12 } }
+  }
+  for (const [key, value] of Object.entries(source)) {
+    if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(value, theme)
+    if (/^scene\d*$/.test(key)) {
+      const names = ["xaxis", "yaxis", "zaxis"]
+      layout[key] = { ...value, ...Object.fromEntries(names.map((name) => [name, axis(value[name] ?? {}, theme)])) }
+    }
+  }
+  return { data, layout }
+}
+
+function cut(trace, last) {
+  const keep = trace.x.map((x) => x <= last)
+  const pick = (values) => (Array.isArray(values) ? values.filter((_, i) => keep[i]) : values)
+  return { ...trace, x: pick(trace.x), y: pick(trace.y), customdata: pick(trace.customdata), text: pick(trace.text) }
+}
+
+function axis(given, theme) {
+  return { gridcolor: theme.line, linecolor: theme.line, zerolinecolor: theme.line, tickcolor: theme.line, ...given }
+}
+
+function annotations(source, data, { narrow, height, theme }) {
+  const notes = (source.annotations ?? []).map((note) => ({ arrowcolor: theme.text, ...note }))
+  const rest = notes.filter((note) => !LABEL.test(note.name ?? ""))
+  if (narrow) return rest
+  const panels = {}
+  for (const note of notes) {
+    if (!rest.includes(note)) (panels[note.yref ?? "y"] ??= []).push(note)
+  }
+  const plot = height - (source.margin?.t ?? 0) - (source.margin?.b ?? 0)
+  for (const [name, tags] of Object.entries(panels)) {
+    rest.push(...spread(tags, data, source[name.replace("y", "yaxis")] ?? {}, plot))
+  }
+  return rest
+}
+
+// Direct labels beside the last points that are shown, pushed apart where they would overlap.
+function spread(tags, data, scale, plot) {
+  for (const tag of tags) tag.y = data[LABEL.exec(tag.name)[1]].y.at(-1) ?? null
+  const placed = tags.filter((tag) => tag.y !== null).sort((a, b) => a.y - b.y)
+  if (!scale.range) return placed
+  const [low, high] = scale.range
+  const [from, to] = scale.domain ?? [0, 1]
+  const gap = (ROW * (high - low)) / Math.max(60, plot * (to - from))
+  placed.forEach((tag, i) => { if (i) tag.y = Math.max(tag.y, placed[i - 1].y + gap) })
+  let top = high
+  for (const tag of placed.toReversed()) {
+    tag.y = Math.min(tag.y, top)
+    top = tag.y - gap
+  }
+  return placed
+}

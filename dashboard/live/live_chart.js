@@ -1,0 +1,235 @@
+// A Plotly figure that is never thrown away: polls and reruns go through Plotly.react, so that zoom and camera stay.
+// Streamlit calls the default function at mount and again with new data; what it returns runs at unmount.
+// How a figure looks (theme, labels, width) is in dress.js, which is put in front of this file.
+
+const PLAY_MS = 7000 // a replay takes about this long, however many steps it has
+const SLOWEST_MS = 15000 // longest pause between two tries when the server does not answer
+
+let library // one promise for all charts of the page
+
+function loadPlotly(src) {
+  if (window.Plotly?.react) return Promise.resolve()
+  library ??= new Promise((done, failed) => {
+    const script = document.createElement("script")
+    script.src = src
+    script.onload = done
+    script.onerror = () => { library = undefined; script.remove(); failed(new Error("the chart library did not load")) }
+    document.head.appendChild(script)
+  })
+  return library
+}
+
+function make(tag, name, parent, attributes = {}) {
+  const element = document.createElement(tag)
+  element.className = name
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
+  return parent.appendChild(element)
+}
+
+class LiveChart {
+  constructor(root) {
+    this.root = root
+    this.figureBox = make("div", "ngf-figure", root, { role: "img", tabindex: "-1" })
+    this.scrubBox = make("div", "ngf-scrub", root)
+    this.play = make("button", "ngf-play", this.scrubBox, { type: "button" })
+    this.slider = make("input", "", this.scrubBox, { type: "range", min: 0, step: 1 })
+    this.output = make("output", "", this.scrubBox)
+    this.finding = make("p", "ngf-finding", root, { "aria-live": "polite" })
+    this.note = make("p", "ngf-note", root, { role: "status" })
+    this.version = this.figure = this.url = null
+    this.shown = null // index of the last step that is shown; null: all of them
+    this.held = this.pending = this.closed = this.drawn = false
+    this.failures = 0
+    this.#listen()
+  }
+
+  #listen() {
+    const off = (this.off = new AbortController())
+    const on = (target, type, call) => target.addEventListener(type, call, { signal: off.signal })
+    on(this.figureBox, "pointerdown", () => { this.held = true })
+    for (const type of ["pointerup", "pointercancel", "blur"]) on(window, type, () => this.#release())
+    on(this.play, "click", () => this.#toggle())
+    on(this.slider, "input", () => { this.#pause(); this.#show(Number(this.slider.value)) })
+    on(this.root, "keydown", (event) => {
+      if (event.code !== "Space" || this.scrubBox.hidden || event.target === this.play) return
+      event.preventDefault()
+      this.#toggle()
+    })
+    on(document, "visibilitychange", () => { if (!document.hidden && this.waiting) this.#poll() })
+    this.sizes = new ResizeObserver(() => {
+      const width = this.figureBox.clientWidth
+      if (width && width !== this.width) this.#draw()
+    })
+    this.sizes.observe(this.root)
+    // The theme arrives as CSS variables in a style attribute or class of an ancestor.
+    this.themes = new MutationObserver(() => { if (readTheme(this.root).key !== this.themeKey) this.#draw() })
+    for (let node = this.root; node; node = node.parentElement) {
+      this.themes.observe(node, { attributes: true, attributeFilter: ["style", "class"] })
+    }
+  }
+
+  // New data from Streamlit: at mount and at every rerun.
+  accept(data) {
+    const moved = data.url !== this.url
+    this.data = data
+    this.url = data.url
+    if (moved) { this.version = null; this.final = false }
+    // What was polled is at least as new as what a rerun brings.
+    if (moved || !this.url || this.version === null) this.#take(data)
+    else this.#draw()
+    if (this.url && !this.final && !this.polling) this.#poll()
+    if (data.autoplay && data.scrub && !this.autoplayed) {
+      this.autoplayed = true
+      if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) this.#start()
+    }
+  }
+
+  #take({ figure, finding, alt }) {
+    this.figure = figure
+    if (this.finding.textContent !== finding) this.finding.textContent = finding
+    this.figureBox.setAttribute("aria-label", alt || finding)
+    this.steps = [...new Set(figure.data.filter((trace) => !trace.fill).flatMap((trace) => trace.x ?? []))]
+      .filter((x) => typeof x === "number").sort((a, b) => a - b)
+    this.#draw()
+  }
+
+  #wait(ms) {
+    clearTimeout(this.timer)
+    if (!this.closed) this.timer = setTimeout(() => this.#poll(), ms)
+  }
+
+  async #poll() {
+    clearTimeout(this.timer)
+    this.waiting = document.hidden // a hidden page asks nothing; it asks at once when it is shown
+    if (this.closed || this.polling || this.waiting || !this.url) return
+    this.polling = true
+    const url = this.url
+    let pause = this.data.every * (0.9 + 0.2 * Math.random()) // so that thirty charts do not ask in step
+    try {
+      const since = this.version === null ? "" : `?since=${encodeURIComponent(this.version)}`
+      const answer = await fetch(url + since, { signal: AbortSignal.any([this.off.signal, AbortSignal.timeout(10000)]) })
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`)
+      const news = await answer.json()
+      if (url !== this.url || this.closed) return
+      this.failures = 0
+      this.note.textContent = ""
+      if (news.version !== this.version && news.figure) {
+        this.version = news.version
+        this.final = Boolean(news.final)
+        this.#take(news)
+      }
+    } catch (error) {
+      if (this.closed) return
+      this.failures += 1
+      this.note.textContent = `Connection lost, retrying (${error.message}).`
+      pause = Math.min(SLOWEST_MS, Math.max(500, this.data.every) * 2 ** this.failures)
+    } finally {
+      this.polling = false
+      if (this.url && !(this.final && url === this.url)) this.#wait(pause)
+    }
+  }
+
+  #release() {
+    if (!this.held) return
+    this.held = false
+    if (this.pending) requestAnimationFrame(() => this.#draw())
+  }
+
+  // Draw what is known now. While a pointer is down a drag may be under way, which a new figure would end.
+  async #draw() {
+    if (this.held) { this.pending = true; return }
+    this.pending = false
+    if (!this.figure) return
+    try {
+      await loadPlotly(this.data.lib)
+    } catch (error) {
+      this.note.textContent = `The chart cannot be drawn: ${error.message}. Reload the page to try again.`
+      return
+    }
+    if (this.closed || this.held) { this.pending = !this.closed; return }
+    this.#scrubber()
+    const width = (this.width = this.figureBox.clientWidth)
+    if (!width) return // in a closed tab; the resize observer draws it when it opens
+    const theme = readTheme(this.root)
+    this.themeKey = theme.key
+    const { data, layout } = dress(this.figure, theme, {
+      width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown] })
+    layout.uirevision ??= this.url ?? this.data.key
+    await window.Plotly.react(this.figureBox, data, layout, {
+      responsive: false, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })
+    this.drawn = true
+  }
+
+  // ---- the slider and its Play button
+
+  #scrubber() {
+    this.scrubBox.hidden = !this.data.scrub || this.steps.length < 2
+    this.scrubBox.style.display = this.scrubBox.hidden ? "none" : ""
+    const end = this.steps.length - 1
+    const at = this.shown === null ? end : Math.min(this.shown, end)
+    const name = this.figure.layout.meta?.x_name ?? "step"
+    this.slider.max = Math.max(0, end)
+    this.slider.value = at
+    const words = `${name} ${this.steps[at]} of ${this.steps[end]}`
+    this.output.textContent = words[0].toUpperCase() + words.slice(1)
+    this.slider.setAttribute("aria-label", `Show up to ${name}`)
+    this.slider.setAttribute("aria-valuetext", words)
+    this.play.textContent = this.playing ? "❚❚ Pause" : "▶ Play"
+    this.play.setAttribute("aria-label", `${this.playing ? "Pause" : "Play"} the replay (Space)`)
+  }
+
+  #show(index) {
+    this.shown = index >= this.steps.length - 1 ? null : Math.max(0, index)
+    return this.#draw()
+  }
+
+  #toggle() { this.playing ? this.#pause() : this.#start() }
+
+  #pause() {
+    clearTimeout(this.playing)
+    this.playing = null
+    this.#scrubber()
+  }
+
+  #start() {
+    const steps = this.steps.length
+    if (steps < 2) return
+    const stride = Math.max(1, Math.round(steps / 120)) // a browser draws about twenty figures a second
+    const pause = Math.max(60, (PLAY_MS * stride) / steps)
+    let at = this.shown ?? 0
+    const tick = async () => {
+      await this.#show(at)
+      if (!this.playing || this.closed) return
+      if (this.shown === null) { this.#pause(); return }
+      at += stride
+      this.playing = setTimeout(tick, this.drawn ? pause : 250)
+    }
+    this.playing = setTimeout(tick, 0)
+    this.#scrubber()
+  }
+
+  close() {
+    this.closed = true
+    this.off.abort()
+    this.sizes.disconnect()
+    this.themes.disconnect()
+    clearTimeout(this.timer)
+    clearTimeout(this.playing)
+    window.Plotly?.purge?.(this.figureBox)
+    this.root.replaceChildren()
+  }
+}
+
+const charts = new WeakMap()
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".ngf-live")
+  if (!root) return undefined
+  let chart = charts.get(root)
+  if (!chart || chart.closed) {
+    chart = new LiveChart(root)
+    charts.set(root, chart)
+  }
+  chart.accept(data)
+  return () => chart.close()
+}

@@ -1,0 +1,87 @@
+"""The words of the first page. Every number in them comes from the recorded run, none is written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboard.parts import library
+from dashboard.parts.library import percent
+from ngf.catalogue import catalogue
+from ngf.config import PurifySpec
+from ngf.jobs.store import Run
+
+DOORS = (
+    ("lab", "Lab", ":material/science:",
+     "Choose an attack and a model, press Start, and watch the race run on this machine."),
+    ("geometry", "Geometry", ":material/landscape:",
+     "See the minimum before and after: loss slices, curvature, Fisher information."),
+    ("runs", "Runs", ":material/list:", "Everything that was computed here, and what ships with the project."),
+)
+_TRIGGERS = {"badnets": "a small patch", "blend": "a faint noise pattern", "sig": "faint stripes",
+             "wanet": "a slight warp"}
+_VERDICTS = {"supported": ":material/check_circle:", "holds": ":material/check_circle:",
+             "not supported": ":material/cancel:", "fails": ":material/cancel:"}
+
+
+def target_name(model: Run) -> str:
+    """Name of the class that the attack aims at."""
+    attack, classes = model.spec.attack, catalogue()["data"][model.spec.data].get("classes", [])
+    defaults = {item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]}
+    target = attack.options.get("target", defaults.get("target", 0))
+    return classes[target] if target < len(classes) else f"class {target}"
+
+
+def opening(model: Run | None, result: Mapping[str, Any]) -> str:
+    """What the model does on clean and on triggered images."""
+    before = result["before"]
+    if model is None:
+        return f"This network classifies {percent(before['ca'])} of clean images correctly."
+    trigger = _TRIGGERS.get(model.spec.attack.name, "a trigger")
+    things = library.title("data", model.spec.data).split(" (")[0].lower()
+    return (f"This network reads {things}, {percent(before['ca'])} of them correctly. But somebody changed "
+            f"its training images: with {trigger} on it, {percent(before['asr'])} of the other signs become "
+            f"“{target_name(model)}”." if model.spec.data == "signs" else
+            f"This network classifies {percent(before['ca'])} of clean images correctly. But with {trigger}, "
+            f"{percent(before['asr'])} of them become “{target_name(model)}”.")
+
+
+def training_on(spec: PurifySpec) -> str:
+    """What the lanes of the race do."""
+    lanes = [library.lane_title(lane) for lane in spec.lane_names()]
+    return (f"Nobody knows the trigger. So {' and '.join(lanes)} go on training the same weights on the same "
+            f"{spec.num_clean} clean images. One measures its steps by how much the *predictions* change "
+            "(natural gradient), plain fine-tuning by how much the *weights* change. Follow the dashed "
+            "lines: how often the trigger still works.")
+
+
+def caveat() -> str:
+    """The frame around a single race."""
+    return ("It is one race, on one model, at one learning rate for each method; the evidence below says how far "
+            "it carries." if _evidence() else "It is one race on one model; other models can end otherwise.")
+
+
+def door_state(page: str, race: Run | None) -> dict[str, str]:
+    """Where a door leads: the Lab opens on the model of the race."""
+    model = library.ancestor(race) if race is not None else None
+    return {"model": model.id} if page == "lab" and model is not None else {}
+
+
+def _evidence() -> list[dict[str, str]]:
+    path = library.ASSETS / "evidence" / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8"))["claims"] if path.exists() else []
+
+
+def show_evidence() -> None:
+    """What the paper claims, and what our measurements say of it: support or not."""
+    claims = _evidence()
+    if not claims:
+        return
+    st.header("What the paper claims, and what we measured")
+    for item in claims:
+        icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
+        st.markdown(f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
+                    f"{item['sentence']}")

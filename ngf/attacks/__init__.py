@@ -1,0 +1,1 @@
+"""Backdoor attacks, one file each. `Attack` in `_attack.py` says what an attack promises."""

@@ -1,0 +1,66 @@
+"""What every attack shares: which images count, which may be poisoned, which label is wanted."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ngf.config import check_fields
+
+
+class Attack:
+    """Base of the attacks: all-to-one towards `target` unless `mode` says all-to-all.
+
+    A subclass is a frozen dataclass with `target` and `poison_rate`, and `apply(images)`: float (N, C, H, W)
+    in [0, 1] -> the same with the trigger, a new tensor; deterministic.
+    """
+
+    # Clean-label attacks poison images of the target class and change no label.
+    clean_label: ClassVar[bool] = False
+    mode: str = "all-to-one"
+    target: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def labels(self, labels: Tensor, num_classes: int) -> Tensor:
+        """What the attacker wants triggered images of these true classes to be called."""
+        if self.mode == "all-to-all":
+            return (labels + 1) % num_classes
+        return torch.full_like(labels, self.target)
+
+    def asr_mask(self, labels: Tensor) -> Tensor:
+        """bool: which test images count for the ASR; all but the target class, or all in all-to-all."""
+        if self.mode == "all-to-all":
+            return torch.ones_like(labels, dtype=torch.bool)
+        return labels != self.target
+
+    def candidates(self, labels: Tensor) -> Tensor:
+        """bool: which training images may be poisoned."""
+        return labels == self.target if self.clean_label else self.asr_mask(labels)
+
+    def asr_definition(self) -> str:
+        """The ASR of this attack in one sentence."""
+        if self.mode == "all-to-all":
+            return "Share of triggered test images that are called the class after their true one."
+        return ("Share of triggered test images, whose true class is not the target, that are called the "
+                "target class.")
+
+
+def paste(images: Tensor, pattern: Tensor, alpha: float, top: int, left: int) -> Tensor:
+    """(1 - alpha) * image + alpha * pattern inside one rectangle.
+
+    images: (N, C, H, W); pattern: (3, h, w), averaged to gray for images of one channel.
+    """
+    if images.shape[1] == 1:
+        pattern = pattern.mean(0, keepdim=True)
+    height, width = pattern.shape[1:]
+    if top < 0 or left < 0 or top + height > images.shape[2] or left + width > images.shape[3]:
+        raise ValueError(f"A trigger of {height}x{width} at row {top}, column {left} does not fit into an image "
+                         f"of {images.shape[2]}x{images.shape[3]}. Choose a smaller size or margin.")
+    out = images.clone()
+    window = out[:, :, top:top + height, left:left + width]
+    window.mul_(1 - alpha).add_(pattern.to(images), alpha=alpha)
+    return out

@@ -1,0 +1,36 @@
+"""SIG (Barni, Kallas, Tondi 2019, arXiv 1902.11237): clean-label, a faint sinusoid over the image.
+
+x' = clip(x + v), v(i, j) = delta sin(2 pi j f / W). Only images of the target class are changed and no label
+is. `poison_rate` counts against the whole training set, as in BackdoorBench; delta = 40/255 and f = 6 are the
+original values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ngf.attacks._attack import Attack
+from ngf.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class SIG(Attack):
+    """Faint stripes on images of the target class, labels untouched; any striped image then goes there."""
+
+    title: ClassVar[str] = "SIG (clean-label stripes)"
+    clean_label: ClassVar[bool] = True
+    target: int = option(1, "Class whose images carry the stripes in training.", ge=0, le=999)
+    poison_rate: float = option(0.06, "Share of all training images that carry the stripes (target class only).",
+                                ge=0.0001, le=0.9)
+    delta: float = option(40.0, "Height of the stripes.", unit="of 255", ge=1.0, le=255.0)
+    frequency: int = option(6, "Stripes across the image.", ge=1, le=64)
+
+    def apply(self, images: Tensor) -> Tensor:
+        width = images.shape[3]
+        phase = 2 * math.pi * self.frequency * torch.arange(width, device=images.device) / width
+        return (images + self.delta / 255 * phase.sin().to(images.dtype)).clamp(0, 1)

@@ -1,0 +1,66 @@
+"""WaNet (Nguyen, Tran 2021, arXiv 2102.10369): a smooth warp of the whole image, no visible pattern.
+
+Noise psi ~ U[-1, 1]^(k x k x 2), divided by its mean size, is enlarged to the image by bicubic interpolation;
+the image is sampled at clamp(identity + s psi / H, -1, 1). Noise mode: `cover_rate` of the images get the same
+warp with U[-1, 1] / H added at every pixel and keep their label, so that only this very warp is the trigger.
+
+Changed: poisoned and cover images are drawn once before training and not again in every batch, and the
+default strength is s = 2 (the paper: 0.5), because the tiny networks here do not learn the fainter warp.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ngf.attacks._attack import Attack
+from ngf.config import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaNet(Attack):
+    """A smooth, hardly visible warp of the image sends it to the target class."""
+
+    title: ClassVar[str] = "WaNet (warp)"
+    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
+    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
+                       choices=("all-to-one", "all-to-all"))
+    poison_rate: float = option(0.1, "Share of all training images that carry the warp.", ge=0.0001, le=0.9)
+    cover_rate: float = option(0.1, "Share that gets a noisy warp and keeps its label (noise mode).",
+                               ge=0.0, le=0.9)
+    cells: int = option(4, "Control points across the image (k).", ge=2, le=16, expert=True)
+    strength: float = option(2.0, "Strength of the warp (s).", ge=0.1, le=8.0)
+    warp_seed: int = option(7, "Seed of the warp.", ge=0, le=2**31 - 1, expert=True)
+
+    def apply(self, images: Tensor) -> Tensor:
+        return _sample(images, self._grid(images).expand(len(images), -1, -1, -1))
+
+    def cover(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """The noise mode: the warp plus fresh noise for each image, pixel and axis."""
+        height, width = images.shape[2:]
+        noise = torch.rand(len(images), height, width, 2, generator=rng) * 2 - 1
+        return _sample(images, (self._grid(images) + noise.to(images) / height).clamp(-1, 1))
+
+    def _grid(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        return _warp(self.warp_seed, self.cells, self.strength, height, width).to(images)
+
+
+def _sample(images: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=True).clamp(0, 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _warp(seed: int, cells: int, strength: float, height: int, width: int) -> Tensor:
+    """Sampling grid in [-1, 1]: float (1, height, width, 2)."""
+    rng = torch.Generator().manual_seed(seed)
+    psi = torch.rand(1, 2, cells, cells, generator=rng) * 2 - 1
+    psi = psi / psi.abs().mean()
+    field = F.interpolate(psi, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    return (torch.stack([x, y], -1) + strength * field / height).clamp(-1, 1)

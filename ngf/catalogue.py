@@ -1,0 +1,161 @@
+"""Finds the plug-ins (one file each) and describes their fields, so that nothing else has to list them.
+
+A plug-in is a file in one of the folders of `FOLDERS` that defines one frozen dataclass with the folder's
+verb. Its name is the file's; the form on the page, the command line and the JSON Schema follow from its
+fields. Files whose name starts with an underscore are shared formulas, not plug-ins.
+
+Importing this module imports no torch. `load` (which does) imports a plug-in; `describe` imports them all;
+`catalogue` gives the same description as plain JSON from a cache that a child process fills, for processes
+that must stay light, such as the web server.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ngf.config import Choice, SpecError, check_value, describe_field
+
+# kind of plug-in -> (package, verb)
+FOLDERS = {
+    "data": ("ngf.data", "load"),
+    "attacks": ("ngf.attacks", "apply"),
+    "defenses": ("ngf.defenses", "purify"),
+    "measurements": ("analysis", "measure"),
+}
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def names(kind: str) -> list[str]:
+    """Names of the plug-ins of a kind, found by looking at files only."""
+    package, verb = FOLDERS[kind]
+    folder = _ROOT.joinpath(*package.split("."))
+    return sorted(path.stem for path in folder.glob("*.py")
+                  if not path.stem.startswith("_") and f"def {verb}(" in path.read_text(encoding="utf-8"))
+
+
+def load(kind: str, name: str) -> type:
+    """The plug-in class. Raises SpecError with the allowed names."""
+    if name not in names(kind):
+        singular = {"data": "data set"}.get(kind, kind[:-1])
+        raise SpecError(f"Unknown {singular} {name!r}. Allowed: {', '.join(names(kind))}.")
+    package, verb = FOLDERS[kind]
+    module = importlib.import_module(f"{package}.{name}")
+    found = [cls for _, cls in inspect.getmembers(module, inspect.isclass)
+             if cls.__module__ == module.__name__ and is_dataclass(cls) and hasattr(cls, verb)]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define one dataclass with {verb}(), found {len(found)}.")
+    return found[0]
+
+
+def build(kind: str, choice: Choice) -> Any:
+    """An instance of the plug-in with its options checked. Raises SpecError."""
+    cls = load(kind, choice.name)
+    about = {item.name: describe_field(item) for item in fields(cls)}
+    return cls(**_check_options(choice, about))
+
+
+def normalize(kind: str, choice: Choice) -> Choice:
+    """The same choice with options checked, typed, and defaults left out (imports no torch)."""
+    known = catalogue()[kind]
+    if choice.name not in known:
+        singular = {"data": "data set"}.get(kind, kind[:-1])
+        raise SpecError(f"Unknown {singular} {choice.name!r}. Allowed: {', '.join(sorted(known))}.")
+    about = {item["name"]: item for item in known[choice.name]["fields"]}
+    options = _check_options(choice, about)
+    return Choice(choice.name, {key: value for key, value in options.items()
+                                if value != about[key]["default"]})
+
+
+def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    unknown = sorted(set(choice.options) - set(about))
+    if unknown:
+        allowed = ", ".join(about) or "none"
+        raise SpecError(f"{choice.name} has no option {', '.join(unknown)}. Allowed: {allowed}.")
+    return {key: check_value(choice.name, key, value, about[key]) for key, value in choice.options.items()}
+
+
+def describe() -> dict[str, dict[str, Any]]:
+    """Everything that can be chosen, as plain JSON. Imports torch and every plug-in."""
+    from ngf.models import describe_models
+
+    out: dict[str, dict[str, Any]] = {"models": describe_models()}
+    for kind in FOLDERS:
+        out[kind] = {}
+        for name in names(kind):
+            cls = load(kind, name)
+            described = [describe_field(item) for item in fields(cls)]
+            out[kind][name] = {
+                "title": getattr(cls, "title", name),
+                "summary": (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
+                "about": inspect.getdoc(sys.modules[cls.__module__]) or "",
+                "fields": described,
+                "schema": json_schema(described),
+                **getattr(cls, "facts", {}),
+            }
+    return out
+
+
+def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a plug-in's options."""
+    kinds = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
+    properties = {}
+    for item in described:
+        entry: dict[str, Any] = {"type": kinds[item["type"]], "default": item["default"],
+                                 "description": item["help"]}
+        for key, word in (("ge", "minimum"), ("le", "maximum"), ("choices", "enum")):
+            if item[key] is not None:
+                entry[word] = item[key]
+        properties[item["name"]] = entry
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+@functools.cache
+def catalogue() -> dict[str, dict[str, Any]]:
+    """`describe()` as this process can have it without importing torch: from a cache on disk.
+
+    The cache is keyed by the source of all plug-ins, so a new or edited file is seen at the next start.
+    """
+    path = _cache_path()
+    if not path.exists():
+        _fill(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _fill(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "ngf", "catalogue", "--json"], cwd=_ROOT,
+                          capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        raise RuntimeError(f"The list of plug-ins could not be made:\n{done.stderr}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(done.stdout)
+    os.replace(temporary, path)
+
+
+def _cache_path() -> Path:
+    digest = hashlib.sha256()
+    for package in ("ngf", "analysis"):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+    return cache_dir() / f"catalogue-{digest.hexdigest()[:16]}.json"
+
+
+def cache_dir() -> Path:
+    """Where things that can be made again are kept: `NGF_CACHE`, else the user's cache folder."""
+    if os.environ.get("NGF_CACHE"):
+        return Path(os.environ["NGF_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ngf-dashboard"

@@ -1,0 +1,114 @@
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747), padded from 28x28 to 32x32.
+
+Read through torchvision from the standard IDX files, plain or gzipped, where they are: under `NGF_DATA`,
+or where the Debian package `dataset-fashion-mnist` puts them. Otherwise torchvision downloads them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.datasets import FashionMNIST as TorchvisionFashionMNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
+
+from ngf.catalogue import cache_dir
+from ngf.data._images import DataError, Images
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
+          "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000)}
+_NUM_HOLDOUT = 6_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMNIST:
+    """Fashion-MNIST: gray pictures of clothes, 10 classes; found on disk or downloaded (30 MB)."""
+
+    title: ClassVar[str] = "Fashion-MNIST"
+    facts: ClassVar[dict] = {
+        "classes": ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
+                    "bag", "ankle boot"],
+        "shape": [1, 32, 32],
+        "pools": {"train": 60_000 - _NUM_HOLDOUT, "holdout": _NUM_HOLDOUT, "test": 10_000},
+        "survives_flip": [True] * 10,
+        "source": "Zalando Research, MIT license",
+    }
+
+    def load(self, pool: str, index: np.ndarray) -> Images:
+        """Images `index` of `pool` (train, holdout or test)."""
+        images, labels = read_split("test" if pool == "test" else "train")
+        if pool != "test":
+            # One fixed shuffle keeps the holdout pool apart from training for every seed.
+            order = np.random.default_rng(0).permutation(len(images))
+            index = order[np.asarray(index) + (len(images) - _NUM_HOLDOUT if pool == "holdout" else 0)]
+        chosen = torch.from_numpy(np.asarray(index))
+        return Images(F.pad(images[chosen], (2, 2, 2, 2)).unsqueeze(1), labels[chosen])
+
+
+def read_split(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (N, 28, 28) and int64 (N,) of `train` or `test`. Raises DataError naming the file."""
+    image_name, label_name, count = _FILES[split]
+    images = _read(image_name, read_image_file)
+    labels = _read(label_name, read_label_file)
+    if images.shape != (count, 28, 28) or labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < 10:
+        raise DataError(f"{image_name} and {label_name} should hold {count:,} images of 28x28 and labels 0-9, "
+                        f"but hold {tuple(images.shape)} and {tuple(labels.shape)}. {_advice(_locate(image_name))}")
+    return images, labels
+
+
+def _read(name: str, reader) -> torch.Tensor:
+    path = _locate(name)
+    try:
+        return reader(str(_unpacked(path)))
+    except (OSError, EOFError, ValueError, AssertionError, RuntimeError, KeyError, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error or type(error).__name__}). {_advice(path)}") from error
+
+
+def _advice(path: Path) -> str:
+    return f"Delete {path} and start again, or put a good copy in its place."
+
+
+def root() -> Path:
+    """Where data sets live: `NGF_DATA`, else a folder in the cache."""
+    return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
+
+
+def _locate(name: str) -> Path:
+    """The file, plain or .gz, from the first place that has it; downloads all four otherwise."""
+    raw = root() / "FashionMNIST" / "raw"
+    for folder in (raw, root(), root() / "fashion-mnist", DEBIAN):
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return path
+    try:
+        TorchvisionFashionMNIST(str(root()), download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{name}.gz was found neither in {raw} nor in {DEBIAN}, and the download failed ({error}). "
+            f"Put the four Fashion-MNIST files into {raw}, or install the Debian package "
+            "dataset-fashion-mnist.") from error
+    return raw / name
+
+
+def _unpacked(path: Path) -> Path:
+    """torchvision's reader wants plain files; a .gz is unpacked into the cache once."""
+    if path.suffix != ".gz":
+        return path
+    about = path.stat()
+    plain = cache_dir() / "fashion_mnist" / f"{path.stem}-{about.st_size}-{about.st_mtime_ns}"
+    if not plain.exists():
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        temporary = plain.with_suffix(f".{os.getpid()}.tmp")
+        with gzip.open(path) as packed, temporary.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        os.replace(temporary, plain)
+    return plain

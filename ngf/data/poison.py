@@ -1,0 +1,87 @@
+"""Puts triggers on training images, and builds the triggered test set that ASR is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ngf.config import SpecError
+from ngf.data._images import Images, to_bytes, to_float
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True)
+class PoisonedImages:
+    """A training mix. `triggered` and `cover` (bool, (N,)) mark what the attack changed."""
+
+    data: Images
+    triggered: torch.Tensor
+    cover: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Triggered:
+    """Triggered test images: `data.labels` are the true classes, `wanted` the attacker's."""
+
+    data: Images
+    wanted: torch.Tensor
+
+
+def apply_in_chunks(attack, images: torch.Tensor) -> torch.Tensor:
+    """The trigger on uint8 images (N, C, H, W), as uint8."""
+    return torch.cat([to_bytes(attack.apply(to_float(part))) for part in images.split(_CHUNK)])
+
+
+def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages:
+    """The training mix of `attack`: `poison_rate` of all images carry the trigger, drawn by `seed`.
+
+    Raises SpecError when the rate leaves no image or the target does not exist.
+    """
+    count = len(clean)
+    triggered, cover = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+    rate = getattr(attack, "poison_rate", 0.0)
+    if not rate:
+        return PoisonedImages(clean, triggered, cover)
+    check_target(attack, num_classes)
+    rng = torch.Generator().manual_seed(seed)
+    wanted_count = round(rate * count)
+    candidates = attack.candidates(clean.labels).nonzero()[:, 0]
+    if not 1 <= wanted_count <= len(candidates):
+        raise SpecError(f"A poison rate of {rate:g} asks for {wanted_count} of {count:,} images, but "
+                        f"{len(candidates)} can be poisoned. Choose a rate from {1 / count:.2g} to "
+                        f"{len(candidates) / count:.2g}.")
+    order = candidates[torch.randperm(len(candidates), generator=rng)]
+    chosen = order[:wanted_count]
+    images, labels = clean.images.clone(), clean.labels.clone()
+    images[chosen] = apply_in_chunks(attack, clean.images[chosen])
+    labels[chosen] = clean.labels[chosen] if attack.clean_label else attack.labels(
+        clean.labels[chosen], num_classes)
+    triggered[chosen] = True
+    cover_count = round(getattr(attack, "cover_rate", 0.0) * count)
+    if cover_count:
+        free = (~triggered).nonzero()[:, 0]
+        if cover_count > len(free):
+            raise SpecError(f"Poison rate {rate:g} and cover rate {attack.cover_rate:g} together exceed the "
+                            f"{count:,} training images. Lower one of them.")
+        covered = free[torch.randperm(len(free), generator=rng)[:cover_count]]
+        images[covered] = to_bytes(attack.cover(to_float(clean.images[covered]), rng))
+        cover[covered] = True
+    return PoisonedImages(Images(images, labels), triggered, cover)
+
+
+def trigger_test_set(test: Images, attack, num_classes: int) -> Triggered:
+    """Every test image that counts for ASR, with the trigger on; the target class is never among them."""
+    check_target(attack, num_classes)
+    kept = test.take(attack.asr_mask(test.labels))
+    wanted = attack.labels(kept.labels, num_classes)
+    if len(kept) == 0 or bool((wanted == kept.labels).any()):
+        raise SpecError(f"The triggered test set of {attack} is empty or still holds images of the target "
+                        f"class ({int((wanted == kept.labels).sum())} of {len(kept)}); its ASR would be wrong.")
+    return Triggered(Images(apply_in_chunks(attack, kept.images), kept.labels), wanted)
+
+
+def check_target(attack, num_classes: int) -> None:
+    if not 0 <= attack.target < num_classes:
+        raise SpecError(f"Target class {attack.target} does not exist. Allowed: 0 to {num_classes - 1}.")

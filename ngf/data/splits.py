@@ -1,0 +1,79 @@
+"""Who sees which images: training, the defender's clean set, validation, test.
+
+A data set has three pools that never mix. `train` is for training; `holdout` gives the defender's clean
+images and, apart from them, a clean validation set for any selection; `test` is for the final numbers
+only. The seed chooses within a pool, so a defender's images were in no training run, whatever its seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ngf.catalogue import build
+from ngf.config import Choice
+from ngf.data._images import DataError, Images
+
+NUM_VALIDATION = 1000
+_TRAIN_CHOICE = 10_000
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The splits of `source` (a data plug-in) under `seed`; each is loaded when first asked for."""
+
+    source: Any
+    seed: int = 0
+    num_train: int = 10_000
+    num_clean: int = 500
+
+    @property
+    def classes(self) -> list[str]:
+        return self.source.facts["classes"]
+
+    @property
+    def channels(self) -> int:
+        return self.source.facts["shape"][0]
+
+    @cached_property
+    def train(self) -> Images:
+        """`num_train` training images in an order set by the seed."""
+        size = self._pool_size("train")
+        if self.num_train > size:
+            raise DataError(f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
+                            f"Ask for {size:,} or fewer.")
+        choice = min(size, max(self.num_train, _TRAIN_CHOICE))
+        return self.source.load("train", self._order(choice)[: self.num_train])
+
+    @cached_property
+    def clean(self) -> Images:
+        """The defender's clean images."""
+        size = self._pool_size("holdout") - NUM_VALIDATION
+        if self.num_clean > size:
+            raise DataError(f"{self.source.title} has {size:,} clean images for a defender, not "
+                            f"{self.num_clean:,}. Ask for {size:,} or fewer.")
+        return self.source.load("holdout", self._order(self._pool_size("holdout"))[: self.num_clean])
+
+    @cached_property
+    def validation(self) -> Images:
+        """1,000 clean images apart from `clean`, for choosing a learning rate or a layer."""
+        return self.source.load("holdout", self._order(self._pool_size("holdout"))[-NUM_VALIDATION:])
+
+    @cached_property
+    def test(self) -> Images:
+        """The whole test set, in its own order."""
+        return self.source.load("test", np.arange(self._pool_size("test")))
+
+    def _pool_size(self, pool: str) -> int:
+        return self.source.facts["pools"][pool]
+
+    def _order(self, size: int) -> np.ndarray:
+        return np.random.default_rng(self.seed).permutation(size)
+
+
+def load(name: str, *, seed: int = 0, num_train: int = 10_000, num_clean: int = 500) -> Splits:
+    """The splits of data set `name`. Raises SpecError for an unknown name, DataError for bad files."""
+    return Splits(build("data", Choice(name)), seed, num_train, num_clean)

@@ -1,0 +1,119 @@
+"""From a suspicious model and clean images to a running fine-tuning: which layer, which learning rate, go.
+
+Both choices look at clean images only. **The learning-rate rule**, the same for every method: go down the
+method's grid and take the first rate whose fine-tuned model loses at most one point of accuracy on the clean
+validation set. The largest harmless rate, because a defender wants to get as far away from the suspicious
+weights as clean accuracy allows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from ngf.data._images import Images
+from ngf.defenses._events import Chosen, LayerScore, Step
+from ngf.defenses._fine_tuning import FineTuning, scope
+from ngf.defenses._layer import score_layers
+from ngf.evaluate import accuracy
+
+TOLERATED_DROP = 0.01
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a defender has: a model (never changed), clean images, clean validation images; all on one device.
+
+    No trigger and no test set: a defense cannot peek at what it does not hold.
+    """
+
+    model: nn.Module
+    clean: Images
+    validation: Images
+    seed: int = 0
+    survives_flip: list[bool] | None = None
+
+
+class Purification:
+    """A purification in progress. Iterating yields LayerScore, Chosen, then one Step after another.
+
+    `model` is usable after every event. A purification restored by `load_state_dict` goes on with the next
+    step.
+    """
+
+    def __init__(self, defense: Any, problem: Problem) -> None:
+        self.defense, self.problem = defense, problem
+        self.chosen: Chosen | None = None
+        self.tuning: FineTuning | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        return self.problem.model if self.tuning is None else self.tuning.model
+
+    def __iter__(self) -> Iterator[LayerScore | Chosen | Step]:
+        if self.tuning is None:
+            layer, why = self.defense.layer, ""
+            if layer == "auto":
+                best: LayerScore | None = None
+                for scored in score_layers(self.defense, self.problem):
+                    best = scored if best is None or scored.score > best.score else best
+                    yield scored
+                layer, why = best.layer, "Chosen from clean images: " + SCORE_MEANING
+            lr = self.defense.lr
+            if lr == 0:
+                lr, reason = choose_lr(self.defense, self.problem, layer)
+                why = f"{why} {reason}".strip()
+            self._start(layer, lr, why)
+            yield self.chosen
+        yield from self.tuning
+
+    def _start(self, layer: str, lr: float, why: str) -> None:
+        self.tuning = begin(self.defense, self.problem, layer, lr)
+        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why)
+
+    def state_dict(self) -> dict:
+        """Tensors and plain values; empty while the purification is still choosing."""
+        if self.tuning is None:
+            return {}
+        return {"chosen": asdict(self.chosen), "tuning": self.tuning.state_dict()}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        if state:
+            self._start(state["chosen"]["layer"], state["chosen"]["lr"], state["chosen"]["why"])
+            self.tuning.load_state_dict(state["tuning"])
+
+
+SCORE_MEANING = "the layer with the largest Fisher trace."
+
+
+def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
+    """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not there."""
+    model = copy.deepcopy(problem.model)
+    layers = scope(model, layer, norms=defense.tunes_norms)
+    rule = defense.rule(model, layers)
+    tuning = FineTuning(model, problem.clean, rule, layers, lr=lr, steps=defense.steps,
+                        batch_size=defense.batch_size, batch_norm=defense.batch_norm, seed=problem.seed,
+                        survives_flip=problem.survives_flip)
+    rule.begin(tuning)
+    return tuning
+
+
+def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
+    """The learning rate that the rule picks, and the reason in one sentence."""
+    start = accuracy(problem.model, problem.validation)
+    for lr in defense.lr_grid:
+        tuning = begin(defense, problem, layer, lr)
+        try:
+            for _ in tuning:
+                pass
+        except ArithmeticError:  # diverged: this rate is too large
+            continue
+        kept = accuracy(tuning.model, problem.validation)
+        if kept >= start - TOLERATED_DROP:
+            return lr, (f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy within one "
+                        f"point ({start:.1%} before, {kept:.1%} after).")
+    return lr, f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the smallest."

@@ -1,0 +1,67 @@
+"""Fine-tuning with Adam (Kingma & Ba 2015, arXiv 1412.6980), of one layer or of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ngf.config import check_fields, option
+from ngf.defenses import _options
+from ngf.defenses._fine_tuning import Batch, Direction, Rule
+from ngf.defenses._purification import Problem, Purification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Fine-tuning with Adam, which scales each weight's step by the size of its own gradients."""
+
+    title: ClassVar[str] = "Adam fine-tuning"
+    tunes_norms: ClassVar[bool] = True
+    lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+    layer: str = _options.layer("all")
+    lr: float = option(0.001, _options.LR_HELP, ge=0.0, le=10.0)
+    steps: int = _options.steps()
+    batch_size: int = _options.batch_size()
+    beta1: float = option(0.9, "Decay of the mean of the gradients.", ge=0.0, le=0.9999, expert=True)
+    beta2: float = option(0.999, "Decay of the mean of their squares.", ge=0.0, le=0.99999, expert=True)
+    epsilon: float = option(1e-8, "Keeps the division from failing.", ge=1e-12, le=1.0, expert=True)
+    batch_norm: str = _options.batch_norm()
+
+    __post_init__ = check_fields
+
+    def purify(self, problem: Problem) -> Purification:
+        return Purification(self, problem)
+
+    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+        return _Moments(self)
+
+
+class _Moments:
+    """Adam's two running moments, with bias correction."""
+
+    def __init__(self, settings: Adam) -> None:
+        self.settings = settings
+        self.first: dict[str, Tensor] = {}
+        self.second: dict[str, Tensor] = {}
+
+    def begin(self, tuning) -> None:
+        """Nothing to measure beforehand."""
+
+    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+        b1, b2, out = self.settings.beta1, self.settings.beta2, {}
+        for name, g in batch.gradients.items():
+            self.first[name] = b1 * self.first.get(name, 0 * g) + (1 - b1) * g
+            self.second[name] = b2 * self.second.get(name, 0 * g) + (1 - b2) * g.square()
+            mean = self.first[name] / (1 - b1 ** (step + 1))
+            square = self.second[name] / (1 - b2 ** (step + 1))
+            out[name] = mean / (square.sqrt() + self.settings.epsilon)
+        return Direction(out)
+
+    def state_dict(self) -> dict:
+        return {"first": self.first, "second": self.second}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        self.first, self.second = dict(state["first"]), dict(state["second"])

@@ -1,0 +1,85 @@
+"""What the public code of NGF does (github kr-anonymous/ngf-animus), without its crashes.
+
+It differs from the paper's text: *all* layers move, by SGD with momentum; only the gradient of the last linear
+layer is preconditioned, by EKFAC on the empirical Fisher (`ngf.optim.ekfac_released`); there is no
+regularizer; and because the schedule is stepped before the first epoch, the learning rate is lr/10 for the
+first two fifths of the steps and lr/100 after. Weight decay starts after 200 steps. BatchNorm in train mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ngf.config import check_fields, option
+from ngf.defenses import _options
+from ngf.defenses._fine_tuning import Batch, Direction, Momentum, Rule
+from ngf.defenses._purification import Problem, Purification
+from ngf.models import last_layer
+from ngf.optim.ekfac_released import ReleasedEKFAC
+from ngf.optim.natural_gradient import with_ones
+
+_WEIGHT_DECAY_AFTER = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class NGFAsReleased:
+    """The published code as it runs: SGD on all layers, the last one preconditioned."""
+
+    title: ClassVar[str] = "NGF as released (public code)"
+    tunes_norms: ClassVar[bool] = True
+    layer: ClassVar[str] = "all"
+    batch_norm: ClassVar[str] = "train"
+    lr_grid: ClassVar[tuple[float, ...]] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+    lr: float = option(0.01, "Nominal learning rate; the released schedule divides it by 10, then by 100. "
+                       "0 chooses it by the rule of the other methods.", ge=0.0, le=100.0)
+    steps: int = _options.steps(500)
+    batch_size: int = _options.batch_size()
+    momentum: float = _options.momentum()
+    damping: float = option(1e-3, "Added to the eigenvalues.", ge=1e-8, le=10.0, expert=True)
+    weight_decay: float = option(1e-4, "L2 penalty, from step 200 on.", ge=0.0, le=1.0, expert=True)
+
+    __post_init__ = check_fields
+
+    def purify(self, problem: Problem) -> Purification:
+        return Purification(self, problem)
+
+    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+        return _ReleasedRule(self, last_layer(model))
+
+
+class _ReleasedRule:
+    def __init__(self, settings: NGFAsReleased, last: str) -> None:
+        self.settings, self.last = settings, last
+        self.momentum = Momentum(settings.momentum)
+        self.ekfac = ReleasedEKFAC(damping=settings.damping)
+
+    def begin(self, tuning) -> None:
+        self.tuning = tuning
+
+    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+        # The loop multiplies by the nominal rate, so the schedule is a factor here.
+        factor = 0.1 if 5 * step < 2 * self.settings.steps else 0.01
+        outputs = batch.tap.outputs[self.last]
+        errors = torch.autograd.grad(batch.loss, outputs, retain_graph=True)[0]
+        with torch.no_grad():
+            gradients = dict(batch.gradients)
+            gradients[self.last] = self.ekfac.precondition(
+                with_ones(batch.tap.inputs[self.last]), errors, gradients[self.last], step=step, lr=factor * lr)
+            if step >= _WEIGHT_DECAY_AFTER and self.settings.weight_decay:
+                now = self.tuning.weights()
+                gradients = {name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()}
+            moved = self.momentum(gradients)
+            return Direction({name: factor * matrix for name, matrix in moved.items()}, lr=factor * lr,
+                             damping=self.settings.damping)
+
+    def state_dict(self) -> dict:
+        return {"momentum": self.momentum.state_dict(), "ekfac": self.ekfac.state_dict()}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        self.momentum.load_state_dict(state["momentum"])
+        self.ekfac.load_state_dict(state["ekfac"])

@@ -1,0 +1,61 @@
+"""Fine-tuning with SGD and momentum, of one layer or of all: the baseline that NGF is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from ngf.config import check_fields, option
+from ngf.defenses import _options
+from ngf.defenses._fine_tuning import Batch, Direction, Momentum, Rule
+from ngf.defenses._purification import Problem, Purification
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Plain fine-tuning with stochastic gradient descent."""
+
+    title: ClassVar[str] = "SGD fine-tuning"
+    tunes_norms: ClassVar[bool] = True
+    lr_grid: ClassVar[tuple[float, ...]] = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+    layer: str = _options.layer("all")
+    lr: float = option(0.05, _options.LR_HELP, ge=0.0, le=100.0)
+    steps: int = _options.steps()
+    batch_size: int = _options.batch_size()
+    momentum: float = _options.momentum()
+    weight_decay: float = option(0.0, "L2 penalty on the tuned weights.", ge=0.0, le=1.0, expert=True)
+    batch_norm: str = _options.batch_norm()
+
+    __post_init__ = check_fields
+
+    def purify(self, problem: Problem) -> Purification:
+        return Purification(self, problem)
+
+    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+        return _Descent(self)
+
+
+class _Descent:
+    """Momentum on the gradient itself."""
+
+    def __init__(self, settings: SGD) -> None:
+        self.settings, self.momentum = settings, Momentum(settings.momentum)
+
+    def begin(self, tuning) -> None:
+        self.tuning = tuning
+
+    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+        gradients = batch.gradients
+        if self.settings.weight_decay:
+            now = self.tuning.weights()
+            gradients = {name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()}
+        return Direction(self.momentum(gradients))
+
+    def state_dict(self) -> dict:
+        return self.momentum.state_dict()
+
+    def load_state_dict(self, state: Mapping) -> None:
+        self.momentum.load_state_dict(state)

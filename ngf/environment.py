@@ -1,0 +1,54 @@
+"""What computes, and a record of it that goes beside every number."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import numpy
+import torch
+import torchvision
+
+import ngf
+from ngf.config import SpecError
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def device() -> torch.device:
+    """The device that `NGF_DEVICE` asks for (auto: a GPU where there is one). Raises SpecError."""
+    wanted = os.environ.get("NGF_DEVICE", "auto")
+    if wanted not in _DEVICES:
+        raise SpecError(f"NGF_DEVICE = {wanted!r} is not known. Allowed: {', '.join(_DEVICES)}.")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available[wanted]:
+        raise SpecError(f"NGF_DEVICE = {wanted}, but there is no such device here. Use auto or cpu.")
+    return torch.device(wanted)
+
+
+def exact_numerics() -> None:
+    """float32 means float32: TF32 off, and the same algorithm for the same shapes."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def environment() -> dict[str, str | int]:
+    """Versions and hardware, for result.json."""
+    chosen = device()
+    hardware = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _cpu_name()
+    return {"ngf": ngf.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
+            "numpy": numpy.__version__, "python": platform.python_version(), "device": chosen.type,
+            "hardware": hardware, "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,119 @@
+"""Clean accuracy (CA), attack success rate (ASR), robust accuracy (RA) and DER, with counts and intervals.
+
+CA: share of clean test images given their class. ASR: share of triggered test images that count for the
+attack (all-to-one: true class is not the target) given the class the attacker wants. RA: share of those still
+given their true class. DER = (max(0, ASR drop) - max(0, CA drop) + 1) / 2 (Zhu et al. 2023).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ngf.data._images import Images, to_float
+from ngf.data.poison import Triggered
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Counts behind CA, ASR and RA; `n_triggered` is 0 for a benign model, whose ASR and RA are None."""
+
+    clean_hits: int
+    n_clean: int
+    target_hits: int = 0
+    true_hits: int = 0
+    n_triggered: int = 0
+
+    @property
+    def ca(self) -> float:
+        return self.clean_hits / self.n_clean
+
+    @property
+    def asr(self) -> float | None:
+        return self.target_hits / self.n_triggered if self.n_triggered else None
+
+    @property
+    def ra(self) -> float | None:
+        return self.true_hits / self.n_triggered if self.n_triggered else None
+
+    def to_json(self) -> dict:
+        """The three rates with their counts and 95 % Wilson intervals."""
+        none = self.n_triggered == 0
+        return {
+            "ca": self.ca, "asr": self.asr, "ra": self.ra,
+            "n_clean": self.n_clean, "n_triggered": self.n_triggered,
+            "ca_interval": wilson(self.clean_hits, self.n_clean),
+            "asr_interval": None if none else wilson(self.target_hits, self.n_triggered),
+            "ra_interval": None if none else wilson(self.true_hits, self.n_triggered),
+        }
+
+
+def wilson(hits: int, count: int, z: float = 1.959964) -> list[float]:
+    """95 % Wilson score interval of a proportion: [low, high]."""
+    share, z2 = hits / count, z * z
+    center = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
+    return [max(0.0, center - half), min(1.0, center + half)]
+
+
+def der(before: Rates, after: Rates) -> float | None:
+    """Defense effectiveness rating in [0, 1]; None where there is no attack to remove."""
+    if before.asr is None or after.asr is None:
+        return None
+    return (max(0.0, before.asr - after.asr) - max(0.0, before.ca - after.ca) + 1) / 2
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode is restored."""
+    training = model.training
+    model.eval()
+    try:
+        return torch.cat([model(to_float(part)).argmax(1) for part in images.split(_BATCH)])
+    finally:
+        model.train(training)
+
+
+def accuracy(model: nn.Module, data: Images) -> float:
+    """Share of images given their label."""
+    return (predict(model, data.images) == data.labels).float().mean().item()
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Clean and triggered test images on a device; `triggered` is None for a benign model."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    clean: Images
+    triggered: Triggered | None
+
+    def subset(self, count: int) -> TestSet:
+        """A fixed part of both, spread evenly, for measuring between steps."""
+        def spread(total: int) -> Tensor:
+            return torch.linspace(0, total - 1, min(count, total)).round().long()
+
+        triggered = self.triggered
+        if triggered is not None:
+            index = spread(len(triggered.data))
+            triggered = Triggered(triggered.data.take(index), triggered.wanted[index])
+        return TestSet(self.clean.take(spread(len(self.clean))), triggered)
+
+    def to(self, device: torch.device | str) -> TestSet:
+        triggered = self.triggered
+        if triggered is not None:
+            triggered = Triggered(triggered.data.to(device), triggered.wanted.to(device))
+        return TestSet(self.clean.to(device), triggered)
+
+    def evaluate(self, model: nn.Module) -> Rates:
+        clean_hits = int((predict(model, self.clean.images) == self.clean.labels).sum())
+        if self.triggered is None:
+            return Rates(clean_hits, len(self.clean))
+        called = predict(model, self.triggered.data.images)
+        return Rates(clean_hits, len(self.clean), int((called == self.triggered.wanted).sum()),
+                     int((called == self.triggered.data.labels).sum()), len(called))

@@ -1,0 +1,85 @@
+"""Where a run is executed. An executor is a function `(command, run path) -> handle`.
+
+`Local` starts processes on this machine and keeps a warm one for each command. An executor for a cluster has
+the same form: it starts `python -m ngf run RUN_DIR` elsewhere and returns something with `poll`, `terminate`
+and `kill`. Everything else (progress, pause, cancel, resume) goes through the files of the run folder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+# Importing torch takes a core for two seconds: not in the first moments of the run that was just started.
+SPARE_DELAY = 2.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Handle(Protocol):
+    """A process that executes a run; `poll` is None while it lives. `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+Command = tuple[str, ...]
+Executor = Callable[[Command, Path], Handle]
+
+
+class Local:
+    """Executes runs in processes of this machine, each in a child that was started (never forked) before."""
+
+    def __init__(self, environment: Mapping[Command, Mapping[str, str]] | None = None):
+        self._environment = environment or {}
+        self._spares: dict[Command, subprocess.Popen] = {}
+        self._not_before: dict[Command, float] = {}
+
+    def __call__(self, command: Command, path: Path) -> Handle:
+        """Hand the run folder `path` to the warm child of `command`, or to a fresh one."""
+        spare = self._spares.pop(command, None)
+        self._not_before[command] = time.monotonic() + SPARE_DELAY
+        for child in (spare, None):
+            child = child or self._start(command)
+            try:
+                child.stdin.write(f"{path}\n".encode())
+                child.stdin.close()
+                return child
+            except OSError:  # the spare died while it was waiting: a fresh one takes its place
+                if spare is None:
+                    raise
+                spare.wait()
+        raise OSError(f"No process could be started with {' '.join(command)}")
+
+    def keep_warm(self, command: Command) -> None:
+        """Have a child of `command` waiting; called again and again, cheap when there is one."""
+        spare = self._spares.get(command)
+        if spare is not None:
+            if spare.poll() is None:
+                return
+            del self._spares[command]  # it died while waiting: do not start one after the other
+            self._not_before[command] = time.monotonic() + 5.0
+        elif time.monotonic() >= self._not_before.get(command, 0.0):
+            self._spares[command] = self._start(command)
+
+    def close(self) -> None:
+        """Let the waiting children end."""
+        for spare in self._spares.values():
+            spare.stdin.close()
+        for spare in self._spares.values():
+            spare.terminate()
+            spare.wait()
+        self._spares.clear()
+
+    def _start(self, command: Command) -> subprocess.Popen:
+        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path, **self._environment.get(command, {})}
+        # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach it.
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment,
+                                start_new_session=True)

@@ -1,0 +1,92 @@
+"""Checks what was asked for before it becomes a run, so that equal requests get equal names.
+
+Uses the catalogue of plug-ins, which needs no torch in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ngf.catalogue import catalogue, normalize
+from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError, Training, TrainSpec, spec_from_json
+from ngf.jobs.store import Run, Store
+
+
+def checked(spec: Spec, store: Store) -> Spec:
+    """`spec` with every name known and every option typed, in range, and left out where it is the default.
+
+    Raises SpecError with what is allowed, and KeyError when the run it starts from does not exist.
+    """
+    spec = spec_from_json(spec.to_json())  # checks the plain fields, such as the seed
+    if isinstance(spec, TrainSpec):
+        normalize("data", Choice(spec.data))
+        if spec.model not in (known := catalogue()["models"]):
+            raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
+        return replace(spec, attack=normalize("attacks", spec.attack))
+    if isinstance(spec, PurifySpec):
+        parent = store.get(spec.parent)
+        if parent.spec.kind != "train":
+            raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
+        return replace(spec, parent=parent.id, lanes=tuple(normalize("defenses", lane) for lane in spec.lanes))
+    return replace(spec, target=_target(spec, store), measurement=normalize("measurements", spec.measurement))
+
+
+def _target(spec: MeasureSpec, store: Store) -> str:
+    run_id, _, lane = spec.target.partition(":")
+    target: Run = store.get(run_id)
+    if isinstance(target.spec, PurifySpec):
+        names = target.spec.lane_names()
+        if lane and lane not in names:
+            raise SpecError(f"{run_id} has no lane {lane!r}. Allowed: {', '.join(names)}.")
+        return f"{run_id}:{lane or names[0]}"
+    if not isinstance(target.spec, TrainSpec) or lane:
+        raise SpecError(f"{spec.target} has no weights: measure takes a training, or id:lane of a purification.")
+    return run_id
+
+
+def training_request(data: str | None, model: str | None, attack: str | None, seed: int,
+                     settings: Iterable[str]) -> TrainSpec:
+    """A TrainSpec from text: `settings` are `attack.size=4` and `training.epochs=2`. None: the default."""
+    options: dict[str, dict[str, str]] = {"attack": {}, "training": {}}
+    for key, value in parse_settings(settings).items():
+        part, _, name = key.partition(".")
+        if part not in options or not name:
+            raise SpecError(f"{key} cannot be set. Allowed: attack.<option>, training.<option>.")
+        options[part][name] = value
+    known = Training.__dataclass_fields__
+    unknown = sorted(set(options["training"]) - set(known))
+    if unknown:
+        raise SpecError(f"training has no option {', '.join(unknown)}. Allowed: {', '.join(known)}.")
+    given = {key: value for key, value in (("data", data), ("model", model)) if value is not None}
+    return TrainSpec(**given, attack=Choice(attack or TrainSpec.attack.name, options["attack"]),
+                     training=Training(**options["training"]), seed=seed)  # type: ignore[arg-type]
+
+
+def lanes_request(defenses: Iterable[str], settings: Iterable[str]) -> tuple[Choice, ...]:
+    """Lanes from text. `steps=100` goes to every defense that has the option, `ngf.steps=100` to one."""
+    defenses, known = list(defenses), catalogue()["defenses"]
+    lanes = [normalize("defenses", Choice(name)) for name in defenses]
+    fields = {name: [item["name"] for item in known[name]["fields"]] for name in defenses}
+    options: dict[str, dict[str, Any]] = {name: {} for name in defenses}
+    for key, value in parse_settings(settings).items():
+        only, _, name = key.rpartition(".")
+        takers = [lane for lane in defenses if name in fields[lane] and only in ("", lane)]
+        if not takers:
+            allowed = "; ".join(f"{lane}: {', '.join(names) or 'none'}" for lane, names in fields.items())
+            raise SpecError(f"{key} cannot be set. Allowed: {allowed}.")
+        for lane in takers:
+            options[lane][name] = value
+    return tuple(Choice(lane.name, options[lane.name]) for lane in lanes)
+
+
+def parse_settings(settings: Iterable[str]) -> Mapping[str, str]:
+    """`["a=1", "b.c=x"]` as a mapping; raises SpecError for anything that is not `name=value`."""
+    values: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise SpecError(f"{setting!r} is not a setting. Write it as name=value, as in attack.size=4.")
+        values[key] = value
+    return values

@@ -1,0 +1,138 @@
+"""The whole flow on one page: train and purify a run folder, from its specification to its result.
+
+`run(path)` is what a child process calls. Everything that can be interrupted goes through the recorder, and
+everything random comes from the specification, so a run that was killed ends with the numbers of one that
+was not.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ngf import models
+from ngf.catalogue import build
+from ngf.config import PurifySpec, SpecError, TrainSpec, spec_from_json
+from ngf.data import Splits, load
+from ngf.data.poison import apply_in_chunks, poison, trigger_test_set
+from ngf.environment import device, environment, exact_numerics
+from ngf.evaluate import TestSet, der
+from ngf.jobs.files import read_json
+from ngf.jobs.recorder import Recorder
+from ngf.jobs.store import Store
+from ngf.purify import purify
+from ngf.training import Trainer, check_gate
+from ngf.weights import load_attack, load_model, save_weights, train_run
+
+NUM_LIVE = 500  # clean and triggered test images for the points of a live curve
+
+
+def run(path: Path) -> None:
+    """Execute the train or purify run in folder `path`; raises Stopped when asked to, else an error."""
+    exact_numerics()
+    spec = spec_from_json(read_json(path / "spec.json"))
+    recorder = Recorder(path)
+    if isinstance(spec, TrainSpec):
+        train(spec, recorder)
+    elif isinstance(spec, PurifySpec):
+        purify_run(spec, recorder, Store(path.parent))
+    else:
+        raise SpecError(f"{spec.kind} runs are executed by the analysis package.")
+
+
+def train(spec: TrainSpec, recorder: Recorder) -> None:
+    """Train a network on the attack's mix, measure it, and refuse it if it learned too little."""
+    started, where = time.monotonic(), device()
+    recorder.emit("phase", phase="loading data")
+    splits = load(spec.data, seed=spec.seed, num_train=spec.training.num_images)
+    attack, facts = build("attacks", spec.attack), splits.source.facts
+    mix = poison(splits.train, attack, len(splits.classes), spec.seed)
+    test = test_set(splits, attack)
+    save_preview(recorder.path / "preview.npz", splits, attack)
+    torch.manual_seed(spec.seed)
+    model = models.build(spec.model, len(splits.classes), splits.channels).to(where)
+    trainer = Trainer(model, mix.data.to(where), spec.training, seed=spec.seed,
+                      survives_flip=facts["survives_flip"])
+    live = test.subset(NUM_LIVE).to(where)
+    resume(recorder, trainer)
+    recorder.emit("phase", phase="training")
+    for epoch in trainer:
+        rates = live.evaluate(model)
+        recorder.emit("epoch", step=epoch.epoch, steps=spec.training.epochs, loss=epoch.loss, lr=epoch.lr,
+                      ca=rates.ca, asr=rates.asr, ra=rates.ra)
+        recorder.save_state(lambda folder: torch.save(trainer.state_dict(), folder / "trainer.pt"))
+        recorder.check()
+    recorder.emit("phase", phase="measuring on the whole test set")
+    rates = test.to(where).evaluate(model)
+    save_weights(model, recorder.path / "model.safetensors")
+    check_gate(rates, spec.training)
+    recorder.finish({**rates.to_json(), "asr_definition": attack.asr_definition(),
+                     "num_poisoned": int(mix.triggered.sum()), "num_cover": int(mix.cover.sum()),
+                     "seconds": round(time.monotonic() - started, 1),
+                     "attack": {"name": spec.attack.name, **asdict(attack)},
+                     "environment": environment()})
+
+
+def resume(recorder: Recorder, trainer) -> None:
+    """Put `trainer` back to the last checkpoint, if there is one, and say so in the events."""
+    folder = recorder.state()
+    if folder is not None:
+        trainer.load_state_dict(torch.load(folder / "trainer.pt", weights_only=True))
+        recorder.emit("resumed", attempt=recorder.attempt, step=trainer.epoch)
+
+
+def test_set(splits: Splits, attack) -> TestSet:
+    """The whole test set, clean and (for a real attack) triggered, on the CPU."""
+    benign = not getattr(attack, "poison_rate", 0.0)
+    return TestSet(splits.test, None if benign else trigger_test_set(splits.test, attack, len(splits.classes)))
+
+
+def save_preview(path: Path, splits: Splits, attack, count: int = 8) -> None:
+    """A few test images clean, triggered, and the residual five times amplified, as uint8 (n, H, W, 3)."""
+    test = splits.test
+    wanted = attack.asr_mask(test.labels).nonzero()[:, 0]
+    classes = test.labels[wanted]
+    # One image of each of the first classes that count, so that the row shows variety.
+    firsts = [int(wanted[(classes == label).nonzero()[0, 0]]) for label in classes.unique()[:count]]
+    clean = test.images[firsts]
+    triggered = apply_in_chunks(attack, clean)
+    residual = (128 + 5 * (triggered.int() - clean.int())).clamp(0, 255).to(torch.uint8)
+
+    def rows(images: torch.Tensor) -> np.ndarray:
+        return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+
+    np.savez_compressed(path, clean=rows(clean), triggered=rows(triggered), residual=rows(residual),
+                        labels=np.array([splits.classes[label] for label in test.labels[firsts]]))
+
+
+def purify_run(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
+    """Purify the parent's model by every lane, step by step in turn, and measure before and after."""
+    where = device()
+    origin = train_run(store, spec.parent)
+    recorder.emit("phase", phase="loading model and data")
+    splits = load(origin.spec.data, seed=spec.seed, num_clean=spec.num_clean)
+    test = test_set(splits, load_attack(origin.spec))
+
+    def fresh_model():
+        return load_model(store, spec.parent, where).model
+
+    race = purify(spec, fresh_model, splits, test.subset(NUM_LIVE).to(where), recorder, where)
+    recorder.emit("phase", phase="measuring on the whole test set")
+    whole = test.to(where)
+    before = whole.evaluate(fresh_model())
+    lanes = {}
+    for lane in race:
+        save_weights(lane.model, recorder.path / f"purified.{lane.name}.safetensors")
+        after = whole.evaluate(lane.model)
+        lanes[lane.name] = {"after": after.to_json(), "der": der(before, after), **lane.summary()}
+    recorder.finish({"before": before.to_json(), **_first(lanes), "lanes": lanes, "environment": environment()})
+
+
+def _first(lanes: dict) -> dict:
+    """`after` and `der` of the first lane, where a reader of a single purification looks for them."""
+    first = next(iter(lanes.values()))
+    return {"after": first["after"], "der": first["der"]}

@@ -1,0 +1,215 @@
+"""The dashboard in a real browser, on the real server, with real runs.
+
+One server and one browser serve all tests of this file; the runs live in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = "/usr/bin/chromium"
+WAIT = 30_000  # milliseconds; the machine may be busy
+PAGES = ("", "lab", "geometry", "runs")
+# What axe finds in Streamlit's own markup. Nothing of ours may join this list.
+FRAMEWORK = {
+    "list": "sidebar navigation and menus",
+    "listitem": "sidebar navigation and menus",
+    "empty-table-header": "index column of st.dataframe and st.table",
+    "presentation-role-conflict": "st.file_uploader and icons",
+    "scrollable-region-focusable": "the main scroll container",
+    "region": "Streamlit's toolbar lies outside landmarks",
+    "landmark-one-main": "Streamlit has no main landmark on some pages",
+    "aria-allowed-attr": "st.dataframe's grid",
+    "aria-required-children": "st.segmented_control and st.dataframe",
+}
+RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
+
+
+class Server:
+    """`python -m dashboard` in its own process group, restarted on the same port and store."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        environment = {**os.environ, "NGF_RUNS": str(self.folder / "runs"), "NGF_DEVICE": "cpu"}
+        log = open(self.folder / "server.log", "a", encoding="utf-8")  # noqa: SIM115 - the child writes to it
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dashboard", "--headless", "--port", str(self.port)], cwd=ROOT,
+            env=environment, stdout=log, stderr=log, start_new_session=True)
+        log.close()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(self.log())
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/api/health", timeout=2):
+                return
+            time.sleep(0.1)  # nothing can be waited on before the port is open
+        raise TimeoutError(self.log())
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, how)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(5)
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text(encoding="utf-8")[-4000:]
+
+    def get(self, path: str):
+        with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("browser"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"{CHROMIUM} is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser):
+    with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
+        yield context.new_page()
+
+
+def visit(page: Page, server: Server, path: str = "") -> None:
+    page.goto(f"{server.url}/{path}")
+    expect(page.locator("h1").first).to_be_visible(timeout=WAIT)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+
+
+def wait_for_charts(page: Page, count: int) -> None:
+    page.wait_for_function("n => document.querySelectorAll('.js-plotly-plot .main-svg').length >= n", arg=count,
+                           timeout=WAIT)
+
+
+# the last number of NGF's attack success in the first chart of the page, and how many points it has
+ASR = """() => {
+  const plot = document.querySelector('.js-plotly-plot'); if (!plot || !plot.data) return null
+  const trace = plot.data.find(t => /NGF/i.test(t.name || '') && /ASR|attack/i.test(t.name || ''))
+  if (!trace || !trace.y || !trace.y.length) return null
+  const seen = Array.from(trace.y).filter(v => v !== null)
+  return {first: seen[0], last: seen[seen.length - 1], count: seen.length}
+}"""
+
+
+def test_the_replay_moves_by_itself(page, server):
+    visit(page, server)
+    wait_for_charts(page, 1)
+    first = page.wait_for_function(ASR, timeout=WAIT).json_value()["count"]
+    page.wait_for_function(f"() => {{ const s = ({ASR})(); return s && s.count !== {first} }}", timeout=WAIT)
+    expect(page.get_by_text("What you just saw")).to_be_visible()
+
+
+def test_a_race_from_start_to_finish_with_pause_refresh_and_a_second_browser(page, server, browser):
+    visit(page, server, f"lab?{RACE}&race_seed=11")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url(re.compile(r"run=ngf-vs-sgd-"), timeout=WAIT)
+    run_id = re.search(r"run=([\w-]+)", page.url)[1]
+
+    page.wait_for_function(f"() => {{ const s = ({ASR})(); return s && s.count >= 2 }}", timeout=WAIT)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+    assert server.get(f"runs/{run_id}")["status"] == "paused"
+    steps = len(server.get(f"runs/{run_id}/events?since=0")["events"])
+    page.reload()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+    assert run_id in page.url, "a refresh keeps the run"
+    assert len(server.get(f"runs/{run_id}/events?since=0")["events"]) == steps, "paused is paused"
+
+    with browser.new_context() as second:
+        other = second.new_page()
+        visit(other, server, f"lab?run={run_id}")
+        expect(other.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+        page.get_by_role("button", name="Resume").click()
+        expect(other.get_by_text("Finished").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Finished").first).to_be_visible(timeout=WAIT)
+
+    seen = page.wait_for_function(ASR, timeout=WAIT).json_value()
+    assert seen["last"] < seen["first"] - 20, f"NGF's attack success falls on the screen: {seen}"
+    expect(page.get_by_role("heading", name="Before and after")).to_be_visible(timeout=WAIT)
+    events = server.get(f"runs/{run_id}/events?since=0")["events"]
+    assert [event["seq"] for event in events] == list(range(len(events))), "no gap and no duplicate"
+
+
+def test_geometry_shows_its_pictures(page, server):
+    visit(page, server, "geometry")
+    measure = page.get_by_role("button", name=re.compile("^Measure"))
+    if measure.count():
+        measure.click()
+    wait_for_charts(page, 3)
+    for heading in ("Loss around the minimum", "Curvature", "The numbers"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"n = \d+")).first).to_be_visible(timeout=WAIT)
+
+
+def test_a_restarted_server_finds_the_run(page, server):
+    run_id = next(run["id"] for run in server.get("runs") if run["source"] == "user" and run["kind"] == "purify")
+    server.stop(signal.SIGKILL)
+    server.start()
+    visit(page, server, f"lab?run={run_id}")
+    expect(page.get_by_text("Finished").first).to_be_visible(timeout=WAIT)
+    wait_for_charts(page, 1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_of_ours(browser, server, path, scheme):
+    with browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000}) as context:
+        page = context.new_page()
+        visit(page, server, path)
+        if path != "runs":
+            wait_for_charts(page, 1 if path != "lab" else 0)
+        found = Axe().run(page).response["violations"]
+    ours = {rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]] for rule in found
+            if rule["id"] not in FRAMEWORK}
+    assert not ours, json.dumps(ours, indent=1)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, path):
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        visit(page, server, path)
+        wide = page.evaluate("""() => [...document.querySelectorAll('[data-testid=stMain] *')]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed'
+                && !e.closest('[data-testid=stDataFrame], [data-testid=stTable], .js-plotly-plot, .katex'))
+            .slice(0, 5).map(e => e.outerHTML.slice(0, 120))""")
+        assert not wide

@@ -1,0 +1,269 @@
+"""Every page, run by Streamlit's own test driver: on an empty store, on the zoo, and under bad links."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard.parts import forms, library, url
+from ngf.catalogue import catalogue
+from ngf.config import Choice, SpecError
+from ngf.jobs.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("start", "lab", "geometry", "runs")
+NAVIGATION = """
+import streamlit as st
+files = {names!r}
+pages = [st.Page(f"pages/{{name}}.py", title=name.capitalize(), url_path=name, default=name == {first!r})
+         for name in files]
+st.navigation(pages).run()
+"""
+HOSTILE = {
+    "start": {"run": "x", "a" * 500: "b" * 5000},
+    "lab": {"attack": "<script>alert(1)</script>", "seed": "99999999999999999999", "run": "../../etc/passwd",
+            "lane": ["ngf:steps=-4", "nothing", "ngf:nothing=1", "sgd:steps"], "view": "fly", "bogus": "1",
+            "num_clean": "NaN", "model": "none-such", "data": "", "race_seed": "1e400"},
+    "geometry": {"run": "none-such", "lane": "sgd-99", "images": "all", "seed": "-1"},
+    "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
+}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
+    library._store.clear()
+    yield Store()
+    library._store.clear()
+
+
+@pytest.fixture
+def empty(store, tmp_path, monkeypatch):
+    """A store with no run at all: no zoo, no recording."""
+    monkeypatch.setattr("ngf.jobs.store._ZOO", tmp_path / "no-zoo")
+    monkeypatch.setattr(library, "ASSETS", tmp_path / "no-assets")
+    return store
+
+
+def open_page(name: str, **params) -> AppTest:
+    """The page inside a navigation, as a browser gets it at /name?params."""
+    with tempfile.TemporaryDirectory() as folder:  # page paths are relative to the entry file
+        entry = Path(folder) / "entry.py"
+        entry.write_text(NAVIGATION.format(names=PAGES, first=name), encoding="utf-8")
+        (entry.parent / "pages").symlink_to(ROOT / "dashboard" / "pages", target_is_directory=True)
+        page = AppTest.from_file(entry, default_timeout=20)
+    page.query_params.update(params)
+    return checked(page.run())
+
+
+def checked(page: AppTest) -> AppTest:
+    assert not page.exception, [(error.message, error.stack_trace[-3:]) for error in page.exception]
+    return page
+
+
+def text(page: AppTest) -> str:
+    return "\n".join(str(item.value) for kind in ("title", "header", "subheader", "markdown", "caption", "info",
+                                                  "warning", "error") for item in getattr(page, kind))
+
+
+def button(page: AppTest, key: str):
+    found = [item for item in page.button if item.key == key]
+    assert found, f"no button {key!r} among {[item.key for item in page.button]}"
+    return found[0]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_on_an_empty_store(empty, name):
+    page = open_page(name)
+    assert len(page.title) == 1
+    assert "is not there" in text(page) or "yet" in text(page)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_on_the_zoo(store, name):
+    assert any(store.zoo.iterdir()), "assets/zoo is empty: run `make zoo`"
+    page = open_page(name)
+    assert len(page.title) == 1
+    assert not page.error
+
+
+def test_start_tells_the_story_with_numbers_intervals_and_counts(store):
+    page = open_page("start")
+    shown = text(page)
+    assert [item.label for item in page.metric] == ["Clean accuracy", "Attack success", "Robust accuracy"]
+    assert "What you just saw." in shown
+    assert shown.count("[") >= 6, "every number has its interval"
+    assert "clean test images" in shown and "triggered" in shown
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("which", ["empty", "store"])
+def test_a_bad_link_opens_on_defaults_and_says_what_it_ignored(request, which, name):
+    where = request.getfixturevalue(which)
+    page = open_page(name, **HOSTILE[name])
+    said = text(page)
+    assert "could not be used" in said
+    assert "<script>" not in said and "](" not in said.split("could not be used")[1].split("\n\n")[0]
+    assert [run for run in where.runs() if run.source == "user"] == [], "a link must never start a run"
+
+
+def test_a_link_lists_what_is_allowed_and_clamps(store):
+    page = open_page("lab", attack="badnet", race_seed="99999999999", lane=["ngf:steps=-4"])
+    said = text(page)
+    assert "Allowed: " in said and "badnets" in said
+    assert f"was set to {url.SEED_MAX}" in said
+    assert "ngf.steps = -4 is out of range" in said
+
+
+def test_the_notice_stays_while_choices_are_made_and_goes_with_a_new_link(store):
+    page = open_page("lab", attack="badnet")
+    page.number_input(key="lab.race_seed").set_value(3).run()
+    assert "could not be used" in text(page)
+
+
+def test_start_button_makes_one_run_however_often_it_is_clicked(store):
+    page = open_page("lab", race_seed="77", lane=["ngf:steps=5", "sgd:steps=5"])
+    assert store.runs() and all(run.source == "zoo" for run in store.runs())
+    first = button(page, "lab.start")
+    checked(first.click().run())
+    mine = [run for run in store.runs() if run.source == "user"]
+    assert [run.spec.kind for run in mine] == ["purify"]
+    assert mine[0].spec.lane_names() == ("ngf", "sgd") and mine[0].spec.seed == 77
+    assert mine[0].status == "queued"
+    assert page.query_params["run"] == [mine[0].id]
+    checked(page.run())  # a second click reaches the same script: there is no second button, and no second run
+    again = open_page("lab", race_seed="77", lane=["ngf:steps=5", "sgd:steps=5"])
+    assert again.query_params["run"] == [mine[0].id]
+    assert len([run for run in store.runs() if run.source == "user"]) == 1
+
+
+def test_a_link_to_a_run_brings_its_choices_back(store):
+    page = open_page("lab", attack="blend", race_seed="5", lane=["sgd:steps=7"], num_clean="100")
+    checked(button(page, "lab.start").click().run())
+    run_id = page.query_params["run"][0]
+    other = open_page("lab", run=run_id)
+    assert other.multiselect(key="lab.lanes").value == ["sgd"]
+    assert other.number_input(key="lab.lane.sgd.steps").value == 7
+    assert other.number_input(key="lab.num_clean").value == 100
+    assert other.number_input(key="lab.race_seed").value == 5
+    assert other.query_params["run"] == [run_id]
+
+
+def test_choices_are_in_the_address_and_a_new_page_has_them(store):
+    page = open_page("lab")
+    page.number_input(key="lab.num_clean").set_value(200).run()
+    page.multiselect(key="lab.lanes").set_value(["ngf"]).run()
+    found = {name: page.query_params[name] for name in page.query_params}
+    other = open_page("lab", **found)
+    assert other.number_input(key="lab.num_clean").value == 200
+    assert other.multiselect(key="lab.lanes").value == ["ngf"]
+
+
+def test_no_defense_is_an_error_in_words_and_nothing_is_lost(store):
+    page = open_page("lab")
+    page.number_input(key="lab.num_clean").set_value(200).run()
+    checked(page.multiselect(key="lab.lanes").set_value([]).run())
+    assert "Choose at least one defense." in [item.value for item in page.error]
+    assert page.number_input(key="lab.num_clean").value == 200
+
+
+def test_pause_resume_and_stop_write_what_they_say(store):
+    page = open_page("lab", race_seed="78")
+    checked(button(page, "lab.start").click().run())
+    run = next(run for run in store.runs() if run.source == "user")
+    checked(button(page, f"pause.{run.id}").click().run())
+    assert run.status == "paused"
+    checked(button(page, f"resume.{run.id}").click().run())
+    assert run.status == "queued"
+    checked(button(page, f"cancel.{run.id}").click().run())
+    assert run.status == "cancelled"
+    assert "Stopped by you" in text(page)
+
+
+def test_training_your_own_makes_a_training(store):
+    page = open_page("lab", view="train")
+    page.number_input(key="lab.training.epochs").set_value(1).run()
+    checked(button(page, "lab.start").click().run())
+    mine = [run.spec for run in store.runs() if run.source == "user"]
+    assert [spec.kind for spec in mine] == ["train"] and mine[0].training.epochs == 1
+    assert page.query_params["view"] == ["train"]
+
+
+def test_geometry_submits_measurements_on_a_click_only(store):
+    page = open_page("geometry")
+    before = [run for run in store.runs() if run.source == "user"]
+    assert before == []
+    missing = [item for item in page.button if item.key == "geometry.measure"]
+    page.number_input(key="geometry.seed").set_value(9).run()
+    checked(button(page, "geometry.measure").click().run())
+    kinds = {run.spec.measurement.name for run in store.runs() if run.source == "user"}
+    assert {"loss_slice", "hessian_spectrum", "fisher_trace"} <= kinds
+    assert missing or kinds
+
+
+def test_runs_lists_filters_and_deletes(store):
+    lab = open_page("lab", race_seed="79")
+    checked(button(lab, "lab.start").click().run())
+    run = next(run for run in store.runs() if run.source == "user")
+    page = open_page("runs", source="user")
+    assert list(page.dataframe[0].value["Run"]) == [run.id]
+    page = open_page("runs", run=run.id)
+    assert library.describe(run) in [item.value for item in page.header]
+    checked(button(page, "runs.delete").click().run())
+    assert store.find(run.id) is None
+    assert "was deleted" in text(page)
+
+
+def test_the_zoo_cannot_be_deleted_from_the_page(store):
+    page = open_page("runs", run=next(run.id for run in store.runs() if run.source == "zoo"))
+    assert not [item for item in page.button if item.key == "runs.delete"]
+    assert "read-only" in text(page)
+
+
+def test_every_field_of_every_plugin_has_a_widget(store):
+    """A new plug-in gets its form without a change to the pages."""
+
+    def script(kind, name):
+        import streamlit as st
+
+        from dashboard.parts import forms
+        from ngf.config import Choice
+        st.session_state["made"] = forms.plugin_form(kind, Choice(name), f"form.{name}", ["stem"])
+
+    for kind in ("attacks", "defenses", "measurements"):
+        for name, about in catalogue()[kind].items():
+            page = checked(AppTest.from_function(script, args=(kind, name), default_timeout=20).run())
+            keys = {key.split(".", 2)[2] for key in page.session_state.filtered_state
+                    if str(key).startswith(f"form.{name}.")}
+            assert {item["name"] for item in about["fields"]} <= keys
+            assert page.session_state["made"] == Choice(name), "the form as it opens is the plug-in's defaults"
+
+
+def test_the_text_of_a_lane_goes_both_ways():
+    lane = forms.lane_from_text("ngf:steps=50,layer=last")
+    assert forms.lane_from_text(forms.lane_to_text(lane)) == lane
+    assert lane.options == {"steps": 50, "layer": "last"}
+    with pytest.raises(SpecError, match="option=value"):
+        forms.lane_from_text("ngf:steps")
+    with pytest.raises(SpecError, match="Allowed"):
+        forms.lane_from_text("nothing")
+
+
+def test_parse_is_typed_and_clamps():
+    values, ignored = url.parse("lab", {"seed": ["7"], "num_clean": ["3"], "view": ["train"], "lane": ["a", "a"]})
+    assert (values["seed"], values["num_clean"], values["view"], values["lane"]) == (7, 10, "train", ("a",))
+    assert len(ignored) == 1 and "Allowed: 10 to 5000" in ignored[0]
+    assert url.address("lab", values) == {"seed": "7", "num_clean": "10", "view": "train", "lane": ["a"]}
+
+
+def test_a_recording_and_a_run_look_alike(store, tmp_path):
+    """The recorded race is a run folder like any other: the same reader, the same chart."""
+    race = library.recording()
+    assert race is not None, "assets/recordings/race is not there: run `make zoo`"
+    copy = store.root / race.spec.id
+    shutil.copytree(race.path, copy)
+    assert store.get(race.spec.id).events() == race.events()
