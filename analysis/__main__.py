@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="clean, triggered_true or triggered_target")
     parser.add_argument("--num-images", help="test images to measure on")
     parser.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="options of the measurement; `list` names them")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        dest="settings", help="options of the measurement, named by `list`")
     parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     return parser
 

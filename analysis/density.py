@@ -23,7 +23,8 @@ def cumulative(nodes: np.ndarray, weights: np.ndarray, grid: np.ndarray) -> np.n
     return sums[np.searchsorted(np.asarray(nodes)[order], grid, side="right")]
 
 
-def wasserstein(nodes: np.ndarray, weights: np.ndarray, others: np.ndarray, other_weights: np.ndarray) -> float:
+def wasserstein(nodes: np.ndarray, weights: np.ndarray, others: np.ndarray,
+                other_weights: np.ndarray) -> float:
     """Area between the two cumulative distributions, in units of the eigenvalues."""
     grid = np.sort(np.concatenate([nodes, others]))
     gap = cumulative(nodes, weights, grid) - cumulative(others, other_weights, grid)

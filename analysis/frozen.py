@@ -37,7 +37,7 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
     broken = [name for name, value in model.state_dict().items()
               if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
-        raise ValueError(f"The weights of {', '.join(broken[:3])} are not finite, so nothing can be measured. "
+        raise ValueError(f"The weights of {', '.join(broken[:3])} are not finite: nothing can be measured. "
                          "The run that made them diverged: repeat it with a smaller learning rate.")
     if not any(True for _ in model.parameters()):
         raise ValueError("The model has no parameters, so there is nothing to measure.")

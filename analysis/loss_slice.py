@@ -80,11 +80,14 @@ def filter_normalized(model: nn.Module, generator: torch.Generator) -> dict[str,
             continue
         d = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.dtype)
         d = d.to(weight.device)
-        over = tuple(range(1, weight.ndim))
-        direction[name] = d * (weight.norm(dim=over, keepdim=True) / d.norm(dim=over, keepdim=True))
+        direction[name] = d * (_filter_lengths(weight.detach()) / _filter_lengths(d))
     if not any(part.ndim > 1 for part in direction.values()):
         raise ValueError("The model has no linear or convolution weights to move.")
     return direction
+
+
+def _filter_lengths(weight: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)
 
 
 @torch.no_grad()

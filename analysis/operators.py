@@ -59,7 +59,8 @@ class CurvatureOperator:
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector (size,); sums over chunks in float64, returned in `dtype`."""
         if vector.shape != (self.size,):
-            raise ValueError(f"The vector has shape {tuple(vector.shape)}, the operator needs ({self.size},).")
+            raise ValueError(f"The vector has shape {tuple(vector.shape)}, the operator needs "
+                             f"({self.size},).")
         pieces = vector.to(self.device, self.dtype).split([p.numel() for p in self._parameters])
         pieces = [piece.view_as(p) for piece, p in zip(pieces, self._parameters, strict=True)]
         # Apple's GPUs have no float64; there the sum stays in float32.

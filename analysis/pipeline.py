@@ -1,7 +1,7 @@
 """Executes a measurement as a run folder: from its specification to arrays.npz and result.json.
 
-A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or a crash it
-starts again. What was measured before a stop stays in arrays.npz, whose `done` is then False.
+A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or a crash
+it starts again. What was measured before a stop stays in arrays.npz, whose `done` is then False.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tup
     if data == "clean":
         return to_float(test.images), test.labels
     triggered = trigger_test_set(test, attack, len(splits.classes))
-    return to_float(triggered.data.images), triggered.data.labels if data == "triggered_true" else triggered.wanted
+    labels = triggered.data.labels if data == "triggered_true" else triggered.wanted
+    return to_float(triggered.data.images), labels
 
 
 def save_arrays(path: Path, partial: Partial) -> None:

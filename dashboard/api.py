@@ -197,14 +197,15 @@ def _unless_gone(run: Run, look: Callable[[Run], Any]) -> Any:
 
 
 @functools.cache
-def _library() -> Mapping[str, Any]:
+def plotly_library() -> Mapping[str, Any]:
+    """plotly.min.js as it is and compressed, with its entity tag."""
     raw = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
     return {"raw": raw, "gzip": gzip.compress(raw, 6, mtime=0), "tag": f'"{hashlib.sha256(raw).hexdigest()[:20]}"'}
 
 
 def plotly_js(request: Request) -> Response:
     """plotly.min.js, compressed once; a browser asks again at most once a day."""
-    kept = _library()
+    kept = plotly_library()
     headers = {"Cache-Control": "public, max-age=86400", "ETag": kept["tag"], "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == kept["tag"]:
         return Response(status_code=304, headers=headers)

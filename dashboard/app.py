@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import os
-import sys
 import threading
 import tomllib
 from collections.abc import AsyncGenerator, Mapping
@@ -23,7 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.api import ROUTES
+from dashboard.api import ROUTES, plotly_library
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECT_EVERY = 60.0  # seconds
@@ -81,6 +79,7 @@ async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
 
 
 def _collect(stopped: threading.Event) -> None:
+    plotly_library()  # compressed here, so that the first visitor does not wait for it
     while not stopped.wait(COLLECT_EVERY):
         gc.collect()
 
@@ -109,8 +108,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8501, help="port of the server")
     parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
     options = parser.parse_args(argv)
-    if (os.environ.get("PYTHONPATH") or "").find(str(ROOT)) < 0 and str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
     app.run(config=settings(options.port, options.address))
 
 

@@ -174,7 +174,9 @@ def _report(run: Run, options: argparse.Namespace) -> int:
     """Print what is known of a run; the exit code follows from its status."""
     summary, result, error = run.summary(), run.result, run.error
     if options.json:
-        _print({**summary, "path": str(run.path), "spec": run.spec.to_json(), **(result or {}), "error": error})
+        whole = {"result": result} if options.command is _show else {}
+        _print({**(result or {}), **summary, "path": str(run.path), "spec": run.spec.to_json(), "error": error,
+                **whole})
     else:
         for name, value in summary.items():
             if value not in (None, ""):

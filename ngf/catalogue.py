@@ -42,7 +42,7 @@ def names(kind: str) -> list[str]:
     package, verb = FOLDERS[kind]
     folder = _ROOT.joinpath(*package.split("."))
     return sorted(path.stem for path in folder.glob("*.py")
-                  if not path.stem.startswith("_") and f"def {verb}(" in path.read_text(encoding="utf-8"))
+                  if not path.stem.startswith("_") and f"    def {verb}(" in path.read_text(encoding="utf-8"))
 
 
 def load(kind: str, name: str) -> type:

@@ -116,7 +116,7 @@ def visit(page: Page, server: Server, path: str = "") -> None:
 
 
 def wait_for_charts(page: Page, count: int) -> None:
-    page.wait_for_function("n => document.querySelectorAll('.js-plotly-plot .main-svg').length >= n", arg=count,
+    page.wait_for_function("n => document.querySelectorAll('.js-plotly-plot').length >= n", arg=count,
                            timeout=WAIT)
 
 
@@ -181,7 +181,8 @@ def test_geometry_shows_its_pictures(page, server):
 
 
 def test_a_restarted_server_finds_the_run(page, server):
-    run_id = next(run["id"] for run in server.get("runs") if run["source"] == "user" and run["kind"] == "purify")
+    run_id = next(run["id"] for run in server.get("runs")
+                  if run["source"] == "user" and run["kind"] == "purify")
     server.stop(signal.SIGKILL)
     server.start()
     visit(page, server, f"lab?run={run_id}")
@@ -209,7 +210,8 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, pa
         page = context.new_page()
         visit(page, server, path)
         wide = page.evaluate("""() => [...document.querySelectorAll('[data-testid=stMain] *')]
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed'
-                && !e.closest('[data-testid=stDataFrame], [data-testid=stTable], .js-plotly-plot, .katex'))
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+                && getComputedStyle(e).position !== 'fixed' && !e
+                .closest('[data-testid=stDataFrame], [data-testid=stTable], .js-plotly-plot, .katex'))
             .slice(0, 5).map(e => e.outerHTML.slice(0, 120))""")
         assert not wide

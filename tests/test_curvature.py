@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from analysis.density import cumulative, smooth, wasserstein
-from analysis.fisher_trace import FisherTrace
+from analysis.fisher_trace import FisherTrace, _residuals
 from analysis.hessian_spectrum import HessianSpectrum
 from analysis.krylov import deflated_trace, density, lanczos
 from analysis.operators import GaussNewton, Hessian
@@ -87,7 +87,8 @@ def test_a_subset_of_parameters_is_a_block(kind):
     part = kind(model, images, labels, names=names)
     rows = torch.cat([torch.arange(full.size)[full.blocks[name]] for name in names])
     torch.testing.assert_close(dense(part), whole[rows][:, rows], rtol=1e-9, atol=1e-11)
-    assert list(part.blocks) == names and part.blocks["bn1.weight"] == slice(324, 330)
+    assert list(part.blocks) == names
+    assert part.blocks["bn1.weight"] == slice(324, 330)
 
 
 @pytest.mark.parametrize("kind", [Hessian, GaussNewton])
@@ -127,7 +128,7 @@ def test_a_longer_budget_is_kept_to():
 # Krylov
 
 
-@pytest.mark.parametrize("name, names", [("one_layer", None), ("conv_net", ["conv1.weight"]),
+@pytest.mark.parametrize(("name", "names"), [("one_layer", None), ("conv_net", ["conv1.weight"]),
                                          ("residual_net", ["conv.weight", "unused", "linear.bias"])])
 def test_full_lanczos_finds_every_eigenvalue(name, names):
     model, images, labels = problem(name)
@@ -163,7 +164,8 @@ def test_float32_has_no_copies_of_eigenvalues():
 
 def test_zero_curvature_is_no_error():
     ritz = last(lanczos(oracles.DenseOperator(torch.zeros(7, 7, dtype=torch.float64)), 5, generator()))
-    assert not ritz.values.any() and not ritz.residuals.any()
+    assert not ritz.values.any()
+    assert not ritz.residuals.any()
 
 
 def test_trace_is_exact_when_the_basis_spans_everything():
@@ -171,7 +173,8 @@ def test_trace_is_exact_when_the_basis_spans_everything():
     operator = oracles.DenseOperator(matrix)
     ritz = last(lanczos(operator, 40, generator()))
     (trace,) = deflated_trace(operator, ritz, 10, generator())
-    assert abs(trace.value - float(matrix.trace())) < 1e-10 and trace.stderr == 0
+    assert abs(trace.value - float(matrix.trace())) < 1e-10
+    assert trace.stderr == 0
     assert operator.products == 40
 
 
@@ -196,7 +199,8 @@ def test_density_is_close_to_the_true_one(matrix):
     true = torch.linalg.eigvalsh(matrix).numpy()
     operator, rng = oracles.DenseOperator(matrix), generator()
     nodes, weights = density([last(lanczos(operator, 50, rng)) for _ in range(10)])
-    assert abs(weights.sum() - 1) < 1e-12 and (np.diff(nodes) >= 0).all()
+    assert abs(weights.sum() - 1) < 1e-12
+    assert (np.diff(nodes) >= 0).all()
     distance = wasserstein(nodes, weights, true, np.full(len(true), 1 / len(true)))
     assert distance < 2e-3 * (true[-1] - true[0])
 
@@ -205,7 +209,8 @@ def test_smoothing_keeps_the_mass_and_counts_agree():
     nodes, weights = np.array([3.0, -1.0, 1.0]), np.array([0.25, 0.5, 0.25])
     grid = np.linspace(-10, 10, 2001)
     assert abs(np.trapezoid(smooth(nodes, weights, grid, 0.2), grid) - 1) < 1e-9
-    np.testing.assert_allclose(cumulative(nodes, weights, np.array([-2, -1, 0, 1, 5])), [0, 0.5, 0.5, 0.75, 1])
+    shares = cumulative(nodes, weights, np.array([-2, -1, 0, 1, 5]))
+    np.testing.assert_allclose(shares, [0, 0.5, 0.5, 0.75, 1])
     assert abs(wasserstein(nodes, weights, nodes + 2, weights) - 2) < 1e-12
     with pytest.raises(ValueError, match="width"):
         smooth(nodes, weights, grid, 0.0)
@@ -226,7 +231,9 @@ def test_spectrum_of_a_network():
     values, arrays = partials[-1].values, partials[-1].arrays
     assert abs(values["lambda_max"] - true[-1]) <= values["lambda_max_error"]
     assert abs(values["lambda_min"] - true[0]) <= values["lambda_min_error"]
-    assert values["num_hvps"] == 100 and len(arrays["nodes"]) == 80 and len(arrays["eigenvalues"]) == 20
+    assert values["num_hvps"] == 100
+    assert len(arrays["nodes"]) == 80
+    assert len(arrays["eigenvalues"]) == 20
     distance = wasserstein(arrays["nodes"], arrays["weights"], true, np.full(len(true), 1 / len(true)))
     assert distance < 5e-3 * (true[-1] - true[0])  # four start vectors of 20 steps
 
@@ -234,19 +241,21 @@ def test_spectrum_of_a_network():
 def test_spectrum_of_fewer_parameters_than_steps_is_exact():
     model, images, labels = problem("one_layer")
     result = last(HessianSpectrum(steps=100, vectors=1).measure(model, images, labels, seed=0))
-    assert result.done and result.values["num_hvps"] == 52
+    assert result.done
+    assert result.values["num_hvps"] == 52
     assert abs(result.values["trace"] - float(hessian_of("one_layer").trace())) < 1e-12
     assert result.values["trace_stderr"] == 0
 
 
 @pytest.mark.parametrize("name", ["conv_net", "residual_net"])
-@pytest.mark.parametrize("group", [1, 4, 100])
-def test_fisher_trace_layer_by_layer(name, group):
+@pytest.mark.parametrize(("group", "sampling"), [(1, "labels"), (4, "signs"), (100, "signs")])
+def test_fisher_trace_layer_by_layer(name, group, sampling):
     model, images, labels = problem(name)
     diagonal = fisher_of(name).diagonal()
     blocks = Hessian(model, images, labels).blocks
-    result = last(FisherTrace(draws=150, group=group).measure(model, images, labels, seed=3))
-    assert abs(result.values["fisher_trace"] - float(diagonal.sum())) < 4 * result.values["fisher_trace_stderr"]
+    result = last(FisherTrace(draws=150, group=group, sampling=sampling).measure(model, images, labels, seed=3))
+    error = result.values["fisher_trace_stderr"]
+    assert abs(result.values["fisher_trace"] - float(diagonal.sum())) < 4 * error
     layers = list(result.arrays["layers"])
     for k, layer in enumerate(layers):
         true = sum(float(diagonal[where].sum()) for parameter, where in blocks.items()
@@ -257,13 +266,36 @@ def test_fisher_trace_layer_by_layer(name, group):
     assert result.arrays["layer_size"].sum() == len(diagonal)
 
 
-def test_fisher_error_bars_are_honest():
+@pytest.mark.parametrize("sampling", ["signs", "labels"])
+def test_fisher_error_bars_are_honest(sampling):
     model, images, labels = problem("one_layer")
     true, covered = float(fisher_of("one_layer").trace()), 0
     for seed in range(100):
-        values = last(FisherTrace(draws=20, group=5).measure(model, images, labels, seed=seed)).values
+        measurement = FisherTrace(draws=20, group=5, sampling=sampling)
+        values = last(measurement.measure(model, images, labels, seed=seed)).values
         covered += abs(values["fisher_trace"] - true) <= 1.96 * values["fisher_trace_stderr"]
     assert covered >= 88
+
+
+def test_random_residuals_have_the_covariance_of_the_softmax(monkeypatch):
+    rows = [[0.1, 0.2, 0.3, 0.4], [0.25] * 4, [0.9, 0.0, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0],
+            [1e-30, 1 - 1e-9, 1e-9, 1e-20]]
+    patterns = torch.cartesian_prod(*[torch.tensor([0, 1])] * 4)  # all 16 signs, each once
+    monkeypatch.setattr(torch, "randint", lambda low, high, shape, generator: patterns)
+    for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 1e-7)):
+        for row in rows:
+            p = torch.tensor(row, dtype=dtype)
+            u = _residuals(p.expand(16, 4), "signs", generator())
+            expected = torch.diag(p) - p[:, None] * p[None, :]
+            torch.testing.assert_close(u.T @ u / 16, expected, rtol=1e-5, atol=tolerance)
+
+
+def test_labels_are_drawn_from_the_predictions():
+    p = torch.tensor([0.5, 0.0, 0.3, 0.2], dtype=torch.float64)
+    u = _residuals(p.expand(20_000, 4), "labels", generator())
+    shares = (p - u).mean(0)  # of one-hot labels
+    assert shares[1] == 0
+    assert (shares - p).abs().max() < 4 * 0.5 / 20_000**0.5
 
 
 def test_smaller_groups_scatter_less():
@@ -291,13 +323,13 @@ def test_bad_input_is_said(kind):
         kind(model, images, labels, names=["fc.weight"])
     with pytest.raises(ValueError, match="chunk = 0"):
         kind(model, images, labels, chunk=0)
-    with pytest.raises(ValueError, match="no parameters"):
+    with pytest.raises(ValueError, match=r"no parameters"):
         kind(nn.Flatten(), images, labels)
     with pytest.raises(ValueError, match="needs"):
         kind(model, images, labels) @ torch.zeros(3)
     broken = copy.deepcopy(model)
     broken.conv2.weight.data[0, 0] = float("nan")
-    with pytest.raises(ValueError, match="conv2.weight are not finite.*smaller learning rate"):
+    with pytest.raises(ValueError, match=r"conv2.weight are not finite.*smaller learning rate"):
         kind(broken, images, labels)
     with pytest.raises(ValueError, match="images are not finite"):
         kind(model, images / 0, labels)

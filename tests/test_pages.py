@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from dashboard.parts import forms, library, url
@@ -31,6 +32,12 @@ HOSTILE = {
     "geometry": {"run": "none-such", "lane": "sgd-99", "images": "all", "seed": "-1"},
     "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
 }
+
+
+@pytest.fixture(autouse=True)
+def whole_errors():
+    """Visitors see the name of an error only; tests see all of it."""
+    config.set_option("client.showErrorDetails", "full")
 
 
 @pytest.fixture
@@ -66,8 +73,8 @@ def checked(page: AppTest) -> AppTest:
 
 
 def text(page: AppTest) -> str:
-    return "\n".join(str(item.value) for kind in ("title", "header", "subheader", "markdown", "caption", "info",
-                                                  "warning", "error") for item in getattr(page, kind))
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error")
+    return "\n".join(str(item.value) for kind in kinds for item in getattr(page, kind))
 
 
 def button(page: AppTest, key: str):
@@ -135,7 +142,7 @@ def test_start_button_makes_one_run_however_often_it_is_clicked(store):
     assert mine[0].spec.lane_names() == ("ngf", "sgd") and mine[0].spec.seed == 77
     assert mine[0].status == "queued"
     assert page.query_params["run"] == [mine[0].id]
-    checked(page.run())  # a second click reaches the same script: there is no second button, and no second run
+    checked(page.run())  # a second click reaches this script: there is no second button, and no second run
     again = open_page("lab", race_seed="77", lane=["ngf:steps=5", "sgd:steps=5"])
     assert again.query_params["run"] == [mine[0].id]
     assert len([run for run in store.runs() if run.source == "user"]) == 1
@@ -240,7 +247,7 @@ def test_every_field_of_every_plugin_has_a_widget(store):
             keys = {key.split(".", 2)[2] for key in page.session_state.filtered_state
                     if str(key).startswith(f"form.{name}.")}
             assert {item["name"] for item in about["fields"]} <= keys
-            assert page.session_state["made"] == Choice(name), "the form as it opens is the plug-in's defaults"
+            assert page.session_state["made"] == Choice(name), "a form opens on the plug-in's defaults"
 
 
 def test_the_text_of_a_lane_goes_both_ways():
@@ -254,7 +261,8 @@ def test_the_text_of_a_lane_goes_both_ways():
 
 
 def test_parse_is_typed_and_clamps():
-    values, ignored = url.parse("lab", {"seed": ["7"], "num_clean": ["3"], "view": ["train"], "lane": ["a", "a"]})
+    values, ignored = url.parse("lab", {"seed": ["7"], "num_clean": ["3"], "view": ["train"],
+                                        "lane": ["a", "a"]})
     assert (values["seed"], values["num_clean"], values["view"], values["lane"]) == (7, 10, "train", ("a",))
     assert len(ignored) == 1 and "Allowed: 10 to 5000" in ignored[0]
     assert url.address("lab", values) == {"seed": "7", "num_clean": "10", "view": "train", "lane": ["a"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
@@ -32,6 +33,14 @@ SHORT = {"hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2}, "fisher_tr
          "loss_slice": {"points": 7}, "loss_line": {"points": 7}}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -57,11 +66,15 @@ def test_every_measurement_keeps_its_promises(name, case):
     assert len(partials) > 1
     assert [p.done for p in partials] == [False] * (len(partials) - 1) + [True]
     fractions = [p.fraction for p in partials]
-    assert fractions == sorted(fractions) and 0 < fractions[0] and fractions[-1] == 1
+    assert fractions == sorted(fractions)
+    assert fractions[0] > 0
+    assert fractions[-1] == 1
     for partial in partials:
         json.dumps(dict(partial.values), allow_nan=False)
-        assert partial.values["n"] == len(images) and partial.values["batch_norm"] == "eval"
-        assert partial.values["data"] == "clean" and partial.values["seed"] == 5
+        assert partial.values["n"] == len(images)
+        assert partial.values["batch_norm"] == "eval"
+        assert partial.values["data"] == "clean"
+        assert partial.values["seed"] == 5
         for key, array in partial.arrays.items():
             assert isinstance(array, np.ndarray), key
             assert array.dtype.kind == "U" or np.isfinite(array).all(), key
@@ -71,7 +84,8 @@ def test_every_measurement_keeps_its_promises(name, case):
         for key, value in m.state_dict().items():
             assert torch.equal(value, old[key]), key
         assert all(p.grad is None for p in m.parameters())
-    assert model.training and [p.requires_grad for p in model.parameters()] == flags
+    assert model.training
+    assert [p.requires_grad for p in model.parameters()] == flags
     assert torch.equal(torch.get_rng_state(), state)  # only the seed decides
 
     for first, again in zip(partials, measure(), strict=True):
@@ -139,7 +153,7 @@ def test_directions_are_as_long_as_the_filters(case):
             assert not direction[name].any(), name
             continue
         for row, filter in zip(direction[name], weight, strict=True):
-            assert float(row.norm()) == pytest.approx(float(filter.norm().detach()), rel=1e-12)
+            assert float(row.norm()) == pytest.approx(float(filter.detach().norm()), rel=1e-12)
 
 
 def test_a_slice_is_the_naive_loop():
@@ -156,7 +170,8 @@ def test_a_slice_is_the_naive_loop():
             assert arrays["loss"][k, m] == pytest.approx(loss, abs=1e-12)
             assert arrays["ca"][k, m] == ca
     np.testing.assert_allclose(arrays["mean"], arrays["loss"].mean(0))
-    assert (arrays["low"] <= arrays["mean"]).all() and (arrays["mean"] <= arrays["high"]).all()
+    assert (arrays["low"] <= arrays["mean"]).all()
+    assert (arrays["mean"] <= arrays["high"]).all()
     assert arrays["loss"][0, 3] == arrays["loss"][1, 3] == partial.values["loss"]
 
 
@@ -164,7 +179,7 @@ def test_a_slice_comes_coarse_to_fine():
     model, images, labels = cases.one_layer()
     for points in (3, 4, 5, 9, 21):
         partials = list(LossSlice(points=points, directions=1).measure(model, images, labels, seed=0))
-        for early, late in zip(partials, partials[1:], strict=False):
+        for early, late in itertools.pairwise(partials):
             assert (np.diff(late.arrays["distance"]) > 0).all()
             assert set(early.arrays["distance"]) < set(late.arrays["distance"])
         assert len(partials[-1].arrays["distance"]) == 2 * (points // 2) + 1
@@ -202,7 +217,8 @@ def test_a_line_is_the_naive_loop(case):
         loss, ca = oracles.loss_and_accuracy(model, state, images, labels)
         assert arrays["loss"][m] == pytest.approx(loss, abs=1e-12)
         assert arrays["ca"][m] == ca
-    assert partial.values["loss_start"] == arrays["loss"][1] and partial.values["loss_end"] == arrays["loss"][5]
+    assert partial.values["loss_start"] == arrays["loss"][1]
+    assert partial.values["loss_end"] == arrays["loss"][5]
     square = sum(float((p - q).detach().square().sum())
                  for p, q in zip(start.parameters(), end.parameters(), strict=True))
     assert partial.values["length"] == pytest.approx(square**0.5)
@@ -264,12 +280,17 @@ def test_a_run_folder_is_filled(runs, data):
     run = submitted(runs, f"{runs[2].id}:sgd-2", "loss_line", points=3, num_images=20, data=data)
     pipeline.run(run.path)
     partials = [event for event in run.events() if event["type"] == "partial"]
-    assert run.status == "done" and [p["done"] for p in partials] == [False] * (len(partials) - 1) + [True]
+    assert run.status == "done"
+    assert [p["done"] for p in partials] == [False] * (len(partials) - 1) + [True]
     values = run.result["values"]
-    assert values["n"] == 20 and values["data"] == data and values["length"] > 0
-    assert values["loss_end"] == partials[-1]["loss_end"] and run.result["environment"]["torch"]
+    assert values["n"] == 20
+    assert values["data"] == data
+    assert values["length"] > 0
+    assert values["loss_end"] == partials[-1]["loss_end"]
+    assert run.result["environment"]["torch"]
     with np.load(run.path / "arrays.npz") as arrays:
-        assert bool(arrays["done"]) and arrays["t"].shape == arrays["loss"].shape
+        assert bool(arrays["done"])
+        assert arrays["t"].shape == arrays["loss"].shape
     assert not list(run.path.glob(".arrays-*"))
 
 
@@ -278,13 +299,16 @@ def test_the_images_are_those_of_the_attack(runs):
     from ngf.weights import load_attack
 
     splits, attack = load_data("signs"), load_attack(runs[1].spec)
-    clean, labels = pipeline.select(splits, attack, "clean", 50, 3)
+    clean, _ = pipeline.select(splits, attack, "clean", 50, 3)
     again, _ = pipeline.select(splits, attack, "clean", 50, 3)
-    assert torch.equal(clean, again) and clean.dtype == torch.float32 and 0 <= clean.min() <= clean.max() <= 1
+    assert torch.equal(clean, again)
+    assert clean.dtype == torch.float32
+    assert 0 <= clean.min() <= clean.max() <= 1
     triggered, true = pipeline.select(splits, attack, "triggered_true", 50, 3)
     same, wanted = pipeline.select(splits, attack, "triggered_target", 50, 3)
     assert torch.equal(triggered, same)
-    assert (wanted == attack.target).all() and (true != attack.target).all()
+    assert (wanted == attack.target).all()
+    assert (true != attack.target).all()
     everything, _ = pipeline.select(splits, attack, "clean", 10**6, 3)
     assert len(everything) == len(splits.test)
     with pytest.raises(SpecError, match="without an attack"):
@@ -298,7 +322,9 @@ def test_a_cancelled_measurement_keeps_what_it_has(runs):
         pipeline.run(run.path)
     assert run.result is None
     with np.load(run.path / "arrays.npz") as arrays:
-        assert not arrays["done"] and 0 < arrays["fraction"] < 1 and np.isfinite(arrays["loss"]).all()
+        assert not arrays["done"]
+        assert 0 < arrays["fraction"] < 1
+        assert np.isfinite(arrays["loss"]).all()
 
 
 def test_the_command_line(runs, monkeypatch, capsys):
@@ -306,7 +332,9 @@ def test_the_command_line(runs, monkeypatch, capsys):
     short = ["--num-images", "8", "--set", "draws=3"]
     assert command.main([runs[1].id, "fisher_trace", "--json", *short]) == 0
     out = json.loads(capsys.readouterr().out)
-    assert out["values"]["num_draws"] == 3 and out["values"]["n"] == 8 and out["error"] is None
+    assert out["values"]["num_draws"] == 3
+    assert out["values"]["n"] == 8
+    assert out["error"] is None
     assert command.main([runs[1].id, "fisher_trace", *short]) == 0  # the same run, not measured again
     assert f"fisher_trace           {out['values']['fisher_trace']:.6g}" in capsys.readouterr().out
     assert command.main([runs[1].id, "loss_line", "--num-images", "8"]) == 1  # no parent
@@ -326,6 +354,7 @@ def test_help_imports_no_torch():
     code = ("import sys\nfrom analysis.__main__ import main\ntry:\n    main(['--help'])\n"
             "except SystemExit as end:\n    assert end.code == 0\n"
             "import analysis.density, analysis.partial\nassert 'torch' not in sys.modules")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "RUN[:LANE]" in done.stdout and "loss_line" in done.stdout
+    assert "RUN[:LANE]" in done.stdout
+    assert "loss_line" in done.stdout

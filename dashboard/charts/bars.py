@@ -27,7 +27,8 @@ def measure_bars(series: list[dict[str, Any]]) -> Chart:
         traces.append({
             "type": "bar", "orientation": "h", "name": escape(name),
             "y": [escape(name if single else item["label"]) for item in own], "x": [item["value"] for item in own],
-            "marker": {"color": colors[name], "pattern": {"shape": _PATTERNS[i % 4], "fgopacity": 0.5}},
+            "marker": {"color": colors[name], "pattern": {"shape": _PATTERNS[i % 4], "fillmode": "overlay", "fgcolor": "#FFFFFF",
+                                                             "fgopacity": 0.45, "solidity": 0.2}},
             "error_x": {"type": "data", "array": [item.get("error") or 0 for item in own], "thickness": 1.5,
                         "width": 4, "visible": any(item.get("error") for item in own)},
             "hovertemplate": f"%{{y}}: %{{x:.4g}}<extra>{escape(name)}</extra>"})
@@ -36,7 +37,7 @@ def measure_bars(series: list[dict[str, Any]]) -> Chart:
                          showlegend=not single and len(names) > 1, right=64, yaxis={
                              "categoryorder": "array", "categoryarray": order, "autorange": "reversed",
                              "ticksuffix": "  ", "title": {"text": ""}})
-    layout["xaxis"] |= {"type": "log", "exponentformat": "power"} if logarithmic else {"rangemode": "tozero"}
+    layout["xaxis"] |= {"type": "log", "tickformat": "~g", "dtick": 1} if logarithmic else {"rangemode": "tozero"}
     if single:  # the values beside the bars, clear of the error bars
         layout["annotations"] = [_value(item, logarithmic) for item in series]
     rows = [{"Model": item["name"], "Quantity": item["label"], "Value": item["value"], "Error": item.get("error")}
@@ -61,12 +62,13 @@ def _finding(series: list[dict[str, Any]], labels: list[str]) -> str:
     if not series:
         return ""
     if len(labels) > 1:
-        parts = []
-        for name in dict.fromkeys(item["name"] for item in series):
-            own = [item for item in series if item["name"] == name]
-            top = max(own, key=lambda item: item["value"])
-            parts.append(f"{top['label']} has the largest value of {the_model(name)}, {_words(top)}")
-        return "; ".join(parts) + "."
+        tops = [max((item for item in series if item["name"] == name), key=lambda item: item["value"])
+                for name in dict.fromkeys(item["name"] for item in series)]
+        if len({top["label"] for top in tops}) == 1:
+            values = ", ".join(f"{_words(top)} for {the_model(top['name'])}" for top in tops)
+            return f"The largest value is that of {tops[0]['label']}: {values}."
+        return "; ".join(f"{top['label']} has the largest value of {the_model(top['name'])}, {_words(top)}"
+                         for top in tops) + "."
     label = labels[0]
     if len(series) == 1:
         return f"{label} of {the_model(series[0]['name'])} is {_words(series[0])}."

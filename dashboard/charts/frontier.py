@@ -34,11 +34,11 @@ def frontier_chart(points: list[dict[str, Any]]) -> Chart:
                 x, y = round(100 * point["asr"], 3), round(100 * point["ca"], 3)
                 traces.append({"type": "scatter", "mode": "markers", "name": f"{name}, picked", "x": [x], "y": [y],
                                "showlegend": False, "hoverinfo": "skip",
-                               "marker": {"color": "rgba(0,0,0,0)", "size": 18, "symbol": "circle-open",
-                                          "line": {"color": colors[method], "width": 3}}})
+                               "marker": {"color": colors[method], "size": 18, "symbol": "circle-open",
+                                          "line": {"width": 2.5}}})
                 labels.append({"text": f"{name}, lr {number(point['lr'])}", "x": x, "y": y, "showarrow": True,
-                               "arrowhead": 0, "arrowwidth": 1, "ax": -44 if x > 50 else 44, "ay": 26 + 22 * i,
-                               "xanchor": "right" if x > 50 else "left"})
+                               "arrowhead": 0, "arrowwidth": 1, "ax": -40 if x > 75 else 40, "ay": 30,
+                               "xanchor": "right" if x > 75 else "left"})
     layout = base_layout("Attack success rate (%), lower is better", "Clean accuracy (%), higher is better",
                          showlegend=len(methods) > 1, annotations=labels, xaxis={"range": [-4, 104]})
     rows = [{"Method": lane_title(point["method"]), "Learning rate": point["lr"],

@@ -74,7 +74,8 @@ def _between(series: list[dict[str, Any]]) -> str:
         ends = [min(at, key=lambda x, end=end: abs(x - end)) for end in (0, 1)]
         top = max(y for x, y in at.items() if ends[0] <= x <= ends[1])
         hill = top - max(at[ends[0]], at[ends[1]])
-        words = f"on {item['data'].lower()} the loss goes from {number(at[ends[0]])} to {number(at[ends[1]])}"
+        images = item["data"].lower().replace(", ", " with ")
+        words = f"on {images} the loss goes from {number(at[ends[0]])} to {number(at[ends[1]])}"
         parts.append(words + (f" over a hill of {number(hill)}" if hill > 0.01 * (1 + top) else " without a hill"))
     text = "; ".join(parts) + "."
     return text[0].upper() + text[1:] if parts else ""

@@ -38,7 +38,7 @@ def internals_chart(spec: PurifySpec, events: list[dict[str, Any]]) -> Chart:
     titles = {"fisher_trace": "Tr(F), tuned layer", "distance": "Distance"}
     layout = base_layout("Step of fine-tuning", titles[panels[0]] if panels else "", showlegend=True,
                          xaxis={"range": [0, total]}, meta={"x_name": "step"})
-    layout["yaxis"] |= {"type": "log", "exponentformat": "power"} if panels[:1] == ["fisher_trace"] else {
+    layout["yaxis"] |= {"type": "log", "tickformat": "~g"} if panels[:1] == ["fisher_trace"] else {
         "rangemode": "tozero"}
     if len(panels) == 2:
         layout["yaxis"]["domain"] = [0.56, 1]

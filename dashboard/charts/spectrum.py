@@ -45,7 +45,7 @@ def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
                         "range": [math.log10(top) - _DECADES, math.log10(top) + 0.4]}
     layout["xaxis"] |= _ticks([x for item in series for x in item["grid"]], scale)
     layout["annotations"] = [
-        {"text": f"λmax {number(item['lambda_max'])}", "x": symlog(item["lambda_max"], scale),
+        {"text": f"λ<sub>max</sub> {number(item['lambda_max'])}", "x": symlog(item["lambda_max"], scale),
          "y": math.log10(top) - _DECADES + 0.7 + 0.3 * i, "showarrow": True, "arrowhead": 2, "arrowsize": 0.8,
          "arrowcolor": colors[item["name"]], "ax": -24, "ay": -34 - 22 * i, "font": {"size": 12}}
         for i, item in enumerate(series) if item.get("lambda_max") is not None]

@@ -144,13 +144,13 @@ def spread(values: Sequence[float], step: float, high: float) -> list[float]:
 
 def direct_labels(traces: Sequence[Mapping[str, Any]], texts: Mapping[int, tuple[str, str]], *,
                   low: float, high: float, gap: float = 0.06) -> list[dict[str, Any]]:
-    """Labels right of the last points, pushed apart to `gap` (a share of the height) where they would overlap.
+    """Labels right of the last points, pushed apart where they would overlap.
 
-    `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y axis.
+    `gap` is the room of one, as a share of the height. `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y axis.
     """
     numbers = sorted((i for i in texts if traces[i]["y"]), key=lambda i: traces[i]["y"][-1])
     places = spread([traces[i]["y"][-1] for i in numbers], gap * (high - low), high)
-    return [{"name": f"label:{i}", "x": 1, "xref": "paper", "xanchor": "left", "xshift": 8, "y": round(y, 3),
+    return [{"name": f"label:{i}", "x": traces[i]["x"][-1], "xanchor": "left", "xshift": 8, "y": round(y, 3),
              "yref": traces[i].get("yaxis", "y"), "yanchor": "middle", "showarrow": False, "align": "left",
              "text": f'<span style="color:{traces[i]["line"]["color"]}">{texts[i][0]}</span> '
                      f"{escape(texts[i][1])}"} for i, y in zip(numbers, places, strict=True)]

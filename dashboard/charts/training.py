@@ -31,7 +31,7 @@ def training_chart(events: list[dict[str, Any]]) -> Chart:
     steps = max((event["steps"] for event in epochs), default=10)
     layout = base_layout(
         "Epoch", "Share of test images (%)", right=160,
-        xaxis={"range": [0, steps], "anchor": "y2"},
+        xaxis={"range": [0, 1.012 * steps], "anchor": "y2"},
         yaxis={"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100], "domain": [0.34, 1]},
         yaxis2={"domain": [0, 0.24], "rangemode": "tozero", "zeroline": False, "nticks": 3,
                 "title": {"text": "Loss", "standoff": 8}, "automargin": True},
@@ -58,4 +58,5 @@ def training_finding(epochs: list[dict[str, Any]]) -> str:
     clean = f"the model is right on {percent(last['ca'])} of clean test images"
     if last.get("asr") is None:
         return f"{where} {clean}."
-    return f"{where} {clean}, and the trigger sends {percent(last['asr'])} of the others to the target class."
+    return (f"{where} {clean}, and the trigger sends {percent(last['asr'])} of the images of other classes "
+            "to the target class.")

@@ -27,7 +27,10 @@ function fade(color, opacity) {
 function dress(figure, theme, { width, height, last }) {
   const source = figure.layout
   const narrow = width < NARROW
-  const data = figure.data.map((trace) => (last === Infinity || trace.fill || !trace.x ? trace : cut(trace, last)))
+  const bars = { color: theme.text } // of errors; Plotly would draw them dark on dark
+  const data = figure.data
+    .map((trace) => (last === Infinity || trace.fill || !trace.x ? trace : cut(trace, last)))
+    .map((trace) => (trace.error_x ? { ...trace, error_x: { ...bars, ...trace.error_x } } : trace))
   const hasLabels = (source.annotations ?? []).some((note) => LABEL.test(note.name ?? ""))
   const layout = {
     ...source, width, height, autosize: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -63,7 +66,8 @@ function axis(given, theme) {
 }
 
 function annotations(source, data, { narrow, height, theme }) {
-  const notes = (source.annotations ?? []).map((note) => ({ arrowcolor: theme.text, ...note }))
+  const notes = (source.annotations ?? []).map((note) => ({
+    arrowcolor: theme.text, bgcolor: note.showarrow ? fade(theme.back, 0.75) : undefined, ...note }))
   const rest = notes.filter((note) => !LABEL.test(note.name ?? ""))
   if (narrow) return rest
   const panels = {}
@@ -79,7 +83,11 @@ function annotations(source, data, { narrow, height, theme }) {
 
 // Direct labels beside the last points that are shown, pushed apart where they would overlap.
 function spread(tags, data, scale, plot) {
-  for (const tag of tags) tag.y = data[LABEL.exec(tag.name)[1]].y.at(-1) ?? null
+  for (const tag of tags) {
+    const trace = data[LABEL.exec(tag.name)[1]]
+    tag.x = trace.x.at(-1)
+    tag.y = trace.y.at(-1) ?? null
+  }
   const placed = tags.filter((tag) => tag.y !== null).sort((a, b) => a.y - b.y)
   if (!scale.range) return placed
   const [low, high] = scale.range

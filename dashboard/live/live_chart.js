@@ -38,7 +38,8 @@ class LiveChart {
     this.note = make("p", "ngf-note", root, { role: "status" })
     this.version = this.figure = this.url = null
     this.shown = null // index of the last step that is shown; null: all of them
-    this.held = this.pending = this.closed = this.drawn = false
+    this.held = this.pending = this.closed = false
+    this.drawn = "" // what was drawn last, as JSON
     this.failures = 0
     this.#listen()
   }
@@ -49,7 +50,11 @@ class LiveChart {
     on(this.figureBox, "pointerdown", () => { this.held = true })
     for (const type of ["pointerup", "pointercancel", "blur"]) on(window, type, () => this.#release())
     on(this.play, "click", () => this.#toggle())
-    on(this.slider, "input", () => { this.#pause(); this.#show(Number(this.slider.value)) })
+    on(this.slider, "input", () => {
+      const index = Number(this.slider.value) // read first: a pause sets the slider to what is shown
+      this.#pause()
+      this.#show(index)
+    })
     on(this.root, "keydown", (event) => {
       if (event.code !== "Space" || this.scrubBox.hidden || event.target === this.play) return
       event.preventDefault()
@@ -86,7 +91,8 @@ class LiveChart {
 
   #take({ figure, finding, alt }) {
     this.figure = figure
-    if (this.finding.textContent !== finding) this.finding.textContent = finding
+    const words = finding.replaceAll(" %", "\u00a0%") // no line break inside a number
+    if (this.finding.textContent !== words) this.finding.textContent = words // said aloud only when it changes
     this.figureBox.setAttribute("aria-label", alt || finding)
     this.steps = [...new Set(figure.data.filter((trace) => !trace.fill).flatMap((trace) => trace.x ?? []))]
       .filter((x) => typeof x === "number").sort((a, b) => a - b)
@@ -155,9 +161,12 @@ class LiveChart {
     const { data, layout } = dress(this.figure, theme, {
       width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown] })
     layout.uirevision ??= this.url ?? this.data.key
+    // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
+    const drawn = JSON.stringify([data, layout])
+    if (drawn === this.drawn) return
+    this.drawn = drawn
     await window.Plotly.react(this.figureBox, data, layout, {
       responsive: false, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })
-    this.drawn = true
   }
 
   // ---- the slider and its Play button

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.parts import glossary, library, minimum, url
+from dashboard.charts.style import lane_title
+from dashboard.parts import library, minimum, url
 from dashboard.parts.figures import Minimum
 from ngf.config import MeasureSpec
 from ngf.jobs.store import Run
 
-SECTIONS = (  # heading, what it answers, method of Minimum, words to explain
-    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?", "slices", ("slice",)),
-    ("Curvature", "How many directions are steep, and how steep?", "spectrum", ("spectrum", "lambda_max")),
-    ("The numbers", "Sharpness before and after, with error bars.", "numbers",
-     ("lambda_max", "trace", "fisher", "batchnorm")),
-    ("Fisher trace by layer", "Which layers do the predictions react to?", "layers", ("fisher",)),
-    ("From before to after", "What lies on the straight line between the two models?", "line", ()),
+SECTIONS = (  # heading, what it answers, method of Minimum
+    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?", "slices"),
+    ("Curvature", "How many directions are steep, and how steep?", "spectrum"),
+    ("The numbers", "Sharpness before and after, with error bars.", "numbers"),
+    ("Fisher trace by layer", "Which layers do the predictions react to?", "layers"),
+    ("From before to after", "What lies on the straight line between the two models?", "line"),
 )
 
 
@@ -34,9 +34,10 @@ def choose_run() -> tuple[Run, str] | None:
         return run, ""
     if st.session_state.get("geometry.lane") not in lanes:
         if fresh and values["lane"]:
-            url.ignore("geometry", f"lane “{values['lane']}” is not in this run. Allowed: {', '.join(lanes)}.")
+            url.ignore("geometry", f"lane “{values['lane']}” is not in this run. "
+                                   f"Allowed: {', '.join(lanes)}.")
         st.session_state["geometry.lane"] = lanes[0]
-    return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=library.lane_title)
+    return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
 
 
 def draw(view: Minimum, specs: list[MeasureSpec], live: bool) -> None:
@@ -48,20 +49,18 @@ def draw(view: Minimum, specs: list[MeasureSpec], live: bool) -> None:
     for run_id in states.get("failed", [])[:3]:
         error = (library.find(run_id).error or {}) if library.find(run_id) else {}
         st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")
-    for heading, question, method, words in SECTIONS:
+    for heading, question, method in SECTIONS:
         if method == "line" and len(view.sides) < 2:
             continue
         st.header(heading)
         st.markdown(question)
         if not getattr(view, method)():
             st.caption(":material/hourglass_empty: Not measured yet.")
-        if words:
-            glossary.explain(*words, label=f"What this is: {heading.lower()}")
 
 
 st.title("Geometry")
-st.markdown("Fine-tuning moves the weights to another place. Is the ground flatter there? The same measurements, "
-            "on the same images, before and after.")
+st.markdown("Fine-tuning moves the weights to another place. Is the ground flatter there? The same "
+            "measurements, on the same images, before and after.")
 values, fresh = url.follow("geometry")
 if fresh and values["run"] and values["run"] not in {run.id for run in library.measurable()}:
     url.ignore("geometry", f"run “{values['run']}” is not a finished purification or training in this store.")
@@ -88,14 +87,14 @@ specs = minimum.wanted(run, lane, images, seed)
 states = minimum.progress(specs)
 active = [run_id for name in library.ACTIVE for run_id in states.get(name, [])]
 todo = sum(len(states.get(name, [])) for name in ("missing", "cancelled", "failed"))
-with st.container(horizontal=True):
+with st.container(horizontal=True, vertical_alignment="center"):
     if todo and library.find(run.spec.id) is not None:
         st.button(f"Measure ({todo})", type="primary", icon=":material/straighten:", key="geometry.measure",
                   on_click=minimum.submit, args=(run.id, lane, images, seed))
     if active:
         st.button("Stop measuring", icon=":material/stop:", key="geometry.stop", on_click=minimum.stop,
                   args=(active,))
-    st.page_link("pages/lab.py", label="Open in Lab", icon=":material/science:", query_params={"run": run.id})
+    st.page_link(library.PAGES / "lab.py", label="Open in Lab", icon=":material/science:", query_params={"run": run.id})
 if st.session_state.get("minimum.refused"):
     library.say(ValueError(st.session_state["minimum.refused"]))
 view = Minimum(minimum.sides(run, lane), images, seed, overlaid)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.parts import choose, library, minimum, url
-from dashboard.parts.estimate import purify_time, queue, train_time
 from dashboard.parts.live_run import show_internals, show_live
-from dashboard.parts.run_card import model_numbers, show_outcome
-from dashboard.parts.starting import shown_run, start
+from dashboard.parts.run_card import model_numbers, numbers_in_words, show_outcome
+from dashboard.parts.starting import notes, shown_run, start
 from dashboard.parts.trigger import show_trigger
 from ngf.config import SpecError
 from ngf.jobs.store import Run
@@ -18,30 +17,31 @@ VIEWS = {"purify": "Purify a model", "train": "Train your own"}
 
 def purify(models: list[Run], asked: Run | None) -> None:
     controls, stage = st.columns([1, 2], gap="large")
-    spec = None
     with controls:
         st.header("1. Model")
         model = choose.choose_model(models)
         st.header("2. Defenses")
-        try:
-            spec = choose.choose_lanes(model)
-        except SpecError as error:
-            library.say(error)
-        st.header("3. Race")
-        run = shown_run(spec, asked)
-        if spec is not None:
-            st.caption(f"{purify_time(spec)} {queue(run)}")
-            start(spec, run)
+        lanes = choose.choose_lanes(model)
     with stage:
+        st.header("3. Race")
+        clean, seed, button = st.columns([2, 2, 3], vertical_alignment="bottom")
+        spec, refused = None, None
+        try:
+            spec = choose.choose_race(model, lanes, clean, seed)
+        except SpecError as error:
+            refused = error
+        run = shown_run(spec, asked)
+        with button:
+            start(spec, run)
+        if refused is not None:
+            library.say(refused)
+        notes(spec, run)
         if run is not None:
-            st.header("The race")
-            st.caption(library.describe(run))
             show_live(run)
             if run.status == "done":
                 after_race(run)
         st.header("The model before")
-        model_numbers(model)
-        st.subheader("The trigger")
+        st.markdown(numbers_in_words(model))
         show_trigger(model)
     url.write("lab", choose.state(spec, model, models, run.id if run else ""))
 
@@ -53,10 +53,10 @@ def after_race(run: Run) -> None:
     st.subheader("Did the minimum change?")
     st.caption("Loss slices, Hessian spectrum and Fisher trace of the model before and after, on the same "
                "images.")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Measure the minimum", icon=":material/straighten:", key="lab.measure",
                   on_click=minimum.submit, args=(run.id, lane))
-        st.page_link("pages/geometry.py", label="Open in Geometry", icon=":material/landscape:",
+        st.page_link(library.PAGES / "geometry.py", label="Open in Geometry", icon=":material/landscape:",
                      query_params={"run": run.id, "lane": lane})
     minimum.show_progress(run, lane)
     with st.expander("Inside the run", key="lab.inside", icon=":material/manage_search:",
@@ -67,31 +67,27 @@ def after_race(run: Run) -> None:
 
 def train(asked: Run | None) -> None:
     controls, stage = st.columns([1, 2], gap="large")
-    spec = None
+    spec, refused = None, None
     with controls:
         st.header("1. What to train")
         try:
             spec = choose.choose_training()
         except SpecError as error:
-            library.say(error)
+            refused = error
+    with stage:
         st.header("2. Training")
         run = shown_run(spec, asked)
-        if spec is not None:
-            st.caption(f"{train_time(spec)} {queue(run)}")
-            start(spec, run)
-    with stage:
-        if run is None:
-            st.info("The curves appear here. The model can be purified as soon as it is trained.",
-                    icon=":material/show_chart:")
-        else:
-            st.header("The training")
-            st.caption(library.describe(run))
+        start(spec, run)
+        if refused is not None:
+            library.say(refused)
+        notes(spec, run)
+        if run is not None:
             show_live(run)
         if run is not None and run.status == "done":
             st.header("The model")
             model_numbers(run)
-            st.page_link("pages/lab.py", label="Purify this model", icon=":material/cleaning_services:",
-                         query_params={"model": run.id})
+            st.page_link(library.PAGES / "lab.py", label="Purify this model",
+                         icon=":material/cleaning_services:", query_params={"model": run.id})
             show_trigger(run)
     url.write("lab", {"view": "train", "run": run.id if run else ""})
 
@@ -113,4 +109,4 @@ if view == "train":
 elif trained:
     purify(trained, before)
 else:
-    st.info("There is no trained model yet. Train your own: choose that above.", icon=":material/model_training:")
+    st.info("There is no trained model yet. “Train your own”, above, makes one.", icon=":material/info:")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from dashboard.charts.style import lane_title
 from dashboard.parts import library, url
 from dashboard.parts.run_card import show_error, show_state
 
-FILTERS = {"kind": "Kind", "attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
+MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
+FILTERS = ("kind", *MORE)
 WORDS = {"kind": library.KINDS, "status": library.STATES, "source": {"user": "yours", "zoo": "zoo"}}
 RATES = {"ca": "Clean accuracy", "asr": "Attack success", "ra": "Robust accuracy"}
 
@@ -16,7 +18,13 @@ RATES = {"ca": "Clean accuracy", "asr": "Attack success", "ra": "Robust accuracy
 def say_word(name: str, value: str) -> str:
     if name in WORDS:
         return WORDS[name].get(value, value)
-    return library.title("attacks", value) if name == "attack" else library.lane_title(value)
+    return library.title("attacks", value) if name == "attack" else lane_title(value)
+
+
+def say_kind(row: dict) -> str:
+    """`measurement: Fisher trace`"""
+    name = row.get("measurement")
+    return say_word("kind", row["kind"]) + (f": {library.title('measurements', name)}" if name else "")
 
 
 def filtered(rows: list[dict], chosen: dict[str, list[str]]) -> list[dict]:
@@ -28,10 +36,10 @@ def filtered(rows: list[dict], chosen: dict[str, list[str]]) -> list[dict]:
 def table(rows: list[dict]) -> pd.DataFrame:
     """One line a run, in words; rates in percent."""
     return pd.DataFrame([{
-        "Run": row["id"], "Kind": say_word("kind", row["kind"]), "State": say_word("status", row["status"]),
+        "Run": row["id"], "Kind": say_kind(row), "State": say_word("status", row["status"]),
         "Data": row["data"] and library.title("data", row["data"]),
         "Attack": row["attack"] and library.title("attacks", row["attack"]),
-        "Defense": row["defense"] and ", ".join(map(library.lane_title, row["defense"].split(", "))),
+        "Defense": row["defense"] and ", ".join(map(lane_title, row["defense"].split(", "))),
         "Seed": row["seed"], **{word: None if row[name] is None else round(100 * row[name], 2)
                                 for name, word in RATES.items()},
         "Source": say_word("source", row["source"]), "Submitted": row["submitted_at"]} for row in rows])
@@ -44,19 +52,19 @@ def open_run(run_id: str) -> None:
     st.header(library.describe(run))
     show_state(run, run.events())
     show_error(run)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if run.spec.kind in ("train", "purify"):
-            st.page_link("pages/lab.py", label="Open in Lab", icon=":material/science:",
+            st.page_link(library.PAGES / "lab.py", label="Open in Lab", icon=":material/science:",
                          query_params={"run": run.id})
         if run.spec.kind != "train":
             target = run.spec.target if run.spec.kind == "measure" else run.id
             name, _, lane = target.partition(":")
-            st.page_link("pages/geometry.py", label="Open in Geometry", icon=":material/landscape:",
+            st.page_link(library.PAGES / "geometry.py", label="Open in Geometry", icon=":material/landscape:",
                          query_params={"run": name} | ({"lane": lane} if lane else {}))
         if run.source == "user":
             with st.popover("Delete", icon=":material/delete:"):
                 st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
-                st.button("Delete for good", key="runs.delete", type="primary", on_click=delete, args=(run.id,))
+                st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
         else:
             st.caption("Part of the zoo: read-only.")
     with st.expander("Specification and result"):
@@ -82,17 +90,20 @@ if fresh and values["run"] and library.find(values["run"]) is None:
 url.notice("runs")
 if st.session_state.get("runs.said"):
     st.info(st.session_state.pop("runs.said"))
-st.markdown(f"{len(summaries)} runs, {sum(row['source'] == 'user' for row in summaries)} of them yours, "
-            f"{library.disk_use()} on disk. Select a row to open it.")
-with st.expander("Filters", expanded=bool(any(values[name] for name in FILTERS)), icon=":material/filter_list:"):
-    chosen = {name: st.multiselect(word, known[name], key=f"runs.{name}",
-                                   format_func=lambda value, name=name: say_word(name, value))
-              for name, word in FILTERS.items()}
+mine = sum(row["source"] == "user" for row in summaries)
+st.markdown(f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
+            "Select a row to open it.")
+chosen = {"kind": st.pills("Kind", known["kind"], selection_mode="multi", key="runs.kind",
+                           format_func=lambda value: say_word("kind", value).capitalize())}
+with st.expander("More filters", expanded=any(values[name] for name in MORE), icon=":material/filter_list:"):
+    chosen |= {name: st.multiselect(word, known[name], key=f"runs.{name}",
+                                    format_func=lambda value, name=name: say_word(name, value))
+               for name, word in MORE.items()}
 rows = filtered(summaries, chosen)
 selected = ""
 if rows:
     frame = table(rows)
-    picked = st.dataframe(frame, hide_index=True, width="stretch", on_select="rerun",
+    picked = st.dataframe(frame, hide_index=True, width="stretch", on_select="rerun", placeholder="",
                           key=f"runs.table.{hash(tuple(row['id'] for row in rows))}",
                           selection_mode="single-row", alt="All runs with their state and their numbers",
                           column_config={word: st.column_config.NumberColumn(format="%.1f %%")
@@ -101,8 +112,8 @@ if rows:
     st.download_button("Download as CSV", frame.to_csv(index=False), "runs.csv", "text/csv",
                        icon=":material/download:", on_click="ignore")
 else:
-    st.info("No run fits these filters." if summaries else "Nothing was computed here yet. The Lab is the place "
-            "to start.", icon=":material/inbox:")
+    st.info("No run fits these filters." if summaries else "Nothing was computed here yet. The Lab is the "
+            "place to start.", icon=":material/inbox:")
 if selected:
     open_run(selected)
 url.write("runs", {**chosen, "run": selected})

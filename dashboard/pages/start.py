@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import streamlit as st
-from dashboard.charts.race import race_chart
 
+from dashboard.charts.race import race_chart
+from dashboard.charts.style import lane_title
 from dashboard.parts import glossary, library, story
 from dashboard.parts.run_card import before_after, counts, outcome_sentence, provenance
 from dashboard.parts.show import show
@@ -27,7 +28,7 @@ else:
         st.header("1. A few pixels open it")
         st.markdown(story.opening(model, result))
         if model is not None:
-            show_trigger(model, count=2, columns=1)
+            show_trigger(model, count=5)
         st.header("2. Train on, with clean images only")
         st.markdown(story.training_on(spec))
     with chart:
@@ -36,14 +37,14 @@ else:
         show(race_chart(spec, events), "start.race", name="the race", scrub=True, autoplay=True, height=440)
         glossary.explain(*glossary.RATES, "ngf", "trigger", "target")
     st.header("3. What is left of the door")
-    st.caption(f"Before, and after {library.lane_title(lane)}. *Measured*: {counts(result['before'])}.")
+    st.caption(f"Before, and after {lane_title(lane)}. *Measured*: {counts(result['before'])}.")
     before_after(result["before"], result["lanes"][lane]["after"])
     st.markdown(f"**What you just saw.** {outcome_sentence(spec, result)} {story.caveat()}")
 
 st.header("Go on")
 for column, (page, word, icon, text) in zip(st.columns(3), story.DOORS, strict=True):
     with column.container(border=True):
-        st.page_link(f"pages/{page}.py", label=f"**{word}**", icon=icon,
+        st.page_link(library.PAGES / f"{page}.py", label=f"**{word}**", icon=icon,
                      query_params=story.door_state(page, race))
         st.markdown(text)
 story.show_evidence()

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.parts import forms, glossary, library, url
 from ngf.catalogue import catalogue
@@ -105,24 +106,36 @@ def choose_model(models: Sequence[Run]) -> Run:
                           help=f"CA: {glossary.sentence('ca')} ASR: {glossary.sentence('asr')}")]
 
 
-def choose_lanes(model: Run) -> PurifySpec:
-    """The defenses, each with its form. Raises SpecError with what is allowed."""
+def choose_lanes(model: Run) -> list[Choice | SpecError]:
+    """The defenses, each with its form; in the place of one that is refused, the reason."""
     names = st.multiselect("Defenses", list(catalogue()["defenses"]), key="lab.lanes",
                            format_func=lambda name: library.title("defenses", name),
                            help="Two or more are a race: same weights, same seed, same batches.")
     layers = catalogue()["models"].get(model.spec.model, {}).get("layers", [])
     options = st.session_state.get("lab.lane_options", {})
-    lanes = []
+    lanes: list[Choice | SpecError] = []
     for name in names:
-        with st.expander(f"{library.title('defenses', name)}: settings", key=f"lab.form.{name}"):
+        with st.expander(f"Settings: {library.title('defenses', name)}", key=f"lab.form.{name}"):
             st.caption(catalogue()["defenses"][name]["summary"])
-            lanes.append(forms.plugin_form("defenses", Choice(name, options.get(name, {})),
-                                           f"lab.lane.{name}", layers))
-    num_clean = st.number_input("Clean images of the defender", 10, 5000, key="lab.num_clean", step=50,
-                                help="Images that the defender trusts. No defense sees a trigger or the "
-                                     "test images. From 10 to 5000.")
-    seed = st.number_input("Seed", 0, url.SEED_MAX, key="lab.race_seed", step=1,
-                           help="Fixes the order of the batches; the same for all defenses.")
+            try:
+                lanes.append(forms.plugin_form("defenses", Choice(name, options.get(name, {})),
+                                               f"lab.lane.{name}", layers))
+            except SpecError as error:
+                lanes.append(error)
+    return lanes
+
+
+def choose_race(model: Run, lanes: Sequence[Choice | SpecError], left: DeltaGenerator,
+                right: DeltaGenerator) -> PurifySpec:
+    """What all lanes share, in two columns. Raises SpecError with what is allowed."""
+    num_clean = left.number_input("Clean images", 10, 5000, key="lab.num_clean", step=50,
+                                  help="Images that the defender trusts. No defense sees a trigger or the "
+                                       "test images. From 10 to 5000.")
+    seed = right.number_input("Seed", 0, url.SEED_MAX, key="lab.race_seed", step=1,
+                              help="Fixes the clean images and the batches; the same for all defenses.")
+    for lane in lanes:
+        if isinstance(lane, SpecError):
+            raise lane
     if not lanes:
         raise SpecError("Choose at least one defense.")
     return PurifySpec(parent=model.id, lanes=tuple(lanes), num_clean=num_clean, seed=seed)
@@ -150,7 +163,8 @@ def seed_training(spec: TrainSpec) -> None:
     st.session_state.update({
         "lab.train.data": spec.data, "lab.train.models": spec.model, "lab.train.attacks": spec.attack.name,
         "lab.train.seed": spec.seed,
-        **{f"lab.attack_form.{spec.attack.name}.{name}": value for name, value in spec.attack.options.items()},
+        **{f"lab.attack_form.{spec.attack.name}.{name}": value
+           for name, value in spec.attack.options.items()},
         **{f"lab.training.{name}": getattr(spec.training, name) for name in _TRAINING}})
 
 
@@ -166,7 +180,7 @@ def choose_training() -> TrainSpec:
                     format_func=lambda name: library.title("models", name))
     attack = _select("Attack", "lab.train.attacks", names["attacks"],
                      format_func=lambda name: library.title("attacks", name))
-    with st.expander("Settings of the attack", expanded=True, key="lab.train.form"):
+    with st.expander("Settings of the attack", key="lab.train.form"):
         st.caption(catalogue()["attacks"][attack]["summary"])
         choice = forms.plugin_form("attacks", Choice(attack), f"lab.attack_form.{attack}")
     items = [describe_field(item) for item in fields(Training)]

@@ -9,28 +9,28 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from dashboard.charts.bars import measure_bars
-from dashboard.charts.loss_slice import slice_chart
-from dashboard.charts.spectrum import spectrum_chart
 
 from analysis.density import smooth
+from dashboard.charts.bars import measure_bars
 from dashboard.charts.chart import Chart
-from dashboard.parts import minimum
+from dashboard.charts.loss_slice import slice_chart
+from dashboard.charts.spectrum import spectrum_chart
+from dashboard.parts import glossary, minimum
 from dashboard.parts.minimum import IMAGES, Reading, Side
 from dashboard.parts.show import show
 
 SMOOTHING = 0.01  # width of the spectrum's kernel, as a share of the range of the eigenvalues
 LIMITS = {
-    "slice": "A slice is a walk along a few random directions out of tens of thousands; another valley may be one "
-             "step away. A network can also be rescaled, layer by layer, so that it predicts the same and looks "
-             "sharper or flatter. Look at the spectrum and the numbers before you believe the picture.",
+    "slice": "A slice is a walk along a few random directions out of tens of thousands; another valley may be "
+             "one step away. A network can also be rescaled, layer by layer, so that it predicts the same and "
+             "looks sharper or flatter. Look at the spectrum and the numbers before you believe the picture.",
     "spectrum": "The density comes from a few random start vectors and is smoothed; a thin peak may be missing. "
-                "The Hessian is that of a few hundred images, not of all data, and it is not invariant: rescaling "
-                "a layer changes it although the predictions stay.",
-    "fisher": "The trace adds up all directions, so one very steep direction and many mild ones look alike. Layers "
-              "with more weights have more to add up.",
-    "line": "A straight line is one path of many. A hill on it does not prove that the two models lie in different "
-            "valleys; a curved path may go around it.",
+                "The Hessian is that of a few hundred images, not of all data, and it is not invariant: "
+                "rescaling a layer changes it although the predictions stay.",
+    "fisher": "The trace adds up all directions, so one very steep direction and many mild ones look alike. "
+              "Layers with more weights have more to add up.",
+    "line": "A straight line is one path of many. A hill on it does not prove that the two models lie in "
+            "different valleys; a curved path may go around it.",
 }
 
 
@@ -54,8 +54,9 @@ def same_axes(charts: list[Chart]) -> list[Chart]:
 
 
 def _extent(traces: Iterable[dict[str, Any]], axis: str, scale: str | None) -> list[float] | None:
-    found = [float(value) for trace in traces for value in (trace.get(axis) if trace.get(axis) is not None else ())
-             if isinstance(value, (int, float, np.number)) and math.isfinite(value)]
+    drawn = [trace[axis] for trace in traces if trace.get(axis) is not None]
+    found = [float(value) for values in drawn for value in values
+             if isinstance(value, (int, float)) and math.isfinite(value)]
     if scale == "log":
         found = [math.log10(value) for value in found if value > 0]
     if not found:
@@ -86,9 +87,13 @@ def facts(readings: list[Reading], more: str = "") -> None:
     st.caption("*Measured*: " + " · ".join(part for part in parts if part) + ".")
 
 
-def limits(name: str) -> None:
-    with st.expander("What this picture cannot tell you", icon=":material/visibility_off:"):
-        st.markdown(LIMITS[name])
+def words(limit: str, *terms: str) -> None:
+    """What the picture shows, and what it cannot show, each one click away."""
+    with st.container(horizontal=True):
+        glossary.explain(*terms, label="What this is")
+        if limit:
+            with st.popover("What this picture cannot tell you", icon=":material/visibility_off:"):
+                st.markdown(LIMITS[limit])
 
 
 def slice_series(side: Side, reading: Reading) -> dict[str, Any] | None:
@@ -105,8 +110,8 @@ def line_series(reading: Reading) -> dict[str, Any] | None:
     if "t" not in arrays:
         return None
     loss, error = arrays["loss"], 2 * arrays["loss_stderr"]
-    words = IMAGES[reading.values.get("data", "clean")]
-    return {"name": words, "data": words, "distance": arrays["t"].tolist(), "mean": loss.tolist(),
+    kind = IMAGES[reading.values.get("data", "clean")]
+    return {"name": kind, "data": kind, "distance": arrays["t"].tolist(), "mean": loss.tolist(),
             "low": (loss - error).clip(0).tolist(), "high": (loss + error).tolist()}
 
 
@@ -122,13 +127,23 @@ def spectrum_series(pairs: list[tuple[Side, Reading]]) -> list[dict[str, Any]]:
     grid = np.unique(np.concatenate([np.linspace(low - 3 * width, high + 3 * width, 400), near]))
     return [{"name": side.title, "grid": grid.tolist(),
              "density": smooth(reading.arrays["nodes"], reading.arrays["weights"], grid, width).tolist(),
-             "eigenvalues": reading.arrays["eigenvalues"].tolist(), "weights": reading.arrays["weights"].tolist(),
+             "eigenvalues": reading.arrays["eigenvalues"].tolist(),
+             "weights": reading.arrays["weights"].tolist(),
              "lambda_max": reading.values.get("lambda_max"),
              "lambda_max_error": reading.values.get("lambda_max_error")} for side, reading in pairs]
 
 
-def bar(side: Side, label: str, value: float | None, error: float | None) -> list[dict[str, Any]]:
-    return [] if value is None else [{"name": side.title, "label": label, "value": value, "error": error}]
+def bars(pairs: list[tuple[Side, Reading]], label: str, value: str, error: str) -> list[dict[str, Any]]:
+    return [{"name": side.title, "label": label, "value": reading.values[value],
+             "error": reading.values.get(error)}
+            for side, reading in pairs if reading.values.get(value) is not None]
+
+
+def layer_bars(side: Side, reading: Reading) -> list[dict[str, Any]]:
+    names, values, errors = (reading.arrays.get(name, ()) for name in
+                             ("layers", "layer_trace", "layer_trace_stderr"))
+    return [{"name": side.title, "label": str(name), "value": float(value), "error": float(error)}
+            for name, value, error in zip(names, values, errors, strict=True)]
 
 
 class Minimum:
@@ -150,7 +165,7 @@ class Minimum:
             count = pairs[0][1].values.get("num_directions")
             facts([reading for _, reading in pairs], f"{count} random directions, scaled filter by filter"
                   if count else "")
-            limits("slice")
+            words("slice", "slice", "batchnorm")
         return bool(series)
 
     def spectrum(self) -> bool:
@@ -159,37 +174,34 @@ class Minimum:
         if series:
             beside(spectrum_chart, series, "geometry.spectrum", "Hessian spectrum", self.overlaid)
             facts([reading for _, reading in pairs], f"smoothed by {100 * SMOOTHING:g} % of the range")
-            limits("spectrum")
+            words("spectrum", "spectrum", "lambda_max")
         return bool(series)
 
     def numbers(self) -> bool:
         hessian, fisher = self.readings("hessian_spectrum"), self.readings("fisher_trace")
-        groups = {
-            "λmax": [bar(s, "λmax", r.values.get("lambda_max"), r.values.get("lambda_max_error"))
-                     for s, r in hessian],
-            "Tr(H)": [bar(s, "Tr(H)", r.values.get("trace"), r.values.get("trace_stderr")) for s, r in hessian],
-            "Tr(F)": [bar(s, "Tr(F)", r.values.get("fisher_trace"), r.values.get("fisher_trace_stderr"))
-                      for s, r in fisher]}
-        filled = {label: [item for items in group for item in items] for label, group in groups.items()}
-        filled = {label: items for label, items in filled.items() if items}
-        for column, (label, items) in zip(st.columns(max(1, len(filled))), filled.items(), strict=False):
+        groups = [bars(hessian, "λmax", "lambda_max", "lambda_max_error"),
+                  bars(hessian, "Tr(H)", "trace", "trace_stderr"),
+                  bars(fisher, "Tr(F)", "fisher_trace", "fisher_trace_stderr")]
+        groups = [group for group in groups if group]
+        for column, group in zip(st.columns(max(1, len(groups))), groups, strict=False):
             with column:
-                show(measure_bars(items), f"geometry.bars.{label}", name=label, height=260)
-        if filled:
+                label = group[0]["label"]
+                show(measure_bars(group), f"geometry.bars.{label}", name=label, height=220)
+        if groups:
             facts([reading for _, reading in hessian or fisher],
                   "error bars: certificate of λmax, standard errors of the traces")
-        return bool(filled)
+            words("", "lambda_max", "trace", "fisher")
+        return bool(groups)
 
     def layers(self) -> bool:
-        pairs = [(side, reading) for side, reading in self.readings("fisher_trace") if "layers" in reading.arrays]
-        bars = [item for side, reading in pairs for layer, value, error in zip(
-                    reading.arrays["layers"], reading.arrays["layer_trace"], reading.arrays["layer_trace_stderr"],
-                    strict=True) for item in bar(side, str(layer), float(value), float(error))]
-        if bars:
-            show(measure_bars(bars), "geometry.layers", name="Fisher trace by layer")
+        pairs = self.readings("fisher_trace")
+        found = [item for side, reading in pairs for item in layer_bars(side, reading)]
+        if found:
+            height = 140 + 40 * len({item["label"] for item in found})
+            show(measure_bars(found), "geometry.layers", name="Fisher trace by layer", height=height)
             facts([reading for _, reading in pairs], "labels drawn from the model; error bars: standard errors")
-            limits("fisher")
-        return bool(bars)
+            words("fisher", "fisher")
+        return bool(found)
 
     def line(self) -> bool:
         readings = [reading for kind in IMAGES for _, reading in Minimum(
@@ -197,6 +209,6 @@ class Minimum:
         series = [item for reading in readings if (item := line_series(reading))]
         if series:
             show(slice_chart(series), "geometry.line", name="line between the models")
-            st.caption("0 is the model before, 1 the model after. The band is two standard errors over images.")
-            limits("line")
+            facts(readings[:1], "0 is the model before, 1 the model after; the band is two standard errors")
+            words("line", "line")
         return bool(series)

@@ -58,6 +58,9 @@ TERMS = {
                   r"\lVert\theta_j\rVert"),
     "spectrum": Term("Hessian spectrum",
                      "How many directions have which curvature; estimated by stochastic Lanczos quadrature."),
+    "line": Term("Line between two models",
+                 "The loss at mixtures of the weights before and after; BatchNorm averages are mixed too.",
+                 r"L\big((1-t)\,\theta_{\text{before}} + t\,\theta_{\text{after}}\big)"),
     "batchnorm": Term("BatchNorm in eval mode",
                       "Measurements use the stored averages of BatchNorm, so an image's loss does not depend "
                       "on its neighbors."),

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.charts.style import lane_title, percent
 from ngf.catalogue import catalogue
 from ngf.config import SpecError
 from ngf.jobs.store import Run, Store
 
-ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
+PAGES = Path(__file__).resolve().parent.parent / "pages"
+ASSETS = PAGES.parent.parent / "assets"
 ACTIVE = ("queued", "running")
 OPEN = ("queued", "running", "paused")
 ICONS = {"queued": "schedule", "running": "play_circle", "paused": "pause_circle", "done": "check_circle",
@@ -55,16 +57,6 @@ def short(kind: str, name: str) -> str:
         else title(kind, name)
 
 
-def lane_title(lane: str) -> str:
-    """Readable name of a lane: `sgd-2` is `SGD (2)`."""
-    name, _, number = lane.rpartition("-")
-    return f"{short('defenses', name)} ({number})" if name and number.isdigit() else short("defenses", lane)
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
 def trained() -> list[Run]:
     """Finished trainings, zoo first: what can be purified."""
     found = [run for run in store().runs() if run.spec.kind == "train" and run.status == "done"]
@@ -73,11 +65,12 @@ def trained() -> list[Run]:
 
 
 def describe_train(run: Run) -> str:
-    """`seed 0 · Pre-activation ResNet, tiny · CA 99.2 %, ASR 99.7 %`"""
-    result, spec = run.result or {}, run.spec
-    text = f"seed {spec.seed} · {short('models', spec.model)} · CA {percent(result.get('ca'))}"
+    """`seed 0 · CA 99.2 %, ASR 99.7 % · Pre-activation ResNet, tiny`"""
+    result, spec = run.result, run.spec
+    text = f"seed {spec.seed} · CA {percent(result['ca'])}"
     if result.get("asr") is not None:
         text += f", ASR {percent(result['asr'])}"
+    text += f" · {short('models', spec.model)}"
     options = ", ".join(f"{key} {value}" for key, value in spec.attack.options.items())
     return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
+
 from dashboard.charts.layers import layer_chart
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
+from dashboard.charts.style import lane_title
 from dashboard.charts.training import training_chart
-
 from dashboard.parts import library, run_card
 from dashboard.parts.estimate import queue
 from dashboard.parts.show import show
@@ -72,7 +73,7 @@ def show_internals(run: Run) -> None:
         st.subheader("Which layer was chosen")
         for event in events:
             if event["type"] == "chosen" and event.get("why"):
-                st.markdown(f"{library.lane_title(event['lane'])}: {event['why']}")
+                st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
         show(layer_chart(events), f"layers.{run.id}", name="layer scores", height=300)
     st.subheader("Inside the steps")
     show(internals_chart(run.spec, events), f"internals.{run.id}", name="inside the steps", height=320)

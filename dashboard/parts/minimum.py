@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from dashboard.charts.style import lane_title
 from dashboard.parts import library
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, SpecError
@@ -37,7 +38,7 @@ def sides(run: Run, lane: str) -> list[Side]:
                   run.spec.parent if run.spec.kind == "purify" else run.spec.id)
     if run.spec.kind == "train":
         return [before]
-    return [before, Side(f"Purified by {library.lane_title(lane)}", f"{run.spec.id}:{lane}")]
+    return [before, Side(f"Purified by {lane_title(lane)}", f"{run.spec.id}:{lane}")]
 
 
 def spec(measurement: str, side: Side, images: str, seed: int) -> MeasureSpec:
@@ -112,7 +113,8 @@ def sentence(states: Mapping[str, list[str]]) -> str:
     words = {"running": "running", "queued": "waiting", "failed": "failed", "cancelled": "stopped",
              "paused": "paused", "lost": "interrupted"}
     text = f"{len(states.get('done', []))} of {total} measurements done"
-    return text + "".join(f", {len(states[name])} {word}" for name, word in words.items() if name in states) + "."
+    return text + "".join(f", {len(states[name])} {word}" for name, word in words.items()
+                          if name in states) + "."
 
 
 def show_progress(run: Run, lane: str) -> None:

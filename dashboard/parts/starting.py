@@ -7,6 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.parts import library
+from dashboard.parts.estimate import purify_time, queue, train_time
 from ngf.config import Spec, SpecError
 from ngf.jobs.store import Run
 
@@ -25,22 +26,31 @@ def shown_run(spec: Spec | None, asked: Run | None) -> Run | None:
     return library.find(built)
 
 
-def start(spec: Spec, run: Run | None) -> None:
-    """The button; or, when this very run exists, a sentence that says so and a way to another seed."""
-    if run is None or run.status in ("cancelled", "failed"):
-        word = {"cancelled": "Go on", "failed": "Try again"}[run.status] if run else "Start"
-        st.button(word, type="primary", icon=":material/play_arrow:", key="lab.start", width="stretch",
-                  on_click=_submit, args=(spec if run is None else run.spec,))
-    elif run.status == "done":
-        if run.id not in st.session_state.get("lab.started", []):
-            st.info("This very run was computed before, so it is shown at once.", icon=":material/bolt:")
+def start(spec: Spec | None, run: Run | None) -> None:
+    """The button. A run that has finished can be started again under another seed."""
+    if run is not None and run.status == "done":
         other = _next_seed(run.spec)
         st.button(f"Start again with seed {other.seed}", icon=":material/replay:", key="lab.again",
                   width="stretch", on_click=_submit, args=(other,),
                   help="Another order of the batches: how much of the result is luck?")
+    elif run is None or run.status in ("cancelled", "failed"):
+        word = {"cancelled": "Go on", "failed": "Try again"}[run.status] if run else "Start"
+        st.button(word, type="primary", icon=":material/play_arrow:", key="lab.start", width="stretch",
+                  on_click=_submit, args=(spec if run is None else run.spec,), disabled=not (spec or run))
+
+
+def notes(spec: Spec | None, run: Run | None) -> None:
+    """What there is to know before the start, or about a run that was not started by this visit."""
     if st.session_state.get("lab.refused"):
         st.error(st.session_state["lab.refused"], icon=":material/block:")
-    if run is not None and run.status in ("queued", "lost") and not library.store().supervised:
+    if run is None and spec is not None:
+        st.caption(f"{(purify_time if spec.kind == 'purify' else train_time)(spec)} {queue()}")
+    if run is None:
+        return
+    st.caption(library.describe(run))
+    if run.status == "done" and run.id not in st.session_state.get("lab.started", []):
+        st.info("This very run was computed before, so it is shown at once.", icon=":material/bolt:")
+    if run.status in ("queued", "lost") and not library.store().supervised:
         st.warning("Nothing executes runs at the moment. `make dashboard` starts what does.",
                    icon=":material/power_off:")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.charts.style import lane_title, percent
 from dashboard.parts import library
-from dashboard.parts.library import percent
 from ngf.catalogue import catalogue
 from ngf.config import PurifySpec
 from ngf.jobs.store import Run
@@ -19,7 +19,8 @@ DOORS = (
      "Choose an attack and a model, press Start, and watch the race run on this machine."),
     ("geometry", "Geometry", ":material/landscape:",
      "See the minimum before and after: loss slices, curvature, Fisher information."),
-    ("runs", "Runs", ":material/list:", "Everything that was computed here, and what ships with the project."),
+    ("runs", "Runs", ":material/list:",
+     "Everything that was computed here, and what ships with the project."),
 )
 _TRIGGERS = {"badnets": "a small patch", "blend": "a faint noise pattern", "sig": "faint stripes",
              "wanet": "a slight warp"}
@@ -51,7 +52,7 @@ def opening(model: Run | None, result: Mapping[str, Any]) -> str:
 
 def training_on(spec: PurifySpec) -> str:
     """What the lanes of the race do."""
-    lanes = [library.lane_title(lane) for lane in spec.lane_names()]
+    lanes = [lane_title(lane) for lane in spec.lane_names()]
     return (f"Nobody knows the trigger. So {' and '.join(lanes)} go on training the same weights on the same "
             f"{spec.num_clean} clean images. One measures its steps by how much the *predictions* change "
             "(natural gradient), plain fine-tuning by how much the *weights* change. Follow the dashed "
@@ -60,8 +61,8 @@ def training_on(spec: PurifySpec) -> str:
 
 def caveat() -> str:
     """The frame around a single race."""
-    return ("It is one race, on one model, at one learning rate for each method; the evidence below says how far "
-            "it carries." if _evidence() else "It is one race on one model; other models can end otherwise.")
+    return ("It is one race, on one model, at one learning rate for each method; the evidence below says "
+            "how far it carries." if _evidence() else "It is one race on one model; other models can end otherwise.")
 
 
 def door_state(page: str, race: Run | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from ngf.jobs.store import Run
 
 _GAP = 2  # pixels between tiles
 _TILE = 96  # about the side of a tile on the page, in pixels
-PARTS = {"clean": "Clean", "triggered": "Triggered", "residual": "Difference × 5"}
+PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -26,34 +26,35 @@ def preview(run: Run) -> dict[str, np.ndarray] | None:
     return _load(str(path), path.stat().st_mtime) if path.exists() else None
 
 
-def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
-    """One picture uint8 (H, W, 4) of `images` uint8 (n, h, w, 3) in rows, enlarged without smoothing.
+def mosaic(rows: list[np.ndarray]) -> np.ndarray:
+    """One picture uint8 (H, W, 4): `rows` of images uint8 (n, h, w, 3), enlarged without smoothing.
 
     The gaps are transparent, so the picture suits a light and a dark page.
     """
-    count, height, width = images.shape[:3]
+    count, height, width = rows[0].shape[:3]
     scale = max(1, _TILE // height)
-    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width, gap = height * scale, width * scale, _GAP * scale
-    rows = -(-count // columns)
-    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)
-    for index, image in enumerate(images):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[top:top + height, left:left + width, :3] = image
-        sheet[top:top + height, left:left + width, 3] = 255
+    sheet = np.zeros((len(rows) * (height + gap) - gap, count * (width + gap) - gap, 4), np.uint8)
+    for i, images in enumerate(rows):
+        for j, image in enumerate(images.repeat(scale, axis=1).repeat(scale, axis=2)):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top:top + height, left:left + width, :3] = image
+            sheet[top:top + height, left:left + width, 3] = 255
     return sheet
 
 
-def show_trigger(run: Run, *, count: int = 4, columns: int = 2) -> None:
-    """Three pictures side by side, each `count` images."""
+def show_trigger(run: Run, *, count: int = 8) -> None:
+    """Three rows of `count` images: clean, triggered, difference; a benign model has the first only."""
     arrays = preview(run)
     if arrays is None:
-        st.caption("This run has no preview of its trigger.")
+        st.caption("This run has no preview of its images.")
         return
-    labels = [str(name).replace("_", " ") for name in arrays["labels"][:count]] if "labels" in arrays else []
-    listed = ", ".join(labels[:count])
-    for column, (name, caption) in zip(st.columns(3), PARTS.items(), strict=True):
-        alt = {"clean": f"Clean images: {listed}.", "triggered": "The same images with the trigger.",
-               "residual": "What the trigger changed, five times as strong; gray means unchanged."}[name]
-        column.image(mosaic(arrays[name][:count], columns), caption=caption, width="stretch",
-                     output_format="PNG", alt=alt)
+    listed = ", ".join(str(name).replace("_", " ") for name in arrays["labels"][:count])
+    if run.spec.attack.name == "none":
+        st.image(mosaic([arrays["clean"][:count]]), width="stretch", output_format="PNG",
+                 caption="Test images. A benign model has no trigger.", alt=f"Test images of {listed}.")
+        return
+    st.image(mosaic([arrays[name][:count] for name in PARTS]), width="stretch", output_format="PNG",
+             caption=f"Top to bottom: {', '.join(PARTS.values())}.",
+             alt=f"Three rows of images. First row: clean images of {listed}. Second row: the same with the "
+                 "trigger. Third row: what the trigger changed, five times as strong; gray is unchanged.")

@@ -25,12 +25,13 @@ class SIG(Attack):
     title: ClassVar[str] = "SIG (clean-label stripes)"
     clean_label: ClassVar[bool] = True
     target: int = option(1, "Class whose images carry the stripes in training.", ge=0, le=999)
-    poison_rate: float = option(0.06, "Share of all training images that carry the stripes (target class only).",
+    poison_rate: float = option(0.08, "Share of all training images that carry the stripes (target class only).",
                                 ge=0.0001, le=0.9)
     delta: float = option(40.0, "Height of the stripes.", unit="of 255", ge=1.0, le=255.0)
     frequency: int = option(6, "Stripes across the image.", ge=1, le=64)
 
     def apply(self, images: Tensor) -> Tensor:
         width = images.shape[3]
-        phase = 2 * math.pi * self.frequency * torch.arange(width, device=images.device) / width
-        return (images + self.delta / 255 * phase.sin().to(images.dtype)).clamp(0, 1)
+        columns = torch.arange(width, device=images.device, dtype=images.dtype)
+        wave = (2 * math.pi * self.frequency * columns / width).sin()
+        return (images + self.delta / 255 * wave).clamp(0, 1)

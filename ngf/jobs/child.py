@@ -65,11 +65,9 @@ def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
             except recorder.Interrupted:
                 (run.path / "crashes").unlink(missing_ok=True)  # an orderly end is not a crash
                 return
-            except recorder.Paused:
+            except recorder.Stopped:
                 if not _stop_asked(run.path):
                     continue  # resumed while it was still stopping
-                return
-            except recorder.Cancelled:
                 return
             break
         if not (run.path / "result.json").exists():

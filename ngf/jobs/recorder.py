@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Recorder:
         raw = log.read_bytes() if log.exists() else b""
         events, self._size = parse_events(raw)
         self._file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        weakref.finalize(self, os.close, self._file)
         if self._size < len(raw):
             os.ftruncate(self._file, self._size)  # the line that a kill cut short
         self.next_seq = len(events)

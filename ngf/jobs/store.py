@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ _log = logging.getLogger(__name__)
 class NoSuchRun(KeyError):
     """The run asked for does not exist; the message says which ones do."""
 
-    kind = "not_found"
-    advice = "Choose one of the runs that exist."
+    kind, advice = "not_found", "Choose one of the runs that exist."
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError would put it in quotes
@@ -49,9 +49,6 @@ class Run:
 
     def __init__(self, store: Store, path: Path, source: str):
         self.store, self.path, self.source, self.id = store, path, source, path.name
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id} {self.status}>"
 
     @property
     def spec(self) -> Spec:
@@ -86,7 +83,7 @@ class Run:
 
     @property
     def attempts(self) -> int:
-        """How often the run was started."""
+        """How often it was started."""
         return int(read_text(self.path / "attempts") or 0)
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
@@ -162,8 +159,11 @@ class Store:
         if run is None:
             self._create(spec, owner)
             run = Run(self, self.root / spec.id, "user")
-        elif run.source == "user" and run.status in ("failed", "cancelled"):
-            self._again(run, owner)
+        elif run.source == "user":
+            if (status := run.status) in ("failed", "cancelled"):
+                self._again(run, owner)
+            elif status == "running" and read_text(run.path / "control") == "cancel":
+                run.control("resume")  # asked for again while it was still stopping
         self.wake()
         return run
 
@@ -218,8 +218,8 @@ class Store:
         run = self.find(run_id)
         if run is None:
             ids = [run.id for run in self.runs()]
-            some = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-            raise NoSuchRun(f"There is no run {run_id!r} in {self.root}. Runs: {some or 'none yet'}.")
+            some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "") or "none yet"
+            raise NoSuchRun(f"There is no run {run_id!r} in {self.root}. Runs: {some}.")
         return run
 
     def runs(self) -> list[Run]:
@@ -279,10 +279,9 @@ class Store:
 
     def wake(self) -> None:
         """Tell a supervisor that something has changed (it would see it a moment later anyway)."""
-        if self.root.is_dir():
-            path = self.root / ".wake"
-            path.touch()
-            os.utime(path, ns=(time.time_ns(), time.time_ns()))
+        with suppress(OSError):  # only a hint: there may be no space for it, or no folder yet
+            (self.root / ".wake").touch()
+            os.utime(self.root / ".wake", ns=(time.time_ns(), time.time_ns()))
 
     @property
     def supervised(self) -> bool:

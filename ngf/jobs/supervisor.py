@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ngf.config import SpecError
@@ -174,10 +175,8 @@ class Supervisor:
         """Send a signal to the children that execute `runs`; True when there was one."""
         pids = [pid for run in runs if (pid := Lock.holder(run.path / "lock", ROLE)) is not None]
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
-            except ProcessLookupError:  # it has just ended
-                pass
         return bool(pids)
 
 

@@ -1,0 +1,27 @@
+"""A page with two live charts, for tests/test_live_component.py: a race that scrubs, and a surface."""
+
+from __future__ import annotations
+
+import streamlit as st
+from run_folders import RACE
+
+from dashboard.api import store
+from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.race import race_chart
+from dashboard.live import live_chart
+
+st.title("Live charts")
+st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+st.button("Run again")
+st.caption(f"script run {st.session_state['runs']}")
+if "only" not in st.query_params or st.query_params["only"] == "race":
+    live_chart(race_chart(RACE, store().get(RACE.id).events()), key="race", every_ms=100, scrub=True,
+               url=f"/api/runs/{RACE.id}/charts/race")
+if st.query_params.get("only") == "replay":
+    live_chart(race_chart(RACE, store().get(RACE.id).events()), key="replay", scrub=True, autoplay=True)
+if st.query_params.get("only") == "surface":
+    empty: Chart = make_chart([], {}, [], "")
+    live_chart(empty, key="surface", url="/test/surface", every_ms=100)
+if st.query_params.get("only") == "gone" and not st.toggle("Hide", key="hide"):
+    live_chart(race_chart(RACE, store().get(RACE.id).events()), key="gone", every_ms=100,
+               url=f"/api/runs/{RACE.id}/charts/race")
