@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 from streamlit import config
@@ -15,14 +13,11 @@ from ngf.catalogue import catalogue
 from ngf.config import Choice, SpecError
 from ngf.jobs.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("start", "lab", "geometry", "runs")
 NAVIGATION = """
 import streamlit as st
-files = {names!r}
-pages = [st.Page(f"pages/{{name}}.py", title=name.capitalize(), url_path=name, default=name == {first!r})
-         for name in files]
-st.navigation(pages).run()
+st.navigation([st.Page({folder!r} + f"/{{name}}.py", title=name.capitalize(), url_path=name,
+                       default=name == {first!r}) for name in {names!r}]).run()
 """
 HOSTILE = {
     "start": {"run": "x", "a" * 500: "b" * 5000},
@@ -41,6 +36,20 @@ def whole_errors():
 
 
 @pytest.fixture
+def open_page(tmp_path):
+    """Opens a page inside a navigation, as a browser gets it at /name?params."""
+
+    def opened(name: str, **params) -> AppTest:
+        entry = tmp_path / f"{name}.py"
+        entry.write_text(NAVIGATION.format(folder=str(library.PAGES), names=PAGES, first=name), encoding="utf-8")
+        page = AppTest.from_file(entry, default_timeout=20)
+        page.query_params.update(params)
+        return checked(page.run())
+
+    return opened
+
+
+@pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
     library._store.clear()
@@ -54,17 +63,6 @@ def empty(store, tmp_path, monkeypatch):
     monkeypatch.setattr("ngf.jobs.store._ZOO", tmp_path / "no-zoo")
     monkeypatch.setattr(library, "ASSETS", tmp_path / "no-assets")
     return store
-
-
-def open_page(name: str, **params) -> AppTest:
-    """The page inside a navigation, as a browser gets it at /name?params."""
-    with tempfile.TemporaryDirectory() as folder:  # page paths are relative to the entry file
-        entry = Path(folder) / "entry.py"
-        entry.write_text(NAVIGATION.format(names=PAGES, first=name), encoding="utf-8")
-        (entry.parent / "pages").symlink_to(ROOT / "dashboard" / "pages", target_is_directory=True)
-        page = AppTest.from_file(entry, default_timeout=20)
-    page.query_params.update(params)
-    return checked(page.run())
 
 
 def checked(page: AppTest) -> AppTest:
@@ -84,21 +82,21 @@ def button(page: AppTest, key: str):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_opens_on_an_empty_store(empty, name):
+def test_a_page_opens_on_an_empty_store(open_page, empty, name):
     page = open_page(name)
     assert len(page.title) == 1
     assert "is not there" in text(page) or "yet" in text(page)
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_opens_on_the_zoo(store, name):
+def test_a_page_opens_on_the_zoo(open_page, store, name):
     assert any(store.zoo.iterdir()), "assets/zoo is empty: run `make zoo`"
     page = open_page(name)
     assert len(page.title) == 1
     assert not page.error
 
 
-def test_start_tells_the_story_with_numbers_intervals_and_counts(store):
+def test_start_tells_the_story_with_numbers_intervals_and_counts(open_page, store):
     page = open_page("start")
     shown = text(page)
     assert [item.label for item in page.metric] == ["Clean accuracy", "Attack success", "Robust accuracy"]
@@ -109,7 +107,7 @@ def test_start_tells_the_story_with_numbers_intervals_and_counts(store):
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("which", ["empty", "store"])
-def test_a_bad_link_opens_on_defaults_and_says_what_it_ignored(request, which, name):
+def test_a_bad_link_opens_on_defaults_and_says_what_it_ignored(open_page, request, which, name):
     where = request.getfixturevalue(which)
     page = open_page(name, **HOSTILE[name])
     said = text(page)
@@ -118,7 +116,7 @@ def test_a_bad_link_opens_on_defaults_and_says_what_it_ignored(request, which, n
     assert [run for run in where.runs() if run.source == "user"] == [], "a link must never start a run"
 
 
-def test_a_link_lists_what_is_allowed_and_clamps(store):
+def test_a_link_lists_what_is_allowed_and_clamps(open_page, store):
     page = open_page("lab", attack="badnet", race_seed="99999999999", lane=["ngf:steps=-4"])
     said = text(page)
     assert "Allowed: " in said and "badnets" in said
@@ -126,13 +124,13 @@ def test_a_link_lists_what_is_allowed_and_clamps(store):
     assert "ngf.steps = -4 is out of range" in said
 
 
-def test_the_notice_stays_while_choices_are_made_and_goes_with_a_new_link(store):
+def test_the_notice_stays_while_choices_are_made_and_goes_with_a_new_link(open_page, store):
     page = open_page("lab", attack="badnet")
     page.number_input(key="lab.race_seed").set_value(3).run()
     assert "could not be used" in text(page)
 
 
-def test_start_button_makes_one_run_however_often_it_is_clicked(store):
+def test_start_button_makes_one_run_however_often_it_is_clicked(open_page, store):
     page = open_page("lab", race_seed="77", lane=["ngf:steps=5", "sgd:steps=5"])
     assert store.runs() and all(run.source == "zoo" for run in store.runs())
     first = button(page, "lab.start")
@@ -148,7 +146,7 @@ def test_start_button_makes_one_run_however_often_it_is_clicked(store):
     assert len([run for run in store.runs() if run.source == "user"]) == 1
 
 
-def test_a_link_to_a_run_brings_its_choices_back(store):
+def test_a_link_to_a_run_brings_its_choices_back(open_page, store):
     page = open_page("lab", attack="blend", race_seed="5", lane=["sgd:steps=7"], num_clean="100")
     checked(button(page, "lab.start").click().run())
     run_id = page.query_params["run"][0]
@@ -160,7 +158,7 @@ def test_a_link_to_a_run_brings_its_choices_back(store):
     assert other.query_params["run"] == [run_id]
 
 
-def test_choices_are_in_the_address_and_a_new_page_has_them(store):
+def test_choices_are_in_the_address_and_a_new_page_has_them(open_page, store):
     page = open_page("lab")
     page.number_input(key="lab.num_clean").set_value(200).run()
     page.multiselect(key="lab.lanes").set_value(["ngf"]).run()
@@ -170,7 +168,7 @@ def test_choices_are_in_the_address_and_a_new_page_has_them(store):
     assert other.multiselect(key="lab.lanes").value == ["ngf"]
 
 
-def test_no_defense_is_an_error_in_words_and_nothing_is_lost(store):
+def test_no_defense_is_an_error_in_words_and_nothing_is_lost(open_page, store):
     page = open_page("lab")
     page.number_input(key="lab.num_clean").set_value(200).run()
     checked(page.multiselect(key="lab.lanes").set_value([]).run())
@@ -178,7 +176,7 @@ def test_no_defense_is_an_error_in_words_and_nothing_is_lost(store):
     assert page.number_input(key="lab.num_clean").value == 200
 
 
-def test_pause_resume_and_stop_write_what_they_say(store):
+def test_pause_resume_and_stop_write_what_they_say(open_page, store):
     page = open_page("lab", race_seed="78")
     checked(button(page, "lab.start").click().run())
     run = next(run for run in store.runs() if run.source == "user")
@@ -191,7 +189,7 @@ def test_pause_resume_and_stop_write_what_they_say(store):
     assert "Stopped by you" in text(page)
 
 
-def test_training_your_own_makes_a_training(store):
+def test_training_your_own_makes_a_training(open_page, store):
     page = open_page("lab", view="train")
     page.number_input(key="lab.training.epochs").set_value(1).run()
     checked(button(page, "lab.start").click().run())
@@ -200,7 +198,7 @@ def test_training_your_own_makes_a_training(store):
     assert page.query_params["view"] == ["train"]
 
 
-def test_geometry_submits_measurements_on_a_click_only(store):
+def test_geometry_submits_measurements_on_a_click_only(open_page, store):
     page = open_page("geometry")
     before = [run for run in store.runs() if run.source == "user"]
     assert before == []
@@ -212,7 +210,7 @@ def test_geometry_submits_measurements_on_a_click_only(store):
     assert missing or kinds
 
 
-def test_runs_lists_filters_and_deletes(store):
+def test_runs_lists_filters_and_deletes(open_page, store):
     lab = open_page("lab", race_seed="79")
     checked(button(lab, "lab.start").click().run())
     run = next(run for run in store.runs() if run.source == "user")
@@ -225,7 +223,7 @@ def test_runs_lists_filters_and_deletes(store):
     assert "was deleted" in text(page)
 
 
-def test_the_zoo_cannot_be_deleted_from_the_page(store):
+def test_the_zoo_cannot_be_deleted_from_the_page(open_page, store):
     page = open_page("runs", run=next(run.id for run in store.runs() if run.source == "zoo"))
     assert not [item for item in page.button if item.key == "runs.delete"]
     assert "read-only" in text(page)
@@ -244,7 +242,7 @@ def test_every_field_of_every_plugin_has_a_widget(store):
     for kind in ("attacks", "defenses", "measurements"):
         for name, about in catalogue()[kind].items():
             page = checked(AppTest.from_function(script, args=(kind, name), default_timeout=20).run())
-            keys = {key.split(".", 2)[2] for key in page.session_state.filtered_state
+            keys = {key.split(".", 2)[2] for key in page.session_state._state.filtered_state
                     if str(key).startswith(f"form.{name}.")}
             assert {item["name"] for item in about["fields"]} <= keys
             assert page.session_state["made"] == Choice(name), "a form opens on the plug-in's defaults"
