@@ -51,7 +51,7 @@ class FisherTrace(Measurement):
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
                 reference: nn.Module | None = None) -> Iterator[Partial]:
         """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
-        facts = self.facts(images, seed)
+        stamp = self.stamp(images, seed)
         generator = torch.Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels).requires_grad_(True)
         layers: dict[str, list[nn.Parameter]] = {}
@@ -66,7 +66,7 @@ class FisherTrace(Measurement):
             per_layer = np.array(samples)  # (draws, layers)
             total = per_layer.sum(1)
             values = {"fisher_trace": float(total.mean()), "fisher_trace_stderr": float(_stderr(total)),
-                      "num_draws": draw, "num_parameters": int(sizes.sum()), **facts()}
+                      "num_draws": draw, "num_parameters": int(sizes.sum()), **stamp()}
             arrays = {"layers": np.array(list(layers)), "layer_trace": per_layer.mean(0),
                       "layer_trace_stderr": _stderr(per_layer), "layer_size": sizes}
             yield Partial(values=values, arrays=arrays, fraction=draw / self.draws, done=draw == self.draws)

@@ -42,7 +42,7 @@ class HessianSpectrum(Measurement):
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
                 reference: nn.Module | None = None) -> Iterator[Partial]:
         """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
-        facts = self.facts(images, seed)
+        stamp = self.stamp(images, seed)
         generator = torch.Generator().manual_seed(seed)
         operator = Hessian(model, images, labels)
         steps = min(self.steps, operator.size)
@@ -57,7 +57,7 @@ class HessianSpectrum(Measurement):
                 "lambda_max": float(known.values[-1]), "lambda_max_error": float(known.residuals[-1]),
                 "lambda_min": float(known.values[0]), "lambda_min_error": float(known.residuals[0]),
                 "trace": trace.value if trace else None, "trace_stderr": trace.stderr if trace else None,
-                "num_hvps": hvps, "num_parameters": operator.size, **facts(),
+                "num_hvps": hvps, "num_parameters": operator.size, **stamp(),
             }
             arrays = {"nodes": nodes, "weights": weights,
                       "eigenvalues": np.array(known.values), "residuals": np.array(known.residuals)}

@@ -47,7 +47,7 @@ class LossLine(Measurement):
         if reference is None:
             raise ValueError("A line needs two models. Choose a purified model (run:lane); its backdoored "
                              "parent is the other end.")
-        facts = self.facts(images, seed)
+        stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
         ends = [{name: value.clone() for name, value in m.state_dict().items()}
                 for m in (frozen_copy(reference, images, labels), frozen)]
@@ -71,7 +71,7 @@ class LossLine(Measurement):
             chord = start + ts * (end - start)
             values = {"loss_start": start, "loss_end": end,
                       "barrier": float((loss - chord)[between].max()), "length": length,
-                      "rate": RATE[self.data], **facts()}
+                      "rate": RATE[self.data], **stamp()}
             yield Partial(values=values, arrays={"t": ts, "loss": loss, "loss_stderr": stderr, "ca": ca},
                           fraction=done / len(order), done=done == len(order))
 

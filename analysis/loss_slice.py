@@ -43,7 +43,7 @@ class LossSlice(Measurement):
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
                 reference: nn.Module | None = None) -> Iterator[Partial]:
         """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
-        facts = self.facts(images, seed)
+        stamp = self.stamp(images, seed)
         generator = torch.Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels)
         start = {name: p.clone() for name, p in frozen.named_parameters()}
@@ -60,7 +60,7 @@ class LossSlice(Measurement):
             table = np.array([seen[i] for i in sorted(seen)]).T  # (loss, error, rate) x K x M, one axis each
             loss, ca = table[0], table[2]
             values = {"loss": center[0], "loss_stderr": center[1] if len(images) > 1 else None,
-                      "ca": center[2], "rate": RATE[self.data], "num_directions": self.directions, **facts()}
+                      "ca": center[2], "rate": RATE[self.data], "num_directions": self.directions, **stamp()}
             arrays = {"distance": self.reach / half * np.array(sorted(seen), dtype=float),
                       "loss": loss, "ca": ca,
                       "mean": loss.mean(0), "low": loss.min(0), "high": loss.max(0)}

@@ -31,7 +31,7 @@ class Measurement:
 
     __post_init__ = check_fields
 
-    def facts(self, images: Tensor, seed: int) -> Callable[[], dict[str, Value]]:
+    def stamp(self, images: Tensor, seed: int) -> Callable[[], dict[str, Value]]:
         """What every number must say of itself: data, n, seed, BatchNorm mode, and seconds so far."""
         start = time.perf_counter()
         known = {"n": len(images), "data": self.data, "batch_norm": "eval", "seed": seed}

@@ -58,6 +58,7 @@ def train(spec: TrainSpec, recorder: Recorder) -> None:
     trainer = Trainer(model, mix.data.to(where), spec.training, seed=spec.seed,
                       survives_flip=facts["survives_flip"])
     live = test.subset(NUM_LIVE).to(where)
+    trainer.before_step = recorder.check
     resume(recorder, trainer)
     recorder.emit("phase", phase="training")
     for epoch in trainer:
@@ -65,7 +66,6 @@ def train(spec: TrainSpec, recorder: Recorder) -> None:
         recorder.emit("epoch", step=epoch.epoch, steps=spec.training.epochs, loss=epoch.loss, lr=epoch.lr,
                       ca=rates.ca, asr=rates.asr, ra=rates.ra)
         recorder.save_state(lambda folder: torch.save(trainer.state_dict(), folder / "trainer.pt"))
-        recorder.check()
     recorder.emit("phase", phase="measuring on the whole test set")
     rates = test.to(where).evaluate(model)
     save_weights(model, recorder.path / "model.safetensors")

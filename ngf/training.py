@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,8 @@ class Trainer:
         self.model, self.data, self.settings, self.seed, self.shift = model, data, settings, seed, shift
         self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
         self.epoch = 0
+        # Called before every step; may raise to stop there, after which the last checkpoint still holds.
+        self.before_step: Callable[[], None] = lambda: None
         self.optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=settings.momentum,
                                          weight_decay=settings.weight_decay, nesterov=settings.momentum > 0)
 
@@ -67,6 +69,7 @@ class Trainer:
         self.model.train()
         total = torch.zeros((), device=order.device)
         for k, start in enumerate(starts):
+            self.before_step()
             lr = one_cycle((self.epoch * len(starts) + k) / steps, self.settings.lr)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr

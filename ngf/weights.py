@@ -28,6 +28,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
     """Write parameters and buffers atomically."""
     temporary = path.with_suffix(".tmp")
     save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -30,8 +30,9 @@ def problem() -> Problem:
 
 
 def short(name: str, **options) -> object:
-    known = {field for field in load("defenses", name).__dataclass_fields__}
-    return build("defenses", Choice(name, {k: v for k, v in {**SHORT, **options}.items() if k in known}))
+    known = load("defenses", name).__dataclass_fields__
+    wanted = {"layer": "fisher", **SHORT, **options} if name == "ngf" else {**SHORT, **options}
+    return build("defenses", Choice(name, {key: value for key, value in wanted.items() if key in known}))
 
 
 def finish(purification: Purification) -> list:
@@ -119,8 +120,9 @@ def test_the_regularizer_holds_the_weights_back(problem):
     assert held < 0.8 * free
 
 
-def test_auto_takes_the_layer_with_the_highest_score(problem):
-    events = finish(short("ngf", layer="auto").purify(problem))
+@pytest.mark.parametrize("criterion", ["auto", "fisher"])
+def test_a_chosen_layer_has_the_highest_score(criterion, problem):
+    events = finish(short("ngf", layer=criterion).purify(problem))
     scores = [event for event in events if isinstance(event, LayerScore)]
     chosen = next(event for event in events if isinstance(event, Chosen))
     assert {score.layer for score in scores} == set(models.tunable_layers(problem.model))
@@ -140,7 +142,7 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
 
 
 def test_an_unknown_layer_lists_the_known_ones(problem):
-    with pytest.raises(SpecError, match=r"Unknown layer 'conv9'. Allowed: auto, last, all, stem, stage1"):
+    with pytest.raises(SpecError, match=r"Unknown layer 'conv9'. Allowed: auto, fisher, last, all, stem, stage1"):
         finish(short("ngf", layer="conv9").purify(problem))
 
 
@@ -164,3 +166,26 @@ def test_lanes_with_one_seed_see_the_same_batches(problem):
     half = len(seen) // 2
     assert half == 3
     assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+
+
+def test_the_probe_finds_a_planted_back_door():
+    """A model that obeys one small pattern: the probe's success is high, and low on the model without it."""
+    from ngf.defenses._layer import highest_success, universal_perturbations
+
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(80) % 4
+    blocks = torch.eye(4).repeat_interleave(48, dim=1)  # class k is bright in the k-th quarter of the pixels
+    images = (0.3 + 0.3 * blocks[labels] + 0.01 * torch.randn(80, 192, generator=rng)).view(80, 3, 8, 8)
+    pattern = torch.randn(192, generator=rng).sign()
+    pattern -= pattern.mean()
+    benign = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4, bias=False))
+    with torch.no_grad():
+        benign[1].weight.copy_(blocks)
+        planted = copy.deepcopy(benign)
+        planted[1].weight[2] += 3 * pattern
+    benign.requires_grad_(False)
+    planted.requires_grad_(False)
+    changes = universal_perturbations(planted, images, 4, seed=0)
+    assert changes.abs().max() <= 12 / 255 + 1e-6
+    assert highest_success(planted, images, labels, changes) > 0.9
+    assert highest_success(benign, images, labels, changes) < 0.1

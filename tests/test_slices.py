@@ -347,7 +347,7 @@ def test_the_command_line(runs, monkeypatch, capsys):
     assert command.main(["no-such-run", "fisher_trace"]) == 3
     capsys.readouterr()
     assert command.main(["list"]) == 0
-    assert "draws = 20: Draws of labels" in capsys.readouterr().out
+    assert "draws = 20: Random draws for each image" in capsys.readouterr().out
 
 
 def test_help_imports_no_torch():

@@ -75,7 +75,7 @@ def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.
                 if name in layers or norms and isinstance(module, _BatchNorm) and module.affine}
     name = last_layer(model) if layer == "last" else layer
     if name not in layers:
-        raise SpecError(f"Unknown layer {layer!r}. Allowed: auto, last, all, {', '.join(layers)}.")
+        raise SpecError(f"Unknown layer {layer!r}. Allowed: auto, fisher, last, all, {', '.join(layers)}.")
     return {name: layers[name]}
 
 

@@ -1,21 +1,34 @@
-"""Where does the backdoor live? Scores for every layer, from clean images alone."""
+"""Where does the backdoor live? Two answers from clean images alone.
+
+`fisher`: the layer with the largest Fisher trace; a second's work, a fair first guess.
+
+`auto`: tune every layer in turn, and keep the one that forgets best. To know what it forgot without a trigger,
+look for universal perturbations of the *suspicious* model first: for each class, one small change that sends
+clean images there (Moosavi-Dezfooli et al. 2017, arXiv 1610.08401; as a probe for backdoors: Wang et al. 2019,
+Neural Cleanse). A backdoor makes one of them succeed easily. The score of a layer is one minus the highest
+success that these perturbations still have after tuning it, or 0 when clean validation accuracy fell too far.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from ngf.data._images import to_float
+from ngf.data._images import Images, to_float
 from ngf.defenses._events import LayerScore
+from ngf.evaluate import accuracy
 from ngf.models import tunable_layers
 from ngf.optim.kfac import Tap, input_rows, output_rows, sampled_output_gradients
 
 _CHUNK = 64
+_PROBE_IMAGES, _PROBE_BATCH, _PROBE_STEPS, _PROBE_SIZE = 200, 48, 20, 12 / 255
+PROBE_TOLERANCE = 0.015  # half a point more than the learning-rate rule, for the noise of a few hundred images
 
 
-def fisher_traces(model: torch.nn.Module, images: torch.Tensor, seed: int, draws: int = 4) -> dict[str, float]:
+def fisher_traces(model: nn.Module, images: Tensor, seed: int, draws: int = 4) -> dict[str, float]:
     """Tr(F) of each Linear and Conv2d, BatchNorm in eval mode, labels sampled from the model.
 
     images: uint8 (N, C, H, W). The squared norm of one image's gradient sum_t g_t a_t^T is
@@ -40,7 +53,51 @@ def fisher_traces(model: torch.nn.Module, images: torch.Tensor, seed: int, draws
     return {name: value / (draws * len(images)) for name, value in total.items()}
 
 
-def score_layers(defense: Any, problem: Any) -> Iterator[LayerScore]:
-    """One score a layer, the highest to be tuned."""
-    for name, value in fisher_traces(problem.model, problem.clean.images, problem.seed).items():
-        yield LayerScore(name, value)
+def universal_perturbations(model: nn.Module, images: Tensor, num_classes: int, seed: int) -> Tensor:
+    """For each class one perturbation, at most 12/255 a pixel, that sends clean images there.
+
+    images: float (N, C, H, W) in [0, 1] -> (num_classes, C, H, W). Sign gradient descent on the cross-entropy
+    towards the class, over random batches.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    for wanted in range(num_classes):
+        change = torch.zeros_like(images[:1])
+        for _ in range(_PROBE_STEPS):
+            change.requires_grad_(True)
+            batch = images[torch.randperm(len(images), generator=rng)[:_PROBE_BATCH].to(images.device)]
+            logits = model((batch + change).clamp(0, 1))
+            loss = F.cross_entropy(logits, torch.full((len(batch),), wanted, device=images.device))
+            (gradient,) = torch.autograd.grad(loss, change)
+            change = (change.detach() - _PROBE_SIZE / 5 * gradient.sign()).clamp(-_PROBE_SIZE, _PROBE_SIZE)
+        found.append(change.detach())
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def highest_success(model: nn.Module, images: Tensor, labels: Tensor, changes: Tensor) -> float:
+    """The largest share, over classes, of other classes' images that a class's perturbation sends there."""
+    best = 0.0
+    for wanted, change in enumerate(changes):
+        others = images[labels != wanted]
+        called = model((others + change).clamp(0, 1)).argmax(1)
+        best = max(best, (called == wanted).float().mean().item())
+    return best
+
+
+def score_layers(model: nn.Module, clean: Images, validation: Images, seed: int,
+                 tune: Callable[[str], nn.Module]) -> Iterator[LayerScore]:
+    """The `auto` criterion: one score in [0, 1] a layer, the highest to be tuned.
+
+    tune: gives the model tuned at a layer, from the start.
+    """
+    model.eval().requires_grad_(False)
+    images, labels = to_float(clean.images[:_PROBE_IMAGES]), clean.labels[:_PROBE_IMAGES]
+    with torch.no_grad():
+        num_classes = model(images[:1]).shape[1]
+    changes = universal_perturbations(model, images, num_classes, seed)
+    start = accuracy(model, validation)
+    for name in tunable_layers(model):
+        tuned = tune(name)
+        kept = accuracy(tuned, validation) >= start - PROBE_TOLERANCE
+        yield LayerScore(name, 1 - highest_success(tuned, images, labels, changes) if kept else 0.0)

@@ -18,10 +18,15 @@ from torch import nn
 from ngf.data._images import Images
 from ngf.defenses._events import Chosen, LayerScore, Step
 from ngf.defenses._fine_tuning import FineTuning, scope
-from ngf.defenses._layer import score_layers
+from ngf.defenses._layer import fisher_traces, score_layers
 from ngf.evaluate import accuracy
+from ngf.training import Diverged
 
 TOLERATED_DROP = 0.01
+_MEANING = {
+    "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
+    "auto": "Tuned in turn on clean images, this layer left least of what a small universal perturbation can do.",
+}
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,13 @@ class Purification:
     def __iter__(self) -> Iterator[LayerScore | Chosen | Step]:
         if self.tuning is None:
             layer, why = self.defense.layer, ""
-            if layer == "auto":
-                best: LayerScore | None = None
-                for scored in score_layers(self.defense, self.problem):
-                    best = scored if best is None or scored.score > best.score else best
+            if layer in _MEANING:
+                scores = []
+                for scored in self._scores(layer):
+                    scores.append(scored)
                     yield scored
-                layer, why = best.layer, "Chosen from clean images: " + SCORE_MEANING
+                why = _MEANING[layer]
+                layer = max(scores, key=lambda scored: scored.score).layer
             lr = self.defense.lr
             if lr == 0:
                 lr, reason = choose_lr(self.defense, self.problem, layer)
@@ -70,6 +76,16 @@ class Purification:
             self._start(layer, lr, why)
             yield self.chosen
         yield from self.tuning
+
+    def _scores(self, criterion: str) -> Iterator[LayerScore]:
+        p = self.problem
+        if criterion == "fisher":
+            for name, trace in fisher_traces(p.model, p.clean.images, p.seed).items():
+                yield LayerScore(name, trace)
+            return
+        lr = self.defense.lr or self.defense.lr_grid[len(self.defense.lr_grid) // 2]
+        yield from score_layers(p.model, p.clean, p.validation, p.seed,
+                                lambda layer: finished(self.defense, p, layer, lr))
 
     def _start(self, layer: str, lr: float, why: str) -> None:
         self.tuning = begin(self.defense, self.problem, layer, lr)
@@ -87,9 +103,6 @@ class Purification:
             self.tuning.load_state_dict(state["tuning"])
 
 
-SCORE_MEANING = "the layer with the largest Fisher trace."
-
-
 def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
     """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not there."""
     model = copy.deepcopy(problem.model)
@@ -102,17 +115,23 @@ def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
     return tuning
 
 
+def finished(defense: Any, problem: Problem, layer: str, lr: float) -> nn.Module:
+    """The model after a whole fine-tuning. Raises Diverged."""
+    tuning = begin(defense, problem, layer, lr)
+    for _ in tuning:
+        pass
+    return tuning.model
+
+
 def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
     """The learning rate that the rule picks, and the reason in one sentence."""
     start = accuracy(problem.model, problem.validation)
     for lr in defense.lr_grid:
-        tuning = begin(defense, problem, layer, lr)
         try:
-            for _ in tuning:
-                pass
-        except ArithmeticError:  # diverged: this rate is too large
+            tuned = finished(defense, problem, layer, lr)
+        except Diverged:
             continue
-        kept = accuracy(tuning.model, problem.validation)
+        kept = accuracy(tuned, problem.validation)
         if kept >= start - TOLERATED_DROP:
             return lr, (f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy within one "
                         f"point ({start:.1%} before, {kept:.1%} after).")

@@ -23,7 +23,7 @@ MODELS: dict[str, ModelEntry] = {
         lambda num_classes, in_channels: PreActResNet(
             num_classes, in_channels, widths=(16, 32, 64), num_blocks=(1, 1, 1), stem_stride=2)),
     "preact_resnet_tiny4": ModelEntry(
-        "Pre-activation ResNet, four narrow stages (129k parameters)",
+        "Pre-activation ResNet, four narrow stages (124k parameters)",
         lambda num_classes, in_channels: PreActResNet(
             num_classes, in_channels, widths=(16, 32, 48, 64), num_blocks=(1, 1, 1, 1), stem_stride=2)),
     "vgg_tiny": ModelEntry(
