@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import os
+import signal
 import threading
+import time
 import tomllib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -103,11 +106,21 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, so that a killed dashboard does not keep its port."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m dashboard.app", description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8501, help="port of the server")
     parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
+    parser.add_argument("--parent", type=int, help="process id of the parent: end when it ends")
     options = parser.parse_args(argv)
+    if options.parent:
+        threading.Thread(target=_end_with, args=(options.parent,), name="watch-parent", daemon=True).start()
     app.run(config=settings(options.port, options.address))
 
 

@@ -27,8 +27,9 @@ def measure_bars(series: list[dict[str, Any]]) -> Chart:
         traces.append({
             "type": "bar", "orientation": "h", "name": escape(name),
             "y": [escape(name if single else item["label"]) for item in own], "x": [item["value"] for item in own],
-            "marker": {"color": colors[name], "pattern": {"shape": _PATTERNS[i % 4], "fillmode": "overlay", "fgcolor": "#FFFFFF",
-                                                             "fgopacity": 0.45, "solidity": 0.2}},
+            "marker": {"color": colors[name], "pattern": {
+                "shape": _PATTERNS[i % 4], "fillmode": "overlay", "fgcolor": "#FFFFFF", "fgopacity": 0.45,
+                "solidity": 0.2}},
             "error_x": {"type": "data", "array": [item.get("error") or 0 for item in own], "thickness": 1.5,
                         "width": 4, "visible": any(item.get("error") for item in own)},
             "hovertemplate": f"%{{y}}: %{{x:.4g}}<extra>{escape(name)}</extra>"})

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import BLUE, ORANGE, VERMILION, base_layout, escape, faint, line, model_colors, number, the_model
+from dashboard.charts.style import (
+    BLUE,
+    ORANGE,
+    VERMILION,
+    base_layout,
+    escape,
+    faint,
+    line,
+    model_colors,
+    number,
+    the_model,
+)
 
 _DASHES = {"clean": "solid", "true": "dot", "target": "dash"}
 _IMAGES = {"solid": BLUE, "dash": VERMILION, "dot": ORANGE}
@@ -35,7 +46,7 @@ def slice_chart(series: list[dict[str, Any]]) -> Chart:
             dash, "circle"), hovertemplate=f"loss %{{y:.3g}} at %{{x:.3g}}<extra>{escape(name)}</extra>",
             **({"marker": {"size": 5, "color": color}} if len(x) > 11 else {})))
     layout = base_layout("Backdoored model = 0, purified model = 1" if between else "Distance from the weights",
-                         "Loss", showlegend=len({trace["name"] for trace in traces}) > 1,
+                         "Loss", showlegend=len(series) > 1,
                          yaxis={"rangemode": "tozero"})
     if between:
         layout["shapes"] = [{"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",

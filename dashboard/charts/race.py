@@ -43,7 +43,8 @@ def race_chart(spec: PurifySpec, events: list[dict[str, Any]]) -> Chart:
                 hovertemplate=f"{rate.name}: %{{y:.1f}} %<extra>{lane_title(lane)}, step %{{x}}</extra>"))
     steps = max((event["steps"] for event in events if event.get("type") == "step"), default=100)
     layout = base_layout("Step of fine-tuning", "Share of test images (%)", right=150 if len(lanes) == 1 else 96,
-                         xaxis={"range": [-0.012 * steps, 1.012 * steps]}, yaxis={"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]},
+                         xaxis={"range": [-0.012 * steps, 1.012 * steps]},
+                         yaxis={"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]},
                          annotations=direct_labels(traces, texts, low=-3, high=103), meta={"x_name": "step"})
     rows = [{"Lane": lane_title(lane), "Step": event["step"],
              **{f"{rate.name} (%)": None if event.get(rate.key) is None else round(100 * event[rate.key], 3)
@@ -55,7 +56,8 @@ def race_chart(spec: PurifySpec, events: list[dict[str, Any]]) -> Chart:
 
 def _alt(lanes: Iterable[str], steps: int, finding: str) -> str:
     names = " and ".join(lane_title(lane) for lane in lanes)
-    return f"Line chart over {steps} steps: clean accuracy, attack success rate and robust accuracy of {names}. {finding}"
+    return (f"Line chart over {steps} steps: clean accuracy, attack success rate and robust accuracy of {names}. "
+            f"{finding}")
 
 
 def race_finding(points: Mapping[str, list[dict[str, Any]]]) -> str:

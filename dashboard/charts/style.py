@@ -51,13 +51,13 @@ def lane_title(lane: str) -> str:
 
 def lane_colors(lanes: Sequence[str]) -> dict[str, str]:
     """One color a lane; a second lane of a kind and unknown kinds take what is left."""
-    colors: dict[str, str] = {}
-    for lane in dict.fromkeys(lanes):
-        name = "released" if "released" in lane else lane
-        spare = [color for color in _SPARE if color not in colors.values()] or [GRAY]
-        wanted = LANES.get(name)
-        colors[lane] = wanted if wanted and wanted not in colors.values() else spare[0]
-    return colors
+    known = {lane: LANES.get("released" if "released" in lane else lane) for lane in lanes}
+    colors = {lane: color for lane, color in known.items() if color}
+    for lane, color in known.items():
+        if not color:
+            spare = [color for color in (*_SPARE, ORANGE, BLUE) if color not in colors.values()]
+            colors[lane] = spare[0] if spare else GRAY
+    return {lane: colors[lane] for lane in known}
 
 
 def model_colors(names: Sequence[str]) -> dict[str, str]:
@@ -146,7 +146,8 @@ def direct_labels(traces: Sequence[Mapping[str, Any]], texts: Mapping[int, tuple
                   low: float, high: float, gap: float = 0.06) -> list[dict[str, Any]]:
     """Labels right of the last points, pushed apart where they would overlap.
 
-    `gap` is the room of one, as a share of the height. `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y axis.
+    `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y axis, `gap` is
+    the room of one label as a share of its height.
     """
     numbers = sorted((i for i in texts if traces[i]["y"]), key=lambda i: traces[i]["y"][-1])
     places = spread([traces[i]["y"][-1] for i in numbers], gap * (high - low), high)

@@ -39,7 +39,7 @@ class NGF:
     title: ClassVar[str] = "NGF (natural gradient)"
     tunes_norms: ClassVar[bool] = False
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
-    layer: str = _options.layer("auto")
+    layer: str = _options.layer("fisher")
     lr: float = option(0.01, _options.LR_HELP, ge=0.0, le=10.0)
     steps: int = _options.steps()
     batch_size: int = _options.batch_size()

@@ -1,0 +1,175 @@
+"""Start the dashboard: the web server and, next to it, the supervisor that executes runs.
+
+`python -m dashboard [--port 8501] [--headless]`. Both end together: on Ctrl-C or SIGTERM (exit code 0), or when
+the web server ends by itself (its exit code). A supervisor that crashes is started again. Runs live in the
+folder `NGF_RUNS`, by default ./runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from pathlib import Path
+from types import FrameType
+
+ADDRESS = "127.0.0.1"
+PORT_IN_USE = 3  # exit code
+_ROOT = Path(__file__).resolve().parent.parent
+_SERVED = 3  # exit code of a supervisor that finds another one at work
+_GRACE = 20.0  # seconds for a child to save its work; then it is killed
+_PATIENCE = 120.0  # seconds for the server to answer; a busy machine takes its time
+_TICK = 0.1  # seconds between two looks at the children
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":  # as the server does: a port that was just closed is free
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(port: int, headless: bool) -> int | None:
+    """`port`, or the next free one if the user agrees; None when the user is not there or does not."""
+    if is_free(port):
+        return port
+    other = next((number for number in range(port + 1, min(port + 100, 65_536)) if is_free(number)), None)
+    print(f"Port {port} is in use by another program, perhaps by another dashboard.", file=sys.stderr)
+    if other is None:
+        print("No port near it is free. Choose one with --port.", file=sys.stderr)
+        return None
+    command = f"python -m dashboard --port {other}" + (" --headless" if headless else "")
+    print(f"Port {other} is free:  {command}", file=sys.stderr)
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"Use port {other}? [Y/n] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("", "y", "yes"):
+            return other
+    return None
+
+
+class Dashboard:
+    """The two processes and what is done when one of them ends."""
+
+    def __init__(self, port: int, headless: bool):
+        self.port, self.headless = port, headless
+        self.url = f"http://{ADDRESS}:{port}"
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        self._crashes = 0
+
+    def serve(self) -> int:
+        """Run both until they are told to stop or the server ends. Returns the exit code."""
+        started = time.monotonic()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._stop)
+        try:
+            self._start("server", "dashboard.app", "--port", str(self.port), "--address", ADDRESS,
+                        *(("--parent", str(os.getpid())) if os.name == "posix" else ()))
+            self._start("supervisor", "ngf.jobs.supervisor")
+            threading.Thread(target=self._announce, args=(started,), daemon=True).start()
+            threading.Thread(target=_fill_catalogue, daemon=True).start()
+            restart_at = 0.0
+            while not self._stopping.wait(_TICK):
+                if (code := self.children["server"].poll()) is not None:
+                    print(f"The web server has ended (exit code {code}).", file=sys.stderr)
+                    return code or 1
+                restart_at = self._watch_supervisor(restart_at)
+            return 0
+        finally:
+            self._end()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+
+    def _start(self, name: str, module: str, *options: str) -> None:
+        """Start a child in its own session, so that Ctrl-C reaches it only through us."""
+        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        self.children[name] = subprocess.Popen(
+            [sys.executable, "-m", module, *options], env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdout=subprocess.DEVNULL if name == "server" else None)  # Streamlit's own greeting
+
+    def _watch_supervisor(self, restart_at: float) -> float:
+        """Start the supervisor again when it has ended: at once, then later and later up to a minute."""
+        code = self.children["supervisor"].poll()
+        if code is None:
+            return 0.0
+        if not restart_at:
+            self._crashes += 1
+            if code != _SERVED:
+                print(f"The supervisor has ended (exit code {code}) and is started again.", file=sys.stderr)
+            elif self._crashes == 1:
+                print("Another dashboard executes the runs of this folder; this one takes over when it ends.",
+                      file=sys.stderr)
+            wait = 5.0 if code == _SERVED else min(60.0, 0.25 * 2 ** min(self._crashes, 8))
+            return time.monotonic() + wait
+        if time.monotonic() >= restart_at:
+            self._start("supervisor", "ngf.jobs.supervisor")
+            return 0.0
+        return restart_at
+
+    def _announce(self, started: float) -> None:
+        """Say the address when the server answers, and open it."""
+        while not self._stopping.wait(0.05) and time.monotonic() < started + _PATIENCE:
+            with contextlib.suppress(urllib.error.URLError, OSError), \
+                    urllib.request.urlopen(f"{self.url}/api/health", timeout=2):
+                print(f"The dashboard is ready after {time.monotonic() - started:.1f} s:  {self.url}\n"
+                      f"Runs are kept in {Path(os.environ.get('NGF_RUNS') or 'runs').resolve()}. "
+                      "Press Ctrl-C to stop.", flush=True)
+                if not self.headless:
+                    webbrowser.open(self.url)
+                return
+        if not self._stopping.is_set():
+            print(f"The web server does not answer on {self.url}.", file=sys.stderr)
+
+    def _end(self) -> None:
+        """Ask both to end, let the supervisor save its runs, then make sure."""
+        for child in self.children.values():
+            if child.poll() is None:
+                child.terminate()
+        until = time.monotonic() + _GRACE
+        for child in self.children.values():
+            try:
+                child.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _fill_catalogue() -> None:
+    """Make the list of plug-ins while the server starts, so that the first page need not wait for it."""
+    from ngf.catalogue import catalogue
+
+    try:
+        catalogue()
+    except RuntimeError as exc:  # a page that needs the list says the same
+        print(exc, file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m dashboard", description=__doc__.split("\n")[0])
+    parser.add_argument("--port", type=int, default=8501, help="port of the server (default: 8501)")
+    parser.add_argument("--headless", action="store_true", help="do not open a browser")
+    options = parser.parse_args(argv)
+    if not 1 <= options.port <= 65_535:
+        parser.error(f"--port {options.port} is out of range. Allowed: 1 to 65535.")
+    port = choose_port(options.port, options.headless)
+    return PORT_IN_USE if port is None else Dashboard(port, options.headless).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
