@@ -35,9 +35,9 @@ class HessianSpectrum(Measurement):
 
     title: ClassVar[str] = "Hessian spectrum"
 
-    steps: int = option(30, "Lanczos steps from each start vector.", unit="products", ge=1, le=500)
-    probes: int = option(30, "Random vectors for the trace.", unit="products", ge=2, le=1000)
-    vectors: int = option(3, "Start vectors of the density.", unit="vectors", ge=1, le=30)
+    steps: int = option(24, "Lanczos steps from each start vector.", unit="products", ge=1, le=500)
+    probes: int = option(20, "Random vectors for the trace.", unit="products", ge=2, le=1000)
+    vectors: int = option(2, "Start vectors of the density.", unit="vectors", ge=1, le=30)
 
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
                 reference: nn.Module | None = None) -> Iterator[Partial]:

@@ -26,7 +26,7 @@ def test_every_attack_is_pure_and_bounded(name, images):
         assert torch.equal(once, twice)
         assert once.shape == batch.shape
         assert once.dtype == batch.dtype
-        assert 0 <= once.min() and once.max() <= 1
+        assert once.min() >= 0 and once.max() <= 1
         assert once.data_ptr() != batch.data_ptr()
         # One image alone gets the trigger that it gets in a batch.
         assert torch.equal(attack.apply(batch[3:4]), once[3:4])

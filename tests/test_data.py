@@ -61,7 +61,7 @@ def test_every_data_set_keeps_its_promises(name):
     for part in (splits.train, splits.clean):
         assert part.images.dtype == torch.uint8
         assert list(part.images.shape[1:]) == splits.source.facts["shape"]
-        assert 0 <= part.labels.min() and part.labels.max() < len(splits.classes)
+        assert part.labels.min() >= 0 and part.labels.max() < len(splits.classes)
     assert len(splits.source.facts["survives_flip"]) == len(splits.classes)
 
 

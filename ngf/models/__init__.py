@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ngf.config import SpecError
-from ngf.models.preact_resnet import PreActResNet, PlainConvNet
+from ngf.models.preact_resnet import PlainConvNet, PreActResNet
 
 
 @dataclass(frozen=True)
