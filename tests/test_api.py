@@ -89,7 +89,7 @@ def test_a_chart_has_a_version_that_changes_with_the_run(url: str, runs: Path) -
     ("/api/runs/no-such-run", 404, "GET /api/runs"),
     ("/api/runs/no-such-run/events", 404, "GET /api/runs"),
     ("/api/runs/UPPER", 400, "lower-case"),
-    ("/api/runs/..", 400, "lower-case"),
+    ("/api/runs/-..", 400, "lower-case"),
     ("/api/runs/a.b", 400, "lower-case"),
     ("/api/nothing", 404, "/api/runs"),
 ])

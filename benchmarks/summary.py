@@ -1,0 +1,146 @@
+"""Makes assets/evidence/summary.json from the measured files: the table, the claims and their verdicts.
+
+Nothing is written here that is not computed from `assets/evidence/runs` and the cards of the zoo.
+
+    python -m benchmarks.summary
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+# 97.5 % points of Student's t for 1 to 9 degrees of freedom.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def interval(values: list[float]) -> dict:
+    """Mean and the half width of its 95 % t interval over seeds (None for one seed)."""
+    mean, n = statistics.fmean(values), len(values)
+    half = None if n < 2 else _T[min(n - 1, 9) - 1] * statistics.stdev(values) / math.sqrt(n)
+    return {"mean": mean, "half": half, "values": values, "n": n}
+
+
+def load(folder: Path, name: str = "*.json") -> list[dict]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(name))]
+
+
+def cards() -> dict[tuple[str, str], list[dict]]:
+    """Cards of the zoo by (data, attack)."""
+    out: dict[tuple[str, str], list[dict]] = {}
+    for path in sorted((ASSETS / "zoo").glob("*/card.json")):
+        spec = json.loads((path.parent / "spec.json").read_text(encoding="utf-8"))
+        attack = spec.get("attack", {"name": "none"})["name"]
+        key = (spec.get("data", "signs"), attack)
+        out.setdefault(key, []).append(json.loads(path.read_text(encoding="utf-8")))
+    return out
+
+
+def table(runs: list[dict]) -> list[dict]:
+    """One row an attack and method: CA, ASR, RA over seeds, and curvature where it was measured."""
+    rows = []
+    for attack in sorted({run["attack"] for run in runs}):
+        mine = [run for run in runs if run["attack"] == attack]
+        rows.append(row(attack, "before", [run["before"] for run in mine], [{}] * len(mine)))
+        for method in mine[0]["results"]:
+            found = [run["results"][method] for run in mine]
+            rows.append(row(attack, method, [item["whole"] for item in found], found))
+    return rows
+
+
+def row(attack: str, method: str, rates: list[dict], found: list[dict]) -> dict:
+    out = {"attack": attack, "method": method, **{key: interval([r[key] for r in rates]) for key in ("ca", "asr", "ra")},
+           "layers": [item.get("layer") for item in found], "rates": [item.get("lr") for item in found]}
+    curved = [item["curvature"] for item in found if "curvature" in item]
+    for key in ("lambda_max", "trace"):
+        if curved:
+            out[key] = interval([item[key] for item in curved])
+    return out
+
+
+def percent(value: dict) -> str:
+    half = "" if value["half"] is None else f" ± {100 * value['half']:.1f}"
+    return f"{100 * value['mean']:.1f}{half} %"
+
+
+def number(value: dict) -> str:
+    half = "" if value["half"] is None else f" ± {value['half']:.0f}"
+    return f"{value['mean']:.0f}{half}"
+
+
+def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[dict]:
+    """The paper's claims, each with a verdict and a sentence that are computed."""
+    attacks = sorted({item["attack"] for item in rows})
+
+    def get(attack: str, method: str) -> dict:
+        return next(item for item in rows if (item["attack"], item["method"]) == (attack, method))
+
+    def told(describe: Callable[[str], str]) -> str:
+        return "; ".join(f"{attack}: {describe(attack)}" for attack in attacks)
+
+    def verdict(flags: list[bool]) -> str:
+        return "Supported" if all(flags) else "Not supported" if not any(flags) else "Supported in part"
+
+    sharp = {attack: interval([card["lambda_max"] for card in found[("signs", attack)]]) for attack in attacks}
+    benign = interval([card["lambda_max"] for card in found[("signs", "none")]])
+    clearly = [min(sharp[attack]["values"]) > max(benign["values"]) for attack in attacks]
+    out = [{"claim": "A backdoored network sits in a sharper minimum than a benign one.", "verdict": verdict(clearly),
+            "sentence": f"Largest Hessian eigenvalue on 512 clean test images, benign {number(benign)}; "
+                        f"{told(lambda a: number(sharp[a]))}. Mean over {benign['n']} seeds with 95 % interval; "
+                        "counted as supported for an attack when every seed lies above every benign seed."}]
+    auto = {attack: get(attack, "ngf, auto layer") for attack in attacks}
+    low = [auto[a]["asr"]["mean"] <= 0.10 and auto[a]["ca"]["mean"] >= get(a, "before")["ca"]["mean"] - 0.015
+           for a in attacks]
+    out.append({"claim": "Natural gradient fine-tuning of one layer removes the backdoor at little cost.",
+                "verdict": verdict(low),
+                "sentence": "Attack success before and after, layer chosen from clean images: " + told(
+                    lambda a: f"{percent(get(a, 'before')['asr'])} to {percent(auto[a]['asr'])}, clean accuracy "
+                              f"{percent(get(a, 'before')['ca'])} to {percent(auto[a]['ca'])}") + "."})
+    last = [get(a, "ngf, last layer")["asr"]["mean"] <= 0.10 for a in attacks]
+    out.append({"claim": "The layer to tune is the last one.", "verdict": verdict(last),
+                "sentence": "Attack success after tuning the last layer: " + told(
+                    lambda a: percent(get(a, "ngf, last layer")["asr"])) + "; after tuning the layer that clean "
+                    "images point to: " + told(lambda a: percent(auto[a]["asr"])) + "."})
+    rivals = ("sgd, same layer", "sgd, all layers", "adam, all layers")
+    better = [auto[a]["asr"]["mean"] < min(get(a, m)["asr"]["mean"] for m in rivals) for a in attacks]
+    out.append({"claim": "It does better than fine-tuning with SGD or Adam.", "verdict": verdict(better),
+                "sentence": "Attack success with learning rates by one rule on clean images, NGF / SGD on the same "
+                            "layer / SGD on all layers / Adam on all layers: " + told(
+                                lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
+                                    "ngf, auto layer, rate by rule", *rivals))) + "."})
+    if all("lambda_max" in auto[a] for a in attacks):
+        smoother = [auto[a]["lambda_max"]["mean"] < sharp[a]["mean"] for a in attacks]
+        out.append({"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(smoother),
+                    "sentence": "Largest Hessian eigenvalue on clean images before and after NGF: " + told(
+                        lambda a: f"{number(sharp[a])} to {number(auto[a]['lambda_max'])}") + "."})
+    return out
+
+
+def main() -> int:
+    runs = [run for run in load(ASSETS / "evidence" / "runs") if run["model"] == "preact_resnet_tiny"]
+    rows, found = table(runs), cards()
+    nets = [{"model": run["model"], "attack": run["attack"], "seed": run["seed"],
+             **{name: {key: run["results"][f"ngf, {name}"][key] for key in ("layer",)} | {
+                 key: run["results"][f"ngf, {name}"]["whole"][key] for key in ("ca", "asr")}
+                for name in ("auto layer", "fisher layer", "best layer in hindsight")}}
+            for run in load(ASSETS / "evidence" / "runs")]
+    summary = {"claims": claims(rows, found), "table": rows, "layers": nets,
+               "hardware": runs[0]["environment"], "num_clean": runs[0]["num_clean"]}
+    target = ASSETS / "evidence" / "summary.json"
+    target.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for item in rows:
+        curved = f" λmax {number(item['lambda_max'])} Tr(H) {number(item['trace'])}" if "trace" in item else ""
+        print(f"| {item['attack']} | {item['method']} | {percent(item['ca'])} | {percent(item['asr'])} | "
+              f"{percent(item['ra'])} |{curved}")
+    for item in summary["claims"]:
+        print(f"\n{item['claim']} {item['verdict']}. {item['sentence']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
