@@ -54,7 +54,8 @@ def table(runs: list[dict]) -> list[dict]:
 
 
 def row(attack: str, method: str, rates: list[dict], found: list[dict]) -> dict:
-    out = {"attack": attack, "method": method, **{key: interval([r[key] for r in rates]) for key in ("ca", "asr", "ra")},
+    out = {"attack": attack, "method": method,
+           **{key: interval([r[key] for r in rates]) for key in ("ca", "asr", "ra")},
            "layers": [item.get("layer") for item in found], "rates": [item.get("lr") for item in found]}
     curved = [item["curvature"] for item in found if "curvature" in item]
     for key in ("lambda_max", "trace"):

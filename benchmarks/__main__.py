@@ -1,0 +1,8 @@
+"""`make bench`: every benchmark in turn, each writing JSON to benchmarks/results."""
+
+import subprocess
+import sys
+
+for name in ("speed", "live", "polling"):
+    print(f"== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -1,0 +1,131 @@
+"""Times that a user feels, in real Chromium on the real server: start-up, click to first point, step to screen.
+
+    python -m benchmarks.live [--out benchmarks/results/live.json]
+
+A point is on the screen when the chart in the browser holds it. Its delay is counted from the time of the
+event in the run's file, on one clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+# The steps that each trace of the race holds, with the browser's clock.
+_LAST_STEP = """() => {
+  for (const gd of document.querySelectorAll('.js-plotly-plot')) {
+    const steps = (gd.data || []).flatMap(t => Array.from(t.x || [])).filter(Number.isFinite)
+    if (steps.length) return [Math.max(...steps), Date.now() / 1000]
+  }
+  return null
+}"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def server(folder: str, port: int) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
+                            env={**os.environ, "NGF_RUNS": folder}, start_new_session=True)
+
+
+def usable(page: Page, url: str) -> None:
+    """The page answers and shows its first chart."""
+    while True:
+        try:
+            page.goto(url)
+            break
+        except Exception as error:  # the browser has one error class for all
+            if "ERR_CONNECTION" not in str(error):
+                raise
+            time.sleep(0.1)
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot')", timeout=60_000)
+
+
+def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[float]]:
+    """One race from the click to its end: seconds to the first point, delays of the steps."""
+    page.goto(f"{url}/lab?race_seed={seed}")
+    button = page.get_by_role("button", name="Start")
+    button.first.wait_for(timeout=60_000)
+    page.wait_for_timeout(8000)  # as a user who reads; the spare child is warm then
+    before = set(folder.glob("*/spec.json"))
+    clicked = time.time()
+    button.first.click()
+    first, shown = None, {}
+    while time.time() - clicked < 120:
+        found = page.evaluate(_LAST_STEP)
+        if found is not None:
+            step, now = found
+            first = first or now - clicked
+            shown.setdefault(int(step), now)
+        new = set(folder.glob("*/spec.json")) - before
+        if new and (new.copy().pop().parent / "result.json").exists():
+            break
+        page.wait_for_timeout(20)
+    run = (set(folder.glob("*/spec.json")) - before).pop().parent
+    # Events count seconds since the run's start; the file's last line and its time tie them to the clock.
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    offset = (run / "events.jsonl").stat().st_mtime - events[-1]["t"]
+    written = {}
+    for event in events:
+        if event["type"] == "step" and "ca" in event:
+            written.setdefault(event["step"], event["t"] + offset)
+    delays = []
+    for step, at in written.items():
+        later = [when for seen, when in shown.items() if seen >= step]
+        if later and step:
+            delays.append(min(later) - at)
+    return first, delays
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "live.json")
+    parser.add_argument("--races", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        page, port = browser.new_page(), free_port()
+        url = f"http://127.0.0.1:{port}"
+        started = time.time()
+        process = server(folder, port)
+        try:
+            usable(page, url)
+            start_up = time.time() - started
+            firsts, delays = [], []
+            for number in range(options.races):
+                first, seen = race(page, url, Path(folder), 50 + number)
+                firsts.append(first)
+                delays += seen
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            browser.close()
+    delays.sort()
+    found = {"start_to_usable_page_seconds": start_up, "click_to_first_point_seconds": statistics.median(firsts),
+             "all_clicks": firsts, "step_to_screen_p50_seconds": statistics.median(delays),
+             "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))], "steps": len(delays),
+             "races": options.races, "cores": os.cpu_count()}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

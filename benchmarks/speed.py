@@ -1,0 +1,151 @@
+"""Times of the science: training, NGF on a convolution, the exact step against dense Cholesky, recovery.
+
+    python -m benchmarks.speed [--out benchmarks/results/speed.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ngf.config import Choice, PurifySpec, Training, TrainSpec
+from ngf.environment import environment, exact_numerics
+from ngf.jobs.child import execute
+from ngf.jobs.store import Run, Store
+from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
+
+PARENT = TrainSpec(attack=Choice("badnets")).id
+
+
+def median_time(work: Callable[[], object], repeats: int) -> float:
+    work()  # the first call pays for memory
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def exact_step(repeats: int = 15) -> dict:
+    """One damped natural gradient of a 512 -> 10 softmax layer at n = 500: PCG against dense Cholesky."""
+    rng = torch.Generator().manual_seed(0)
+    features = with_ones(torch.randn(500, 512, generator=rng).relu())
+    weights = 0.05 * torch.randn(10, 513, generator=rng)
+    labels = torch.randint(0, 10, (500,), generator=rng)
+    p = (features @ weights.T).softmax(1)
+    gradient = (p - F.one_hot(labels, 10)).T @ features / 500
+    damping = 1e-3
+
+    def dense() -> torch.Tensor:
+        root = torch.einsum("nc,cd->ncd", p.sqrt(), torch.eye(10)) - p[:, :, None] * p.sqrt()[:, None, :]
+        rows = torch.einsum("nck,nd->nkcd", root, features).reshape(500 * 10, -1)
+        matrix = rows.T @ rows / 500
+        matrix.diagonal().add_(damping)
+        return torch.cholesky_solve(gradient.reshape(-1, 1), torch.linalg.cholesky(matrix))[:, 0]
+
+    def matrix_free() -> torch.Tensor:
+        return solve(SoftmaxFisher(features, p), gradient, damping=damping).value.flatten()
+
+    exact, found = dense(), matrix_free()
+    slow, fast = median_time(dense, 3), median_time(matrix_free, repeats)
+    return {"dense_seconds": slow, "pcg_seconds": fast, "ratio": slow / fast,
+            "relative_difference": ((exact - found).norm() / exact.norm()).item(), "n": [3, repeats]}
+
+
+def training() -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Store(Path(folder)).submit(TrainSpec(attack=Choice("badnets"), training=Training(), seed=90))
+        execute(run)
+        return {"seconds": run.result["seconds"], "images": 10_000, "epochs": 20, "ca": run.result["ca"],
+                "asr": run.result["asr"], "n": 1}
+
+
+def purification(repeats: int = 5) -> dict:
+    """NGF on one convolution, 100 steps, as a run: all steps and live measuring, and the whole test set."""
+    whole, steps = [], []
+    for seed in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            lane = Choice("ngf", {"layer": "stage2.block1.conv2"})
+            run = Store(Path(folder)).submit(PurifySpec(parent=PARENT, lanes=(lane,), seed=seed))
+            started = time.perf_counter()
+            execute(run)
+            whole.append(time.perf_counter() - started)
+            events = [event for event in run.events() if event["type"] == "step"]
+            steps.append(events[-1]["t"] - events[0]["t"])
+    return {"steps_and_live_measuring_seconds": statistics.median(steps), "whole_run_seconds": statistics.median(whole),
+            "all_whole_runs": whole, "n": repeats}
+
+
+def wait_for(found: Callable[[], object], seconds: float = 60) -> float:
+    started = time.perf_counter()
+    while not found():
+        if time.perf_counter() - started > seconds:
+            raise TimeoutError("nothing happened")
+        time.sleep(0.005)
+    return time.perf_counter() - started
+
+
+def _events(run: Run, kind: str) -> int:
+    return sum(event["type"] == kind for event in run.events())
+
+
+def warm_start_and_recovery(repeats: int = 5) -> dict:
+    """Submit to first point, and kill -9 of the child to running again, with a real supervisor and pipeline."""
+    first, again = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        supervisor = subprocess.Popen([sys.executable, "-m", "ngf.jobs.supervisor", "--root", folder])
+        try:
+            time.sleep(12)  # the spare children import torch; a user reads the page meanwhile
+            for seed in range(repeats):
+                lane = Choice("ngf", {"layer": "stage2.block1.conv2", "steps": 400})
+                run = store.submit(PurifySpec(parent=PARENT, lanes=(lane,), seed=seed))
+                first.append(wait_for(lambda run=run: _events(run, "step")))
+                wait_for(lambda run=run: _events(run, "step") > 40)
+                holder = int((run.path / "lock").read_text(encoding="utf-8").split()[0])
+                attempts = run.attempts
+                os.kill(holder, signal.SIGKILL)
+                again.append(wait_for(lambda run=run, n=attempts: run.attempts > n and run.status == "running"))
+                run.control("cancel")
+                wait_for(lambda run=run: run.status in ("cancelled", "done"))
+                time.sleep(8)
+        finally:
+            supervisor.terminate()
+            supervisor.wait()
+    return {"submit_to_first_point_seconds": statistics.median(first), "all_first": first,
+            "kill_to_running_seconds": statistics.median(again), "all_again": again, "n": repeats}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed.json")
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    exact_numerics()
+    parts = {"exact_step": exact_step, "purification": purification,
+             "warm_start_and_recovery": warm_start_and_recovery, "training": training}
+    found: dict = {"environment": environment()}
+    for name, measure in parts.items():
+        if options.only in name:
+            found[name] = measure()
+            print(name, json.dumps(found[name]), flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
