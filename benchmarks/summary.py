@@ -65,13 +65,12 @@ def row(attack: str, method: str, rates: list[dict], found: list[dict]) -> dict:
 
 
 def percent(value: dict) -> str:
-    half = "" if value["half"] is None else f" ± {100 * value['half']:.1f}"
-    return f"{100 * value['mean']:.1f}{half} %"
+    """Mean, and lowest to highest over the seeds: a t interval of three seeds says little about rates near 0."""
+    return f"{100 * value['mean']:.1f} % ({100 * min(value['values']):.1f}–{100 * max(value['values']):.1f})"
 
 
 def number(value: dict) -> str:
-    half = "" if value["half"] is None else f" ± {value['half']:.0f}"
-    return f"{value['mean']:.0f}{half}"
+    return f"{value['mean']:.0f} ({min(value['values']):.0f}–{max(value['values']):.0f})"
 
 
 def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[dict]:
@@ -92,7 +91,7 @@ def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[d
     clearly = [min(sharp[attack]["values"]) > max(benign["values"]) for attack in attacks]
     out = [{"claim": "A backdoored network sits in a sharper minimum than a benign one.", "verdict": verdict(clearly),
             "sentence": f"Largest Hessian eigenvalue on 512 clean test images, benign {number(benign)}; "
-                        f"{told(lambda a: number(sharp[a]))}. Mean over {benign['n']} seeds with 95 % interval; "
+                        f"{told(lambda a: number(sharp[a]))}. Mean (lowest–highest) over {benign['n']} seeds; "
                         "counted as supported for an attack when every seed lies above every benign seed."}]
     auto = {attack: get(attack, "ngf, auto layer") for attack in attacks}
     low = [auto[a]["asr"]["mean"] <= 0.10 and auto[a]["ca"]["mean"] >= get(a, "before")["ca"]["mean"] - 0.015

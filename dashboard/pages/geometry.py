@@ -88,7 +88,7 @@ states = minimum.progress(specs)
 active = [run_id for name in library.ACTIVE for run_id in states.get(name, [])]
 todo = sum(len(states.get(name, [])) for name in ("missing", "cancelled", "failed"))
 with st.container(horizontal=True, vertical_alignment="center"):
-    if todo and library.find(run.spec.id) is not None:
+    if todo:
         st.button(f"Measure ({todo})", type="primary", icon=":material/straighten:", key="geometry.measure",
                   on_click=minimum.submit, args=(run.id, lane, images, seed))
     if active:

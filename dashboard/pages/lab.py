@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.parts import choose, library, minimum, url
+from dashboard.parts.frontier import show_frontier
 from dashboard.parts.live_run import show_internals, show_live
 from dashboard.parts.run_card import model_numbers, numbers_in_words, show_outcome
 from dashboard.parts.starting import notes, shown_run, start
@@ -43,6 +44,7 @@ def purify(models: list[Run], asked: Run | None) -> None:
         st.header("The model before")
         st.markdown(numbers_in_words(model))
         show_trigger(model)
+        show_frontier(model)
     url.write("lab", choose.state(spec, model, models, run.id if run else ""))
 
 

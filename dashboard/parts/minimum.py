@@ -76,6 +76,8 @@ def submit(run_id: str, lane: str, images: str = "clean", seed: int = 0) -> None
         return
     st.session_state["minimum.refused"] = ""
     try:
+        if run.spec.kind == "purify":
+            library.adopt(run)
         for item in wanted(run, lane, images, seed):
             library.store().submit(item, library.owner())
     except (SpecError, OSError) as error:

@@ -98,6 +98,10 @@ def show_outcome(run: Run) -> None:
     st.caption(f"*Measured*: {counts(result['before'])}. Brackets: 95 % Wilson interval. "
                "The curves above are measured between the steps, on a fixed part of these images. "
                f"{provenance(run)}")
+    layers = {about.get("layer") for about in result["lanes"].values()}
+    if len(layers) > 1:
+        st.caption("The defenses tuned different layers. Choose the same layer in their settings for a race in "
+                   "which only the method differs.")
     glossary.explain(*glossary.RATES)
 
 
