@@ -28,7 +28,7 @@ from ngf.purify import purify
 from ngf.training import Trainer, check_gate
 from ngf.weights import load_attack, load_model, save_weights, train_run
 
-NUM_LIVE = 500  # clean and triggered test images for the points of a live curve
+NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
 
 
 def run(path: Path) -> None:

@@ -89,7 +89,7 @@ def server(runs: Path, command: list[str] | None = None, port: int | None = None
                                env={**os.environ, "NGF_RUNS": str(runs), "PYTHONPATH": str(ROOT)})
     url = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120  # on a busy machine
         while True:
             try:
                 get(f"{url}/api/health")

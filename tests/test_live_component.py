@@ -73,7 +73,7 @@ def until(page: Page, fits: Callable[[Any], bool], script: str = POINTS, seconds
 
 
 def start(page: Page, url: str) -> None:
-    page.goto(url)
+    page.goto(url, timeout=90_000)
     page.wait_for_selector(f"{FIGURE} .main-svg", timeout=60_000)
 
 
@@ -226,7 +226,7 @@ def test_no_page_imports_torch(browser: Browser, tmp_path: Path) -> None:
     with server(tmp_path / "runs") as url:
         page = browser.new_page()
         for path in ("", "lab", "geometry", "runs"):
-            page.goto(f"{url}/{path}")
+            page.goto(f"{url}/{path}", timeout=90_000)
             page.wait_for_selector("h1", timeout=60_000)
             expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)
         page.close()
