@@ -28,8 +28,8 @@ from dashboard.api import ROUTES, plotly_library
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECT_EVERY = 60.0  # seconds
-_WARM = ("pandas", "pyarrow", "dashboard.live", "dashboard.charts.bars", "dashboard.charts.spectrum",
-         "dashboard.charts.loss_slice", "dashboard.charts.frontier", "ngf.catalogue")
+_WARM = ("pandas", "pyarrow", "streamlit.dataframe_util", "dashboard.charts.frontier", *(
+    f"dashboard.parts.{path.stem}" for path in sorted((ROOT / "dashboard" / "parts").glob("[a-z]*.py"))))
 # Streamlit writes inline styles and scripts, and starts workers from blobs; everything else comes from here.
 POLICY = "; ".join((
     "default-src 'self'", "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",

@@ -110,7 +110,8 @@ def page(browser):
 
 
 def visit(page: Page, server: Server, path: str = "") -> None:
-    page.goto(f"{server.url}/{path}")
+    page.set_default_timeout(WAIT)
+    page.goto(f"{server.url}/{path}", timeout=WAIT)
     expect(page.locator("h1").first).to_be_visible(timeout=WAIT)
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 

@@ -15,7 +15,7 @@ from test_jobs import PIPELINE, ROOT, check_whole, supervised, wait, wait_steps
 
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
 from ngf.jobs.files import Lock
-from ngf.jobs.store import Store
+from ngf.jobs.store import Run, Store
 
 TRAIN = ("train", "--attack", "badnets", "--seed", "3", "--set", "training.epochs=30", "training.batch_size=4")
 
@@ -44,6 +44,11 @@ def document(*words: str, code: int = OK, **options: Any) -> Any:
     done = ngf(*words, "--json", **options)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
+
+
+def own(store: Store) -> list[Run]:
+    """The runs of this test, without the zoo's."""
+    return [run for run in store.runs() if run.source == "user"]
 
 
 def test_help_and_list_import_no_torch(store: Store) -> None:
@@ -133,7 +138,7 @@ def test_not_found_and_conflicts(store: Store) -> None:
     assert document("delete", queued, code=NOT_FOUND)["error"]["kind"] == "conflict"
     assert document("run", queued, code=NOT_FOUND)["error"]["kind"] == "conflict"
     lock.release()
-    for waiting in store.runs():
+    for waiting in own(store):
         if waiting.spec.kind == "purify":
             store.delete(waiting.id)
     assert document("delete", queued) == {"id": queued, "deleted": True}
@@ -152,8 +157,8 @@ def test_a_failed_run_says_why(store: Store) -> None:
 def test_interrupted_run_is_checkpointed_and_goes_on(store: Store) -> None:
     words = [*TRAIN[:-2], "training.epochs=300", "training.batch_size=1000"]
     process = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait(lambda: store.runs(), "the run")
-    run = store.runs()[0]
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
     wait_steps(run, 10)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -170,7 +175,7 @@ def test_follows_a_run_that_a_supervisor_executes(store: Store) -> None:
         wait(lambda: store.supervised, "the supervisor")
         words = [*TRAIN[:-2], "training.epochs=200"]
         assert document(*words, "--detach")["id"]
-        run = store.runs()[0]
+        run = own(store)[0]
         wait_steps(run, 5)
         watching = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
         assert run.id in watching.stderr.readline()

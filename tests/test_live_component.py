@@ -215,7 +215,7 @@ def test_it_fits_a_phone_and_speaks(page: Page, live: Live) -> None:
     wide = "Math.max(...[...document.querySelectorAll('.ngf-live *')].map(e => e.getBoundingClientRect().right))"
     assert page.evaluate(wide) <= 390
     assert page.locator(f"{FIGURE} .legend").count() == 1
-    assert "attack success rate" in (page.get_by_role("img").first.get_attribute("aria-label") or "")
+    assert "attack success rate" in (page.get_by_role("figure").first.get_attribute("aria-label") or "")
     finding = page.locator(".ngf-finding")
     assert finding.get_attribute("aria-live") == "polite"
     expect(finding).to_contain_text("NGF has cut the attack success rate from 99.4")

@@ -29,7 +29,7 @@ function make(tag, name, parent, attributes = {}) {
 class LiveChart {
   constructor(root) {
     this.root = root
-    this.figureBox = make("div", "ngf-figure", root, { role: "img", tabindex: "-1" })
+    this.figureBox = make("div", "ngf-figure", root, { role: "figure" })
     this.scrubBox = make("div", "ngf-scrub", root)
     this.play = make("button", "ngf-play", this.scrubBox, { type: "button" })
     this.slider = make("input", "", this.scrubBox, { type: "range", min: 0, step: 1 })
