@@ -85,8 +85,11 @@ class Bench:
         return {**point, "whole": self.whole.evaluate(model).to_json()}
 
 
-def evidence(store: Store, run_id: str, num_clean: int, models: Path) -> dict:
-    """Everything for one model; purified models are kept in `models` for the curvature measurements."""
+def evidence(store: Store, run_id: str, num_clean: int, models: Path, layers_only: bool) -> dict:
+    """Everything for one model; purified models are kept in `models` for the curvature measurements.
+
+    layers_only: compare the layers only, as for the networks on which the layer criteria are checked.
+    """
     bench = Bench(store, run_id, num_clean)
     problem, layers = bench.problem, tunable_layers(bench.loaded.model)
     before = bench.whole.evaluate(bench.loaded.model).to_json()
@@ -110,13 +113,15 @@ def evidence(store: Store, run_id: str, num_clean: int, models: Path) -> dict:
     results = {name: bench.finish(*item) for name, item in picks.items()}
     keep = {name: model for name, (_, model) in picks.items()}
     layer = results["ngf, auto layer"]["layer"]
-    for name, method, where in (("ngf, last layer", "ngf", last_layer(bench.loaded.model)),
+    rivals = () if layers_only else (("ngf, last layer", "ngf", last_layer(bench.loaded.model)),
                                 ("ngf, auto layer, rate by rule", "ngf", layer), ("sgd, same layer", "sgd", layer),
                                 ("adam, same layer", "adam", layer), ("sgd, all layers", "sgd", "all"),
-                                ("adam, all layers", "adam", "all")):
+                                ("adam, all layers", "adam", "all"))
+    for name, method, where in rivals:
         results[name], keep[name] = bench.sweep(method, where)
-    released, model = bench.tune("ngf_as_released", "all", build("defenses", Choice("ngf_as_released")).lr)
-    results["ngf as released"], keep["ngf as released"] = bench.finish(released, model), model
+    if not layers_only:
+        released, model = bench.tune("ngf_as_released", "all", build("defenses", Choice("ngf_as_released")).lr)
+        results["ngf as released"], keep["ngf as released"] = bench.finish(released, model), model
     for name, model in keep.items():
         target = models / run_id / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--layers-only", action="store_true")
     parser.add_argument("--num-clean", type=int, default=500)
     parser.add_argument("--models", type=Path, default=Path("runs/evidence"))
     options = parser.parse_args()
@@ -147,7 +153,7 @@ def main() -> int:
         target = OUT / f"{run_id}.json"
         if target.exists():
             continue
-        found = evidence(Store(), run_id, options.num_clean, options.models)
+        found = evidence(Store(), run_id, options.num_clean, options.models, options.layers_only)
         target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         for name, result in found["results"].items():
             whole = result["whole"]

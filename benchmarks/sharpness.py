@@ -32,6 +32,8 @@ def main() -> int:
     for path in sorted(OUT.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         for name in METHODS:
+            if name not in found["results"]:
+                continue
             result = found["results"][name]
             weights = options.models / found["run"] / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
             if "curvature" in result or not weights.exists():

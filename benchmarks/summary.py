@@ -87,12 +87,18 @@ def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[d
         return "Supported" if all(flags) else "Not supported" if not any(flags) else "Supported in part"
 
     sharp = {attack: interval([card["lambda_max"] for card in found[("signs", attack)]]) for attack in attacks}
-    benign = interval([card["lambda_max"] for card in found[("signs", "none")]])
-    clearly = [min(sharp[attack]["values"]) > max(benign["values"]) for attack in attacks]
-    out = [{"claim": "A backdoored network sits in a sharper minimum than a benign one.", "verdict": verdict(clearly),
-            "sentence": f"Largest Hessian eigenvalue on 512 clean test images, benign {number(benign)}; "
-                        f"{told(lambda a: number(sharp[a]))}. Mean (lowest–highest) over {benign['n']} seeds; "
-                        "counted as supported for an attack when every seed lies above every benign seed."}]
+    out = []
+    for key, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
+        benign = interval([card[key] for card in found[("signs", "none")]])
+        bad = {attack: interval([card[key] for card in found[("signs", attack)]]) for attack in attacks}
+        # Clear-cut only: with three seeds each, overlapping ranges decide nothing.
+        clearly = [min(bad[attack]["values"]) > max(benign["values"]) for attack in attacks]
+        out.append({"claim": f"A backdoored network sits in a sharper minimum than a benign one ({word}).",
+                    "verdict": verdict(clearly),
+                    "sentence": f"On 512 clean test images, benign {number(benign)}; "
+                                + told(lambda a, bad=bad: number(bad[a])) +
+                                f". Mean (lowest–highest) over {benign['n']} seeds; supported for an attack when "
+                                "every seed lies above every benign one."})
     auto = {attack: get(attack, "ngf, auto layer") for attack in attacks}
     low = [auto[a]["asr"]["mean"] <= 0.10 and auto[a]["ca"]["mean"] >= get(a, "before")["ca"]["mean"] - 0.015
            for a in attacks]
