@@ -240,7 +240,7 @@ def test_it_follows_the_theme(browser: Browser, live: Live) -> None:
         start(page, f"{live.url}/?only=race")
         seen[scheme] = page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.font.color")
         page.close()
-    assert seen == {"light": "#17202A", "dark": "#ECF1F5"}
+    assert seen == {"light": "#0B141C", "dark": "#ECF1F5"}
 
 
 def test_it_stops_when_the_run_is_over(page: Page, live: Live) -> None:  # last: it ends the run
