@@ -21,7 +21,13 @@ import torch
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import load, to_float
-from ngf.defenses._layer import PROBE_TOLERANCE, fisher_traces, highest_success, universal_perturbations
+from ngf.defenses._layer import (
+    PROBE_TOLERANCE,
+    fisher_traces,
+    highest_success,
+    pick,
+    universal_perturbations,
+)
 from ngf.defenses._purification import TOLERATED_DROP, Problem, begin
 from ngf.environment import environment, exact_numerics
 from ngf.evaluate import TestSet, accuracy
@@ -107,7 +113,8 @@ def evidence(store: Store, run_id: str, num_clean: int, models: Path, layers_onl
         success = highest_success(model, images, labels, changes)
         kept = point["validation"] >= bench.start - PROBE_TOLERANCE
         sweep.append((point | {"fisher_trace": traces[name], "auto_score": 1 - success if kept else 0.0}, model))
-    picks = {"ngf, auto layer": max(sweep, key=lambda item: item[0]["auto_score"]),
+    auto = pick({point["layer"]: point["auto_score"] for point, _ in sweep}, traces)
+    picks = {"ngf, auto layer": next(item for item in sweep if item[0]["layer"] == auto),
              "ngf, fisher layer": max(sweep, key=lambda item: item[0]["fisher_trace"]),
              "ngf, best layer in hindsight": min(sweep, key=lambda item: hindsight(item[0], before))}
     results = {name: bench.finish(*item) for name, item in picks.items()}

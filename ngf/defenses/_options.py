@@ -25,7 +25,7 @@ def batch_norm() -> str:
 
 def layer(default: str) -> str:
     return option(default, "Layer to tune: its name, last (the classifier), all, fisher (largest Fisher trace on "
-                  "clean images, a second), or auto (tries every layer and keeps the one that forgets best; half a "
+                  "clean images, a second), or auto (tries every layer and judges what each has forgotten; half a "
                   "minute).")
 
 

@@ -9,7 +9,7 @@ weights as clean accuracy allows.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,14 +18,15 @@ from torch import nn
 from ngf.data._images import Images
 from ngf.defenses._events import Chosen, LayerScore, Step
 from ngf.defenses._fine_tuning import FineTuning, scope
-from ngf.defenses._layer import fisher_traces, score_layers
+from ngf.defenses._layer import fisher_traces, pick, score_layers
 from ngf.evaluate import accuracy
 from ngf.training import Diverged
 
 TOLERATED_DROP = 0.01
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
-    "auto": "Tuned in turn on clean images, this layer left least of what a small universal perturbation can do.",
+    "auto": "Tuned in turn on clean images, it is among the layers that leave least of what a small universal "
+            "perturbation can do, and of those the one with the largest Fisher trace.",
 }
 
 
@@ -63,12 +64,8 @@ class Purification:
         if self.tuning is None:
             layer, why = self.defense.layer, ""
             if layer in _MEANING:
-                scores = []
-                for scored in self._scores(layer):
-                    scores.append(scored)
-                    yield scored
                 why = _MEANING[layer]
-                layer = max(scores, key=lambda scored: scored.score).layer
+                layer = yield from self._choose_layer(layer)
             lr = self.defense.lr
             if lr == 0:
                 lr, reason = choose_lr(self.defense, self.problem, layer)
@@ -77,15 +74,20 @@ class Purification:
             yield self.chosen
         yield from self.tuning
 
-    def _scores(self, criterion: str) -> Iterator[LayerScore]:
+    def _choose_layer(self, criterion: str) -> Generator[LayerScore, None, str]:
         p = self.problem
+        traces = fisher_traces(p.model, p.clean.images, p.seed)
         if criterion == "fisher":
-            for name, trace in fisher_traces(p.model, p.clean.images, p.seed).items():
+            for name, trace in traces.items():
                 yield LayerScore(name, trace)
-            return
+            return max(traces, key=traces.__getitem__)
         lr = self.defense.lr or self.defense.lr_grid[len(self.defense.lr_grid) // 2]
-        yield from score_layers(p.model, p.clean, p.validation, p.seed,
-                                lambda layer: finished(self.defense, p, layer, lr))
+        scores = {}
+        for scored in score_layers(p.model, p.clean, p.validation, p.seed,
+                                   lambda layer: finished(self.defense, p, layer, lr)):
+            scores[scored.layer] = scored.score
+            yield scored
+        return pick(scores, traces)
 
     def _start(self, layer: str, lr: float, why: str) -> None:
         self.tuning = begin(self.defense, self.problem, layer, lr)
