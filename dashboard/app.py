@@ -1,7 +1,7 @@
 """The web server: Streamlit's pages, our JSON routes, and headers, in one ASGI application.
 
 `python -m dashboard.app --port 8501` serves it alone; `python -m dashboard` adds the supervisor that executes
-runs. The pages are found by `dashboard/navigation.py`, which Streamlit executes for every visitor.
+runs. The pages are found by `dashboard/pages/navigation.py`, which Streamlit executes for every visitor.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _collect(stopped: threading.Event) -> None:
         gc.collect()
 
 
-app = st.App(ROOT / "dashboard" / "navigation.py", routes=ROUTES, middleware=[Middleware(SecurityHeaders)],
+app = st.App(ROOT / "dashboard" / "pages" / "navigation.py", routes=ROUTES, middleware=[Middleware(SecurityHeaders)],
              lifespan=_lifespan)
 
 

@@ -1,0 +1,24 @@
+"""The frame around every page: the bar with the pages. Streamlit executes this file for each visitor.
+
+It stands among the pages, not above them: beside a folder named `pages` Streamlit serves that folder by itself,
+without this frame, to a first visitor who comes by a deep link.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+# No color has enough contrast both under white text (buttons) and as text on a dark page (a chosen segment).
+CONTRAST = """<style>
+[data-variant="segmented_control"][data-selected="true"] p { color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
+</style><span></span>"""  # the span keeps it in the page: what is style only is lost at some reruns
+
+st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
+page = st.navigation([
+    st.Page("start.py", title="Start", icon=":material/home:", default=True),
+    st.Page("lab.py", title="Lab", icon=":material/science:", url_path="lab"),
+    st.Page("geometry.py", title="Geometry", icon=":material/landscape:", url_path="geometry"),
+    st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
+], position="top")
+st.html(CONTRAST)
+page.run()
