@@ -9,6 +9,7 @@ event in the run's file, on one clock.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -18,15 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-# The steps that each trace of the race holds, with the browser's clock.
+# The last step on the screen with the browser's clock; null before the race is drawn. Other charts have no ASR.
 _LAST_STEP = """() => {
   for (const gd of document.querySelectorAll('.js-plotly-plot')) {
-    const steps = (gd.data || []).flatMap(t => Array.from(t.x || [])).filter(Number.isFinite)
+    const curves = (gd.data || []).filter(t => / ASR$/.test(t.name || ''))
+    const steps = curves.flatMap(t => Array.from(t.x || [])).filter(Number.isFinite)
     if (steps.length) return [Math.max(...steps), Date.now() / 1000]
   }
   return null
@@ -45,15 +48,12 @@ def server(folder: str, port: int) -> subprocess.Popen:
 
 
 def usable(page: Page, url: str) -> None:
-    """The page answers and shows its first chart."""
+    """Wait for the server, as the command does before it opens the browser; then for the first chart."""
     while True:
-        try:
-            page.goto(url)
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api/health", timeout=2):
             break
-        except Exception as error:  # the browser has one error class for all
-            if "ERR_CONNECTION" not in str(error):
-                raise
-            time.sleep(0.1)
+        time.sleep(0.02)
+    page.goto(url)
     page.wait_for_function("() => document.querySelector('.js-plotly-plot')", timeout=60_000)
 
 

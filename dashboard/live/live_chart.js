@@ -3,6 +3,7 @@
 // How a figure looks (theme, labels, width) is in dress.js, which is put in front of this file.
 
 const PLAY_MS = 7000 // a replay takes about this long, however many steps it has
+const EAGER_POLLS = 20 // a run that has just been started is asked more often, until its first point
 const SLOWEST_MS = 15000 // longest pause between two tries when the server does not answer
 
 let library // one promise for all charts of the page
@@ -78,7 +79,7 @@ class LiveChart {
     const moved = data.url !== this.url
     this.data = data
     this.url = data.url
-    if (moved) { this.version = null; this.final = false }
+    if (moved) { this.version = null; this.final = false; this.polls = 0 }
     // What was polled is at least as new as what a rerun brings.
     if (moved || !this.url || this.version === null) this.#take(data)
     else this.#draw()
@@ -111,6 +112,7 @@ class LiveChart {
     this.polling = true
     const url = this.url
     let pause = this.data.every * (0.9 + 0.2 * Math.random()) // so that thirty charts do not ask in step
+    if (!this.steps?.length && this.polls++ < EAGER_POLLS) pause /= 4
     try {
       const since = this.version === null ? "" : `?since=${encodeURIComponent(this.version)}`
       const answer = await fetch(url + since, { signal: AbortSignal.any([this.off.signal, AbortSignal.timeout(10000)]) })

@@ -16,6 +16,7 @@ from typing import Protocol
 
 # Importing torch takes a core for two seconds: not in the first moments of the run that was just started.
 SPARE_DELAY = 2.0
+FIRST_SPARE_DELAY = 5.0  # when the dashboard starts, its first page comes first
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +41,7 @@ class Local:
         self._environment = environment or {}
         self._spares: dict[Command, subprocess.Popen] = {}
         self._not_before: dict[Command, float] = {}
+        self._first = time.monotonic() + FIRST_SPARE_DELAY
 
     def __call__(self, command: Command, path: Path) -> Handle:
         """Hand the run folder `path` to the warm child of `command`, or to a fresh one."""
@@ -65,7 +67,7 @@ class Local:
                 return
             del self._spares[command]  # it died while waiting: do not start one after the other
             self._not_before[command] = time.monotonic() + 5.0
-        elif time.monotonic() >= self._not_before.get(command, 0.0):
+        elif time.monotonic() >= self._not_before.get(command, self._first):
             self._spares[command] = self._start(command)
 
     def close(self) -> None:
