@@ -1,8 +1,9 @@
 """The straight line in weight space from the model before purification to the model after it.
 
 Goodfellow, Vinyals, Saxe 2015 (arXiv 1412.6544). BatchNorm running statistics are interpolated with the
-weights, because statistics of one end do not fit the weights of the other; beyond the ends a variance is
-kept from going below zero. When only the last layer moved the loss along the line is convex.
+weights, because statistics of one end do not fit the weights of the other. The line ends at the models: beyond
+them an extrapolated variance soon reaches zero and the loss explodes, which says nothing about the landscape.
+When only the last layer moved the loss along the line is convex.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from analysis.measurement import RATE, Measurement
 from analysis.partial import Partial
 from ngf.config import option
 
-FROM, TO = -0.25, 1.25
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossLine(Measurement):
@@ -35,8 +34,7 @@ class LossLine(Measurement):
 
     title: ClassVar[str] = "Line from backdoored to purified"
 
-    points: int = option(25, "Points from t = -0.25 to t = 1.25; both ends are always added.",
-                         unit="points", ge=3, le=401)
+    points: int = option(25, "Points from t = 0 to t = 1, both ends included.", unit="points", ge=3, le=401)
 
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
                 reference: nn.Module | None = None) -> Iterator[Partial]:
@@ -56,7 +54,7 @@ class LossLine(Measurement):
                              "Choose two models of the same architecture.")
         names = [name for name, _ in frozen.named_parameters()]
         length = math.sqrt(sum(float((ends[1][k] - ends[0][k]).double().square().sum().cpu()) for k in names))
-        grid = np.linspace(FROM, TO, self.points)
+        grid = np.linspace(0.0, 1.0, self.points)
         order = [0.0, 1.0, *(t for t in _coarse_to_fine(grid) if not np.isclose(t, (0.0, 1.0)).any())]
         seen: dict[float, tuple[float, float, float]] = {}
         for done, t in enumerate(order, start=1):
@@ -67,10 +65,9 @@ class LossLine(Measurement):
             ts = np.array(sorted(seen))
             loss, stderr, ca = np.array([seen[float(s)] for s in ts]).T
             start, end = seen[0.0][0], seen[1.0][0]
-            between = (ts >= 0) & (ts <= 1)
             chord = start + ts * (end - start)
             values = {"loss_start": start, "loss_end": end,
-                      "barrier": float((loss - chord)[between].max()), "length": length,
+                      "barrier": float((loss - chord).max()), "length": length,
                       "rate": RATE[self.data], **stamp()}
             yield Partial(values=values, arrays={"t": ts, "loss": loss, "loss_stderr": stderr, "ca": ca},
                           fraction=done / len(order), done=done == len(order))
@@ -82,8 +79,7 @@ def interpolate(model: nn.Module, start: dict[str, Tensor], end: dict[str, Tenso
     for name, value in model.state_dict().items():  # the tensors of the model itself, not copies
         if not value.is_floating_point():
             continue
-        mixed = (1 - t) * start[name] + t * end[name]
-        value.copy_(mixed.clamp(min=0) if name.endswith("running_var") else mixed)
+        value.copy_((1 - t) * start[name] + t * end[name])
 
 
 def _coarse_to_fine(grid: np.ndarray) -> list[float]:

@@ -41,12 +41,16 @@ def cards() -> dict[tuple[str, str], list[dict]]:
     return out
 
 
-def table(runs: list[dict]) -> list[dict]:
-    """One row an attack and method: CA, ASR, RA over seeds, and curvature where it was measured."""
+def table(runs: list[dict], measured: dict) -> list[dict]:
+    """One row an attack and method: CA, ASR, RA over seeds, and curvature where it was measured.
+
+    measured: `cards()`; the curvature before is in the cards of the zoo.
+    """
     rows = []
     for attack in sorted({run["attack"] for run in runs}):
         mine = [run for run in runs if run["attack"] == attack]
-        rows.append(row(attack, "before", [run["before"] for run in mine], [{}] * len(mine)))
+        rows.append(row(attack, "before", [run["before"] for run in mine],
+                        [{"curvature": card} for card in measured[("signs", attack)]]))
         for method in mine[0]["results"]:
             found = [run["results"][method] for run in mine]
             rows.append(row(attack, method, [item["whole"] for item in found], found))
@@ -129,7 +133,8 @@ def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[d
 
 def main() -> int:
     runs = [run for run in load(ASSETS / "evidence" / "runs") if run["model"] == "preact_resnet_tiny"]
-    rows, found = table(runs), cards()
+    found = cards()
+    rows = table(runs, found)
     nets = [{"model": run["model"], "attack": run["attack"], "seed": run["seed"],
              **{name: {key: run["results"][f"ngf, {name}"][key] for key in ("layer",)} | {
                  key: run["results"][f"ngf, {name}"]["whole"][key] for key in ("ca", "asr")}

@@ -208,17 +208,17 @@ def test_nothing_to_move_is_said():
 def test_a_line_is_the_naive_loop(case):
     model, images, labels = cases.CASES[case]()
     start, end = cases.purified(model), model
-    *_, partial = LossLine(points=7).measure(end, images, labels, seed=0, reference=start)
+    *_, partial = LossLine(points=5).measure(end, images, labels, seed=0, reference=start)
     arrays = partial.arrays
-    np.testing.assert_allclose(arrays["t"], [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25])
+    np.testing.assert_allclose(arrays["t"], [0, 0.25, 0.5, 0.75, 1])
     for m, t in enumerate(arrays["t"]):
         state = {key: (1 - t) * a + t * end.state_dict()[key] if a.is_floating_point() else a
                  for key, a in start.state_dict().items()}
         loss, ca = oracles.loss_and_accuracy(model, state, images, labels)
         assert arrays["loss"][m] == pytest.approx(loss, abs=1e-12)
         assert arrays["ca"][m] == ca
-    assert partial.values["loss_start"] == arrays["loss"][1]
-    assert partial.values["loss_end"] == arrays["loss"][5]
+    assert partial.values["loss_start"] == arrays["loss"][0]
+    assert partial.values["loss_end"] == arrays["loss"][-1]
     square = sum(float((p - q).detach().square().sum())
                  for p, q in zip(start.parameters(), end.parameters(), strict=True))
     assert partial.values["length"] == pytest.approx(square**0.5)
@@ -232,14 +232,6 @@ def test_a_line_in_the_last_layer_has_no_barrier():
     *_, partial = LossLine().measure(model, images, labels, seed=0, reference=other)
     assert partial.values["barrier"] == pytest.approx(0, abs=1e-12)
     assert (np.diff(partial.arrays["loss"], 2)[2:-2] > -1e-12).all()  # convex
-
-
-def test_a_variance_beyond_the_line_stays_positive():
-    model, images, labels = cases.conv_net()
-    other = copy.deepcopy(model)
-    other.bn1.running_var *= 100
-    *_, partial = LossLine(points=7).measure(model, images, labels, seed=0, reference=other)
-    assert np.isfinite(partial.arrays["loss"]).all()
 
 
 def test_a_line_needs_two_like_models():

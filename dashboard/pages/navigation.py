@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-# No color has enough contrast both under white text (buttons) and as text on a dark page (a chosen segment).
-CONTRAST = """<style>
+# Less empty space than Streamlit leaves. No primary color has enough contrast both under white text (buttons) and as
+# text on a dark page (a chosen segment), so the latter gets its own.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 4.75rem; padding-bottom: 3rem; }
 [data-variant="segmented_control"][data-selected="true"] p { color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
 </style><span></span>"""  # the span keeps it in the page: what is style only is lost at some reruns
 
@@ -20,5 +22,5 @@ page = st.navigation([
     st.Page("geometry.py", title="Geometry", icon=":material/landscape:", url_path="geometry"),
     st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
 ], position="top")
-st.html(CONTRAST)
+st.html(STYLE)
 page.run()
