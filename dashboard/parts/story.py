@@ -97,8 +97,8 @@ def show_evidence() -> None:
                    f"point. {found['hardware']['hardware']}, torch {found['hardware']['torch']}.")
         st.download_button("CSV", table.to_csv(index=False), "evidence.csv", "text/csv", on_click="ignore",
                            icon=":material/download:", key="start.evidence.csv")
-        st.markdown("**Which layer?** Attack success after NGF on the layer that clean images point to, and on the best "
-                    "layer in hindsight, which only someone who knows the trigger can find.")
+        st.markdown("**Which layer?** Attack success after NGF on the layer that clean images point to, and on the "
+                    "best layer in hindsight, which only someone who knows the trigger can find.")
         st.dataframe(pd.DataFrame([_layers(net) for net in found["layers"]]), hide_index=True, width="stretch")
 
 
