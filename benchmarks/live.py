@@ -25,6 +25,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+STARTS = 5
 # The last step on the screen with the browser's clock; null before the race is drawn. Other charts have no ASR.
 _LAST_STEP = """() => {
   for (const gd of document.querySelectorAll('.js-plotly-plot')) {
@@ -101,24 +102,25 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         page, port = browser.new_page(), free_port()
-        url = f"http://127.0.0.1:{port}"
-        started = time.time()
-        process = server(folder, port)
-        try:
-            usable(page, url)
-            start_up = time.time() - started
-            firsts, delays = [], []
-            for number in range(options.races):
-                first, seen = race(page, url, Path(folder), 50 + number)
-                firsts.append(first)
-                delays += seen
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-            browser.close()
+        url, starts, firsts, delays = f"http://127.0.0.1:{port}", [], [], []
+        for number in range(STARTS):  # the first one may read the libraries from the disk
+            started = time.time()
+            process = server(folder, port)
+            try:
+                usable(page, url)
+                starts.append(time.time() - started)
+                for race_number in range(options.races if number == STARTS - 1 else 0):
+                    first, seen = race(page, url, Path(folder), 50 + race_number)
+                    firsts.append(first)
+                    delays += seen
+            finally:
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait()
+        browser.close()
     delays.sort()
-    found = {"start_to_usable_page_seconds": start_up, "click_to_first_point_seconds": statistics.median(firsts),
-             "all_clicks": firsts, "step_to_screen_p50_seconds": statistics.median(delays),
+    found = {"start_to_usable_page_seconds": statistics.median(starts), "all_starts": starts,
+             "click_to_first_point_seconds": statistics.median(firsts), "all_clicks": firsts,
+             "step_to_screen_p50_seconds": statistics.median(delays),
              "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))], "steps": len(delays),
              "races": options.races, "cores": os.cpu_count()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
