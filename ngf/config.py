@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar
+
+LAYER_WORDS = ("auto", "fisher", "last", "all")  # what the option `layer` of a defense may be besides a layer's name
 
 
 class SpecError(ValueError):
     """A specification that cannot be run; the message says what is allowed."""
+
+
+def check_layer(layer: str, layers: Iterable[str]) -> None:
+    """Raise SpecError, with the allowed ones, unless `layer` is one of `layers` or of `LAYER_WORDS`."""
+    allowed = (*LAYER_WORDS, *layers)
+    if layer not in allowed:
+        raise SpecError(f"Unknown layer {layer!r}. Allowed: {', '.join(allowed)}.")
 
 
 def option(

@@ -120,6 +120,7 @@ def test_bad_input_names_what_is_allowed(store: Store, words: tuple[str, ...], e
 def test_bad_input_for_a_purification(store: Store) -> None:
     parent = document(*TRAIN)["id"]
     for words, expected in ((["--defense", "nonsense"], "ngf"), (["--set", "nonsense=1"], "steps"),
+                            (["--set", "layer=nonsense"], "stage1.block1.conv1"),
                             (["--num-clean", "5"], "from 10 to 5000")):
         done = ngf("purify", parent, *words)
         assert done.returncode == BAD_INPUT and expected in done.stderr, done.stderr

@@ -21,8 +21,9 @@ LABELS = {
     "num_directions": "Number of directions", "bn": "BatchNorm", "bn_mode": "BatchNorm",
     "batchnorm": "BatchNorm", "eta": "Clean-data regularizer", "k": "Grid size (k)", "s": "Strength (s)",
 }
-LAYER_WORDS = {"auto": "Automatic: chosen from clean images", "last": "Last linear layer (the paper's)",
-               "all": "All layers"}
+LAYERS = {"fisher": "Largest Fisher trace on clean images (a second)",
+          "auto": "Automatic: try every layer on clean images (half a minute)",
+          "last": "Last linear layer (the paper's)", "all": "All layers"}
 
 
 def label(item: Mapping[str, Any]) -> str:
@@ -45,10 +46,10 @@ def field(item: Mapping[str, Any], key: str, value: Any, layers: Sequence[str] =
     st.session_state.setdefault(key, value)
     about = {"label": label(item), "key": key, "help": hint(item)}
     if item["name"] == "layer" and layers:
-        options = [*LAYER_WORDS, *layers]
+        options = [*LAYERS, *layers]
         if st.session_state[key] not in options:
             options.append(st.session_state[key])
-        return st.selectbox(options=options, format_func=lambda name: LAYER_WORDS.get(name, name), **about)
+        return st.selectbox(options=options, format_func=lambda name: LAYERS.get(name, name), **about)
     if item["choices"]:
         return st.selectbox(options=item["choices"], **about,
                             format_func=lambda option: str(option).replace("_", " "))

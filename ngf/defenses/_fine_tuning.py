@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ngf.config import SpecError
+from ngf.config import check_layer
 from ngf.data._images import Images, to_float
 from ngf.data.augment import augment
 from ngf.defenses._events import Step
@@ -74,8 +74,7 @@ def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.
         return {name: module for name, module in model.named_modules()
                 if name in layers or norms and isinstance(module, _BatchNorm) and module.affine}
     name = last_layer(model) if layer == "last" else layer
-    if name not in layers:
-        raise SpecError(f"Unknown layer {layer!r}. Allowed: auto, fisher, last, all, {', '.join(layers)}.")
+    check_layer(name, layers)
     return {name: layers[name]}
 
 

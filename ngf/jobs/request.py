@@ -10,7 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError, Training, TrainSpec, spec_from_json
+from ngf.config import (
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    Spec,
+    SpecError,
+    Training,
+    TrainSpec,
+    check_layer,
+    spec_from_json,
+)
 from ngf.jobs.store import Run, Store
 
 
@@ -29,6 +39,10 @@ def checked(spec: Spec, store: Store) -> Spec:
         parent = store.get(spec.parent)
         if parent.spec.kind != "train":
             raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
+        layers = catalogue()["models"].get(parent.spec.model, {}).get("layers")
+        for lane in spec.lanes:
+            if layers and "layer" in lane.options:
+                check_layer(lane.options["layer"], layers)
         return replace(spec, parent=parent.id, lanes=tuple(normalize("defenses", lane) for lane in spec.lanes))
     return replace(spec, target=_target(spec, store), measurement=normalize("measurements", spec.measurement))
 
