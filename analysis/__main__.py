@@ -35,8 +35,10 @@ def _parser() -> argparse.ArgumentParser:
                                      epilog=__doc__.split("\n\n")[1])
     parser.add_argument("run", metavar="RUN[:LANE]", help="a training, a lane of a purification, or: list")
     parser.add_argument("measurement", nargs="?", help="one of: " + ", ".join(names("measurements")))
-    parser.add_argument("--data", help="clean, triggered_true or triggered_target")
-    parser.add_argument("--num-images", help="test images to measure on")
+    parser.add_argument("--data", help="clean, triggered_true, triggered_target, train, validation or poisoned")
+    parser.add_argument("--num-images", help="images to measure on")
+    parser.add_argument("--layers", help="layers to measure, separated by commas; the default is all")
+    parser.add_argument("--budget", help="seconds after which it stops with what is there")
     parser.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
                         dest="settings", help="options of the measurement, named by `list`")
@@ -58,7 +60,8 @@ def _list(as_json: bool) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     settings = list(options.settings)
-    for name, value in (("data", options.data), ("num_images", options.num_images)):
+    for name, value in (("data", options.data), ("num_images", options.num_images), ("layers", options.layers),
+                        ("budget", options.budget)):
         if value is not None:
             settings.append(f"{name}={value}")
     command = ["measure", options.run, "--measurement", options.measurement, "--seed", str(options.seed)]

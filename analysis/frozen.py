@@ -51,6 +51,22 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
     return frozen
 
 
+def parameters_of(model: nn.Module, layers: str) -> list[str]:
+    """Names of the parameters that belong to `layers` (separated by commas; empty: all), in the model's order.
+
+    A layer is a module with parameters of its own, or one that holds such. Raises ValueError with the layers there are.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    wanted = [layer.strip() for layer in layers.split(",") if layer.strip()]
+    if not wanted:
+        return names
+    known = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    unknown = [layer for layer in wanted if not any(name.startswith(f"{layer}.") for name in names)]
+    if unknown:
+        raise ValueError(f"Unknown layer {', '.join(unknown)}. Allowed: {', '.join(known)}.")
+    return [name for name in names if any(name.startswith(f"{layer}.") for layer in wanted)]
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Mean cross-entropy in nats, its standard error over the images, and the share of right answers.

@@ -19,7 +19,7 @@ from analysis.partial import Partial
 from ngf.catalogue import build
 from ngf.config import MeasureSpec, PurifySpec, SpecError, spec_from_json
 from ngf.data import Images, Splits, load, to_float
-from ngf.data.poison import trigger_test_set
+from ngf.data.poison import poison, trigger_test_set
 from ngf.environment import device, environment, exact_numerics
 from ngf.jobs.files import read_json
 from ngf.jobs.recorder import Recorder
@@ -45,31 +45,43 @@ def run(path: Path) -> None:
     target = load_model(store, spec.target, where)
     parent = target.run.spec.parent if isinstance(target.run.spec, PurifySpec) else None
     reference = load_model(store, parent, where).model if parent else None
-    images, labels = select(load(target.train_spec.data), load_attack(target.train_spec), measurement.data,
-                            measurement.num_images, spec.seed)
+    others = {"others": [load_model(store, name, where).model for name in names]} if (
+        names := measurement.others()) else {}
+    trained = target.train_spec
+    splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
+    images, labels = select(splits, load_attack(trained), measurement.data, measurement.num_images, spec.seed)
     recorder.emit("phase", phase="measuring")
-    partial, written = None, -float("inf")
+    partial, written, started = None, -float("inf"), time.monotonic()
     try:
         for partial in measurement.measure(target.model, images.to(where), labels.to(where), seed=spec.seed,
-                                           reference=reference):
+                                           reference=reference, **others):
             recorder.emit("partial", **partial.values, fraction=partial.fraction, done=partial.done)
             if time.monotonic() - written > WRITE_SECONDS:
                 save_arrays(path / "arrays.npz", partial)
                 written = time.monotonic()
+            if measurement.budget and not partial.done and time.monotonic() - started > measurement.budget:
+                break
             recorder.check()
     finally:  # also when stopped: what is there stays, marked by `done`
         if partial is not None:
             save_arrays(path / "arrays.npz", partial)
-    recorder.finish({"values": dict(partial.values), "environment": environment()})
+    recorder.finish({"values": dict(partial.values), "complete": partial.done, "environment": environment()})
 
 
 def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Test images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
+    """Images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
 
     The seed draws the images, the same ones for every model of a data set; triggered images are drawn from
-    those that count for the ASR. N is smaller than `num_images` when the test set is. Raises SpecError for
-    triggered images of a model without an attack.
+    those that count for the ASR. N is smaller than `num_images` when there are fewer. `splits` are those of the
+    model's training. Raises SpecError for triggered images of a model without an attack.
     """
+    if data in ("train", "validation", "poisoned"):
+        pool: Images = splits.validation if data == "validation" else splits.train
+        if data == "poisoned":
+            pool = poison(pool, attack, len(splits.classes), splits.seed).data
+        order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+        pool = pool.take(order[:num_images])
+        return to_float(pool.images), pool.labels
     test: Images = splits.test
     if data != "clean":
         if not getattr(attack, "poison_rate", 0.0):

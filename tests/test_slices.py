@@ -138,7 +138,7 @@ def test_every_option_is_described_and_checked(name):
     with pytest.raises(SpecError, match="num_images = 0 is out of range"):
         cls(num_images=0)
     with pytest.raises(SpecError, match="Allowed: clean, triggered_true, triggered_target"):
-        cls(data="poisoned")
+        cls(data="nonsense")
 
 
 # Slices
