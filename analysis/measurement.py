@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -36,6 +37,9 @@ class Measurement:
                            ge=0.0, le=1e6, expert=True)
 
     __post_init__ = check_fields
+
+    # Whether `measure` also takes `path`, the weights along the measured run (Iterable[ngf.trajectory.Waypoint]).
+    wants_path: ClassVar[bool] = False
 
     def others(self) -> tuple[str, ...]:
         """Models beside the measured one and its parent, as `id` or `id:lane`; `measure` gets them as `others`."""

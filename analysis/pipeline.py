@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analysis.partial import Partial
 from ngf.catalogue import build
@@ -23,8 +25,10 @@ from ngf.data.poison import poison, trigger_test_set
 from ngf.environment import device, environment, exact_numerics
 from ngf.jobs.files import read_json
 from ngf.jobs.recorder import Recorder
-from ngf.jobs.store import Store
-from ngf.weights import load_attack, load_model
+from ngf.jobs.store import Run, Store
+from ngf.pipeline import initial_model
+from ngf.trajectory import Waypoint, steps_at, waypoints
+from ngf.weights import load_attack, load_model, train_run
 
 WRITE_SECONDS = 1.0  # arrays.npz is written no more often than this, and at the end
 
@@ -42,19 +46,25 @@ def run(path: Path) -> None:
         recorder.emit("resumed", attempt=recorder.attempt, step=0)
     measurement = build("measurements", spec.measurement)
     recorder.emit("phase", phase="loading model and data")
-    target = load_model(store, spec.target, where)
-    parent = target.run.spec.parent if isinstance(target.run.spec, PurifySpec) else None
+    run_id, _, lane = spec.target.partition(":")
+    target, trained = store.get(run_id), train_run(store, run_id).spec
+    parent = target.spec.parent if isinstance(target.spec, PurifySpec) else None
     reference = load_model(store, parent, where).model if parent else None
-    others = {"others": [load_model(store, name, where).model for name in names]} if (
-        names := measurement.others()) else {}
-    trained = target.train_spec
+    more: dict[str, Any] = {}
+    if names := measurement.others():
+        more["others"] = [load_model(store, name, where).model for name in names]
+    if measurement.wants_path:  # its run may still be going on, without final weights
+        model = reference if parent else initial_model(trained).to(where)
+        more["path"] = path_of(target, lane, model, recorder.check)
+    else:
+        model = load_model(store, spec.target, where).model
     splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
     images, labels = select(splits, load_attack(trained), measurement.data, measurement.num_images, spec.seed)
     recorder.emit("phase", phase="measuring")
     partial, written, started = None, -float("inf"), time.monotonic()
     try:
-        for partial in measurement.measure(target.model, images.to(where), labels.to(where), seed=spec.seed,
-                                           reference=reference, **others):
+        for partial in measurement.measure(model, images.to(where), labels.to(where), seed=spec.seed,
+                                           reference=reference, **more):
             recorder.emit("partial", **partial.values, fraction=partial.fraction, done=partial.done)
             if time.monotonic() - written > WRITE_SECONDS:
                 save_arrays(path / "arrays.npz", partial)
@@ -66,6 +76,30 @@ def run(path: Path) -> None:
         if partial is not None:
             save_arrays(path / "arrays.npz", partial)
     recorder.finish({"values": dict(partial.values), "complete": partial.done, "environment": environment()})
+
+
+def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) -> Iterator[Waypoint]:
+    """The weights along `run`, from `start` on; waits while the run goes on, and calls `check` meanwhile.
+
+    Raises SpecError for a run that kept none.
+    """
+    if isinstance(run.spec, PurifySpec):
+        names = run.spec.lane_names()
+        lane = lane or names[0]
+        steps = build("defenses", run.spec.lanes[names.index(lane)]).steps
+    else:
+        steps = run.spec.training.epochs
+
+    def going() -> bool:
+        check()
+        return run.status in ("queued", "running", "paused", "lost")
+
+    folder = run.path / "path" / (lane or "model")
+    if run.status == "done" and not steps_at(folder):
+        raise SpecError(f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last ones only. "
+                        "Start a run of your own in the Lab.")
+    state = {name: value.detach().clone() for name, value in start.state_dict().items()}
+    return waypoints(folder, steps, state, going)
 
 
 def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tuple[Tensor, Tensor]:

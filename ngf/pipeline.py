@@ -16,7 +16,7 @@ import torch
 
 from ngf import models
 from ngf.catalogue import build
-from ngf.config import PurifySpec, SpecError, TrainSpec, spec_from_json
+from ngf.config import Choice, PurifySpec, SpecError, TrainSpec, spec_from_json
 from ngf.data import Splits, load
 from ngf.data.poison import apply_in_chunks, poison, trigger_test_set
 from ngf.environment import device, environment, exact_numerics
@@ -26,6 +26,7 @@ from ngf.jobs.recorder import Recorder
 from ngf.jobs.store import Store
 from ngf.purify import purify
 from ngf.training import Trainer, check_gate
+from ngf.trajectory import Keeper
 from ngf.weights import load_attack, load_model, save_weights, train_run
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
@@ -53,18 +54,19 @@ def train(spec: TrainSpec, recorder: Recorder) -> None:
     mix = poison(splits.train, attack, len(splits.classes), spec.seed)
     test = test_set(splits, attack)
     save_preview(recorder.path / "preview.npz", splits, attack)
-    torch.manual_seed(spec.seed)
-    model = models.build(spec.model, len(splits.classes), splits.channels).to(where)
+    model = initial_model(spec).to(where)
     trainer = Trainer(model, mix.data.to(where), spec.training, seed=spec.seed,
                       survives_flip=facts["survives_flip"])
     live = test.subset(NUM_LIVE).to(where)
     trainer.before_step = recorder.check
+    keep = Keeper(recorder.path / "path" / "model", model, spec.training.epochs)
     resume(recorder, trainer)
     recorder.emit("phase", phase="training")
     for epoch in trainer:
         rates = live.evaluate(model)
         recorder.emit("epoch", step=epoch.epoch, steps=spec.training.epochs, loss=epoch.loss, lr=epoch.lr,
                       ca=rates.ca, asr=rates.asr, ra=rates.ra)
+        keep(epoch.epoch, model)
         recorder.save_state(lambda folder: torch.save(trainer.state_dict(), folder / "trainer.pt"))
     recorder.emit("phase", phase="measuring on the whole test set")
     rates = test.to(where).evaluate(model)
@@ -75,6 +77,13 @@ def train(spec: TrainSpec, recorder: Recorder) -> None:
                      "seconds": round(time.monotonic() - started, 1),
                      "attack": {"name": spec.attack.name, **asdict(attack)},
                      "environment": environment()})
+
+
+def initial_model(spec: TrainSpec) -> torch.nn.Module:
+    """The network before its first step, on the CPU; its random weights come from the seed alone."""
+    facts = build("data", Choice(spec.data)).facts
+    torch.manual_seed(spec.seed)
+    return models.build(spec.model, len(facts["classes"]), facts["shape"][0])
 
 
 def resume(recorder: Recorder, trainer) -> None:

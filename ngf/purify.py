@@ -19,16 +19,18 @@ from ngf.defenses._events import Chosen, LayerScore, Step
 from ngf.defenses._purification import Problem, Purification
 from ngf.evaluate import TestSet
 from ngf.jobs.recorder import Recorder
+from ngf.trajectory import Keeper
 
 _CHECKPOINT_SECONDS = 1.0
 
 
 class Lane:
-    """One defense at work in a run. `seconds` counts its own steps, not the measuring."""
+    """One defense at work in a run. `seconds` counts its own steps, not the measuring; `keep` takes its weights."""
 
-    def __init__(self, name: str, purification: Purification) -> None:
+    def __init__(self, name: str, purification: Purification, keep: Keeper) -> None:
         self.name, self.purification = name, purification
         self.seconds, self.done = 0.0, False
+        self.keep = keep
         self._events = None
 
     @property
@@ -77,7 +79,9 @@ def purify(spec: PurifySpec, fresh_model, splits: Splits, live: TestSet, recorde
     clean, validation = splits.clean.to(where), splits.validation.to(where)
     for name, choice in zip(spec.lane_names(), spec.lanes, strict=True):
         problem = Problem(fresh_model(), clean, validation, spec.seed, splits.source.facts["survives_flip"])
-        lanes.append(Lane(name, Purification(build("defenses", choice), problem)))
+        defense = build("defenses", choice)
+        keep = Keeper(recorder.path / "path" / name, problem.model, defense.steps)
+        lanes.append(Lane(name, Purification(defense, problem), keep))
     pace = Pace()
     if not _resume(recorder, lanes):
         rates = live.evaluate(lanes[0].model)
@@ -112,6 +116,7 @@ def purify(spec: PurifySpec, fresh_model, splits: Splits, live: TestSet, recorde
 def _emit_step(recorder: Recorder, lane: Lane, event: Step, live: TestSet, pace: Pace) -> None:
     if event.step <= recorder.last_step(lane.name):
         return  # written by an earlier attempt
+    lane.keep(event.step, lane.model)
     measured = {}
     if pace.due(event.step, event.steps):
         started = time.monotonic()

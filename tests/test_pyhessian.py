@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-import cases
 import numpy as np
-import oracles
 import pytest
 import torch
 
 from analysis.pyhessian_check import PyHessianCheck
+from tests import cases, oracles
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,88 @@
+"""Weights that a run leaves on its way, so that curvature can be measured along it afterwards or meanwhile.
+
+A run keeps the tensors that differ from where it started, at up to `MAX_KEPT` steps that lie closer together at the
+beginning, where most happens. They live in `path/<lane>/<step>.safetensors` (lane `model` for a training).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+MAX_KEPT = 16
+MAX_BYTES = 64 * 2**20  # of one lane; a large network keeps fewer steps
+LOOK_SECONDS = 0.1  # between two looks for the next waypoint of a run that goes on
+
+
+@dataclass(frozen=True)
+class Waypoint:
+    """The state (parameters and buffers) after `step` of `steps`."""
+
+    step: int
+    steps: int
+    state: Mapping[str, Tensor]
+
+
+def kept_steps(steps: int, most: int = MAX_KEPT) -> set[int]:
+    """At most `most` steps of 1 ... steps, the last one among them; their distances grow evenly."""
+    return {max(1, round(steps * (k / most) ** 2)) for k in range(1, most + 1)} if steps and most else set()
+
+
+class Keeper:
+    """Writes the waypoints of one lane into `folder`. start: the model before the first step."""
+
+    def __init__(self, folder: Path, start: nn.Module, steps: int) -> None:
+        self.folder = folder
+        self.start = {name: value.detach().clone() for name, value in start.state_dict().items()}
+        self.steps, self.wanted = steps, kept_steps(steps)
+
+    def __call__(self, step: int, model: nn.Module) -> None:
+        """Keep the weights of `model` if this step is among those to keep; writing one again changes nothing."""
+        target = self.folder / f"{step:06d}.safetensors"
+        if step not in self.wanted or target.exists():
+            return
+        changed = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+                   if not torch.equal(value, self.start[name])}
+        size = sum(value.numel() * value.element_size() for value in changed.values())
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            self.wanted &= kept_steps(self.steps, min(MAX_KEPT, MAX_BYTES // max(1, size))) | {step}
+        temporary = target.with_suffix(".tmp")
+        save_file(changed, temporary)
+        os.replace(temporary, target)
+
+
+def steps_at(folder: Path) -> list[int]:
+    """Steps whose weights are there now, ascending."""
+    return sorted(int(path.stem) for path in folder.glob("*.safetensors"))
+
+
+def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -> Waypoint:
+    """The waypoint of `step`; what it did not keep is as in `start`."""
+    changed = load_file(folder / f"{step:06d}.safetensors")
+    return Waypoint(step, steps, {name: changed[name].to(value.device) if name in changed else value
+                                  for name, value in start.items()})
+
+
+def waypoints(folder: Path, steps: int, start: Mapping[str, Tensor],
+              going: Callable[[], bool] = lambda: False) -> Iterator[Waypoint]:
+    """The start and every waypoint after it, ascending; while the run is `going`, waits for the next one."""
+    yield Waypoint(0, steps, start)
+    done = 0
+    while done < steps:
+        more = going()  # asked first: what was written before the end is seen below
+        new = [step for step in steps_at(folder) if step > done]
+        if new:
+            done = new[0]
+            yield waypoint(folder, done, steps, start)
+        elif more:
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
