@@ -98,3 +98,11 @@ def _flat_parameters(model: nn.Module, names: Iterable[str] | None):
         return {name: part.view_as(p) for (name, p), part in zip(chosen.items(), parts, strict=True)}
 
     return torch.cat([p.reshape(-1) for p in chosen.values()]), unflatten
+
+
+def dense_outer_products(model: nn.Module, images: Tensor, labels: Tensor,
+                         names: Iterable[str] | None = None) -> Tensor:
+    """Mean of g g^T (P, P) over images and the columns of `labels` (n, draws), g the gradient of -log p(label)."""
+    gradients, _ = class_gradients(model, images, names)
+    chosen = torch.stack([gradients[i, labels[i]] for i in range(len(images))])  # (n, draws, P)
+    return torch.einsum("ndp,ndq->pq", chosen, chosen) / chosen.shape[:2].numel()
