@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.parts import choose, library, minimum, url
+from dashboard.parts.along import show_along
 from dashboard.parts.frontier import show_frontier
 from dashboard.parts.live_run import show_internals, show_live
 from dashboard.parts.run_card import model_numbers, numbers_in_words, show_outcome
@@ -61,6 +62,7 @@ def after_race(run: Run) -> None:
         st.page_link(library.PAGES / "geometry.py", label="Open in Geometry", icon=":material/landscape:",
                      query_params={"run": run.id, "lane": lane})
     minimum.show_progress(run, lane)
+    show_along(run)
     with st.expander("Inside the run", key="lab.inside", icon=":material/manage_search:",
                      on_change="rerun") as inside:
         if inside.open:
