@@ -14,7 +14,8 @@ from scipy.stats import t as student_distribution
 from torch import nn
 
 from analysis.density import cumulative, smooth, wasserstein
-from analysis.fisher_trace import FisherTrace, _residuals
+from analysis.fisher import fisher_diagonal, residuals
+from analysis.fisher_trace import FisherTrace, empirical_norms
 from analysis.hessian_spectrum import HessianSpectrum
 from analysis.intervals import student
 from analysis.krylov import deflated_trace, density, lanczos
@@ -483,14 +484,14 @@ def test_random_residuals_have_the_covariance_of_the_softmax(monkeypatch):
     for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 1e-7)):
         for row in rows:
             p = torch.tensor(row, dtype=dtype)
-            u = _residuals(p.expand(16, 4), "signs", generator())
+            u = residuals(p.expand(16, 4), "signs", generator())
             expected = torch.diag(p) - p[:, None] * p[None, :]
             torch.testing.assert_close(u.T @ u / 16, expected, rtol=1e-5, atol=tolerance)
 
 
 def test_labels_are_drawn_from_the_predictions():
     p = torch.tensor([0.5, 0.0, 0.3, 0.2], dtype=torch.float64)
-    u = _residuals(p.expand(20_000, 4), "labels", generator())
+    u = residuals(p.expand(20_000, 4), "labels", generator())
     shares = (p - u).mean(0)  # of one-hot labels
     assert shares[1] == 0
     assert (shares - p).abs().max() < 4 * 0.5 / 20_000**0.5
