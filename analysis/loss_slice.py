@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.directions import filter_normalized
 from analysis.frozen import evaluate, frozen_copy
 from analysis.measurement import RATE, Measurement
 from analysis.partial import Partial
@@ -65,29 +66,6 @@ class LossSlice(Measurement):
                       "loss": loss, "ca": ca,
                       "mean": loss.mean(0), "low": loss.min(0), "high": loss.max(0)}
             yield Partial(values=values, arrays=arrays, fraction=done / (2 * half), done=done == 2 * half)
-
-
-def filter_normalized(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """A random direction: Gaussian, each filter as long as the model's, zero for biases and BatchNorm.
-
-    A filter is what makes one output: a row of a Linear weight, weight[i] of a convolution.
-    Raises ValueError if the model has no weight with two dimensions or more.
-    """
-    direction = {}
-    for name, weight in model.named_parameters():
-        if weight.ndim < 2:  # biases, and the scales and shifts of BatchNorm
-            direction[name] = torch.zeros_like(weight)
-            continue
-        d = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.dtype)
-        d = d.to(weight.device)
-        direction[name] = d * (_filter_lengths(weight.detach()) / _filter_lengths(d))
-    if not any(part.ndim > 1 for part in direction.values()):
-        raise ValueError("The model has no linear or convolution weights to move.")
-    return direction
-
-
-def _filter_lengths(weight: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)
 
 
 @torch.no_grad()

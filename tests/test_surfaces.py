@@ -1,0 +1,231 @@
+"""Planes and bends against naive loops: a copy of the model, its weights set, all images, one point at a time."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from analysis.directions import cosine, filter_normalized, orthogonal_to, project
+from analysis.frozen import frozen_copy
+from analysis.loss_plane import LossPlane
+from analysis.planes import random_planes
+from analysis.replay import Replay
+from analysis.surface import Surface, levels
+from analysis.walker import Walker
+from ngf.models import build
+from tests import cases, oracles
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def last(measurement, *args, **kwargs):
+    *_, partial = measurement.measure(*args, **kwargs)
+    return partial
+
+
+def check_plane(partial, plane, model, images, labels, index=0):
+    """Every cell of plane `index` is what a fresh copy with the weights of that cell gives."""
+    origin, first, second = plane.states
+    a, b = partial.arrays["a"], partial.arrays["b"]
+    for row in range(len(b)):
+        for column in range(len(a)):
+            state = model.state_dict()
+            state |= {k: origin[k] + a[column] * first[k] + b[row] * second[k] for k in origin}
+            loss, rate = oracles.loss_and_accuracy(model, state, images, labels)
+            assert partial.arrays["loss"][index, row, column] == pytest.approx(loss, rel=1e-6)
+            assert partial.arrays["rate"][index, row, column] == pytest.approx(rate, rel=1e-6)
+
+
+LAYERS = [("conv_net", ""), ("conv_net", "linear"), ("conv_net", "conv2"), ("conv_net", "bn2, linear"),
+          ("residual_net", ""), ("residual_net", "conv"), ("no_batch_norm", "3"), ("one_layer", "")]
+
+
+@pytest.mark.parametrize(("case", "layers"), LAYERS)
+def test_a_random_plane_is_the_naive_loop(case, layers):
+    model, images, labels = cases.CASES[case]()
+    partial = last(LossPlane(points=5, planes=2, layers=layers, reach=0.7), model, images, labels, seed=3)
+    names = [name for name, _ in model.named_parameters()
+             if not layers or name.rpartition(".")[0] in layers.replace(" ", "").split(",")]
+    planes = random_planes(frozen_copy(model, images, labels), generator(3), names, 2)
+    for index, plane in enumerate(planes):
+        check_plane(partial, plane, model, images, labels, index)
+    np.testing.assert_allclose(partial.arrays["a"], np.linspace(-0.7, 0.7, 5), atol=1e-15)
+    assert partial.values["spread"] > 0
+    assert abs(partial.values["cosine"]) > 1e-3
+    assert abs(partial.values["cosine_after"]) < 1e-12
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_change_no_number(threads):
+    model, images, labels = cases.conv_net()
+    wanted = last(LossPlane(points=3), model, images, labels, seed=0).arrays["loss"]
+    torch.set_num_threads(threads)
+    np.testing.assert_array_equal(last(LossPlane(points=3), model, images, labels, seed=0).arrays["loss"], wanted)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_plane_is_complete_from_the_start():
+    model, images, labels = cases.conv_net()
+    partials = list(LossPlane(points=21, planes=2, layers="linear").measure(model, images, labels, seed=0))
+    end = partials[-1].arrays
+    assert not partials[0].arrays["known"].any()
+    assert end["known"].all()
+    counts = [int(p.arrays["known"].sum()) for p in partials]
+    assert counts == sorted(set(counts))
+    assert 121 in counts  # 11 x 11 before 21 x 21
+    for partial in partials:
+        assert json.dumps(dict(partial.values), allow_nan=False)
+        assert partial.arrays["loss"].shape == partial.arrays["rate"].shape == (2, 21, 21)
+        assert partial.arrays["loss"].dtype == partial.arrays["rate"].dtype == np.float32
+        assert partial.arrays["known"].dtype == np.uint8
+        assert np.isfinite(partial.arrays["loss"]).all()
+        assert 0 <= partial.arrays["rate"].min() <= partial.arrays["rate"].max() <= 1
+        np.testing.assert_array_equal(partial.arrays["a"], end["a"])
+        known = partial.arrays["known"].astype(bool)
+        np.testing.assert_array_equal(partial.arrays["loss"][:, known], end["loss"][:, known])
+    center = partials[0].arrays["loss"][:, 10, 10]
+    np.testing.assert_allclose(center, partials[0].values["loss"], rtol=1e-6)  # the quadratic touches the surface
+    coarse = partials[counts.index(121)].arrays["loss"]
+    assert np.abs(coarse - end["loss"]).max() < 0.1 * np.ptp(end["loss"])  # interpolated, not far off
+
+
+def test_the_preview_is_the_second_order_model():
+    model, images, labels = cases.no_batch_norm()
+    plane = random_planes(frozen_copy(model, images, labels), generator(0), dict(model.named_parameters()), 1)[0]
+    names = [name for name, _ in model.named_parameters()]
+    d = [torch.cat([state[n].reshape(-1) if n in state else torch.zeros(p.numel(), dtype=p.dtype)
+                    for n, p in model.named_parameters()]) for state in plane.states[1:]]
+    hessian, gradient = oracles.dense_hessian(model, images, labels, names), oracles.gradient(model, images, labels)
+    first = next(LossPlane(points=3, reach=0.01).measure(model, images, labels, seed=0))
+    x = 0.01 * (d[0] + d[1])
+    wanted = first.values["loss"] + float(gradient @ x + 0.5 * x @ hessian @ x)
+    assert first.arrays["loss"][0, 2, 2] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_rows_come_in_serpentine_order():
+    surface = Surface(np.zeros((1, 5, 5)), np.zeros((1, 5, 5)))
+    seen = []
+    for b, columns in surface.rows():
+        seen += [(b, a) for a in columns]
+        surface.record(b, columns, np.ones((1, len(columns))), np.ones((1, len(columns))))
+    assert len(seen) == len(set(seen)) == 25
+    assert seen[:7] == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 4), (1, 3)]
+    assert [len(level) for level in levels(41)] == [11, 21, 41]
+    assert all(level[0] == 0 and level[-1] == 50 and 25 in level for level in levels(51))
+
+
+def test_a_loss_that_overflows_shows_the_largest_that_does_not():
+    _, images, labels = cases.no_batch_norm()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), *(nn.Linear(n, 6) for n in (192, *[6] * 40)), nn.Linear(6, 4)).float()
+    partials = list(LossPlane(points=5, reach=100).measure(model, images.float(), labels, seed=0))
+    assert partials[-1].values["num_not_finite"] > 0
+    for partial in partials:
+        assert np.isfinite(partial.arrays["loss"]).all()
+        json.dumps(dict(partial.values), allow_nan=False)
+
+
+def test_directions_are_orthogonal_after_they_are_normalized():
+    model, _, _ = cases.conv_net()
+    first, second = (filter_normalized(model, generator(k)) for k in (0, 1))
+    turned = orthogonal_to(first, second)
+    assert abs(cosine(first, second)) > 1e-3
+    assert abs(cosine(first, turned)) < 1e-14
+    assert sum(float(t.square().sum()) for t in turned.values()) == pytest.approx(
+        sum(float(t.square().sum()) for t in second.values()))
+    with pytest.raises(ValueError, match="parallel"):
+        orthogonal_to(first, {name: -2 * part for name, part in first.items()})
+
+
+def test_layers_without_weights_are_refused():
+    model, images, labels = cases.conv_net()
+    with pytest.raises(ValueError, match="no linear or convolution weights to move"):
+        next(LossPlane(layers="bn1").measure(model, images, labels, seed=0))
+    with pytest.raises(ValueError, match="Unknown layer fc"):
+        next(LossPlane(layers="fc").measure(model, images, labels, seed=0))
+
+
+def test_a_path_is_projected_on_the_plane():
+    model, images, labels = cases.conv_net()
+    plane = random_planes(frozen_copy(model, images, labels), generator(), dict(model.named_parameters()), 1)[0]
+    origin, first, second = plane.states
+    skew = {k: second[k] + 0.3 * first[k] for k in second}
+    wanted = np.array([[0, 0], [0.5, 0.1], [0.2, -0.7]])
+    path = [{k: origin[k] + a * first[k] + b * skew[k] for k in origin} for a, b in wanted]
+    found, share = project(path, origin, [first, skew])
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert share == pytest.approx(1)
+    away = filter_normalized(model, generator(9))
+    away = orthogonal_to(second, orthogonal_to(first, {k: away[k] for k in origin}))
+    steps = [{k: origin[k] + t * (first[k] + 2 * away[k]) for k in origin} for t in (0, 1)]
+    found, share = project(steps, origin, [first, second])
+    np.testing.assert_allclose(found[1], [1, 0], atol=1e-2)
+    assert share == pytest.approx(1 / 5 ** 0.5, rel=0.05)
+
+
+# The frozen part
+
+
+@pytest.mark.parametrize("name", ["preact_resnet_tiny", "vgg_tiny"])
+def test_a_replay_gives_the_numbers_of_the_network(name):
+    torch.manual_seed(0)
+    model = build(name, 12).eval().requires_grad_(False)
+    images = torch.rand(20, 3, 32, 32)
+    kept = []
+    for layer, module in model.named_modules():
+        if not isinstance(module, (nn.Conv2d, nn.Linear)):
+            continue
+        replay = Replay(model, images, [f"{layer}.weight"])
+        kept.append(replay.num_kept)
+        replay.state[f"{layer}.weight"].mul_(1.3)
+        part, whole = next(replay.logits()), replay.network(images.contiguous(memory_format=torch.channels_last))
+        assert torch.equal(part, whole)
+        assert (replay.head is not None) == (layer == "linear")
+    assert kept == sorted(kept)
+    assert kept[0] < kept[-1]
+
+
+class _Odd(nn.Module):
+    """What cannot be split: control flow, or a value that is overwritten after it was read."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.conv, self.linear = kind, nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        if self.kind == "control flow" and x.mean() > 100:
+            x = -x
+        y = x.mean((2, 3))
+        if self.kind == "overwritten":
+            return y.add_(self.linear(y))
+        z = self.linear(y)
+        return z + torch.relu_(y) if self.kind == "read before" else z
+
+
+@pytest.mark.parametrize("kind", ["control flow", "overwritten", "read before"])
+def test_a_network_that_cannot_be_split_runs_as_a_whole(kind):
+    torch.manual_seed(0)
+    model, images, labels = _Odd(kind).double().eval(), torch.rand(6, 3, 8, 8).double(), torch.arange(6) % 4
+    frozen = frozen_copy(model, images, labels)
+    assert Replay(frozen, images, ["linear.weight"]).num_kept == 0
+    plane = random_planes(frozen, generator(), ["linear.weight"], 1)[0]
+    found = Walker(frozen, images, labels, plane.moving).read(plane.states, [plane.center, plane.place(0.4, -0.2)])
+    for reading, (a, b) in zip(found, [(0, 0), (0.4, -0.2)], strict=True):
+        state = model.state_dict()
+        state |= {k: plane.states[0][k] + a * plane.states[1][k] + b * plane.states[2][k] for k in plane.moving}
+        assert reading.loss == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12)
