@@ -14,8 +14,8 @@ from scipy.stats import t as student_distribution
 from torch import nn
 
 from analysis.density import cumulative, smooth, wasserstein
-from analysis.fisher import fisher_diagonal, residuals
-from analysis.fisher_trace import FisherTrace, empirical_norms
+from analysis.fisher import residuals
+from analysis.fisher_trace import FisherTrace
 from analysis.hessian_spectrum import HessianSpectrum
 from analysis.intervals import student
 from analysis.krylov import deflated_trace, density, lanczos
