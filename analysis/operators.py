@@ -82,8 +82,9 @@ class CurvatureOperator:
         """What running out of memory has changed; None if it did not happen."""
         if not self.num_halvings:
             return None
-        return (f"Memory ran out {self.num_halvings} times: graphs are kept up to {self.cache_bytes / 2**20:.0f} MiB, "
-                f"in chunks of {self.chunk} images. Products are slower; the numbers are the same.")
+        times = "once" if self.num_halvings == 1 else f"{self.num_halvings} times"
+        return (f"Memory ran out {times}: graphs are kept up to {self.cache_bytes / 2**20:.0f} MiB, in chunks "
+                f"of {self.chunk} images. Products are slower; the numbers are the same.")
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector (size,); sums over chunks in float64, returned in `dtype`."""
@@ -286,5 +287,6 @@ def _default_budget(device: torch.device) -> int:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """The allocator of the CPU raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    """On a CPU torch and oneDNN, which runs its convolutions, raise a plain RuntimeError (both seen)."""
+    return (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+            or "could not create a primitive" in str(error))
