@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from analysis.directions import Direction, cosine, filter_normalized, moving, orthogonal_to
+from analysis.between import differing
+from analysis.directions import Direction, cosine, dot, filter_normalized, moving, orthogonal_to
+from analysis.eigenvectors import UNIT, Eigenvector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """The states (origin, direction a, direction b), restricted to what moves.
+    """states: origin, direction a, direction b, restricted to what moves (empty while the directions are unknown).
 
-    unit: what a = 1 means; cosine, cosine_after: between the directions before and after they were made orthogonal;
-    points (K, 2), names: where models lie as (a, b).
+    unit: what a = 1 and b = 1 mean; cosine, cosine_after: between the directions before and after they were made
+    orthogonal; curvatures, errors: eigenvalues along a and b; points (K, 2), names: where models lie as (a, b);
+    center: where the measured model lies; floors: of variances, outside the models.
     """
 
-    states: tuple[Direction, Direction, Direction]
     unit: str
-    cosine: float
+    states: tuple[Direction, ...] = ()
+    cosine: float = 0.0
+    cosine_after: float = 0.0
+    curvatures: tuple[float | None, float | None] = (None, None)
+    errors: tuple[float | None, float | None] = (None, None)
     points: np.ndarray = field(default_factory=lambda: np.zeros((1, 2)))
     names: tuple[str, ...] = ("center",)
+    center: tuple[float, float] = (0.0, 0.0)
+    floors: Direction = field(default_factory=dict)
 
     @property
     def moving(self) -> list[str]:
         return list(self.states[0])
 
-    @property
-    def center(self) -> tuple[float, float, float]:
-        return self.place(0.0, 0.0)
+    def axes(self, points: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
+        """a and b, ascending, an odd number each: `reach` to either side, or beyond the models by that share."""
+        half = points // 2
+        if len(self.points) == 1:
+            axis = reach / half * np.arange(-half, half + 1)
+            return axis, axis
+        low, high = self.points.min(0), self.points.max(0)
+        margin = reach * (high - low)
+        return tuple(np.linspace(start, end, 2 * half + 1) for start, end in zip(low - margin, high + margin))
 
-    @property
-    def cosine_after(self) -> float:
-        return cosine(*self.states[1:])
 
-    def place(self, a: float, b: float) -> tuple[float, float, float]:
-        """Coefficients of the states at (a, b)."""
-        return 1.0, float(a), float(b)
+def place(a: float, b: float) -> tuple[float, float, float]:
+    """Coefficients of a plane's states at (a, b)."""
+    return 1.0, float(a), float(b)
 
 
 def random_planes(model: nn.Module, generator: torch.Generator, names: Collection[str], count: int) -> list[Plane]:
@@ -53,5 +64,47 @@ def random_planes(model: nn.Module, generator: torch.Generator, names: Collectio
         second = orthogonal_to(first, drawn)
         keep = moving(first, drawn)
         planes.append(Plane(states=tuple({name: d[name] for name in keep} for d in (start, first, second)),
-                            unit="length of each filter", cosine=cosine(first, drawn)))
+                            unit="length of each filter", cosine=cosine(first, drawn),
+                            cosine_after=cosine(first, second)))
     return planes
+
+
+def eigenvector_plane(model: nn.Module, found: Sequence[Eigenvector]) -> Plane:
+    """The plane through the weights along two eigenvectors, in units of the loss."""
+    start = dict(model.named_parameters())
+    states = ({name: start[name].detach() for name in found[0].direction}, *(e.direction for e in found))
+    return Plane(states=states, unit=UNIT, curvatures=tuple(e.value for e in found),
+                 errors=tuple(e.error for e in found), cosine_after=cosine(*states[1:]))
+
+
+def model_plane(states: Sequence[Direction], names: Sequence[str], parameters: Collection[str]) -> Plane:
+    """The plane through three models: the first at (0, 0), the second at (1, 0), the third above the axis.
+
+    states: parameters and buffers; buffers follow the weights. Both axes have the same unit, the distance between the
+    first two, so that angles are right. Raises ValueError if the three lie on a line, or two of them are the same.
+    """
+    origin, second, third = states
+    keep = differing(states)
+    weights = [name for name in keep if name in parameters]
+    along = {name: second[name] - origin[name] for name in keep}
+    aside = {name: third[name] - origin[name] for name in keep}
+    u, w = ({name: d[name] for name in weights} for d in (along, aside))
+    for pair, same in (((0, 1), dot(u, u) == 0), ((0, 2), dot(w, w) == 0),
+                       ((1, 2), all(torch.equal(second[name], third[name]) for name in weights))):
+        if same:
+            raise ValueError(f"The models {names[pair[0]]} and {names[pair[1]]} have the same weights, so the three "
+                             "span no plane. Choose three different models.")
+    try:
+        orthogonal_to(u, w)
+    except ValueError:
+        raise ValueError("The three models lie on one line, so they span no plane. "
+                         "Choose another third model.") from None
+    share = dot(u, w) / dot(u, u)
+    rest = {name: w[name] - share * u[name] for name in weights}
+    scale = (dot(u, u) / dot(rest, rest)) ** 0.5
+    across = {name: (aside[name] - share * along[name]) * scale for name in keep}
+    floors = {name: torch.stack([s[name] for s in states]).amin(0) for name in keep if name.endswith("running_var")}
+    return Plane(states=({name: origin[name] for name in keep}, along, across), center=(1.0, 0.0), floors=floors,
+                 unit=f"distance from {names[0]} to {names[1]}", cosine=cosine(u, w),
+                 cosine_after=cosine(u, {name: across[name] for name in weights}),
+                 points=np.array([[0.0, 0.0], [1.0, 0.0], [share, 1 / scale]]), names=tuple(names))

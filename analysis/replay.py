@@ -36,6 +36,7 @@ class Replay:
         if images.device.type == "cpu" and images.dtype == torch.float32 and images.ndim == 4:
             self.network = self.network.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
+        self.images = images
         self._chunks = list(images.split(CHUNK))
         self._graph, self._kept, self.num_kept = None, [], 0
         self.head, self.features = None, None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from analysis.between import batch_norms, reestimate
 from analysis.frozen import exact_float32
 from analysis.replay import Replay
 
@@ -34,13 +35,20 @@ class Reading(NamedTuple):
 
 
 class Walker:
-    """model: frozen, in eval mode; images: float (N, C, H, W); labels: int64 (N,); moving: names in the state_dict."""
+    """model: frozen, in eval mode; images: float (N, C, H, W); labels: int64 (N,); moving: names in the state_dict.
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, moving: Collection[str]) -> None:
+    floors: below which a state is not let fall. between: "reestimated" estimates the statistics of BatchNorm at each
+    place from the images, and nothing of the network can be kept.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, moving: Collection[str], *,
+                 floors: State | None = None, between: str = "interpolated") -> None:
         self.moving = list(moving)
         self.labels = labels
+        self.floors = floors or {}
+        self.estimates = between == "reestimated" and bool(batch_norms(model))
         with one_thread():
-            self.replays = [Replay(model, images, self.moving)]
+            self.replays = [Replay(model, images, model.state_dict() if self.estimates else self.moving)]
 
     def read(self, states: Sequence[State], places: Sequence[Sequence[float]]) -> list[Reading]:
         """The readings at sum_k places[i][k] states[k]; each state has all names in `moving`."""
@@ -62,7 +70,12 @@ class Walker:
 
     @torch.inference_mode()
     def _at(self, replay: Replay, states: Sequence[State], place: Sequence[float]) -> Reading:
-        put(replay.state, combine(states, place, self.moving))
+        values = combine(states, place, self.moving)
+        for name, floor in self.floors.items():
+            values[name].clamp_(min=floor)
+        put(replay.state, values)
+        if self.estimates:
+            reestimate(replay.network, replay.images)
         losses, right, start = [], 0, 0
         for logits in replay.logits():
             y = self.labels[start:start + len(logits)]

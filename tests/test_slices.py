@@ -31,6 +31,7 @@ MEASUREMENTS = names("measurements")
 # Options that keep the contract test short; a measurement not named here runs with its defaults.
 SHORT = {"hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2}, "fisher_trace": {"draws": 4},
          "loss_slice": {"points": 7}, "loss_line": {"points": 7}, "loss_plane": {"points": 5},
+         "loss_bend": {"points": 5, "steps": 4},
          "fisher_spectrum": {"steps": 6, "probes": 4},
          "sharpness": {"steps": 6, "probes": 4, "draws": 3}, "rescaling": {"points": 3, "steps": 5, "probes": 2}}
 # Values that stay None for these options.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.between import pieces, reestimate, states_of
 from analysis.directions import cosine, filter_normalized, orthogonal_to, project
 from analysis.frozen import frozen_copy
+from analysis.loss_bend import LossBend
+from analysis.loss_line import LossLine
 from analysis.loss_plane import LossPlane
-from analysis.planes import random_planes
+from analysis.loss_slice import LossSlice
+from analysis.planes import model_plane, place, random_planes
 from analysis.replay import Replay
 from analysis.surface import Surface, levels
 from analysis.walker import Walker
@@ -177,6 +182,203 @@ def test_a_path_is_projected_on_the_plane():
     assert share == pytest.approx(1 / 5 ** 0.5, rel=0.05)
 
 
+# Eigenvectors
+
+
+@pytest.mark.parametrize(("case", "layers"), [("no_batch_norm", ""), ("conv_net", "linear"), ("one_layer", "")])
+def test_eigenvector_axes_are_in_units_of_the_loss(case, layers):
+    model, images, labels = cases.CASES[case]()
+    names = [n for n, _ in model.named_parameters() if n.startswith(layers)]
+    wanted = torch.linalg.eigvalsh(oracles.dense_hessian(model, images, labels, names)).flip(0)
+    measurement = LossPlane(plane="eigenvectors", points=3, reach=0.01, layers=layers)
+    partials = list(measurement.measure(model, images, labels, seed=0))
+    values, loss = partials[-1].values, partials[-1].arrays["loss"][0].astype(float)
+    for k, axis in enumerate("ab"):
+        assert abs(values[f"lambda_{axis}"] - float(wanted[k])) <= values[f"lambda_{axis}_error"] + 1e-9
+        assert values[f"lambda_{axis}_error"] <= 0.01 * values[f"lambda_{axis}"]
+    # The second difference leaves the curvature, which is d^2 on either side: 2 d^2.
+    assert loss[1, 0] + loss[1, 2] - 2 * loss[1, 1] == pytest.approx(2e-4, rel=0.05)
+    assert loss[0, 1] + loss[2, 1] - 2 * loss[1, 1] == pytest.approx(2e-4, rel=0.05)
+    assert partials[0].values["lambda_a"] is None
+    assert partials[0].arrays["loss"][0, 1, 2] == pytest.approx(values["loss"] + 1e-4, rel=1e-6)
+    before = next(p for p in reversed(partials) if not p.arrays["known"].any()).arrays["loss"][0]
+    np.testing.assert_allclose(before, loss, atol=3e-5)  # slope and curvature are right, the rest is of third order
+
+
+def test_a_slice_along_eigenvectors():
+    model, images, labels = cases.no_batch_norm()
+    measurement = LossSlice(direction="eigenvectors", directions=2, points=3, reach=0.01)
+    partial = last(measurement, model, images, labels, seed=1)
+    wanted = torch.linalg.eigvalsh(oracles.dense_hessian(model, images, labels)).flip(0)
+    np.testing.assert_allclose(partial.arrays["eigenvalues"], wanted[:2], rtol=0.01)
+    np.testing.assert_allclose(np.diff(partial.arrays["loss"], 2)[:, 0], 2e-4, rtol=0.02)
+    assert partial.values["direction"] == "eigenvectors"
+
+
+def test_a_slice_moves_the_chosen_layers_only():
+    model, images, labels = cases.conv_net()
+    partial = last(LossSlice(layers="conv2", directions=1, points=3), model, images, labels, seed=2)
+    direction = filter_normalized(model, generator(2), ["conv2.weight"])
+    state = model.state_dict() | {"conv2.weight": model.conv2.weight.detach() + 0.5 * direction["conv2.weight"]}
+    assert partial.arrays["loss"][0, 2] == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0])
+
+
+# Between models
+
+
+def reestimated(model, state, images):
+    """`state` with the statistics that the images give in train mode: one batch, as there are few."""
+    fresh = copy.deepcopy(model)
+    fresh.load_state_dict(state)
+    for module in fresh.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+            module.reset_running_stats()
+    with torch.no_grad():
+        fresh.train()(images)
+    return {k: v for k, v in fresh.state_dict().items() if v.is_floating_point()}
+
+
+@pytest.mark.parametrize("between", ["interpolated", "reestimated"])
+@pytest.mark.parametrize("case", ["conv_net", "residual_net", "no_batch_norm"])
+def test_a_plane_through_models_is_the_naive_loop(case, between):
+    model, images, labels = cases.CASES[case]()
+    first, third = cases.purified(model, 7), cases.purified(model, 8)
+    partial = last(LossPlane(plane="models", points=5, third="b", batch_norm_between=between, reach=0.3), model,
+                   images, labels, seed=0, reference=first, others=[third])
+    arrays = partial.arrays
+    assert arrays["point_names"].tolist() == ["backdoored", "purified", "third"]
+    states = states_of((first, model, third), images, labels)
+    plane = model_plane(states, ("x", "y", "z"), dict(model.named_parameters()))
+    for state, (a, b) in zip(states, arrays["points"], strict=True):  # the models lie where it is said
+        for name in plane.moving:
+            at = sum(c * s[name] for c, s in zip(place(a, b), plane.states, strict=True))
+            torch.testing.assert_close(at, state[name], rtol=0, atol=1e-12)
+    assert arrays["a"][0] < 0 < 1 < arrays["a"][-1]
+    for row, b in enumerate(arrays["b"]):
+        for column, a in enumerate(arrays["a"]):
+            state = model.state_dict()
+            state |= {k: sum(c * s[k] for c, s in zip(place(a, b), plane.states, strict=True)) for k in plane.moving}
+            for name, value in state.items():
+                if name.endswith("running_var"):
+                    state[name] = torch.maximum(value, torch.stack([s[name] for s in states]).amin(0))
+            if between == "reestimated":
+                state |= reestimated(model, state, images)
+            loss, rate = oracles.loss_and_accuracy(model, state, images, labels)
+            assert arrays["loss"][0, row, column] == pytest.approx(loss, rel=1e-6)
+            assert arrays["rate"][0, row, column] == pytest.approx(rate, rel=1e-6)
+
+
+def test_statistics_are_those_of_train_mode():
+    model, _, _ = cases.conv_net()
+    images = torch.rand(300, 3, 8, 8, dtype=torch.float64)
+    found, wanted = copy.deepcopy(model).eval(), copy.deepcopy(model)
+    reestimate(found, images)
+    assert not any(module.training for module in found.modules())
+    assert found.bn1.momentum == 0.1
+    sizes = [len(part) for part in pieces(images)]
+    assert sizes == [100, 100, 100]
+    for module in (wanted.bn1, wanted.bn2):
+        module.momentum = None
+        module.reset_running_stats()
+    for part in images.split(100):
+        wanted.train()(part)
+    for name in ("bn1.running_mean", "bn1.running_var", "bn2.running_mean", "bn2.running_var"):
+        torch.testing.assert_close(found.state_dict()[name], wanted.state_dict()[name], rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="cannot be estimated from one image"):
+        reestimate(found, images[:1])
+
+
+def test_statistics_along_a_line_can_be_estimated_anew():
+    model, images, labels = cases.conv_net()
+    start = cases.purified(model)
+    arrays = last(LossLine(points=3, batch_norm_between="reestimated"), model, images, labels, seed=0,
+                  reference=start).arrays
+    state = {k: 0.5 * (v + model.state_dict()[k]) if v.is_floating_point() else v
+             for k, v in start.state_dict().items()}
+    state |= reestimated(model, state, images)
+    assert arrays["loss"][1] == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12)
+
+
+def permuted(model):
+    """The same function with its hidden units in another order: a line to it has a barrier."""
+    other, order = copy.deepcopy(model), torch.arange(model[1].out_features).flip(0)
+    other[1].weight.data, other[1].bias.data = model[1].weight.data[order], model[1].bias.data[order]
+    other[3].weight.data = model[3].weight.data[:, order]
+    return other
+
+
+def test_a_bend_goes_around_a_barrier():
+    torch.manual_seed(0)
+    images, labels = torch.rand(40, 3, 8, 8, dtype=torch.float64), torch.randint(0, 4, (40,))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.Tanh(), nn.Linear(12, 4)).double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    other = permuted(model)
+    partials = list(LossBend(points=9, steps=60, lr=0.05).measure(model, images, labels, seed=0, reference=other))
+    values, arrays = partials[-1].values, partials[-1].arrays
+    assert values["barrier_line"] > 0.1
+    assert values["highest_bend"] < 0.7 * values["highest_line"]
+    assert values["length_bend"] > values["length_line"]
+    assert len(arrays["train_loss"]) == values["steps_done"] == 60
+    for end, net in ((0, other), (-1, model)):
+        loss, rate = oracles.loss_and_accuracy(net, net.state_dict(), images, labels)
+        for name in ("loss", "line_loss"):
+            assert arrays[name][end] == pytest.approx(loss, rel=1e-12)
+        assert arrays["ca"][end] == rate
+    for early in partials:
+        assert early.values["highest_bend"] <= early.values["highest_line"]
+    straight = last(LossLine(points=9), model, images, labels, seed=0, reference=other).arrays["loss"]
+    np.testing.assert_allclose(arrays["line_loss"], straight, rtol=1e-12)
+
+
+@pytest.mark.parametrize("between", ["interpolated", "reestimated"])
+def test_a_bend_is_never_worse_than_the_line(between):
+    model, images, labels = cases.conv_net()
+    other = cases.purified(model)
+    before = copy.deepcopy(model.state_dict())
+    for partial in LossBend(points=5, steps=6, lr=0.5, batch_norm_between=between).measure(
+            model, images, labels, seed=0, reference=other):
+        assert partial.values["highest_bend"] <= partial.values["highest_line"]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_what_spans_no_plane_is_refused():
+    model, images, labels = cases.conv_net()
+    one, two = cases.purified(model, 7), cases.purified(model, 8)
+    middle = copy.deepcopy(model)
+    middle.load_state_dict({k: (v + one.state_dict()[k]) / 2 if v.is_floating_point() else v
+                            for k, v in model.state_dict().items()})
+
+    def measure(reference, *others, **options):
+        return next(LossPlane(**{"plane": "models", **options}).measure(model, images, labels, seed=0,
+                                                                        reference=reference, others=others))
+
+    for args in ((None,), (one,), (None, two)):
+        with pytest.raises(ValueError, match="needs three"):
+            measure(*args)
+    with pytest.raises(ValueError, match="purified and third have the same weights"):
+        measure(one, model)
+    with pytest.raises(ValueError, match="backdoored and purified have the same weights"):
+        measure(model, two)
+    with pytest.raises(ValueError, match="on one line"):
+        measure(one, middle)
+    with pytest.raises(ValueError, match="differ in their layers"):
+        measure(one, cases.residual_net()[0])
+    with pytest.raises(ValueError, match="Leave layers empty"):
+        measure(one, two, layers="linear")
+    with pytest.raises(ValueError, match="one plane of models"):
+        measure(one, two, planes=2)
+    assert measure(None, one, two).arrays["points"].shape == (3, 2)
+    assert LossPlane(plane="models", third=" a , b:c").others() == ("a", "b:c")
+    assert LossPlane(third="a").others() == ()
+    with pytest.raises(ValueError, match="A bend needs two models"):
+        next(LossBend().measure(model, images, labels, seed=0))
+
+
 # The frozen part
 
 
@@ -224,7 +426,7 @@ def test_a_network_that_cannot_be_split_runs_as_a_whole(kind):
     frozen = frozen_copy(model, images, labels)
     assert Replay(frozen, images, ["linear.weight"]).num_kept == 0
     plane = random_planes(frozen, generator(), ["linear.weight"], 1)[0]
-    found = Walker(frozen, images, labels, plane.moving).read(plane.states, [plane.center, plane.place(0.4, -0.2)])
+    found = Walker(frozen, images, labels, plane.moving).read(plane.states, [place(0, 0), place(0.4, -0.2)])
     for reading, (a, b) in zip(found, [(0, 0), (0.4, -0.2)], strict=True):
         state = model.state_dict()
         state |= {k: plane.states[0][k] + a * plane.states[1][k] + b * plane.states[2][k] for k in plane.moving}
