@@ -21,16 +21,19 @@ from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
 from dashboard.charts.layers import layer_chart
+from dashboard.charts.loss_plane import VIEWS
+from dashboard.charts.measured import BARS, CHARTS, Look, draw
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.training import training_chart
+from dashboard.measured import FINAL, findings, written
 from ngf.config import SpecError
 from ngf.jobs.files import to_json
 from ngf.jobs.store import Run, Store
 
-FINAL = ("done", "failed", "cancelled")
 _ID = re.compile(r"[a-z0-9-]{1,128}")
 _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
+_MOST = 12  # runs that share one pair of axes
 _KEPT = 256  # built charts in memory; one is 5 to 50 kB
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
 _CHARTS: dict[str, tuple[str, Callable[[Run, list[dict[str, Any]]], Chart]]] = {
@@ -38,6 +41,12 @@ _CHARTS: dict[str, tuple[str, Callable[[Run, list[dict[str, Any]]], Chart]]] = {
     "internals": ("purify", lambda run, events: internals_chart(run.spec, events)),
     "layers": ("purify", lambda run, events: layer_chart(events)),
     "training": ("train", lambda run, events: training_chart(events)),
+}
+# what a chart of measurements can be told: parameter -> (what fits, as it is used)
+_LOOK: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "together": ("[01]", lambda text: text == "1"), "log": ("[01]", lambda text: text == "1"),
+    "view": ("|".join(VIEWS), str), "value": ("|".join(BARS), str), "which": ("[0-9]{1,3}", int),
+    "at": (r"[0-9]{1,6}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?", float),
 }
 
 
@@ -123,21 +132,53 @@ def events(request: Request) -> dict[str, Any]:
 @_answers
 def chart(request: Request) -> Any:
     run, name = _run(request), request.path_params["name"]
-    if name not in _CHARTS:
-        raise Refused(404, f"There is no chart {name[:40]!r}. Charts: {', '.join(_CHARTS)}.")
+    if name not in _CHARTS and name not in CHARTS:
+        raise Refused(404, f"There is no chart {name[:40]!r}. Charts: {', '.join([*_CHARTS, *CHARTS])}.")
     since = request.query_params.get("since", "")
     if since and not _VERSION.fullmatch(since):
         raise Refused(400, f"since = {since[:40]!r} is not a version: use the one of the last answer.")
-    kind, build = _CHARTS[name]
+    kind, build = _CHARTS.get(name, ("measure", None))
     if (found := _unless_gone(run, lambda run: run.spec.kind)) is None:
         raise Refused(404, _GONE.format(run.id))
     if found != kind:
         raise Refused(400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind.")
+    if build is None:
+        return _of_measurements(request, run, name, since)
     status = run.status
     version, count = _version(run, status)
     if since == version:
         return {"version": version}
     body = _built.get((run.path, name), version, lambda: to_json(_answer(build, run, count, status, version)))
+    return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
+    """The chart of one measurement run; `beside` names all that share its axes, in their order on the page."""
+    asked = request.query_params
+    ids = asked["beside"].split(",") if asked.get("beside") else [run.id]
+    if len(ids) > _MOST or run.id not in ids or not all(_ID.fullmatch(one) for one in ids):
+        raise Refused(400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them.")
+    runs = [found for one in ids if (found := store().find(one)) is not None and found.spec.kind == "measure"]
+    look = {}
+    for key, (fits, use) in _LOOK.items():
+        if key in asked:
+            if not re.fullmatch(fits, asked[key]):
+                raise Refused(400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}.")
+            look[key] = use(asked[key])
+    states = [one.status for one in runs]
+    parts = [f"{_version(one, status)[0]}.{written(one)}" for one, status in zip(runs, states, strict=True)]
+    version = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
+    if since == version:
+        return {"version": version}
+
+    def build() -> str:
+        charts = draw(name, findings(runs), Look(**look))
+        place = [one.id for one in runs].index(run.id) if len(charts) == len(runs) else 0
+        made, final = charts[place], all(status in FINAL for status in states)
+        return to_json({"version": version, "figure": made.figure, "finding": made.finding, "alt": made.alt,
+                        "status": states[place], "final": final})
+
+    body = _built.get((run.path, name, *ids, *look.items()), version, build)
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 

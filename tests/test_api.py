@@ -13,8 +13,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from run_folders import RACE, ROOT, TRAIN, append, epoch_events, free_port, get, race_events, server, write_run
+
+from ngf.config import Choice, MeasureSpec
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +210,48 @@ def wait_for(what: object, seconds: float = 60) -> None:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
+
+
+# ---- charts of measurements
+
+
+def measurement(folder: Path, target: str, arrays: dict, values: dict) -> str:
+    """A run that has measured a part and still goes on."""
+    spec = MeasureSpec(target=target, measurement=Choice("loss_slice"))
+    path = write_run(folder, spec, [{"type": "partial", **values, "fraction": 0.5, "done": False}])
+    np.savez(path / "arrays.npz", **arrays)
+    return spec.id
+
+
+def test_charts_of_measurements_share_axes_and_follow_their_runs(url: str, runs: Path) -> None:
+    def arrays(rise: float) -> dict:
+        return {"distance": np.array([-0.5, 0.0, 0.5]), **{
+            key: np.array([rise, 0.1, rise]) for key in ("mean", "low", "high")}}
+
+    ids = [measurement(runs, target, arrays(rise), {"data": "clean", "n": 8})
+           for target, rise in ((TRAIN.id, 4.0), (f"{RACE.id}:ngf", 1.0))]
+    both = ",".join(ids)
+    answers = [get(f"{url}/api/runs/{one}/charts/slices?beside={both}")[2] for one in ids]
+    ranges = [answer["figure"]["layout"]["yaxis"]["range"] for answer in answers]
+    assert ranges[0] == ranges[1] and ranges[0][1] > 4
+    assert "backdoored" in answers[0]["finding"] and "purified model by NGF" in answers[1]["finding"]
+    assert answers[0]["final"] is False
+    route, version = f"{url}/api/runs/{ids[1]}/charts/slices?beside={both}", answers[1]["version"]
+    assert get(f"{route}&since={version}")[2] == {"version": version}
+    np.savez(runs / ids[0] / "arrays.npz", **arrays(9.0))  # the neighbor moves, and with it the common axis
+    assert get(f"{route}&since={version}")[2]["figure"]["layout"]["yaxis"]["range"][1] > 9
+    together = get(f"{url}/api/runs/{ids[0]}/charts/slices?beside={both}&together=1")[2]
+    assert together["figure"]["layout"]["showlegend"] is True
+
+
+@pytest.mark.parametrize(("query", "words"), [
+    ("beside=no-such-run", "beside"), ("beside=" + "a," * 20, "beside"), ("beside=../../etc", "beside"),
+    ("view=fly", "contour"), ("which=-1", "which"), ("at=1e999", "at"), ("value=password", "value")])
+def test_mistakes_in_charts_of_measurements_get_a_reason(url: str, runs: Path, query: str, words: str) -> None:
+    spec = MeasureSpec(target=TRAIN.id, measurement=Choice("loss_plane"))
+    if not (runs / spec.id).exists():
+        write_run(runs, spec, [])
+    status, _, answer = get(f"{url}/api/runs/{spec.id}/charts/planes?{query}")
+    assert status == 400
+    assert words in answer["error"]
+    assert get(f"{url}/api/runs/{TRAIN.id}/charts/planes")[0] == 400, "drawn of measurements only"

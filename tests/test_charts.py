@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from run_folders import RACE, TRAIN, epoch_events, race_events
 
@@ -12,10 +13,13 @@ from dashboard.charts.bars import measure_bars
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.frontier import frontier_chart
 from dashboard.charts.layers import layer_chart
+from dashboard.charts.loss_plane import VIEWS, plane_chart
 from dashboard.charts.loss_slice import slice_chart
+from dashboard.charts.measured import CHARTS, WAITING, Look, Measured, draw
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
-from dashboard.charts.spectrum import spectrum_chart, symlog
+from dashboard.charts.rescaling import ratio, rescaling_chart
+from dashboard.charts.spectrum import bulk_edge, outliers, spectrum_chart, symlog
 from dashboard.charts.style import lane_colors, lane_title, model_colors, number, spread
 from dashboard.charts.training import training_chart
 from ngf.config import Choice, PurifySpec
@@ -205,3 +209,116 @@ def test_words() -> None:
     assert [number(value) for value in (0, 0.01234, 3.14159, 411.6, 12345, 4.5e-7, 2.5e7)] == [
         "0", "0.0123", "3.14", "412", "12,300", "4.50e-7", "2.50e7"]
     assert spread([0.0, 0.1, 9.9, 10.0], 1.0, 10.0) == [0.0, 1.0, 9.0, 10.0]
+
+
+# ---- the loss on a plane
+
+
+def plane(scale: float = 1.0, known: float = 1.0, planes: int = 1) -> dict[str, np.ndarray]:
+    """Arrays of `loss_plane`: a bowl on 9 x 7 cells, of which the share `known` is measured."""
+    a, b = np.linspace(-0.5, 0.5, 9), np.linspace(-0.5, 0.5, 7)
+    loss = 0.1 + scale * (8 * a[None, :] ** 2 + 4 * b[:, None] ** 2)
+    measured = (np.arange(loss.size).reshape(loss.shape) < known * loss.size).astype(np.uint8)
+    return {"a": a, "b": b, "loss": np.stack([loss * (i + 1) for i in range(planes)]),
+            "rate": np.stack([np.exp(-loss)] * planes), "known": measured, "points": np.zeros((1, 2)),
+            "point_names": np.array(["center"])}
+
+
+PLANE = {"plane": "random", "a_unit": "length of each filter", "b_unit": "length of each filter", "n": 256,
+         "lambda_a": None, "lambda_b": None, "data": "clean"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("log", [False, True])
+def test_a_plane_is_a_map_or_a_surface(view: str, log: bool) -> None:
+    chart = plane_chart("Backdoored", PLANE, plane(), view=view, log=log)
+    assert len(json.dumps(chart.figure, allow_nan=False)) < 100_000
+    ground, models = chart.figure["data"]
+    assert (ground["type"], models["type"]) == (("surface", "scatter3d") if view == "surface" else
+                                                ("contour", "scatter"))
+    assert ground["colorscale"] == "Cividis" and len(ground["z"]) == 7 and len(ground["z"][0]) == 9
+    assert ("scene" in chart.figure["layout"]) == (view == "surface")
+    center = ground["z"][3][4]
+    assert center == pytest.approx(-1.0 if log else 0.1)
+    if log:
+        assert "0.1" in ground["colorbar"]["ticktext"], "the scale is named by the loss"
+    assert len(chart.table) == 63 and list(chart.table) == ["a", "b", "Loss", "Right answers", "Measured"]
+
+
+def test_models_on_planes_share_colors_heights_and_axes() -> None:
+    found = [Measured("Backdoored", PLANE, plane(4.0)), Measured("Purified by NGF", PLANE, plane(1.0))]
+    for view, ends in (("contour", ("zmin", "zmax")), ("surface", ("cmin", "cmax"))):
+        charts = draw("planes", found, Look(view=view))
+        scales = [[chart.figure["data"][0][end] for end in ends] for chart in charts]
+        assert scales[0] == scales[1] == [0.0, pytest.approx(12.1)]
+
+
+def test_a_plane_says_how_much_of_it_is_measured() -> None:
+    assert plane_chart("Benign", PLANE, plane()).finding == (
+        "The loss of the benign model is 0.1 at the origin and at most 3.1; it stays below 1 on 33 % of this plane.")
+    half = plane_chart("Benign", PLANE, plane(known=0.5)).finding
+    assert half.endswith("Measured so far: 51 % of the points; the others are filled in from their neighbors.")
+    assert "(plane 2 of 3)" in plane_chart("Benign", PLANE, plane(planes=3), which=1).finding
+
+
+def test_a_plane_survives_losses_that_are_not_finite() -> None:
+    arrays = plane()
+    arrays["loss"][0, 0, 0], arrays["loss"][0, 0, 1] = np.inf, np.nan
+    for log in (False, True):
+        chart = plane_chart("Benign", PLANE, arrays, view="surface", log=log)
+        json.dumps(chart.figure, allow_nan=False)
+        assert chart.figure["data"][0]["z"][0][:2] == [None, None]
+        assert "at most 3.1;" in chart.finding
+
+
+def test_eigenvectors_and_the_way_of_the_optimizer_are_named() -> None:
+    arrays = {**plane(), "path": np.array([[0.0, 0.0], [0.2, 0.1]]), "path_names": np.array(["step 0", "step 5"])}
+    chart = plane_chart("Backdoored", {**PLANE, "plane": "eigenvectors", "lambda_a": 11.14, "a_unit": ""}, arrays)
+    assert chart.figure["layout"]["xaxis"]["title"]["text"] == "Steepest direction, λ = 11.1"
+    assert [trace["name"] for trace in chart.figure["data"]] == ["Backdoored", "Way of the optimizer", "Models"]
+
+
+# ---- measurements: readings in, charts out
+
+
+FACTORS = np.array([0.01, 0.1, 1.0, 10.0, 100.0])
+RESCALED = {"factor": FACTORS, "lambda_max": 5.0 / FACTORS**2, "trace": 70.0 / FACTORS**2,
+            "filter_lambda_max": np.full(5, 3.0), "max_change": np.array([2e-6, 1e-6, 0.0, 1e-6, 3e-6])}
+
+
+def test_rescaling_moves_some_measures_and_not_others() -> None:
+    chart = rescaling_chart({"layer": "stem"}, RESCALED, at=0.1)
+    assert chart.figure["layout"]["xaxis"]["type"] == chart.figure["layout"]["yaxis"]["type"] == "log"
+    assert chart.figure["layout"]["shapes"][0]["x0"] == 0.1
+    assert ratio(RESCALED, "lambda_max", 0.1) == pytest.approx(100.0)
+    assert chart.finding == (
+        "From factor 0.01 to 100 no logit moves by more than 3.0e-6, but these change: largest Hessian eigenvalue by "
+        "a factor of 1.00e8 and trace of the Hessian by a factor of 1.00e8; these stay within 5 %: largest "
+        "eigenvalue, filter-normalized.")
+
+
+def test_outliers_are_counted_only_when_they_are_certain() -> None:
+    item = {"lambda_min": -1.0, "eigenvalues": [-1.0, 0.5, 1.2, 3.0, 3.05, 9.0],
+            "residuals": [0, 0, 0.5, 0.1, 0.1, 0.1]}
+    assert bulk_edge(item) == 1.0
+    assert outliers(item) == 2, "1.2 may lie below the edge, and 3.0 and 3.05 may be the same one"
+    assert outliers({**item, "lambda_min": 0.0}) is None
+
+
+def test_every_chart_of_measurements_waits_for_its_first_numbers() -> None:
+    empty = [Measured("Benign", {}, {}), Measured("Backdoored", {}, {})]
+    for name in CHARTS:
+        for together in (False, True):
+            for chart in draw(name, empty, Look(together=together)):
+                assert chart.figure == WAITING and chart.finding == NOTHING
+                json.dumps(chart.figure, allow_nan=False)
+
+
+def test_a_model_without_numbers_leaves_the_others_as_they_are() -> None:
+    slices = {"distance": np.array([-0.5, 0.0, 0.5]), **{key: np.array([1.0, 0.1, 1.0]) for key in
+                                                       ("mean", "low", "high")}}
+    spectra = {"nodes": np.array([-0.1, 0.0, 9.0]), "weights": np.array([0.2, 0.7, 0.1]),
+               "eigenvalues": np.array([-0.1, 0.0, 9.0]), "residuals": np.zeros(3)}
+    for name, arrays in (("slices", slices), ("spectra", spectra), ("planes", plane())):
+        charts = draw(name, [Measured("Benign", {"data": "clean"}, arrays), Measured("Backdoored", {}, {})], Look())
+        assert charts[0].figure["data"] and charts[1].figure == WAITING

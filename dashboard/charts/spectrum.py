@@ -13,10 +13,12 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
-    """`series`: dicts {name, grid, density, eigenvalues, weights, lambda_max, lambda_max_error}.
+    """`series`: dicts {name, grid, density, eigenvalues, lambda_max, lambda_max_error}, and for the number of
+    outliers residuals and lambda_min.
 
     The x axis is linear near zero and logarithmic beyond (symlog), the y axis logarithmic. Short strokes
-    below the curve are the Ritz values, the marked point is the largest eigenvalue.
+    below the curve are the Ritz values, the marked point is the largest eigenvalue, the dotted line the edge of
+    the bulk.
     """
     series = [item for item in series if len(item["grid"])]
     scale = _scale([float(x) for item in series for x in item["grid"]])
@@ -49,9 +51,37 @@ def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
          "y": math.log10(top) - _DECADES + 0.7 + 0.3 * i, "showarrow": True, "arrowhead": 2, "arrowsize": 0.8,
          "arrowcolor": colors[item["name"]], "ax": -24, "ay": -34 - 22 * i, "font": {"size": 12}}
         for i, item in enumerate(series) if item.get("lambda_max") is not None]
+    layout["shapes"] = [
+        {"type": "line", "x0": symlog(edge, scale), "x1": symlog(edge, scale), "y0": 0, "y1": 1, "yref": "paper",
+         "line": {"color": colors[item["name"]], "width": 1, "dash": "dot"}}
+        for item in series if (edge := bulk_edge(item)) is not None]
     rows = [{"Model": item["name"], "Eigenvalue": x, "Density": y} for item in series
             for x, y in zip(item["grid"], item["density"], strict=True)]
     return make_chart(traces, layout, rows, _finding(series))
+
+
+def bulk_edge(item: dict[str, Any]) -> float | None:
+    """How far the bulk reaches: as far as the negative side, which has no outliers of its own at a minimum.
+
+    None before the smallest eigenvalue is known, and where none is negative.
+    """
+    low = item.get("lambda_min")
+    return -low if low is not None and low < 0 and len(item.get("residuals", ())) else None
+
+
+def outliers(item: dict[str, Any]) -> int | None:
+    """At least so many eigenvalues lie beyond the edge: Ritz values whose intervals are above it and disjoint.
+
+    An eigenvalue lies within its Ritz value's residual, so disjoint intervals hold different eigenvalues.
+    """
+    edge = bulk_edge(item)
+    if edge is None:
+        return None
+    count, last = 0, edge
+    for value, residual in sorted(zip(item["eigenvalues"], item["residuals"], strict=True)):
+        if value - residual > last:
+            count, last = count + 1, value + residual
+    return count
 
 
 def symlog(value: float, scale: float) -> float:
@@ -91,4 +121,8 @@ def _finding(series: list[dict[str, Any]]) -> str:
         flat, times = (second, ratio) if ratio >= 1 else (first, 1 / ratio)
         text += (f"; along its steepest direction {the_model(flat['name'])} is {number(times, 2)} times flatter"
                  if times >= 1.05 else "; both are about as steep")
+    counted = [(item, found) for item in known if (found := outliers(item)) is not None]
+    if counted:
+        text += ". Beyond the bulk (dotted line) lie at least " + ", ".join(
+            f"{found} eigenvalue{'' if found == 1 else 's'} of {the_model(item['name'])}" for item, found in counted)
     return text + "."

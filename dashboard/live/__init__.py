@@ -25,16 +25,17 @@ _mount = st.components.v2.component("ngf_live_chart", html=_MARKUP, css=_STYLE, 
 
 
 def live_chart(chart: Chart, *, key: str, url: str | None = None, every_ms: int = 500, height: int = 380,
-               scrub: bool = False, autoplay: bool = False) -> None:
+               scrub: bool = False, autoplay: bool = False, link: str | None = None) -> None:
     """Draw `chart`; with `url`, poll that route every `every_ms` milliseconds until its answer is final.
 
     `scrub` adds a slider and a Play button that cut every line at a step; `autoplay` presses Play once, unless
-    the reader's system asks for reduced motion. `height` is that of the figure in pixels.
+    the reader's system asks for reduced motion. Surfaces of one `link` are turned together, and a chart of that
+    link keeps its camera when it changes to a map and back. `height` is that of the figure in pixels.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
     data: dict[str, Any] = {
         "key": key, "figure": chart.figure, "finding": chart.finding, "alt": chart.alt, "url": url,
-        "every": every_ms, "height": height, "scrub": scrub, "autoplay": autoplay, "lib": PLOTLY,
+        "every": every_ms, "height": height, "scrub": scrub, "autoplay": autoplay, "link": link, "lib": PLOTLY,
     }
     _mount(data=data, key=key)

@@ -6,6 +6,9 @@ const PLAY_MS = 7000 // a replay takes about this long, however many steps it ha
 const EAGER_POLLS = 20 // a run that has just been started is asked more often, until its first point
 const SLOWEST_MS = 15000 // longest pause between two tries when the server does not answer
 
+const ROTATED = ["plotly_relayouting", "plotly_relayout"]
+const groups = new Map() // name -> { camera, charts }: surfaces that are turned together
+
 let library // one promise for all charts of the page
 
 function loadPlotly(src) {
@@ -79,7 +82,9 @@ class LiveChart {
     const moved = data.url !== this.url
     this.data = data
     this.url = data.url
-    if (moved) { this.version = null; this.final = false; this.polls = 0 }
+    this.#join(data.link)
+    if (moved) { this.version = null; this.polls = 0 }
+    this.final = false // an address means that there may be news, such as a stopped run that was started again
     // What was polled is at least as new as what a rerun brings.
     if (moved || !this.url || this.version === null) this.#take(data)
     else this.#draw()
@@ -114,7 +119,8 @@ class LiveChart {
     let pause = this.data.every * (0.9 + 0.2 * Math.random()) // so that thirty charts do not ask in step
     if (!this.steps?.length && this.polls++ < EAGER_POLLS) pause /= 4
     try {
-      const since = this.version === null ? "" : `?since=${encodeURIComponent(this.version)}`
+      const mark = url.includes("?") ? "&" : "?"
+      const since = this.version === null ? "" : `${mark}since=${encodeURIComponent(this.version)}`
       const answer = await fetch(url + since, { signal: AbortSignal.any([this.off.signal, AbortSignal.timeout(10000)]) })
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`)
       const news = await answer.json()
@@ -123,9 +129,10 @@ class LiveChart {
       this.note.textContent = ""
       if (news.version !== this.version && news.figure) {
         this.version = news.version
-        this.final = Boolean(news.final)
+        this.lastOne = Boolean(news.final)
         this.#take(news)
       }
+      this.final = this.lastOne
     } catch (error) {
       if (this.closed) return
       this.failures += 1
@@ -162,13 +169,59 @@ class LiveChart {
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
       width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown] })
-    layout.uirevision ??= this.url ?? this.data.key
+    layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
     const drawn = JSON.stringify([data, layout])
     if (drawn === this.drawn) return
     this.drawn = drawn
+    if (layout.scene && this.group?.camera) layout.scene = { ...layout.scene, camera: this.group.camera }
+    this.#keepZoom(layout)
     await window.Plotly.react(this.figureBox, data, layout, {
       responsive: false, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })
+    if (this.listening || this.closed) return
+    this.listening = true // Plotly's own events, which the figure has from its first drawing on
+    for (const name of ROTATED) this.figureBox.on(name, (change) => this.#turned(change["scene.camera"]))
+  }
+
+  // Plotly keeps a zoom as long as the figure's own range stays; that of charts on common axes grows with the data.
+  #keepZoom(layout) {
+    const given = {}
+    for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key) && layout[key].range)) {
+      given[name] = layout[name].range
+      const before = this.ranges?.[name], now = this.figureBox._fullLayout?.[name]?.range
+      if (before && now && String(before) !== String(now)) layout[name] = { ...layout[name], range: now }
+    }
+    this.ranges = given
+  }
+
+  // ---- surfaces that are turned together: the group remembers the camera, also for charts that come later
+
+  #join(name) {
+    const group = name ? groups.get(name) ?? { camera: null, charts: new Set() } : null
+    if (group === this.group) return
+    this.group?.charts.delete(this)
+    this.group = group
+    if (!group) return
+    groups.set(name, group)
+    group.charts.add(this)
+  }
+
+  #turned(camera) {
+    if (!camera || !this.group || this.following) return
+    this.group.camera = camera
+    for (const other of this.group.charts) if (other !== this) other.follow()
+  }
+
+  // Once a frame at most: a drag reports more often than a surface can be drawn.
+  follow() {
+    if (this.frame || !this.figureBox._fullLayout?.scene) return
+    this.frame = requestAnimationFrame(async () => {
+      this.frame = null
+      if (this.closed || !this.figureBox._fullLayout?.scene) return
+      this.following = true // its answer to being turned is not passed on
+      await window.Plotly.relayout(this.figureBox, { "scene.camera": this.group.camera })
+      this.following = false
+    })
   }
 
   // ---- the slider and its Play button
@@ -221,6 +274,8 @@ class LiveChart {
 
   close() {
     this.closed = true
+    this.#join(null)
+    cancelAnimationFrame(this.frame)
     this.off.abort()
     this.sizes.disconnect()
     this.themes.disconnect()

@@ -1,101 +1,90 @@
-"""Geometry: the minimum before and after, on the same images and the same axes."""
+"""Geometry: the minimum of each model, on the same images and the same axes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from dashboard.charts.style import lane_title
 from dashboard.parts import library, minimum, url
+from dashboard.parts.choose_view import choose_run, choose_view
 from dashboard.parts.figures import Minimum
-from ngf.config import MeasureSpec
-from ngf.jobs.store import Run
+from dashboard.parts.minimum import View
+from dashboard.parts.rescaling import show_rescaling
+from dashboard.parts.surface import default_view, show_surface
 
-SECTIONS = (  # heading, what it answers, method of Minimum
-    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?", "slices"),
-    ("Curvature", "How many directions are steep, and how steep?", "spectrum"),
-    ("The numbers", "Sharpness before and after, with error bars.", "numbers"),
-    ("Fisher trace by layer", "Which layers do the predictions react to?", "layers"),
-    ("From before to after", "What lies on the straight line between the two models?", "line"),
+# heading, what it answers, what it needs, how it is drawn
+SECTIONS: tuple[tuple[str, str, tuple[str, ...], Callable[[View], bool]], ...] = (
+    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?", ("loss_slice",),
+     lambda view: Minimum(view).slices()),
+    ("The surface", "What does the ground look like when the weights walk along two directions at once?",
+     ("loss_plane",), show_surface),
+    ("Curvature", "How many directions are steep, and how steep?", ("hessian_spectrum",),
+     lambda view: Minimum(view).spectrum()),
+    ("The numbers", "Sharpness with error bars, and what leaves each number as it is.",
+     ("fisher_trace", "hessian_spectrum", "sharpness"), lambda view: Minimum(view).numbers()),
+    ("Layer by layer", "Which layers do the predictions and the loss react to?", ("fisher_trace", "hessian_spectrum"),
+     lambda view: Minimum(view).layers()),
+    ("From before to after", "What lies on the straight line between the two models?", ("loss_line",),
+     lambda view: Minimum(view).line()),
+    ("Same predictions, other sharpness", "What does a layer's scale do to sharpness when no prediction changes?",
+     ("rescaling",), show_rescaling),
 )
 
 
-def choose_run() -> tuple[Run, str] | None:
-    """The run and lane on show: from the address, else the newest purification, else the recording."""
-    runs = {run.id: run for run in library.measurable()}
-    if not runs:
-        return None
-    if st.session_state.get("geometry.run") not in runs:
-        st.session_state["geometry.run"] = next(iter(runs))
-    first, second = st.columns([2, 1])
-    run = runs[first.selectbox("Run", list(runs), key="geometry.run",
-                               format_func=lambda name: library.describe_measurable(runs[name]))]
-    lanes = list(run.spec.lane_names()) if run.spec.kind == "purify" else []
-    if not lanes:
-        return run, ""
-    if st.session_state.get("geometry.lane") not in lanes:
-        if fresh and values["lane"]:
-            url.ignore("geometry", f"lane “{values['lane']}” is not in this run. "
-                                   f"Allowed: {', '.join(lanes)}.")
-        st.session_state["geometry.lane"] = lanes[0]
-    return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
-
-
-def draw(view: Minimum, specs: list[MeasureSpec], live: bool) -> None:
-    """All sections; while something is measured this runs once a second."""
-    states = minimum.progress(specs)
-    if live and not states.keys() & set(library.ACTIVE):
-        st.rerun()
-    st.caption(minimum.sentence(states))
-    for run_id in states.get("failed", [])[:3]:
-        error = (library.find(run_id).error or {}) if library.find(run_id) else {}
-        st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")
-    for heading, question, method in SECTIONS:
-        if method == "line" and len(view.sides) < 2:
-            continue
-        st.header(heading)
-        st.markdown(question)
-        if not getattr(view, method)():
-            st.caption(":material/hourglass_empty: Not measured yet.")
+def measure(view: View, names: tuple[str, ...], label: str, key: str, **look: str) -> None:
+    """A button that asks for what is not there yet, if anything is missing."""
+    todo = minimum.to_do(minimum.progress([item for name in names for _, item in view.specs(name)]))
+    if todo:
+        st.button(f"{label} ({todo})", icon=":material/straighten:", key=key, on_click=minimum.submit,
+                  args=(run.id, lane, view, names), **look)
 
 
 st.title("Geometry")
 st.markdown("Fine-tuning moves the weights to another place. Is the ground flatter there? The same "
-            "measurements, on the same images, before and after.")
+            "measurements, on the same images, model by model.")
 values, fresh = url.follow("geometry")
 if fresh and values["run"] and values["run"] not in {run.id for run in library.measurable()}:
     url.ignore("geometry", f"run “{values['run']}” is not a finished purification or training in this store.")
-url.seed("geometry", values, fresh)
-chosen = choose_run()
+url.seed("geometry", {**values, **{name: bool(values[name]) for name in ("benign", "overlaid", "log")},
+                      "view": values["view"] or default_view()}, fresh)
+chosen = choose_run(values, fresh)
 url.notice("geometry")
 if chosen is None:
     st.info("There is nothing to measure yet. Purify a model in the Lab, then come back.",
             icon=":material/landscape:")
     st.stop()
 run, lane = chosen
-kinds = minimum.kinds(run)
-if st.session_state["geometry.images"] not in kinds:
-    st.session_state["geometry.images"] = "clean"
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    images = st.segmented_control("Measure the loss on", kinds, key="geometry.images", required=True,
-                                  format_func=minimum.IMAGES.get,
-                                  help="Target labels: the class that the attacker wants.")
-    seed = st.number_input("Seed", 0, url.SEED_MAX, key="geometry.seed", step=1, width=140,
-                           help="Draws the images and the directions.")
-    overlaid = st.toggle("In one picture", key="geometry.overlaid")
-url.write("geometry", {"run": run.id, "lane": lane, "images": images, "seed": seed})
-specs = minimum.wanted(run, lane, images, seed)
+view = choose_view(run, lane)
+specs = list({item.id: item for names in (minimum.QUICK, *(section[2] for section in SECTIONS)) for name in names
+              for _, item in view.specs(name)}.values())
 states = minimum.progress(specs)
 active = [run_id for name in library.ACTIVE for run_id in states.get(name, [])]
-todo = sum(len(states.get(name, [])) for name in ("missing", "cancelled", "failed"))
 with st.container(horizontal=True, vertical_alignment="center"):
-    if todo:
-        st.button(f"Measure ({todo})", type="primary", icon=":material/straighten:", key="geometry.measure",
-                  on_click=minimum.submit, args=(run.id, lane, images, seed))
+    measure(view, minimum.QUICK, "Measure", "geometry.measure", type="primary")
     if active:
         st.button("Stop measuring", icon=":material/stop:", key="geometry.stop", on_click=minimum.stop,
                   args=(active,))
     st.page_link(library.PAGES / "lab.py", label="Open in Lab", icon=":material/science:", query_params={"run": run.id})
+(minimum.watch if active else lambda *_: st.caption(minimum.sentence(states)))(specs, states)
 if st.session_state.get("minimum.refused"):
     library.say(ValueError(st.session_state["minimum.refused"]))
-view = Minimum(minimum.sides(run, lane), images, seed, overlaid)
-(st.fragment(draw, run_every=1) if active else draw)(view, specs, bool(active))
+for run_id in states.get("failed", [])[:3]:
+    error = (library.find(run_id).error or {}) if library.find(run_id) else {}
+    st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")
+if any(view.images not in side.kinds for side in view.sides):
+    st.caption("A benign model has no triggered images, so it is not shown for these.")
+for heading, question, names, section in SECTIONS:
+    if not any(view.specs(name) for name in names):
+        continue
+    st.header(heading)
+    st.markdown(question)
+    if not section(view):
+        st.caption(":material/hourglass_empty: Not measured yet.")
+    measure(view, names, "Measure this", f"geometry.measure.{names[-1]}.{heading}")
+url.write("geometry", {"run": run.id, "lane": lane, "images": view.images, "seed": view.seed,
+                       "plane": view.plane, "cells": view.cells,
+                       **{name: int(st.session_state.get(f"geometry.{name}", values[name]))
+                          for name in ("benign", "overlaid", "log")},
+                       "view": "" if st.session_state.get("geometry.view") == default_view()
+                       else st.session_state.get("geometry.view", values["view"])})

@@ -1,214 +1,194 @@
-"""The pictures of a minimum: measured arrays in, charts side by side on the same axes out."""
+"""The pictures of a minimum: what was measured of each model, side by side on the same axes, section by section."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from urllib.parse import urlencode
 
-import numpy as np
 import streamlit as st
 
-from analysis.density import smooth
-from dashboard.charts.bars import measure_bars
-from dashboard.charts.chart import Chart
-from dashboard.charts.loss_slice import slice_chart
-from dashboard.charts.spectrum import spectrum_chart
-from dashboard.parts import glossary, minimum
-from dashboard.parts.minimum import IMAGES, Reading, Side
+from dashboard.charts.measured import BARS, IMAGES, SMOOTHING, Look, draw
+from dashboard.charts.style import the_model
+from dashboard.measured import FINAL, Reading, findings
+from dashboard.parts import glossary, library, measures, minimum
+from dashboard.parts.minimum import Side, View
 from dashboard.parts.show import show
+from ngf.config import MeasureSpec
+from ngf.jobs.store import Run
 
-SMOOTHING = 0.01  # width of the spectrum's kernel, as a share of the range of the eigenvalues
+EVERY_MS = 350  # between two looks at a measurement that goes on
 LIMITS = {
     "slice": "A slice is a walk along a few random directions out of tens of thousands; another valley may be "
              "one step away. A network can also be rescaled, layer by layer, so that it predicts the same and "
              "looks sharper or flatter. Look at the spectrum and the numbers before you believe the picture.",
+    "surface": "Two directions out of tens of thousands. Almost all random planes miss the few steep directions, "
+               "so a minimum looks rounder here than it is. What looks like one valley may be two, and what looks "
+               "like a wall may have a way around it. Another seed gives another plane: try a few.",
     "spectrum": "The density comes from a few random start vectors and is smoothed; a thin peak may be missing. "
                 "The Hessian is that of a few hundred images, not of all data, and it is not invariant: "
                 "rescaling a layer changes it although the predictions stay.",
-    "fisher": "The trace adds up all directions, so one very steep direction and many mild ones look alike. "
+    "numbers": "No single number is the sharpness of a model. Those that change when a layer is rescaled compare only "
+               "models of one scale; those that do not may still say nothing about how well a model generalizes, "
+               "which is disputed (Andriushchenko et al. 2023).",
+    "layers": "The trace adds up all directions, so one very steep direction and many mild ones look alike. "
               "Layers with more weights have more to add up.",
     "line": "A straight line is one path of many. A hill on it does not prove that the two models lie in "
             "different valleys; a curved path may go around it.",
+    "rescaling": "That a measure stays here does not make it right: it may react to other changes that keep the "
+                 "predictions, and one that does not move at all is as useless as one that moves freely.",
 }
-
-
-def same_axes(charts: list[Chart]) -> list[Chart]:
-    """The charts with one common range on each axis, so that they can be compared by eye."""
-    figures = [{**chart.figure, "layout": dict(chart.figure["layout"])} for chart in charts]
-    for axis in ("x", "y"):
-        name = f"{axis}axis"
-        shapes = [figure["layout"].get(name, {}) for figure in figures]
-        if any("categoryorder" in shape or shape.get("type") == "category" for shape in shapes):
-            continue
-        ranges = [shape["range"] if "range" in shape else _extent(figure["data"], axis, shape.get("type"))
-                  for figure, shape in zip(figures, shapes, strict=True)]
-        ranges = [pair for pair in ranges if pair]
-        if not ranges:
-            continue
-        common = [min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)]
-        for figure, shape in zip(figures, shapes, strict=True):
-            figure["layout"][name] = {**shape, "range": common, "autorange": False}
-    return [replace(chart, figure=figure) for chart, figure in zip(charts, figures, strict=True)]
-
-
-def _extent(traces: Iterable[dict[str, Any]], axis: str, scale: str | None) -> list[float] | None:
-    drawn = [trace[axis] for trace in traces if trace.get(axis) is not None]
-    found = [float(value) for values in drawn for value in values
-             if isinstance(value, (int, float)) and math.isfinite(value)]
-    if scale == "log":
-        found = [math.log10(value) for value in found if value > 0]
-    if not found:
-        return None
-    pad = 0.05 * (max(found) - min(found) or 1.0)
-    return [min(found) - pad, max(found) + pad]
-
-
-def beside(build: Callable[[list[dict[str, Any]]], Chart], series: list[dict[str, Any]], key: str, name: str,
-           overlaid: bool) -> None:
-    """One chart a model side by side on the same axes, or all of them in one chart."""
-    if overlaid or len(series) < 2:
-        show(build(series), key, name=name)
-        return
-    charts = same_axes([build([item]) for item in series])
-    for column, chart, item in zip(st.columns(len(series)), charts, series, strict=True):
-        with column:
-            st.markdown(f"**{item['name']}**")
-            show(chart, f"{key}.{item['name']}", name=f"{name}, {item['name'].lower()}", height=320)
-
-
-def facts(readings: list[Reading], more: str = "") -> None:
-    """What the numbers are of: data, n, seed, BatchNorm mode."""
-    values = readings[0].values
-    mode = {"eval": "BatchNorm in eval mode (stored averages)"}.get(values.get("batch_norm"), "")
-    parts = [IMAGES.get(values.get("data"), ""), f"n = {values['n']:,}" if values.get("n") else "",
-             f"seed {values['seed']}" if values.get("seed") is not None else "", mode, more]
-    st.caption("*Measured*: " + " · ".join(part for part in parts if part) + ".")
 
 
 def words(limit: str, *terms: str) -> None:
     """What the picture shows, and what it cannot show, each one click away."""
     with st.container(horizontal=True):
         glossary.explain(*terms, label="What this is")
-        if limit:
-            with st.popover("What this picture cannot tell you", icon=":material/visibility_off:"):
-                st.markdown(LIMITS[limit])
+        with st.popover("What this picture cannot tell you", icon=":material/visibility_off:"):
+            st.markdown(LIMITS[limit])
 
 
-def slice_series(side: Side, reading: Reading) -> dict[str, Any] | None:
-    arrays = reading.arrays
-    if "distance" not in arrays:
-        return None
-    return {"name": side.title, "data": IMAGES[reading.values.get("data", "clean")],
-            **{name: arrays[name].tolist() for name in ("distance", "mean", "low", "high")}}
+def asked(pairs: Sequence[tuple[Side, MeasureSpec]]) -> list[tuple[Side, Run]]:
+    """Those that somebody asked for."""
+    return [(side, run) for side, item in pairs if (run := library.find(item.id)) is not None]
 
 
-def line_series(reading: Reading) -> dict[str, Any] | None:
-    """The line as a slice: the band is twice the standard error over images."""
-    arrays = reading.arrays
-    if "t" not in arrays:
-        return None
-    loss, error = arrays["loss"], 2 * arrays["loss_stderr"]
-    kind = IMAGES[reading.values.get("data", "clean")]
-    return {"name": kind, "data": kind, "distance": arrays["t"].tolist(), "mean": loss.tolist(),
-            "low": (loss - error).clip(0).tolist(), "high": (loss + error).tolist()}
+def address(run: Run, chart: str, beside: Sequence[Run], look: Look) -> str:
+    """The route of the chart: what differs from a plain look is in it."""
+    plain = asdict(Look())
+    query = {name: int(value) if isinstance(value, bool) else value for name, value in asdict(look).items()
+             if value != plain[name]}
+    return f"/api/runs/{run.id}/charts/{chart}?" + urlencode({"beside": ",".join(one.id for one in beside), **query})
 
 
-def spectrum_series(pairs: list[tuple[Side, Reading]]) -> list[dict[str, Any]]:
-    """Both densities on one grid, with one width of smoothing."""
-    pairs = [(side, reading) for side, reading in pairs if "nodes" in reading.arrays]
+def beside(chart: str, pairs: Sequence[tuple[Side, Run]], key: str, name: str, *, looks: Sequence[Look] = (),
+           height: int = 320, link: str | None = None) -> list:
+    """One chart a model, in columns and on the same axes, or one for all. Returns the columns.
+
+    Charts of measurements that go on ask for news themselves, so that no script has to run for each point.
+    """
     if not pairs:
         return []
-    nodes = np.concatenate([reading.arrays["nodes"] for _, reading in pairs])
-    low, high = float(nodes.min()), float(nodes.max())
-    width = SMOOTHING * ((high - low) or 1.0)
-    near = width * np.linspace(-6, 6, 121)  # most eigenvalues are near zero: more points there
-    grid = np.unique(np.concatenate([np.linspace(low - 3 * width, high + 3 * width, 400), near]))
-    return [{"name": side.title, "grid": grid.tolist(),
-             "density": smooth(reading.arrays["nodes"], reading.arrays["weights"], grid, width).tolist(),
-             "eigenvalues": reading.arrays["eigenvalues"].tolist(),
-             "weights": reading.arrays["weights"].tolist(),
-             "lambda_max": reading.values.get("lambda_max"),
-             "lambda_max_error": reading.values.get("lambda_max_error")} for side, reading in pairs]
+    runs = [run for _, run in pairs]
+    looks = looks or [Look()] * len(pairs)
+    found = findings(runs)
+    going = any(run.status not in FINAL for run in runs)
+    first = draw(chart, found, looks[0])
+    single = len(first) < 2
+    columns = [st.container()] if single else list(st.columns(len(pairs)))
+    for i, (column, (side, run)) in enumerate(zip(columns, pairs, strict=False)):
+        made = first[i] if looks[i] == looks[0] else draw(chart, found, looks[i])[i]
+        with column:
+            if not single:
+                st.markdown(f"**{side.title}**")
+            show(made, key if single else f"{key}.{side.title}",
+                 name=name if single else f"{name}, {side.title.lower()}",
+                 height=height, link=link, every_ms=EVERY_MS,
+                 url=address(run, chart, runs, looks[i]) if going else None)
+    return columns
 
 
-def bars(pairs: list[tuple[Side, Reading]], label: str, value: str, error: str) -> list[dict[str, Any]]:
-    return [{"name": side.title, "label": label, "value": reading.values[value],
-             "error": reading.values.get(error)}
-            for side, reading in pairs if reading.values.get(value) is not None]
+def facts(pairs: Sequence[tuple[Side, Run]], more: str = "", images: bool = True) -> None:
+    """What the numbers are of: data, n, seed, BatchNorm mode; what is partial, and what the measurement notes."""
+    found = [(side, reading) for side, run in pairs if (reading := minimum.measured.read(run)) is not None]
+    if not found:
+        return
+    values = found[0][1].values
+    mode = {"eval": "BatchNorm in eval mode (stored averages)"}.get(values.get("batch_norm"), "")
+    parts = [IMAGES.get(values.get("data"), "") if images else "", f"n = {values['n']:,}" if values.get("n") else "",
+             f"seed {values['seed']}" if values.get("seed") is not None else "", mode, more]
+    st.caption("*Measured*: " + " · ".join(part for part in parts if part) + ".")
+    _notes(found)
 
 
-def layer_bars(side: Side, reading: Reading) -> list[dict[str, Any]]:
-    names, values, errors = (reading.arrays.get(name, ()) for name in
-                             ("layers", "layer_trace", "layer_trace_stderr"))
-    return [{"name": side.title, "label": str(name), "value": float(value), "error": float(error)}
-            for name, value, error in zip(names, values, errors, strict=True)]
+def _notes(found: Sequence[tuple[Side, Reading]]) -> None:
+    partial = list(dict.fromkeys(side.title for side, reading in found if reading.partial))
+    if partial:
+        st.warning(f"Partial: the measurement of {' and of '.join(map(the_model, partial))} was stopped before it was "
+                   "complete. What it had found by then is shown.", icon=":material/incomplete_circle:")
+    for note in dict.fromkeys(str(reading.values["note"]) for _, reading in found if reading.values.get("note")):
+        st.caption(f":material/info: {library.plain(note)}")
 
 
 class Minimum:
-    """Everything that was measured of both sides so far, one section a method."""
+    """The sections of the page over one view; each says whether somebody asked for its measurements."""
 
-    def __init__(self, sides: list[Side], images: str, seed: int, overlaid: bool):
-        self.sides, self.images, self.seed, self.overlaid = sides, images, seed, overlaid
+    def __init__(self, view: View):
+        self.view = view
 
-    def readings(self, measurement: str, images: str = "") -> list[tuple[Side, Reading]]:
-        found = [(side, minimum.read(minimum.spec(measurement, side, images or self.images, self.seed)))
-                 for side in self.sides]
-        return [(side, reading) for side, reading in found if reading is not None]
+    def asked(self, name: str) -> list[tuple[Side, Run]]:
+        return asked(self.view.specs(name))
 
     def slices(self) -> bool:
-        pairs = self.readings("loss_slice")
-        series = [item for side, reading in pairs if (item := slice_series(side, reading))]
-        if series:
-            beside(slice_chart, series, "geometry.slice", "loss slice", self.overlaid)
-            count = pairs[0][1].values.get("num_directions")
-            facts([reading for _, reading in pairs], f"{count} random directions, scaled filter by filter"
-                  if count else "")
+        pairs = self.asked("loss_slice")
+        beside("slices", pairs, "geometry.slice", "loss slice",
+               looks=[Look(together=self.view.overlaid)] * len(pairs))
+        if pairs:
+            facts(pairs, "random directions, scaled filter by filter; the band is their spread")
             words("slice", "slice", "batchnorm")
-        return bool(series)
+        return bool(pairs)
 
     def spectrum(self) -> bool:
-        pairs = self.readings("hessian_spectrum")
-        series = spectrum_series(pairs)
-        if series:
-            beside(spectrum_chart, series, "geometry.spectrum", "Hessian spectrum", self.overlaid)
-            facts([reading for _, reading in pairs], f"smoothed by {100 * SMOOTHING:g} % of the range")
-            words("spectrum", "spectrum", "lambda_max")
-        return bool(series)
+        pairs = self.asked("hessian_spectrum")
+        beside("spectra", pairs, "geometry.spectrum", "Hessian spectrum",
+               looks=[Look(together=self.view.overlaid)] * len(pairs))
+        if pairs:
+            facts(pairs, f"smoothed by {100 * SMOOTHING:g} % of the range")
+            words("spectrum", "spectrum", "outliers", "lambda_max")
+        return bool(pairs)
 
     def numbers(self) -> bool:
-        hessian, fisher = self.readings("hessian_spectrum"), self.readings("fisher_trace")
-        groups = [bars(hessian, "λmax", "lambda_max", "lambda_max_error"),
-                  bars(hessian, "Tr(H)", "trace", "trace_stderr"),
-                  bars(fisher, "Tr(F)", "fisher_trace", "fisher_trace_stderr")]
-        groups = [group for group in groups if group]
-        for column, group in zip(st.columns(max(1, len(groups))), groups, strict=False):
+        groups = {value: self.asked(name) for name in ("hessian_spectrum", "fisher_trace", "sharpness")
+                  for value in measures.FOUND_BY[name] if value in BARS}
+        groups = {value: pairs for value, pairs in groups.items() if pairs}
+        if not groups:
+            return False
+        for column, (value, pairs) in zip(st.columns(len(groups)), groups.items(), strict=True):
             with column:
-                label = group[0]["label"]
-                show(measure_bars(group), f"geometry.bars.{label}", name=label, height=220)
-        if groups:
-            facts([reading for _, reading in hessian or fisher],
-                  "error bars: certificate of λmax, standard errors of the traces")
-            words("", "lambda_max", "trace", "fisher")
-        return bool(groups)
+                beside("bars", pairs, f"geometry.bars.{value}", BARS[value][0], looks=[Look(value=value)] * len(pairs),
+                       height=130 + 36 * len(pairs))
+        pairs = [pair for name in measures.FOUND_BY for pair in self.asked(name)]
+        going = any(run.status not in FINAL for _, run in pairs)
+        (st.fragment(self._table, run_every=2) if going else self._table)()
+        facts(pairs, "error bars: a bound for eigenvalues, one standard error for estimates")
+        words("numbers", "lambda_max", "trace", "fisher", "filter_lambda_max")
+        return True
+
+    def _table(self) -> None:
+        """All measures of all models; those that are not known yet are left out."""
+        columns = []
+        for side in self.view.sides:
+            values = {}
+            for name, own in measures.FOUND_BY.items():
+                for other, run in self.asked(name):
+                    reading = minimum.measured.read(run) if other == side else None
+                    values |= {key: value for key, value in (reading.values if reading else {}).items()
+                               if key in own or key in map(measures.ERRORS.get, own)}
+            if values:
+                columns.append((side.title, values))
+        if columns:
+            st.table(measures.table(columns).set_index("Measure"))
 
     def layers(self) -> bool:
-        pairs = self.readings("fisher_trace")
-        found = [item for side, reading in pairs for item in layer_bars(side, reading)]
-        if found:
-            height = 140 + 40 * len({item["label"] for item in found})
-            show(measure_bars(found), "geometry.layers", name="Fisher trace by layer", height=height)
-            facts([reading for _, reading in pairs], "labels drawn from the model; error bars: standard errors")
-            words("fisher", "fisher")
-        return bool(found)
+        known = {"fisher_trace": "Fisher trace, Tr(F)", "hessian_spectrum": "Hessian trace, Tr(H)"}
+        found = {name: pairs for name in known if (pairs := self.asked(name))}
+        if not found:
+            return False
+        name = st.segmented_control("Trace of", list(found), key="geometry.trace", required=True, format_func=known.get,
+                                    default=next(iter(found)), label_visibility="collapsed") \
+            if len(found) > 1 else next(iter(found))
+        pairs = found[name]
+        count = max((len(item.arrays.get("layers", ())) for item in findings([run for _, run in pairs])), default=0)
+        beside("layer_traces", pairs, f"geometry.layers.{name}", f"{known[name]} by layer",
+               height=140 + (16 + 12 * len(pairs)) * max(6, count))
+        facts(pairs, "error bars: standard errors")
+        words("layers", "fisher" if name == "fisher_trace" else "trace")
+        return True
 
     def line(self) -> bool:
-        readings = [reading for kind in IMAGES for _, reading in Minimum(
-            self.sides[1:], kind, self.seed, True).readings("loss_line")]
-        series = [item for reading in readings if (item := line_series(reading))]
-        if series:
-            show(slice_chart(series), "geometry.line", name="line between the models")
-            facts(readings[:1], "0 is the model before, 1 the model after; the band is two standard errors")
+        pairs = self.asked("loss_line")
+        beside("lines", pairs, "geometry.line", "line between the models", height=380)
+        if pairs:
+            facts(pairs, "0 is the model before, 1 the model after; the band is two standard errors", images=False)
             words("line", "line")
-        return bool(series)
+        return bool(pairs)

@@ -58,6 +58,24 @@ TERMS = {
                   r"\lVert\theta_j\rVert"),
     "spectrum": Term("Hessian spectrum",
                      "How many directions have which curvature; estimated by stochastic Lanczos quadrature."),
+    "outliers": Term("Outliers of the spectrum",
+                     "Eigenvalues beyond the bulk. The bulk is taken to reach as far up as the most negative "
+                     "eigenvalue reaches down. Counted are those that are certain: Ritz values whose error "
+                     "intervals lie beyond that edge and do not overlap, so that there are at least so many.",
+                     r"\#\{\,i : \theta_i - r_i > |\lambda_{\min}|,\ \text{disjoint}\,\}"),
+    "filter_lambda_max": Term("Largest eigenvalue, filter-normalized",
+                              "The same with every direction measured in lengths of the filters that it moves, so "
+                              "that rescaling a layer before BatchNorm does not change it.",
+                              r"\lambda_{\max}(D H D),\quad D = \mathrm{diag}(\lVert\theta_j\rVert)"),
+    "surface": Term("Loss on a plane",
+                    "The loss at weights moved along two directions at once. Random directions are scaled filter by "
+                    "filter to the size of the weights and made orthogonal. The picture starts as a quadratic model "
+                    "and gets exact point by point.",
+                    r"L(\theta + a\, d_1 + b\, d_2)"),
+    "rescaling": Term("Rescaling a layer before BatchNorm",
+                      "BatchNorm divides by the spread of what comes in, so a factor on the weights before it cancels. "
+                      "In those weights the Hessian is divided by the square of the factor.",
+                      r"f(x; a\,w) = f(x; w),\qquad H_{ww}(a\,w) = a^{-2} H_{ww}(w)"),
     "line": Term("Line between two models",
                  "The loss at mixtures of the weights before and after; BatchNorm averages are mixed too.",
                  r"L\big((1-t)\,\theta_{\text{before}} + t\,\theta_{\text{after}}\big)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -120,6 +121,11 @@ def recording() -> Run | None:
     run = Run(store(), path, "zoo")
     run.id = run.spec.id  # its folder is named by its role, not by its specification
     return run
+
+
+def plain(text: str) -> str:
+    """Text from a run or a plug-in, with nothing in it that Markdown would read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
 
 
 def say(error: SpecError | ValueError | OSError) -> None:

@@ -2,84 +2,129 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from dashboard.charts.style import lane_title
+from dashboard import measured
+from dashboard.charts.measured import IMAGES
+from dashboard.measured import Reading
 from dashboard.parts import library
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, SpecError
 from ngf.jobs.store import Run
 
-IMAGES = {"clean": "Clean images", "triggered_true": "Triggered images, true labels",
-          "triggered_target": "Triggered images, target labels"}
-# what is measured by one click, cheapest first
-ALL = ("loss_slice", "fisher_trace", "loss_line", "hessian_spectrum")
+# What one click measures: what is cheap and shows a picture first. The rest has a button of its own.
+QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
+PLANE_IMAGES = 256  # a plane has hundreds of cells; half the images are twice the speed
+UNTRIGGERED = ("clean", "train", "validation")  # what can be measured of a model without an attack
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two models that are compared."""
+    """One of the models that are compared, and the images that it can be measured on."""
 
     title: str
     target: str  # as in MeasureSpec: `id` or `id:lane`
+    kinds: tuple[str, ...] = tuple(IMAGES)
+    purified: bool = False
 
 
-def sides(run: Run, lane: str) -> list[Side]:
-    """Before and after; a training alone has only one side."""
+@dataclass(frozen=True)
+class View:
+    """What the reader wants to see: which models, on which images, under which seed, on which plane."""
+
+    sides: tuple[Side, ...]
+    images: str = "clean"
+    seed: int = 0
+    overlaid: bool = False
+    plane: str = "random"
+    cells: int = 21
+
+    def specs(self, name: str) -> list[tuple[Side, MeasureSpec]]:
+        """The runs that measure `name`, one a model; none if this version has no such measurement."""
+        if name not in catalogue()["measurements"]:
+            return []
+        sides = [side for side in self.sides if self.images in side.kinds]
+        if name == "loss_line":  # one model's line, on all kinds of images
+            return [(side, spec(name, side, self.seed, data=kind))
+                    for side in self.sides if side.purified for kind in side.kinds]
+        if name == "rescaling":  # a demonstration: one model is enough
+            sides = sides[-1:] if len(sides) == 1 else sides[-2:-1]
+        options: dict[str, Any] = {}
+        if name == "loss_plane":
+            options = {"plane": self.plane, "points": self.cells, "num_images": PLANE_IMAGES}
+            if self.plane == "models":  # one plane holds them all
+                sides = [side for side in sides if side.purified]
+                options["third"] = self._third()
+        return [(side, spec(name, side, self.seed, data=self.images, **options)) for side in sides]
+
+    def _third(self) -> str:
+        """The third model of a plane: what another defense of the race made of the same model, else the benign one."""
+        after = self.sides[-1].target
+        run = find(after.partition(":")[0])
+        lanes = run.spec.lane_names() if run is not None and run.spec.kind == "purify" else ()
+        others = [target for lane in lanes if (target := f"{run.spec.id}:{lane}") != after]
+        return (others or [side.target for side in self.sides[:1] if len(self.sides) > 2] or [""])[0]
+
+    def quick(self) -> list[MeasureSpec]:
+        return [item for name in QUICK for _, item in self.specs(name)]
+
+
+def benign(run: Run) -> Run | None:
+    """The model without a backdoor that matches the run's: same data, architecture and seed; the zoo's first."""
     origin = library.ancestor(run)
-    attacked = origin is None or origin.spec.attack.name != "none"
-    before = Side("Backdoored" if attacked else "Benign",
-                  run.spec.parent if run.spec.kind == "purify" else run.spec.id)
-    if run.spec.kind == "train":
-        return [before]
-    return [before, Side(f"Purified by {lane_title(lane)}", f"{run.spec.id}:{lane}")]
+    if origin is None or origin.spec.attack.name == "none":
+        return None
+    same = [other for other in library.trained() if other.spec.attack.name == "none" and
+            (other.spec.data, other.spec.model, other.spec.seed, other.spec.training) ==
+            (origin.spec.data, origin.spec.model, origin.spec.seed, origin.spec.training)]
+    return same[0] if same else None
 
 
-def spec(measurement: str, side: Side, images: str, seed: int) -> MeasureSpec:
-    """The run that measures one side. Raises SpecError."""
+def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
+    """Benign if asked for, before, and after; a training alone has only itself."""
+    origin = library.ancestor(run)
+    kinds = UNTRIGGERED if origin is not None and origin.spec.attack.name == "none" else tuple(IMAGES)
+    targets = [run.spec.parent, f"{run.spec.id}:{lane}"] if run.spec.kind == "purify" else [run.spec.id]
+    out = [Side(measured.model_title(library.store(), target), target, kinds, ":" in target) for target in targets]
+    other = benign(run) if with_benign else None
+    return tuple(([Side("Benign", other.id, UNTRIGGERED)] if other is not None else []) + out)
+
+
+def spec(measurement: str, side: Side, seed: int, **options: Any) -> MeasureSpec:
+    """The run that measures one side; options that the measurement does not have are left out. Raises SpecError."""
     known = {item["name"] for item in catalogue()["measurements"][measurement]["fields"]}
-    options = {"data": images} if "data" in known else {}
-    return MeasureSpec(target=side.target, seed=seed,
-                       measurement=normalize("measurements", Choice(measurement, options)))
+    choice = Choice(measurement, {name: value for name, value in options.items() if name in known})
+    return MeasureSpec(target=side.target, seed=seed, measurement=normalize("measurements", choice))
 
 
 def kinds(run: Run) -> list[str]:
     """The images that can be measured on; a benign model has no trigger."""
-    origin = library.ancestor(run)
-    return ["clean"] if origin is not None and origin.spec.attack.name == "none" else list(IMAGES)
+    return list(sides(run, "")[0].kinds)
 
 
-def wanted(run: Run, lane: str, images: str, seed: int) -> list[MeasureSpec]:
-    """Every measurement of both sides on `images`; the line between them on all kinds of images."""
-    both = sides(run, lane)
-    out = []
-    for name in ALL:
-        if name not in catalogue()["measurements"]:
-            continue
-        if name == "loss_line":
-            out += [spec(name, side, kind, seed) for side in both[1:] for kind in kinds(run)]
-        else:
-            out += [spec(name, side, images, seed) for side in both]
-    return out
+def planes() -> list[str]:
+    """What can span the plane, as far as this version knows."""
+    fields = catalogue()["measurements"].get("loss_plane", {}).get("fields", [])
+    return next((list(item["choices"]) for item in fields if item["name"] == "plane"), [])
 
 
-def submit(run_id: str, lane: str, images: str = "clean", seed: int = 0) -> None:
-    """Ask for the measurements that are not there yet (for a button)."""
+def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str] = QUICK) -> None:
+    """Ask for the measurements `names` that are not there yet (for a button)."""
     run = find(run_id)
     if run is None:
         return
     st.session_state["minimum.refused"] = ""
+    view = view or View(sides(run, lane))
     try:
         if run.spec.kind == "purify":
             library.adopt(run)
-        for item in wanted(run, lane, images, seed):
-            library.store().submit(item, library.owner())
+        for name in names:
+            for _, item in view.specs(name):
+                library.store().submit(item, library.owner())
     except (SpecError, OSError) as error:
         st.session_state["minimum.refused"] = str(error)
 
@@ -100,13 +145,17 @@ def find(run_id: str) -> Run | None:
     return library.find(run_id)
 
 
-def progress(specs: list[MeasureSpec]) -> dict[str, list[str]]:
+def progress(specs: Sequence[MeasureSpec]) -> dict[str, list[str]]:
     """Ids by state; `missing` for those that nobody asked for."""
     out: dict[str, list[str]] = {}
     for item in specs:
         run = library.find(item.id)
         out.setdefault(run.status if run else "missing", []).append(item.id)
     return out
+
+
+def to_do(states: Mapping[str, list[str]]) -> int:
+    return sum(len(states.get(name, [])) for name in ("missing", "cancelled", "failed"))
 
 
 def sentence(states: Mapping[str, list[str]]) -> str:
@@ -123,52 +172,23 @@ def show_progress(run: Run, lane: str) -> None:
     """One line below the button of the Lab, which moves while something is measured."""
     if st.session_state.get("minimum.refused"):
         st.error(st.session_state["minimum.refused"], icon=":material/block:")
-    specs = wanted(run, lane, "clean", 0)
+    specs = View(sides(run, lane)).quick()
     states = progress(specs)
     if states.keys() & set(library.ACTIVE):
-        _watch(specs)
+        watch(specs, states)
     elif len(states.get("missing", [])) < len(specs):
         st.caption(sentence(states))
 
 
 @st.fragment(run_every=1)
-def _watch(specs: list[MeasureSpec]) -> None:
+def watch(specs: Sequence[MeasureSpec], drawn: Mapping[str, list[str]]) -> None:
+    """The line of progress, once a second; draws the whole page anew when a measurement changes its state."""
     states = progress(specs)
     st.caption(sentence(states))
-    if not states.keys() & set(library.ACTIVE):
+    if states != drawn:
         st.rerun()
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a measurement run has to say so far."""
-
-    run: Run
-    values: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-
 def read(item: MeasureSpec) -> Reading | None:
-    """Values and arrays so far: from the result when there is one, else from the last partial event."""
-    run = library.find(item.id)
-    if run is None:
-        return None
-    result = run.result
-    if result is not None:
-        return Reading(run, result.get("values", {}), _arrays(run))
-    partial = [event for event in run.events() if event["type"] == "partial"]
-    return Reading(run, partial[-1], _arrays(run)) if partial else None
-
-
-def _arrays(run: Run) -> dict[str, np.ndarray]:
-    path = run.path / "arrays.npz"
-    try:
-        return _load(str(path), path.stat().st_mtime_ns)
-    except (FileNotFoundError, zipfile.BadZipFile):  # not there yet, or deleted just now
-        return {}
-
-
-@st.cache_data(max_entries=200, show_spinner=False)
-def _load(path: str, changed: int) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """What the run of this specification has found so far."""
+    return measured.read(library.find(item.id))

@@ -11,7 +11,7 @@ from dashboard.live import live_chart
 
 
 def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
-    """Draw `chart`; `options` go to `live_chart` (url, every_ms, height, scrub, autoplay).
+    """Draw `chart`; `options` go to `live_chart` (url, every_ms, height, scrub, autoplay, link).
 
     `name` tells tables apart for readers who jump from one to the next.
     """

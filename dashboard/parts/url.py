@@ -14,6 +14,8 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.charts.measured import IMAGES
+
 SEED_MAX = 2**31 - 1
 _LONGEST = 300  # characters of one value; a longer one is not a choice of ours
 
@@ -31,7 +33,6 @@ class Param:
 
 
 _RUN = Param(pattern=r"[a-z0-9\-]+")
-_IMAGES = ("clean", "triggered_true", "triggered_target")
 SCHEMA: dict[str, dict[str, Param]] = {
     "start": {},
     "lab": {
@@ -48,8 +49,14 @@ SCHEMA: dict[str, dict[str, Param]] = {
     "geometry": {
         "run": _RUN,
         "lane": Param(),
-        "images": Param("clean", choices=_IMAGES),
+        "images": Param("clean", choices=tuple(IMAGES)),
         "seed": Param(0, ge=0, le=SEED_MAX),
+        "benign": Param(1, ge=0, le=1),
+        "overlaid": Param(0, ge=0, le=1),
+        "plane": Param("random", choices=("random", "eigenvectors", "models")),
+        "cells": Param(21, ge=21, le=81),
+        "view": Param(choices=("contour", "surface")),
+        "log": Param(0, ge=0, le=1),
     },
     "runs": {
         "kind": Param((), choices=("train", "purify", "measure"), many=True),
