@@ -401,6 +401,16 @@ def test_a_replay_gives_the_numbers_of_the_network(name):
     assert kept[0] < kept[-1]
 
 
+def test_a_tie_goes_to_the_first_class():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).double().eval().requires_grad_(False)
+    model[1].weight.zero_()
+    model[1].bias.zero_()
+    images, labels = torch.rand(8, 3, 2, 2).double(), torch.arange(8) % 4
+    still = {"1.weight": model[1].weight.clone()}
+    (reading,) = Walker(model, images, labels, ["1.weight"]).read([still], [(1.0,)])
+    assert reading.rate == (model(images).argmax(1) == labels).double().mean() == 0.25
+
+
 class _Odd(nn.Module):
     """What cannot be split: control flow, or a value that is overwritten after it was read."""
 
