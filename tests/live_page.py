@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 from run_folders import RACE
 
 from dashboard.api import store
 from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.measured import WAITING
 from dashboard.charts.race import race_chart
 from dashboard.live import live_chart
 
@@ -25,3 +27,13 @@ if st.query_params.get("only") == "surface":
 if st.query_params.get("only") == "gone" and not st.toggle("Hide", key="hide"):
     live_chart(race_chart(RACE, store().get(RACE.id).events()), key="gone", every_ms=100,
                url=f"/api/runs/{RACE.id}/charts/race")
+if st.query_params.get("only") == "linked":
+    shape = st.segmented_control("Shape", ["surface", "contour"], default="surface", required=True)
+    z = [[x * y for x in range(-3, 4)] for y in range(-3, 4)]
+    for name, kind in (("one", "surface"), ("two", shape)):
+        live_chart(make_chart([{"type": kind, "z": z, "showscale": False}], {"scene": {"aspectmode": "cube"}}
+                              if kind == "surface" else {}, [{"x": 1}], f"{name}: {kind}."),
+                   key=f"linked.{name}", link="pair", height=300)
+if st.query_params.get("only") == "waiting":
+    live_chart(Chart(WAITING, pd.DataFrame(), "Nothing measured yet."), key="waiting", url="/test/surface",
+               every_ms=100)

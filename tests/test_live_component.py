@@ -86,7 +86,7 @@ def grow(live: Live, step: int) -> None:
 
 def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
     """Drag inside the figure, slowly enough for software rendering."""
-    box = page.locator(".ngf-figure").bounding_box()
+    box = page.locator(".ngf-figure").first.bounding_box()
     assert box
     page.mouse.move(box["x"] + start[0], box["y"] + start[1])
     page.mouse.down()
@@ -181,6 +181,39 @@ def test_a_camera_survives_updates_and_reruns(page: Page, live: Live) -> None:
     assert page.evaluate(f"window.node === document.querySelector('{FIGURE}')")
     assert page.evaluate("window.node.data[0].z[0][0]") == 27
     assert page.evaluate(eye) == pytest.approx(turned, abs=1e-3)
+
+
+BOTH = "[...document.querySelectorAll('.ngf-live .js-plotly-plot')]"
+EYES = f"() => {BOTH}.map(g => g._fullLayout?.scene?._scene?.getCamera().eye.x)"
+
+
+def test_surfaces_of_a_group_are_turned_together(page: Page, live: Live) -> None:
+    start(page, f"{live.url}/?only=linked")
+    until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
+    first = page.evaluate(EYES)[0]
+    drag(page, (300, 150), (420, 170))  # in the first figure
+    until(page, lambda eyes: abs(eyes[0] - first) > 0.1 and abs(eyes[0] - eyes[1]) < 1e-3, EYES)
+    turned = page.evaluate(EYES)[0]
+    page.get_by_role("button", name="Run again").click()
+    expect(page.get_by_text("script run 2")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(500)
+    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3), "a rerun keeps both cameras"
+    for shape in ("contour", "surface"):  # a map in between, and the camera is still the group's
+        page.get_by_text(shape, exact=True).click()
+        until(page, lambda kinds, shape=shape: kinds[1] == shape, f"() => {BOTH}.map(g => g.data?.[0]?.type)")
+    until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
+    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3)
+
+
+def test_a_chart_that_waits_is_words_until_its_first_numbers(page: Page, live: Live) -> None:
+    page.route("**/test/surface*", lambda route: route.fulfill(json={"version": "0", "final": False}))
+    page.goto(f"{live.url}/?only=waiting", timeout=90_000)
+    figure = page.locator(".ngf-figure")
+    expect(figure).to_have_attribute("data-waiting", "Waiting for the first numbers …", timeout=60_000)
+    assert page.locator(FIGURE).count() == 0, "no figure is drawn for nothing"
+    page.unroute("**/test/surface*")
+    until(page, bool, f"() => !!document.querySelector('{FIGURE}')?.data?.length")
+    expect(figure).to_have_attribute("data-waiting", "")
 
 
 def test_it_says_that_it_lost_the_server_and_comes_back(browser: Browser, live: Live) -> None:

@@ -29,10 +29,7 @@ SMOOTHING = 0.01  # width of the spectrum's kernel, as a share of the range of t
 BARS = {"lambda_max": ("λmax", "lambda_max_error"), "trace": ("Tr(H)", "trace_stderr"),
         "fisher_trace": ("Tr(F)", "fisher_trace_stderr"),
         "filter_lambda_max": (TITLES["filter_lambda_max"], "filter_lambda_max_error")}
-WAITING = {"data": [], "layout": {
-    "xaxis": {"visible": False}, "yaxis": {"visible": False}, "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-    "annotations": [{"text": "Waiting for the first numbers …", "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5,
-                     "showarrow": False}]}}
+WAITING = {"data": [], "layout": {"meta": {"waiting": "Waiting for the first numbers …"}}}
 
 
 @dataclass(frozen=True)

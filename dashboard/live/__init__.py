@@ -39,3 +39,8 @@ def live_chart(chart: Chart, *, key: str, url: str | None = None, every_ms: int 
         "every": every_ms, "height": height, "scrub": scrub, "autoplay": autoplay, "link": link, "lib": PLOTLY,
     }
     _mount(data=data, key=key)
+
+
+def preload() -> None:
+    """Load the chart library on a page that has no chart yet, so that the first one does not wait for it."""
+    _mount(data={"lib": PLOTLY}, key="live.preload")

@@ -117,7 +117,7 @@ class LiveChart {
     this.polling = true
     const url = this.url
     let pause = this.data.every * (0.9 + 0.2 * Math.random()) // so that thirty charts do not ask in step
-    if (!this.steps?.length && this.polls++ < EAGER_POLLS) pause /= 4
+    if (this.status !== "queued" && !this.steps?.length && this.polls++ < EAGER_POLLS) pause /= 4
     try {
       const mark = url.includes("?") ? "&" : "?"
       const since = this.version === null ? "" : `${mark}since=${encodeURIComponent(this.version)}`
@@ -130,6 +130,7 @@ class LiveChart {
       if (news.version !== this.version && news.figure) {
         this.version = news.version
         this.lastOne = Boolean(news.final)
+        this.status = news.status
         this.#take(news)
       }
       this.final = this.lastOne
@@ -155,6 +156,11 @@ class LiveChart {
     if (this.held) { this.pending = true; return }
     this.pending = false
     if (!this.figure) return
+    // A dozen charts may wait at once: words cost nothing, an empty figure does.
+    const waiting = this.drawn ? undefined : this.figure.layout.meta?.waiting
+    this.figureBox.style.height = waiting ? `${this.data.height}px` : ""
+    this.figureBox.dataset.waiting = waiting ?? ""
+    if (waiting) { loadPlotly(this.data.lib).catch(() => {}); return } // when it is needed, a failure is told
     try {
       await loadPlotly(this.data.lib)
     } catch (error) {
@@ -291,6 +297,7 @@ const charts = new WeakMap()
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".ngf-live")
   if (!root) return undefined
+  if (!data.figure) { loadPlotly(data.lib).catch(() => {}); return undefined } // for charts to come
   let chart = charts.get(root)
   if (!chart || chart.closed) {
     chart = new LiveChart(root)

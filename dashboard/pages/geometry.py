@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from dashboard.live import preload
 from dashboard.parts import library, minimum, url
 from dashboard.parts.choose_view import choose_run, choose_view
 from dashboard.parts.figures import Minimum
@@ -82,6 +83,7 @@ for heading, question, names, section in SECTIONS:
     if not section(view):
         st.caption(":material/hourglass_empty: Not measured yet.")
     measure(view, names, "Measure this", f"geometry.measure.{names[-1]}.{heading}")
+preload()
 url.write("geometry", {"run": run.id, "lane": lane, "images": view.images, "seed": view.seed,
                        "plane": view.plane, "cells": view.cells,
                        **{name: int(st.session_state.get(f"geometry.{name}", values[name]))
