@@ -15,7 +15,7 @@ from dashboard.charts.frontier import frontier_chart
 from dashboard.charts.layers import layer_chart
 from dashboard.charts.loss_plane import VIEWS, plane_chart
 from dashboard.charts.loss_slice import slice_chart
-from dashboard.charts.measured import CHARTS, WAITING, Look, Measured, draw
+from dashboard.charts.measured import CHARTS, IMAGES, WAITING, Look, Measured, draw
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.rescaling import ratio, rescaling_chart
@@ -170,7 +170,18 @@ def test_findings_of_measurements() -> None:
                                     "20 times smaller.")
     close = [BARS[0], {**BARS[1], "value": 395.0}]
     assert measure_bars(close).finding.endswith("the difference is within the error bars.")
+    three = [{**BARS[0], "name": "Benign", "value": 100.0}, *BARS]
+    assert measure_bars(three).finding == (
+        "λmax is 100 ± 9 for the benign model, 400 ± 9 for the backdoored model and 20 ± 0.5 for the model after NGF; "
+        "the last is 20 times smaller than the one before.")
     assert "NGF at the picked learning rate 0.003 has 2.0 % attack success" in FULL["frontier"].finding
+
+
+def test_every_kind_of_images_has_a_line_of_its_own() -> None:
+    chart = slice_chart([{**LINE[0], "name": words, "data": words} for words in IMAGES.values()])
+    lines = [trace["line"] for trace in chart.figure["data"] if "dash" in trace["line"]]
+    assert len({item["color"] for item in lines}) == len({item["dash"] for item in lines}) == len(IMAGES)
+    assert "on training mix as poisoned the loss" in chart.finding
 
 
 def test_one_model_alone() -> None:

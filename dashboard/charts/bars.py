@@ -73,14 +73,17 @@ def _finding(series: list[dict[str, Any]], labels: list[str]) -> str:
     label = labels[0]
     if len(series) == 1:
         return f"{label} of {the_model(series[0]['name'])} is {_words(series[0])}."
-    first, last = series[0], series[-1]
-    text = f"{label} is {_words(first)} for {the_model(first['name'])} and {_words(last)} for {the_model(last['name'])}"
+    *_, first, last = series
+    text = f"{label} is " + ", ".join(f"{_words(item)} for {the_model(item['name'])}" for item in series[:-1])
+    text += f" and {_words(last)} for {the_model(last['name'])}"
     gap, noise = abs(first["value"] - last["value"]), (first.get("error") or 0) + (last.get("error") or 0)
+    pair = len(series) == 2
     if gap <= noise:
-        return f"{text}; the difference is within the error bars."
-    if min(first["value"], last["value"]) > 0:
-        times = max(first["value"], last["value"]) / min(first["value"], last["value"])
-        word = "smaller" if last["value"] < first["value"] else "larger"
-        how = f"{number(times, 2)} times {word}" if times >= 1.995 else f"{100 * (times - 1):.0f} % apart"
-        return f"{text}, {how}."
-    return text + "."
+        return f"{text}; the difference {'' if pair else 'of the last two '}is within the error bars."
+    if min(first["value"], last["value"]) <= 0:
+        return text + "."
+    times = max(first["value"], last["value"]) / min(first["value"], last["value"])
+    if times < 1.995:
+        return f"{text}{', ' if pair else '; the last two are '}{100 * (times - 1):.0f} % apart."
+    how = f"{number(times, 2)} times {'smaller' if last['value'] < first['value'] else 'larger'}"
+    return f"{text}, {how}." if pair else f"{text}; the last is {how} than the one before."

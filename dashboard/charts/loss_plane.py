@@ -14,7 +14,7 @@ from dashboard.charts.style import base_layout, escape, number, percent, the_mod
 VIEWS = ("contour", "surface")
 LEVEL = 1.0  # the finding says on how much of the plane the loss stays below this
 _SMALLEST = 1e-6  # losses below have the color and height of this one where the scale is logarithmic
-_CAMERA = {"eye": {"x": 1.2, "y": -1.2, "z": 0.85}, "center": {"x": 0, "y": 0, "z": -0.15}}
+_CAMERA = {"eye": {"x": 1.35, "y": -1.35, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.1}}
 _SYMBOLS = ("circle", "x", "diamond", "square")
 _PLANES = {"random": ("Random direction 1", "Random direction 2"), "models": ("Along the models", "Across"),
            "eigenvectors": ("Steepest direction", "Second steepest direction")}
@@ -50,11 +50,11 @@ def plane_chart(name: str, values: Mapping[str, Any], arrays: Mapping[str, np.nd
         traces = [{"type": "surface", "cmin": low, "cmax": high, "showlegend": False,
                    "contours": {"z": {"show": True, "usecolormap": False, "color": "rgba(255,255,255,0.35)",
                                       "width": 1}}, **ground}]
-        layout = base_layout("", "", margin={"l": 0, "r": 0, "t": 56, "b": 0})
+        layout = base_layout("", "", margin={"l": 0, "r": 0, "t": 48, "b": 0})
         layout["scene"] = {"aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.72}, "camera": _CAMERA,
                            "uirevision": "camera", "dragmode": "orbit",
-                           "xaxis": {"title": {"text": "direction 1"}, "range": span["a"]},
-                           "yaxis": {"title": {"text": "direction 2"}, "range": span["b"]},
+                           "xaxis": {"title": {"text": "dir. 1"}, "range": span["a"]},
+                           "yaxis": {"title": {"text": "dir. 2"}, "range": span["b"]},
                            "zaxis": {"title": {"text": "Loss"}, "range": [low, high], **scale}}
     else:
         traces = [{"type": "contour", "zmin": low, "zmax": high, "contours": {"coloring": "heatmap"},
@@ -126,8 +126,9 @@ def _marks(arrays: Mapping[str, np.ndarray], heights: list[list[float | None]], 
                              textposition="top center", marker={
                                  "symbol": symbols, "size": 11 if view == "contour" else 5, "color": "#FFFFFF",
                                  "line": {"color": "#000000", "width": 1.5}}))
-        if view == "contour":  # on the map, whose colors do not follow the theme
-            traces[-1]["textfont"] = {"color": "#FFFFFF", "shadow": "0 0 3px #000, 0 0 2px #000"}
+        # on the ground, whose colors do not follow the theme
+        traces[-1]["textfont"] = {"color": "#FFFFFF"} | ({"shadow": "0 0 3px #000, 0 0 2px #000"}
+                                                         if view == "contour" else {})
     return traces
 
 

@@ -7,7 +7,10 @@ from typing import Any
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import (
     BLUE,
+    GREEN,
     ORANGE,
+    PINK,
+    SKY,
     VERMILION,
     base_layout,
     escape,
@@ -18,8 +21,9 @@ from dashboard.charts.style import (
     the_model,
 )
 
-_DASHES = {"clean": "solid", "true": "dot", "target": "dash"}
-_IMAGES = {"solid": BLUE, "dash": VERMILION, "dot": ORANGE}
+_DASHES = {"clean": "solid", "true": "dot", "target": "dash", "mix": "longdashdot", "training": "longdash",
+           "validation": "dashdot"}
+_IMAGES = {"solid": BLUE, "dash": VERMILION, "dot": ORANGE, "longdashdot": PINK, "longdash": GREEN, "dashdot": SKY}
 
 
 def slice_chart(series: list[dict[str, Any]]) -> Chart:
@@ -85,7 +89,7 @@ def _between(series: list[dict[str, Any]]) -> str:
         ends = [min(at, key=lambda x, end=end: abs(x - end)) for end in (0, 1)]
         top = max(y for x, y in at.items() if ends[0] <= x <= ends[1])
         hill = top - max(at[ends[0]], at[ends[1]])
-        images = item["data"].lower().replace(", ", " with ")
+        images = item["data"].lower().replace(", as", " as").replace(", ", " with ")
         words = f"on {images} the loss goes from {number(at[ends[0]])} to {number(at[ends[1]])}"
         parts.append(words + (f" over a hill of {number(hill)}" if hill > 0.01 * (1 + top) else " without a hill"))
     text = "; ".join(parts) + "."

@@ -160,6 +160,7 @@ class LiveChart {
     const waiting = this.drawn ? undefined : this.figure.layout.meta?.waiting
     this.figureBox.style.height = waiting ? `${this.data.height}px` : ""
     this.figureBox.dataset.waiting = waiting ?? ""
+    if (waiting) this.scrubBox.style.display = "none"
     if (waiting) { loadPlotly(this.data.lib).catch(() => {}); return } // when it is needed, a failure is told
     try {
       await loadPlotly(this.data.lib)

@@ -41,14 +41,14 @@ def choose_view(run: Run, lane: str) -> View:
         if allowed and st.session_state[f"geometry.{name}"] not in allowed:
             st.session_state[f"geometry.{name}"] = allowed[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        images = st.selectbox("Measure the loss on", kinds, key="geometry.images", format_func=IMAGES.get, width=280,
+        images = st.selectbox("Measure the loss on", kinds, key="geometry.images", format_func=IMAGES.get, width=250,
                               help="Target labels: the class that the attacker wants. Only a model with an attack has "
                                    "triggered images.")
-        plane = st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=240) \
+        plane = st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=215) \
             if len(planes) > 1 else "random"
-        cells = st.selectbox("Cells", CELLS, key="geometry.cells", format_func=lambda n: f"{n} × {n}", width=120,
+        cells = st.selectbox("Cells", CELLS, key="geometry.cells", format_func=lambda n: f"{n} × {n}", width=105,
                              help="Points of the plane. Four times as many take four times as long.")
-        seed = st.number_input("Seed", 0, url.SEED_MAX, key="geometry.seed", step=1, width=140,
+        seed = st.number_input("Seed", 0, url.SEED_MAX, key="geometry.seed", step=1, width=125,
                                help="Draws the images and the directions.")
         benign = minimum.benign(run) is not None and st.toggle(
             "Benign model, too", key="geometry.benign", help="Same data, network and seed, trained without an attack.")

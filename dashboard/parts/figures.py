@@ -143,7 +143,8 @@ class Minimum:
         groups = {value: pairs for value, pairs in groups.items() if pairs}
         if not groups:
             return False
-        for column, (value, pairs) in zip(st.columns(len(groups)), groups.items(), strict=True):
+        columns = [column for _ in range(0, len(groups), 2) for column in st.columns(2)]  # narrower, bars say nothing
+        for column, (value, pairs) in zip(columns, groups.items(), strict=False):
             with column:
                 beside("bars", pairs, f"geometry.bars.{value}", BARS[value][0], looks=[Look(value=value)] * len(pairs),
                        height=130 + 36 * len(pairs))

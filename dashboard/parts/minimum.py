@@ -19,6 +19,7 @@ from ngf.jobs.store import Run
 # What one click measures: what is cheap and shows a picture first. The rest has a button of its own.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
 PLANE_IMAGES = 256  # a plane has hundreds of cells; half the images are twice the speed
+TEST_IMAGES = ("clean", "triggered_true", "triggered_target")
 UNTRIGGERED = ("clean", "train", "validation")  # what can be measured of a model without an attack
 
 
@@ -48,9 +49,9 @@ class View:
         if name not in catalogue()["measurements"]:
             return []
         sides = [side for side in self.sides if self.images in side.kinds]
-        if name == "loss_line":  # one model's line, on all kinds of images
-            return [(side, spec(name, side, self.seed, data=kind))
-                    for side in self.sides if side.purified for kind in side.kinds]
+        if name == "loss_line":  # one model's line: the backdoor is on triggered images, whatever else is chosen
+            return [(side, spec(name, side, self.seed, data=kind)) for side in self.sides if side.purified
+                    for kind in side.kinds if kind in (*TEST_IMAGES, self.images)]
         if name == "rescaling":  # a demonstration: one model is enough
             sides = sides[-1:] if len(sides) == 1 else sides[-2:-1]
         options: dict[str, Any] = {}
