@@ -289,6 +289,13 @@ def test_eigenvectors_and_the_way_of_the_optimizer_are_named() -> None:
     assert [trace["name"] for trace in chart.figure["data"]] == ["Backdoored", "Way of the optimizer", "Models"]
 
 
+def test_a_plane_through_models_has_the_first_of_them_at_its_origin() -> None:
+    arrays = {**plane(), "points": np.array([[0.0, 0.0], [0.4, 0.0]]),
+              "point_names": np.array(["backdoored", "purified"])}
+    finding = plane_chart("Purified by NGF", {**PLANE, "plane": "models"}, arrays).finding
+    assert finding.startswith("The loss of the backdoored model is 0.1 at the origin")
+
+
 # ---- measurements: readings in, charts out
 
 

@@ -336,6 +336,8 @@ def test_a_link_to_a_surface_brings_its_choices_back(open_page, store, zoo_model
     page.segmented_control(key="geometry.view").set_value("surface").run()
     checked(page.selectbox(key="geometry.cells").set_value(41).run())
     assert (page.query_params["cells"], page.query_params["log"]) == ("41", "1")
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    assert page.segmented_control(key="geometry.view").value == "surface", "one model alone"
     page = open_page("geometry", run=zoo_model.id, cells="33")
     assert page.selectbox(key="geometry.cells").value == 21
 

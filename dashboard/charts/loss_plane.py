@@ -65,6 +65,9 @@ def plane_chart(name: str, values: Mapping[str, Any], arrays: Mapping[str, np.nd
     known = np.asarray(arrays.get("known", np.ones(loss.shape)))
     rows = [{"a": float(x), "b": float(y), "Loss": float(loss[j, i]), "Right answers": float(rate[j, i]),
              "Measured": bool(known[j, i])} for j, y in enumerate(b) for i, x in enumerate(a)]
+    names = arrays.get("point_names", ())
+    if values.get("plane") == "models" and len(names):  # its origin is the first of them
+        name = str(names[0]).capitalize()
     finding = _finding(name, a, b, loss, known, len(arrays["loss"]), which)
     return make_chart(traces, layout, rows, finding, f"{'Surface' if view == 'surface' else 'Contour map'} of the "
                       f"loss on a plane. {finding}")

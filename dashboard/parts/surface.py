@@ -39,7 +39,7 @@ def show_surface(view: View) -> bool:
     solid = [title for title in st.session_state.get("geometry.solid", []) if title in titles]
     solid = (solid if len(solid) == min(MOST_3D, len(titles)) else titles)[-MOST_3D:]
     looks = [Look(view=shape if title in solid else "contour", log=log, which=which) for title in titles]
-    columns = beside("planes", pairs, "geometry.plane", "loss on a plane", looks=looks, height=420, link="surfaces")
+    columns = beside("planes", pairs, "geometry.surface", "loss on a plane", looks=looks, height=420, link="surfaces")
     if shape == "surface":
         for column, title in zip(columns, titles, strict=False):
             if title not in solid:
