@@ -48,7 +48,8 @@ def rescaling_chart(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
         traces.append(line(TITLES[name], [x for x, _ in drawn], [y for _, y in drawn], color, dash=dash, symbol=symbol,
                            hovertemplate=f"%{{y:.3g}} times at factor %{{x:.3g}}<extra>{TITLES[name]}</extra>"))
     layout = base_layout("Factor on the layer's weights (log)", "Times the value at factor 1 (log)", showlegend=True,
-                         xaxis={"type": "log", "dtick": 1}, yaxis={"type": "log", "exponentformat": "power", "dtick": 1})
+                         xaxis={"type": "log", "dtick": 1},
+                         yaxis={"type": "log", "exponentformat": "power", "dtick": 1})
     layout["legend"] = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.24, "yanchor": "top"}
     layout["margin"]["b"] = 110
     layout["shapes"] = [{"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper",
