@@ -88,7 +88,8 @@ class AlongRun(Measurement):
             if known.residuals[-1] <= self.tolerance * abs(known.values[-1]):
                 break
         *_, trace = deflated_trace(operator, known, self.probes, torch.Generator().manual_seed(seed))
-        *_, fisher = FisherTrace(draws=5, empirical=False, layers=self.layers).measure(frozen, images, labels, seed=seed)
+        cheap = FisherTrace(draws=5, empirical=False, layers=self.layers)
+        *_, fisher = cheap.measure(frozen, images, labels, seed=seed)
         found = {"lambda_max": float(known.values[-1]), "lambda_max_error": float(known.residuals[-1]),
                  "trace": trace.value, "trace_stderr": trace.stderr}
         found |= {name: fisher.values[name] for name in ("fisher_trace", "fisher_trace_stderr")}
