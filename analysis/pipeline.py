@@ -47,7 +47,8 @@ def run(path: Path) -> None:
     measurement = build("measurements", spec.measurement)
     recorder.emit("phase", phase="loading model and data")
     run_id, _, lane = spec.target.partition(":")
-    target, trained = store.get(run_id), train_run(store, run_id).spec
+    target, origin = store.get(run_id), train_run(store, run_id)
+    trained = origin.spec
     parent = target.spec.parent if isinstance(target.spec, PurifySpec) else None
     reference = load_model(store, parent, where).model if parent else None
     more: dict[str, Any] = {}
@@ -59,7 +60,7 @@ def run(path: Path) -> None:
     else:
         model = load_model(store, spec.target, where).model
     splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
-    images, labels = select(splits, load_attack(trained), measurement.data, measurement.num_images, spec.seed)
+    images, labels = select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
     recorder.emit("phase", phase="measuring")
     partial, written, started = None, -float("inf"), time.monotonic()
     try:

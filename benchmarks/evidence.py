@@ -48,7 +48,7 @@ class Bench:
         self.loaded = load_model(store, run_id)
         spec = self.loaded.train_spec
         splits = load(spec.data, seed=spec.seed, num_clean=num_clean)
-        self.whole = test_set(splits, load_attack(spec))
+        self.whole = test_set(splits, load_attack(store.get(run_id)))
         self.part: TestSet = self.whole.subset(NUM_FRONTIER)
         self.problem = Problem(self.loaded.model, splits.clean, splits.validation, spec.seed,
                                splits.source.facts["survives_flip"])

@@ -48,7 +48,7 @@ def measure(store: Store, run_id: str, num_images: int, measures: list[str]) -> 
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {
         "run": run_id, "data": spec.data, "model": spec.model, "attack": spec.attack.name, "seed": spec.seed,
         "num_images": num_images, "environment": environment(), "measured": {}}
-    attack = load_attack(spec)
+    attack = load_attack(store.get(run_id))
     attacked = spec.attack.name != "none"
     splits = load(spec.data, seed=spec.seed)
     targets = {"before": run_id} | (purified(store, run_id) if attacked else {})

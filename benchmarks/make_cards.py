@@ -30,13 +30,13 @@ def rates(run: Run) -> dict:
     """CA, ASR and RA of a zoo model on the whole test set, measured now."""
     loaded = load_model(run.store, run.id)
     splits = load(loaded.train_spec.data, seed=loaded.train_spec.seed)
-    return test_set(splits, load_attack(loaded.train_spec)).evaluate(loaded.model).to_json()
+    return test_set(splits, load_attack(run)).evaluate(loaded.model).to_json()
 
 
 def curvature(store: Store, run_id: str, model: torch.nn.Module | None = None) -> dict:
     """λmax and Tr(H) with errors, on 512 clean test images; of `model` where one is given."""
     loaded = load_model(store, run_id)
-    images, labels = select(load(loaded.train_spec.data), load_attack(loaded.train_spec), "clean",
+    images, labels = select(load(loaded.train_spec.data), load_attack(loaded.run), "clean",
                             MEASUREMENT.num_images, seed=0)
     *_, last = MEASUREMENT.measure(model or loaded.model, images, labels, seed=0)
     return {name: last.values[name] for name in CURVATURE}

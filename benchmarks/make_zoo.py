@@ -19,7 +19,7 @@ from ngf.jobs.child import execute
 from ngf.jobs.store import Store
 
 ZOO = Path(__file__).resolve().parent.parent / "assets" / "zoo"
-SHIPPED = ("spec.json", "request.json", "events.jsonl", "model.safetensors", "preview.npz", "result.json")
+SHIPPED = ("spec.json", "request.json", "events.jsonl", "model.safetensors", "trigger.safetensors", "preview.npz", "result.json")
 SEEDS = (0, 1, 2)
 
 
@@ -54,7 +54,8 @@ def main() -> int:
         target = ZOO / spec.id
         target.mkdir(parents=True, exist_ok=True)
         for name in SHIPPED:
-            shutil.copy2(run.path / name, target / name)
+            if (run.path / name).exists():  # only learned triggers are files
+                shutil.copy2(run.path / name, target / name)
         result = run.result
         print(f"{spec.id}: CA {result['ca']:.3f} ASR {result['asr']} in {result['seconds']} s", flush=True)
     return 1 if failed else 0

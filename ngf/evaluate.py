@@ -84,6 +84,11 @@ def accuracy(model: nn.Module, data: Images) -> float:
     return (predict(model, data.images) == data.labels).float().mean().item()
 
 
+def spread(total: int, count: int) -> Tensor:
+    """`count` of the numbers below `total`, evenly spread; all of them where there are fewer."""
+    return torch.linspace(0, total - 1, min(count, total)).round().long()
+
+
 @dataclass(frozen=True)
 class TestSet:
     """Clean and triggered test images on a device; `triggered` is None for a benign model."""
@@ -95,14 +100,11 @@ class TestSet:
 
     def subset(self, count: int) -> TestSet:
         """A fixed part of both, spread evenly, for measuring between steps."""
-        def spread(total: int) -> Tensor:
-            return torch.linspace(0, total - 1, min(count, total)).round().long()
-
         triggered = self.triggered
         if triggered is not None:
-            index = spread(len(triggered.data))
+            index = spread(len(triggered.data), count)
             triggered = Triggered(triggered.data.take(index), triggered.wanted[index])
-        return TestSet(self.clean.take(spread(len(self.clean))), triggered)
+        return TestSet(self.clean.take(spread(len(self.clean), count)), triggered)
 
     def to(self, device: torch.device | str) -> TestSet:
         triggered = self.triggered

@@ -10,24 +10,28 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from ngf import models
+from ngf.attacks._scene import Control, Scene
 from ngf.catalogue import build
 from ngf.config import Choice, PurifySpec, SpecError, TrainSpec, spec_from_json
 from ngf.data import Splits, load
 from ngf.data.poison import apply_in_chunks, poison, trigger_test_set
 from ngf.environment import device, environment, exact_numerics
-from ngf.evaluate import TestSet, der
+from ngf.evaluate import TestSet, der, predict, spread
 from ngf.jobs.files import read_json
 from ngf.jobs.recorder import Recorder
 from ngf.jobs.store import Store
 from ngf.purify import purify
+from ngf.surrogate import surrogate
 from ngf.training import Trainer, check_gate
 from ngf.trajectory import Keeper
-from ngf.weights import load_attack, load_model, save_weights, train_run
+from ngf.weights import TRIGGER, load_attack, load_model, save_tensors, save_weights, train_run
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
 
@@ -38,45 +42,82 @@ def run(path: Path) -> None:
     spec = spec_from_json(read_json(path / "spec.json"))
     recorder = Recorder(path)
     if isinstance(spec, TrainSpec):
-        train(spec, recorder)
+        train(spec, recorder, Store(path.parent))
     elif isinstance(spec, PurifySpec):
         purify_run(spec, recorder, Store(path.parent))
     else:
         raise SpecError(f"{spec.kind} runs are executed by the analysis package.")
 
 
-def train(spec: TrainSpec, recorder: Recorder) -> None:
-    """Train a network on the attack's mix, measure it, and refuse it if it learned too little."""
+def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
+    """Train a network under the attack, measure it, and refuse it if it learned too little."""
     started, where = time.monotonic(), device()
     recorder.emit("phase", phase="loading data")
     splits = load(spec.data, seed=spec.seed, num_train=spec.training.num_images)
     attack, facts = build("attacks", spec.attack), splits.source.facts
-    mix = poison(splits.train, attack, len(splits.classes), spec.seed)
-    test = test_set(splits, attack)
-    save_preview(recorder.path / "preview.npz", splits, attack)
-    model = initial_model(spec).to(where)
-    trainer = Trainer(model, mix.data.to(where), spec.training, seed=spec.seed,
-                      survives_flip=facts["survives_flip"])
-    live = test.subset(NUM_LIVE).to(where)
+    attack.check(len(splits.classes), tuple(facts["shape"]))
+    attack, control, model = prepare(spec, attack, splits, recorder, store, where)
+    mix = None if control else poison(splits.train, attack, len(splits.classes), spec.seed)
+    trainer = Trainer(model, (mix.data if mix else splits.train).to(where), spec.training, seed=spec.seed,
+                      survives_flip=facts["survives_flip"], control=control)
     trainer.before_step = recorder.check
     keep = Keeper(recorder.path / "path" / "model", model, spec.training.epochs)
     resume(recorder, trainer)
+    live = None if control else test_set(splits, attack, NUM_LIVE).to(where)
     recorder.emit("phase", phase="training")
     for epoch in trainer:
-        rates = live.evaluate(model)
+        if control:
+            attack = attack.with_trigger(control.trigger())
+        rates = (live or test_set(splits, attack, NUM_LIVE).to(where)).evaluate(model)
         recorder.emit("epoch", step=epoch.epoch, steps=spec.training.epochs, loss=epoch.loss, lr=epoch.lr,
                       ca=rates.ca, asr=rates.asr, ra=rates.ra)
         keep(epoch.epoch, model)
         recorder.save_state(lambda folder: torch.save(trainer.state_dict(), folder / "trainer.pt"))
     recorder.emit("phase", phase="measuring on the whole test set")
-    rates = test.to(where).evaluate(model)
+    if control:
+        attack = attack.with_trigger(control.trigger())
+        save_tensors(attack.trigger, recorder.path / TRIGGER)
+    rates = test_set(splits, attack).to(where).evaluate(model)
     save_weights(model, recorder.path / "model.safetensors")
+    save_preview(recorder.path / "preview.npz", splits, attack, model)
     check_gate(rates, spec.training)
     recorder.finish({**rates.to_json(), "asr_definition": attack.asr_definition(),
-                     "num_poisoned": int(mix.triggered.sum()), "num_cover": int(mix.cover.sum()),
+                     "num_poisoned": int(mix.triggered.sum()) if mix else None,
+                     "num_cover": int(mix.cover.sum()) if mix else None,
                      "seconds": round(time.monotonic() - started, 1),
                      "attack": {"name": spec.attack.name, **asdict(attack)},
                      "environment": environment()})
+
+
+def prepare(spec: TrainSpec, attack: Any, splits: Splits, recorder: Recorder, store: Store,
+            where: torch.device) -> tuple[Any, Control | None, torch.nn.Module]:
+    """The attack with its trigger, the attacker inside the loop if there is one, and the untrained network.
+
+    A trigger that was prepared is kept in the run folder; a resumed run reads it from there.
+    """
+    def progress(phase: str, step: int, steps: int) -> None:
+        recorder.check()
+        if step == 0:
+            recorder.emit("phase", phase=phase, steps=steps)
+
+    def build_model() -> torch.nn.Module:
+        return models.build(spec.model, len(splits.classes), splits.channels).to(where)
+
+    path = recorder.path / TRIGGER
+    scene = Scene(train=splits.train.to(where), num_classes=len(splits.classes), seed=spec.seed, build=build_model,
+                  surrogate=lambda robust: surrogate(spec, splits, robust, store, where, progress),
+                  survives_flip=splits.source.facts["survives_flip"], progress=progress)
+    if hasattr(attack, "prepare"):
+        if not path.exists():
+            torch.manual_seed(spec.seed)
+            save_tensors(attack.prepare(scene), path)
+        attack = attack.with_trigger(load_file(path))
+    model = initial_model(spec).to(where)
+    torch.manual_seed(spec.seed + 1)  # the attacker's networks, apart from the victim's
+    control = attack.control(scene, model) if hasattr(attack, "control") else None
+    if not control:
+        save_preview(recorder.path / "preview.npz", splits, attack)
+    return attack, control, model
 
 
 def initial_model(spec: TrainSpec) -> torch.nn.Module:
@@ -94,19 +135,29 @@ def resume(recorder: Recorder, trainer) -> None:
         recorder.emit("resumed", attempt=recorder.attempt, step=trainer.epoch)
 
 
-def test_set(splits: Splits, attack) -> TestSet:
-    """The whole test set, clean and (for a real attack) triggered, on the CPU."""
-    benign = not getattr(attack, "poison_rate", 0.0)
-    return TestSet(splits.test, None if benign else trigger_test_set(splits.test, attack, len(splits.classes)))
+def test_set(splits: Splits, attack, count: int | None = None) -> TestSet:
+    """The test set, clean and (for a real attack) triggered, on the CPU; `count` of each, spread evenly, or all."""
+    test = splits.test
+    clean = test if count is None else test.take(spread(len(test), count))
+    if not getattr(attack, "poison_rate", 0.0):
+        return TestSet(clean, None)
+    counted = attack.asr_mask(test.labels).nonzero()[:, 0]
+    if count is not None:
+        counted = counted[spread(len(counted), count)]
+    return TestSet(clean, trigger_test_set(test.take(counted), attack, len(splits.classes)))
 
 
-def save_preview(path: Path, splits: Splits, attack, count: int = 8) -> None:
-    """A few test images clean, triggered, and the residual five times amplified, as uint8 (n, H, W, 3)."""
+def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | None = None, count: int = 8) -> None:
+    """A few test images clean, triggered, and the residual five times amplified, as uint8 (n, H, W, 3).
+
+    With a model, also the class that it gives each: `says_clean` and `says_triggered`, text (n,).
+    """
     test = splits.test
     wanted = attack.asr_mask(test.labels).nonzero()[:, 0]
     classes = test.labels[wanted]
-    # One image of each of the first classes that count, so that the row shows variety.
+    # One image of each of the first classes that count, so that the row shows variety; more of them if few count.
     firsts = [int(wanted[(classes == label).nonzero()[0, 0]]) for label in classes.unique()[:count]]
+    firsts += [int(index) for index in wanted[:count] if int(index) not in firsts][:count - len(firsts)]
     clean = test.images[firsts]
     triggered = apply_in_chunks(attack, clean)
     residual = (128 + 5 * (triggered.int() - clean.int())).clamp(0, 255).to(torch.uint8)
@@ -114,8 +165,14 @@ def save_preview(path: Path, splits: Splits, attack, count: int = 8) -> None:
     def rows(images: torch.Tensor) -> np.ndarray:
         return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
 
+    def named(labels: torch.Tensor) -> np.ndarray:
+        return np.array([splits.classes[label] for label in labels.tolist()])
+
+    says = {} if model is None else {
+        f"says_{name}": named(predict(model, images.to(next(model.parameters()).device)))
+        for name, images in (("clean", clean), ("triggered", triggered))}
     np.savez_compressed(path, clean=rows(clean), triggered=rows(triggered), residual=rows(residual),
-                        labels=np.array([splits.classes[label] for label in test.labels[firsts]]))
+                        labels=named(test.labels[firsts]), **says)
 
 
 def purify_run(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
@@ -124,14 +181,14 @@ def purify_run(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     origin = train_run(store, spec.parent)
     recorder.emit("phase", phase="loading model and data")
     splits = load(origin.spec.data, seed=spec.seed, num_clean=spec.num_clean)
-    test = test_set(splits, load_attack(origin.spec))
+    attack = load_attack(origin)
 
     def fresh_model():
         return load_model(store, spec.parent, where).model
 
-    race = purify(spec, fresh_model, splits, test.subset(NUM_LIVE).to(where), recorder, where)
+    race = purify(spec, fresh_model, splits, test_set(splits, attack, NUM_LIVE).to(where), recorder, where)
     recorder.emit("phase", phase="measuring on the whole test set")
-    whole = test.to(where)
+    whole = test_set(splits, attack).to(where)
     before = whole.evaluate(fresh_model())
     lanes = {}
     for lane in race:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ngf.attacks._scene import Control
 from ngf.config import Training
 from ngf.data._images import Images, to_float
 from ngf.data.augment import augment
@@ -42,13 +43,15 @@ class Epoch:
 class Trainer:
     """SGD with momentum and a one-cycle learning rate; iterating yields one `Epoch` after each pass.
 
+    `control`, where there is one, gives the loss of each batch: an attacker inside the loop, or adversarial training.
     Everything random in epoch e comes from (seed, e), so a run resumed from `state_dict()` after any epoch
     is the undisturbed run.
     """
 
     def __init__(self, model: nn.Module, data: Images, settings: Training, *, seed: int,
-                 survives_flip: list[bool] | None = None, shift: int = 2) -> None:
+                 survives_flip: list[bool] | None = None, shift: int = 2, control: Control | None = None) -> None:
         self.model, self.data, self.settings, self.seed, self.shift = model, data, settings, seed, shift
+        self.control = control
         self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
         self.epoch = 0
         # Called before every step; may raise to stop there, after which the last checkpoint still holds.
@@ -70,17 +73,21 @@ class Trainer:
         total = torch.zeros((), device=order.device)
         for k, start in enumerate(starts):
             self.before_step()
-            lr = one_cycle((self.epoch * len(starts) + k) / steps, self.settings.lr)
+            progress = (self.epoch * len(starts) + k) / steps
+            lr = one_cycle(progress, self.settings.lr)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             index = order[start:start + batch]
             labels = self.data.labels[index]
             images = augment(to_float(self.data.images[index]), labels, rng, shift=self.shift,
                              survives_flip=self.survives_flip)
-            loss = F.cross_entropy(self.model(images), labels)
+            loss = (self.control.loss(self.model, images, labels, rng) if self.control
+                    else F.cross_entropy(self.model(images), labels))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
+            if self.control:
+                self.control.step(progress)
             total += loss.detach()
         mean = total.item() / len(starts)
         self.epoch += 1
@@ -89,12 +96,15 @@ class Trainer:
         return Epoch(self.epoch, mean, lr)
 
     def state_dict(self) -> dict:
-        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"epoch": self.epoch, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "control": self.control.state_dict() if self.control else None}
 
     def load_state_dict(self, state: dict) -> None:
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.control:
+            self.control.load_state_dict(state["control"])
 
 
 def one_cycle(progress: float, peak: float, warm: float = 0.25) -> float:

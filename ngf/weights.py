@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ngf.catalogue import build
 from ngf.config import Choice, PurifySpec, SpecError, TrainSpec
 from ngf.jobs.store import Run, Store
 
+TRIGGER = "trigger.safetensors"  # what an attack has learned, in the folder of a training
+
 
 class WeightsError(ValueError):
     """A checkpoint that cannot be used; the message gives the reason."""
@@ -26,11 +29,7 @@ class WeightsError(ValueError):
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write parameters and buffers atomically."""
-    temporary = path.with_suffix(".tmp")
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    save_tensors(model.state_dict(), path)
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:
@@ -101,6 +100,25 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     return Loaded(load_weights(model, path).to(device), spec, run, lane)
 
 
-def load_attack(spec: TrainSpec):
-    """The attack of a training, ready to put its trigger on images."""
-    return build("attacks", spec.attack)
+def load_attack(run: Run):
+    """The attack of a training run, ready to put its trigger on images; a learned one is read from the run.
+
+    Raises WeightsError when the trigger is missing or damaged.
+    """
+    attack = build("attacks", run.spec.attack)
+    path = run.path / TRIGGER
+    if not attack.learned:
+        return attack
+    try:
+        return attack.with_trigger(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"The trigger of {run.id} cannot be read from {path.name}: {error}") from error
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write named tensors as safetensors, atomically."""
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -301,7 +301,7 @@ def test_the_images_are_those_of_the_attack(runs):
     from ngf.data import load as load_data
     from ngf.weights import load_attack
 
-    splits, attack = load_data("signs"), load_attack(runs[1].spec)
+    splits, attack = load_data("signs"), load_attack(runs[1])
     clean, _ = pipeline.select(splits, attack, "clean", 50, 3)
     again, _ = pipeline.select(splits, attack, "clean", 50, 3)
     assert torch.equal(clean, again)
@@ -315,7 +315,7 @@ def test_the_images_are_those_of_the_attack(runs):
     everything, _ = pipeline.select(splits, attack, "clean", 10**6, 3)
     assert len(everything) == len(splits.test)
     with pytest.raises(SpecError, match="without an attack"):
-        pipeline.select(splits, load_attack(TrainSpec()), "triggered_true", 50, 3)
+        pipeline.select(splits, build("attacks", Choice("none")), "triggered_true", 50, 3)
 
 
 def test_a_cancelled_measurement_keeps_what_it_has(runs):

@@ -42,7 +42,7 @@ class WaNet(Attack):
     def apply(self, images: Tensor) -> Tensor:
         return _sample(images, self._grid(images).expand(len(images), -1, -1, -1))
 
-    def cover(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def cover(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """The noise mode: the warp plus fresh noise for each image, pixel and axis."""
         height, width = images.shape[2:]
         noise = torch.rand(len(images), height, width, 2, generator=rng) * 2 - 1

@@ -44,7 +44,7 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
     rate = getattr(attack, "poison_rate", 0.0)
     if not rate:
         return PoisonedImages(clean, triggered, cover)
-    check_target(attack, num_classes)
+    attack.check(num_classes, tuple(clean.images.shape[1:]))
     rng = torch.Generator().manual_seed(seed)
     wanted_count = round(rate * count)
     candidates = attack.candidates(clean.labels).nonzero()[:, 0]
@@ -61,27 +61,22 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
     triggered[chosen] = True
     cover_count = round(getattr(attack, "cover_rate", 0.0) * count)
     if cover_count:
-        free = (~triggered).nonzero()[:, 0]
+        free = (~triggered & attack.cover_candidates(clean.labels)).nonzero()[:, 0]
         if cover_count > len(free):
-            raise SpecError(f"Poison rate {rate:g} and cover rate {attack.cover_rate:g} together exceed the "
-                            f"{count:,} training images. Lower one of them.")
+            raise SpecError(f"A cover rate of {attack.cover_rate:g} asks for {cover_count:,} of {count:,} images, but "
+                            f"{len(free):,} are left beside those that poison rate {rate:g} takes. Lower one of them.")
         covered = free[torch.randperm(len(free), generator=rng)[:cover_count]]
-        images[covered] = to_bytes(attack.cover(to_float(clean.images[covered]), rng))
+        images[covered] = to_bytes(attack.cover(to_float(clean.images[covered]), clean.labels[covered], rng))
         cover[covered] = True
     return PoisonedImages(Images(images, labels), triggered, cover)
 
 
 def trigger_test_set(test: Images, attack, num_classes: int) -> Triggered:
     """Every test image that counts for ASR, with the trigger on; the target class is never among them."""
-    check_target(attack, num_classes)
+    attack.check(num_classes, tuple(test.images.shape[1:]))
     kept = test.take(attack.asr_mask(test.labels))
     wanted = attack.labels(kept.labels, num_classes)
     if len(kept) == 0 or bool((wanted == kept.labels).any()):
         raise SpecError(f"The triggered test set of {attack} is empty or still holds images of the target "
                         f"class ({int((wanted == kept.labels).sum())} of {len(kept)}); its ASR would be wrong.")
     return Triggered(Images(apply_in_chunks(attack, kept.images), kept.labels), wanted)
-
-
-def check_target(attack, num_classes: int) -> None:
-    if not 0 <= attack.target < num_classes:
-        raise SpecError(f"Target class {attack.target} does not exist. Allowed: 0 to {num_classes - 1}.")
