@@ -30,7 +30,8 @@ OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "geometry
 DEFENSES = ("ngf", "sgd", "adam")
 DATA = ("clean", "triggered_true", "triggered_target")
 # Enough for an eigenvalue certified to about 1 % and a trace to about 4 %.
-MEASURES = {"hessian_spectrum": {"steps": 8, "vectors": 1, "probes": 6}, "fisher_trace": {"draws": 5}, "sharpness": {}}
+MEASURES = {"hessian_spectrum": {"steps": 8, "vectors": 1, "probes": 6}, "fisher_trace": {"draws": 5},
+            "sharpness": {"steps": 6, "probes": 3, "draws": 5}}
 
 
 def purified(store: Store, parent: str) -> dict[str, str]:

@@ -19,7 +19,8 @@ from ngf.jobs.child import execute
 from ngf.jobs.store import Store
 
 ZOO = Path(__file__).resolve().parent.parent / "assets" / "zoo"
-SHIPPED = ("spec.json", "request.json", "events.jsonl", "model.safetensors", "trigger.safetensors", "preview.npz", "result.json")
+SHIPPED = ("spec.json", "request.json", "events.jsonl", "model.safetensors", "trigger.safetensors", "preview.npz",
+           "result.json")
 SEEDS = (0, 1, 2)
 
 
