@@ -24,6 +24,7 @@ zoo: .venv/.installed
 	$(BIN)/python -m benchmarks.make_cards
 
 bench: .venv/.installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
 	$(BIN)/python -m benchmarks
 
 .venv/.installed: requirements.txt
