@@ -9,7 +9,7 @@ quadratic model first, then coarse to fine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.between import BETWEEN, BETWEEN_HELP, states_of
+from analysis.between import BETWEEN, BETWEEN_HELP
 from analysis.directions import dot
 from analysis.eigenvectors import UNIT, gradient, top_eigenvectors
 from analysis.frozen import evaluate, exact_float32, frozen_copy, parameters_of
 from analysis.measurement import RATE, Measurement
 from analysis.partial import Partial
-from analysis.planes import Plane, eigenvector_plane, model_plane, place, random_planes
+from analysis.planes import Plane, eigenvector_plane, on_plane, place, random_planes, through_models
 from analysis.surface import Surface, derivatives, quadratic
 from analysis.walker import Walker, one_thread
 from ngf.config import option
+from ngf.trajectory import Waypoint
 
 PREVIEW_IMAGES = 64
 
@@ -35,17 +36,19 @@ PREVIEW_IMAGES = 64
 class LossPlane(Measurement):
     """Loss and accuracy on planes through the weights.
 
-    Values: plane, loss and rate_center (at the measured model), rate (which rate it is on these data), cosine and
-    cosine_after (between the directions before and after they are made orthogonal; of several planes the largest),
-    a_unit, b_unit, lambda_a, lambda_b (eigenvalues along the axes, else None) with lambda_a_error, lambda_b_error and
-    num_hvps, num_planes, spread (mean over measured cells of the highest loss minus the lowest, over planes),
-    num_not_finite (measured cells whose loss overflowed; they show the largest that did not), batch_norm_between.
-    Arrays, from the first partial result on: a (A,) and b (B,), ascending; loss and rate (P, B, A), complete (cells
-    not measured yet are a quadratic model, later interpolated); known (B, A), 1 where measured; points (K, 2) and
-    point_names (K,), where models lie as (a, b).
+    Values: plane, loss and rate_center (at the measured model), rate (which it is), cosine and cosine_after (between
+    the directions before and after they are made orthogonal; the largest), a_unit, b_unit, lambda_a, lambda_b
+    (eigenvalues along the axes, else None), lambda_a_error, lambda_b_error, num_hvps, num_planes, spread (mean over
+    measured cells of the highest loss minus the lowest, over planes), num_not_finite (cells whose loss overflowed: they
+    show the largest that did not), batch_norm_between. Arrays, from the first partial result on: a (A,), b (B,)
+    ascending; loss, rate (P, B, A), complete (cells not measured yet are a quadratic model, later interpolated); known
+    (B, A), 1 where measured; points (K, 2), point_names (K,), where models lie; on a plane through models path (S, 2),
+    path_names (S,), the weights that the purification kept on its way, and path_share, how much of that way's length
+    lies in the plane.
     """
 
     title: ClassVar[str] = "Loss on a plane"
+    draws_path: ClassVar[bool] = True
 
     plane: str = option("random", "What spans the plane: random filter-normalized directions, the two steepest "
                         "eigenvectors, or three models.", choices=("random", "eigenvectors", "models"))
@@ -64,10 +67,11 @@ class LossPlane(Measurement):
         return tuple(run.strip() for run in self.third.split(",") if run.strip()) if self.plane == "models" else ()
 
     def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
-                reference: nn.Module | None = None, others: Sequence[nn.Module] = ()) -> Iterator[Partial]:
+                reference: nn.Module | None = None, others: Sequence[nn.Module] = (),
+                path: Iterable[Waypoint] = ()) -> Iterator[Partial]:
         """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,); others: the models of `others`, in that order.
 
-        Raises ValueError if there is nothing that spans a plane.
+        path: weights on the way to the measured model. Raises ValueError if there is nothing that spans a plane.
         """
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
@@ -78,6 +82,8 @@ class LossPlane(Measurement):
         if not np.isfinite(loss):
             raise ValueError("The loss at the weights is not finite, so there is no surface around them.")
 
+        way, path_share = {}, None
+
         def partial(hvps: int) -> Partial:
             first, share = planes[0], (1 + surface.known.sum()) / (1 + surface.known.size)
             values = {"plane": self.plane, "loss": loss, "rate": RATE[self.data], "rate_center": rate,
@@ -87,14 +93,17 @@ class LossPlane(Measurement):
                       "lambda_b": first.curvatures[1], "num_planes": len(planes), "spread": surface.spread(),
                       "num_not_finite": surface.num_not_finite, **stamp()}
             if self.plane == "models":
-                values["batch_norm_between"] = self.batch_norm_between
+                values |= {"batch_norm_between": self.batch_norm_between, "path_share": path_share}
             if self.plane == "eigenvectors":
                 values |= {"lambda_a_error": first.errors[0], "lambda_b_error": first.errors[1], "num_hvps": hvps}
-            arrays = {"a": a, "b": b, "points": first.points, "point_names": np.array(first.names), **surface.arrays()}
+            arrays = {"a": a, "b": b, "points": first.points, "point_names": np.array(first.names), **way,
+                      **surface.arrays()}
             return Partial(values=values, arrays=arrays, fraction=float(share), done=bool(surface.known.all()))
 
         for planes, slopes, curvatures, hvps in self._spanned(frozen, images, labels, seed, reference, others):
             a, b = planes[0].axes(self.points, self.reach)
+            if path and self.plane == "models":
+                way, path_share = on_plane(planes[0], path, dict(frozen.named_parameters()))
             preview = [quadratic(loss, slope, curvature, a - p.center[0], b - p.center[1],
                                  num_classes=int(labels.max()) + 1)
                        for p, slope, curvature in zip(planes, slopes, curvatures, strict=True)]
@@ -125,22 +134,12 @@ class LossPlane(Measurement):
                 slope = np.array([dot(e.direction, downhill) for e in found])
                 yield [eigenvector_plane(frozen, found)], [slope], [rise], hvps
             return
-        planes = [self._through_models(frozen, images, labels, reference, others)] if self.plane == "models" else (
+        if self.plane == "models" and self.layers.strip():
+            raise ValueError("A plane through models moves whatever differs between them. Leave layers empty.")
+        planes = [through_models(frozen, images, labels, reference, others)] if self.plane == "models" else (
             random_planes(frozen, generator, names, self.planes))
         weights = [name for name in planes[0].moving if name in dict(frozen.named_parameters())]
         few = images[:PREVIEW_IMAGES], labels[:PREVIEW_IMAGES]
         with one_thread(), exact_float32():
             found = [derivatives(frozen, *few, p.states[1:], names=weights) for p in planes]
         yield planes, [slope for slope, _ in found], [curvature for _, curvature in found], 0
-
-    def _through_models(self, frozen: nn.Module, images: Tensor, labels: Tensor, reference: nn.Module | None,
-                        others: Sequence[nn.Module]) -> Plane:
-        if self.layers.strip():
-            raise ValueError("A plane through models moves whatever differs between them. Leave layers empty.")
-        if len(others) == 2:
-            reference, *others = others
-        if reference is None or len(others) != 1:
-            raise ValueError("A plane through models needs three: choose a purified model (its backdoored parent is "
-                             "one), and name another purified model as `third`.")
-        states = states_of((reference, frozen, others[0]), images, labels)
-        return model_plane(states, ("backdoored", "purified", "third"), dict(frozen.named_parameters()))

@@ -40,6 +40,8 @@ class Measurement:
 
     # Whether `measure` also takes `path`, the weights along the measured run (Iterable[ngf.trajectory.Waypoint]).
     wants_path: ClassVar[bool] = False
+    # Whether it can also do something with that path where a purification kept one, but does not need it.
+    draws_path: ClassVar[bool] = False
 
     def others(self) -> tuple[str, ...]:
         """Models beside the measured one and its parent, as `id` or `id:lane`; `measure` gets them as `others`."""

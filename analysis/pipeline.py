@@ -59,6 +59,8 @@ def run(path: Path) -> None:
         more["path"] = path_of(target, lane, model, recorder.check)
     else:
         model = load_model(store, spec.target, where).model
+        if measurement.draws_path and parent and steps_at(folder_of(target, lane)):
+            more["path"] = path_of(target, lane, reference, recorder.check)
     splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
     images, labels = select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
     recorder.emit("phase", phase="measuring")
@@ -79,6 +81,11 @@ def run(path: Path) -> None:
     recorder.finish({"values": dict(partial.values), "complete": partial.done, "environment": environment()})
 
 
+def folder_of(run: Run, lane: str) -> Path:
+    """Where `run` keeps the weights along its way; without a lane the first one of a purification."""
+    return run.path / "path" / (lane or (run.spec.lane_names()[0] if isinstance(run.spec, PurifySpec) else "model"))
+
+
 def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) -> Iterator[Waypoint]:
     """The weights along `run`, from `start` on; waits while the run goes on, and calls `check` meanwhile.
 
@@ -86,8 +93,7 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
     """
     if isinstance(run.spec, PurifySpec):
         names = run.spec.lane_names()
-        lane = lane or names[0]
-        steps = build("defenses", run.spec.lanes[names.index(lane)]).steps
+        steps = build("defenses", run.spec.lanes[names.index(lane) if lane else 0]).steps
     else:
         steps = run.spec.training.epochs
 
@@ -95,7 +101,7 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
         check()
         return run.status in ("queued", "running", "paused", "lost")
 
-    folder = run.path / "path" / (lane or "model")
+    folder = folder_of(run, lane)
     if run.status == "done" and not steps_at(folder):
         raise SpecError(f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last ones only. "
                         "Start a run of your own in the Lab.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from analysis.between import differing
-from analysis.directions import Direction, cosine, dot, filter_normalized, moving, orthogonal_to
+from analysis.between import differing, states_of
+from analysis.directions import Direction, cosine, dot, filter_normalized, moving, orthogonal_to, project
 from analysis.eigenvectors import UNIT, Eigenvector
+from ngf.trajectory import Waypoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,17 @@ class Plane:
         low, high = self.points.min(0), self.points.max(0)
         margin = reach * (high - low)
         return tuple(np.linspace(start, end, 2 * half + 1) for start, end in zip(low - margin, high + margin))
+
+
+def on_plane(plane: Plane, path: Iterable[Waypoint], weights: Collection[str]) -> tuple[dict[str, np.ndarray], float]:
+    """Arrays path (S, 2) and path_names (S,) for a picture, and the share of the way's length that lies in the plane.
+
+    weights: names that count for angles; buffers follow them.
+    """
+    steps, states = zip(*((point.step, point.state) for point in path), strict=True)
+    origin, *axes = ({name: state[name] for name in plane.moving if name in weights} for state in plane.states)
+    found, share = project(states, origin, list(axes))
+    return {"path": found, "path_names": np.array([f"step {step}" for step in steps])}, share
 
 
 def place(a: float, b: float) -> tuple[float, float, float]:
@@ -108,3 +120,18 @@ def model_plane(states: Sequence[Direction], names: Sequence[str], parameters: C
                  unit=f"distance from {names[0]} to {names[1]}", cosine=cosine(u, w),
                  cosine_after=cosine(u, {name: across[name] for name in weights}),
                  points=np.array([[0.0, 0.0], [1.0, 0.0], [share, 1 / scale]]), names=tuple(names))
+
+
+def through_models(model: nn.Module, images: Tensor, labels: Tensor, reference: nn.Module | None,
+                   others: Sequence[nn.Module]) -> Plane:
+    """The plane through `reference` (before purification), `model` (after it) and one other; two others stand for both.
+
+    Raises ValueError if there are not three.
+    """
+    if len(others) == 2:
+        reference, *others = others
+    if reference is None or len(others) != 1:
+        raise ValueError("A plane through models needs three: choose a purified model (its backdoored parent is "
+                         "one), and name another purified model as `third`.")
+    states = states_of((reference, model, others[0]), images, labels)
+    return model_plane(states, ("backdoored", "purified", "third"), dict(model.named_parameters()))

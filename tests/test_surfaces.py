@@ -22,6 +22,7 @@ from analysis.replay import Replay
 from analysis.surface import Surface, levels
 from analysis.walker import Walker
 from ngf.models import build
+from ngf.trajectory import Waypoint
 from tests import cases, oracles
 
 
@@ -180,6 +181,19 @@ def test_a_path_is_projected_on_the_plane():
     found, share = project(steps, origin, [first, second])
     np.testing.assert_allclose(found[1], [1, 0], atol=1e-2)
     assert share == pytest.approx(1 / 5 ** 0.5, rel=0.05)
+
+
+def test_the_way_of_the_optimizer_is_drawn_on_a_plane_through_models():
+    model, images, labels = cases.conv_net()
+    first, third = cases.purified(model, 7), cases.purified(model, 8)
+    start, end = first.state_dict(), model.state_dict()
+    way = [Waypoint(step, 10, {k: v + step / 10 * (end[k] - v) if v.is_floating_point() else v
+                               for k, v in start.items()}) for step in (0, 3, 10)]
+    partial = last(LossPlane(plane="models", points=5, third="b"), model, images, labels, seed=0, reference=first,
+                   others=[third], path=iter(way))
+    np.testing.assert_allclose(partial.arrays["path"], [[0, 0], [0.3, 0], [1, 0]], atol=1e-9)
+    assert partial.arrays["path_names"].tolist() == ["step 0", "step 3", "step 10"]
+    assert partial.values["path_share"] == pytest.approx(1)
 
 
 # Eigenvectors

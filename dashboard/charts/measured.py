@@ -15,6 +15,7 @@ from analysis.density import smooth
 from analysis.invariance import TITLES
 from dashboard.charts.axes import same_axes
 from dashboard.charts.bars import measure_bars
+from dashboard.charts.bend import bend_chart
 from dashboard.charts.chart import Chart
 from dashboard.charts.loss_plane import VIEWS, plane_chart
 from dashboard.charts.loss_slice import slice_chart
@@ -85,6 +86,10 @@ def _lines(found: Sequence[Measured], look: Look) -> list[Chart]:
     return [slice_chart(series)]
 
 
+def _bends(found: Sequence[Measured], look: Look) -> list[Chart]:
+    return [bend_chart(item.values, item.arrays) for item in found[:1]]
+
+
 def _spectra(found: Sequence[Measured], look: Look) -> list[Chart]:
     """All densities on one grid, with one width of smoothing."""
     known = [item for item in found if "nodes" in item.arrays]
@@ -100,7 +105,9 @@ def _spectra(found: Sequence[Measured], look: Look) -> list[Chart]:
                if item in known else [],
                "eigenvalues": item.arrays.get("eigenvalues", np.zeros(0)).tolist(),
                "residuals": item.arrays.get("residuals", np.zeros(0)).tolist(),
-               **{key: item.values.get(key) for key in ("lambda_max", "lambda_max_error", "lambda_min")}}
+               "matrix": "Fisher information" if "fisher_lambda_max" in item.values else "Hessian",
+               **{key: item.values.get(key, item.values.get(f"fisher_{key}"))
+                  for key in ("lambda_max", "lambda_max_error", "lambda_min")}}
               for item in found]
     return _each(spectrum_chart, series, look)
 
@@ -130,5 +137,5 @@ def _rescalings(found: Sequence[Measured], look: Look) -> list[Chart]:
 
 CHARTS: dict[str, Callable[[Sequence[Measured], Look], list[Chart]]] = {
     "slices": _slices, "planes": _planes, "spectra": _spectra, "bars": _bars, "layer_traces": _layers, "lines": _lines,
-    "rescaling": _rescalings,
+    "bends": _bends, "rescaling": _rescalings,
 }

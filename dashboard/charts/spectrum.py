@@ -1,4 +1,4 @@
-"""The spectrum of the Hessian: how many directions are flat, how many steep."""
+"""The spectrum of the Hessian or the Fisher information: how many directions are flat, how many steep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 
 def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
     """`series`: dicts {name, grid, density, eigenvalues, lambda_max, lambda_max_error}, and for the number of
-    outliers residuals and lambda_min.
+    outliers residuals and lambda_min; matrix: whose spectrum it is, by default the Hessian's.
 
     The x axis is linear near zero and logarithmic beyond (symlog), the y axis logarithmic. Short strokes
     below the curve are the Ritz values, the marked point is the largest eigenvalue, the dotted line the edge of
@@ -42,7 +42,8 @@ def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
             "customdata": [number(x) for x in ritz],
             "marker": {"symbol": "line-ns-open", "size": 10, "color": color, "line": {"width": 1.5, "color": color}},
             "hovertemplate": f"Ritz value %{{customdata}}<extra>{name}</extra>"})
-    layout = base_layout("Eigenvalue of the Hessian (symlog)", "Density", showlegend=len(series) > 1)
+    matrix = series[0].get("matrix", "Hessian") if series else "Hessian"
+    layout = base_layout(f"Eigenvalue of the {matrix} (symlog)", "Density", showlegend=len(series) > 1)
     layout["yaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 2,
                         "range": [math.log10(top) - _DECADES, math.log10(top) + 0.4]}
     layout["xaxis"] |= _ticks([x for item in series for x in item["grid"]], scale)

@@ -9,27 +9,31 @@ import streamlit as st
 from dashboard.live import preload
 from dashboard.parts import library, minimum, url
 from dashboard.parts.choose_view import choose_run, choose_view
+from dashboard.parts.evidence import show_evidence
 from dashboard.parts.figures import Minimum
 from dashboard.parts.minimum import View
 from dashboard.parts.rescaling import show_rescaling
+from dashboard.parts.second_opinion import show_second_opinion
 from dashboard.parts.surface import default_view, show_surface
 
 # heading, what it answers, what it needs, how it is drawn
-SECTIONS: tuple[tuple[str, str, tuple[str, ...], Callable[[View], bool]], ...] = (
-    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?", ("loss_slice",),
-     lambda view: Minimum(view).slices()),
+SECTIONS: tuple[tuple[str, str, Callable[[View], tuple[str, ...]], Callable[[View], bool]], ...] = (
+    ("Loss around the minimum", "How fast does the loss rise when the weights walk away?",
+     lambda view: ("loss_slice",), lambda view: Minimum(view).slices()),
     ("The surface", "What does the ground look like when the weights walk along two directions at once?",
-     ("loss_plane",), show_surface),
-    ("Curvature", "How many directions are steep, and how steep?", ("hessian_spectrum",),
-     lambda view: Minimum(view).spectrum()),
+     lambda view: ("loss_plane",), show_surface),
+    ("Curvature", "How many directions are steep, and how steep?",
+     lambda view: (f"{view.matrix}_spectrum",), lambda view: Minimum(view).spectrum()),
     ("The numbers", "Sharpness with error bars, and what leaves each number as it is.",
-     ("fisher_trace", "hessian_spectrum", "sharpness"), lambda view: Minimum(view).numbers()),
-    ("Layer by layer", "Which layers do the predictions and the loss react to?", ("fisher_trace", "hessian_spectrum"),
-     lambda view: Minimum(view).layers()),
-    ("From before to after", "What lies on the straight line between the two models?", ("loss_line",),
-     lambda view: Minimum(view).line()),
+     lambda view: ("fisher_trace", "hessian_spectrum", "sharpness"), lambda view: Minimum(view).numbers()),
+    ("Second opinion", "Does a program that others wrote find the same numbers?",
+     lambda view: ("pyhessian_check",), show_second_opinion),
+    ("Layer by layer", "Which layers do the predictions and the loss react to?",
+     lambda view: ("fisher_trace", "hessian_spectrum"), lambda view: Minimum(view).layers()),
+    ("From before to after", "Is there a way from one model to the other on which the loss stays low?",
+     lambda view: (f"loss_{view.way}",), lambda view: Minimum(view).way()),
     ("Same predictions, other sharpness", "What does a layer's scale do to sharpness when no prediction changes?",
-     ("rescaling",), show_rescaling),
+     lambda view: ("rescaling",), show_rescaling),
 )
 
 
@@ -57,8 +61,8 @@ if chosen is None:
     st.stop()
 run, lane = chosen
 view = choose_view(run, lane)
-specs = list({item.id: item for names in (minimum.QUICK, *(section[2] for section in SECTIONS)) for name in names
-              for _, item in view.specs(name)}.values())
+wanted = dict.fromkeys([*minimum.QUICK, *(name for _, _, needs, _ in SECTIONS for name in needs(view))])
+specs = list({item.id: item for name in wanted for _, item in view.specs(name)}.values())
 states = minimum.progress(specs)
 active = [run_id for name in library.ACTIVE for run_id in states.get(name, [])]
 with st.container(horizontal=True, vertical_alignment="center"):
@@ -75,7 +79,8 @@ for run_id in states.get("failed", [])[:3]:
     st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")
 if any(view.images not in side.kinds for side in view.sides):
     st.caption("A benign model has no triggered images, so it is not shown for these.")
-for heading, question, names, section in SECTIONS:
+for heading, question, needs, section in SECTIONS:
+    names = needs(view)
     if not any(view.specs(name) for name in names):
         continue
     st.header(heading)
@@ -83,9 +88,10 @@ for heading, question, names, section in SECTIONS:
     if not section(view):
         st.caption(":material/hourglass_empty: Not measured yet.")
     measure(view, names, "Measure this", f"geometry.measure.{names[-1]}.{heading}")
+show_evidence()
 preload()
 url.write("geometry", {"run": run.id, "lane": lane, "images": view.images, "seed": view.seed,
-                       "plane": view.plane, "cells": view.cells,
+                       "plane": view.plane, "cells": view.cells, "matrix": view.matrix, "way": view.way,
                        **{name: int(st.session_state.get(f"geometry.{name}", values[name]))
                           for name in ("benign", "overlaid", "log")},
                        "view": "" if st.session_state.get("geometry.view") == default_view()

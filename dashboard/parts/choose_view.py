@@ -53,4 +53,5 @@ def choose_view(run: Run, lane: str) -> View:
         benign = minimum.benign(run) is not None and st.toggle(
             "Benign model, too", key="geometry.benign", help="Same data, network and seed, trained without an attack.")
         overlaid = st.toggle("In one picture", key="geometry.overlaid")
-    return View(minimum.sides(run, lane, benign), images, seed, overlaid, plane, cells)
+    return View(minimum.sides(run, lane, benign), images, seed, overlaid, plane, cells,
+                st.session_state["geometry.matrix"], st.session_state["geometry.way"])

@@ -18,6 +18,8 @@ from ngf.config import MeasureSpec
 from ngf.jobs.store import Run
 
 EVERY_MS = 350  # between two looks at a measurement that goes on
+MATRICES = {"hessian": "Hessian of the loss", "fisher": "Fisher of the predictions"}
+WAYS = {"line": "Straight line", "bend": "Trained bend"}
 LIMITS = {
     "slice": "A slice is a walk along a few random directions out of tens of thousands; another valley may be "
              "one step away. A network can also be rescaled, layer by layer, so that it predicts the same and "
@@ -28,6 +30,11 @@ LIMITS = {
     "spectrum": "The density comes from a few random start vectors and is smoothed; a thin peak may be missing. "
                 "The Hessian is that of a few hundred images, not of all data, and it is not invariant: "
                 "rescaling a layer changes it although the predictions stay.",
+    "fisher_spectrum": "The Fisher information knows nothing of the labels: it says how the predictions react to the "
+                       "weights, not how the loss does. It equals the curvature of the loss only where the predictions "
+                       "are right and sure. It changes, too, when a layer is rescaled.",
+    "bend": "One trained curve of many. That its loss stays low shows that the two models are connected; that it does "
+            "not may only mean that the training of the curve was too short.",
     "numbers": "No single number is the sharpness of a model. Those that change when a layer is rescaled compare only "
                "models of one scale; those that do not may still say nothing about how well a model generalizes, "
                "which is disputed (Andriushchenko et al. 2023).",
@@ -129,12 +136,15 @@ class Minimum:
         return bool(pairs)
 
     def spectrum(self) -> bool:
-        pairs = self.asked("hessian_spectrum")
-        beside("spectra", pairs, "geometry.spectrum", "Hessian spectrum",
+        st.segmented_control("Spectrum of", list(MATRICES), key="geometry.matrix", required=True,
+                             format_func=MATRICES.get, label_visibility="collapsed")
+        pairs = self.asked(f"{self.view.matrix}_spectrum")
+        beside("spectra", pairs, f"geometry.spectrum.{self.view.matrix}", f"{self.view.matrix.capitalize()} spectrum",
                looks=[Look(together=self.view.overlaid)] * len(pairs))
         if pairs:
             facts(pairs, f"smoothed by {100 * SMOOTHING:g} % of the range")
-            words("spectrum", "spectrum", "outliers", "lambda_max")
+            words("spectrum" if self.view.matrix == "hessian" else "fisher_spectrum", "spectrum", "outliers",
+                  "lambda_max", "fisher")
         return bool(pairs)
 
     def numbers(self) -> bool:
@@ -186,7 +196,17 @@ class Minimum:
         words("layers", "fisher" if name == "fisher_trace" else "trace")
         return True
 
-    def line(self) -> bool:
+    def way(self) -> bool:
+        """The straight line between the models, or a trained bend."""
+        st.segmented_control("Way", list(WAYS), key="geometry.way", required=True, format_func=WAYS.get,
+                             label_visibility="collapsed")
+        if self.view.way == "bend":
+            pairs = self.asked("loss_bend")
+            beside("bends", pairs, "geometry.bend", "bend between the models", height=380)
+            if pairs:
+                facts(pairs, "0 is the model before, 1 the model after; the bend is trained on these images")
+                words("bend", "line")
+            return bool(pairs)
         pairs = self.asked("loss_line")
         beside("lines", pairs, "geometry.line", "line between the models", height=380)
         if pairs:

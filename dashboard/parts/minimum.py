@@ -43,6 +43,8 @@ class View:
     overlaid: bool = False
     plane: str = "random"
     cells: int = 21
+    matrix: str = "hessian"
+    way: str = "line"
 
     def specs(self, name: str) -> list[tuple[Side, MeasureSpec]]:
         """The runs that measure `name`, one a model; none if this version has no such measurement."""
@@ -52,6 +54,8 @@ class View:
         if name == "loss_line":  # one model's line: the backdoor is on triggered images, whatever else is chosen
             return [(side, spec(name, side, self.seed, data=kind)) for side in self.sides if side.purified
                     for kind in side.kinds if kind in (*TEST_IMAGES, self.images)]
+        if name == "loss_bend":
+            sides = [side for side in sides if side.purified]
         if name == "rescaling":  # a demonstration: one model is enough
             sides = sides[-1:] if len(sides) == 1 else sides[-2:-1]
         options: dict[str, Any] = {}

@@ -57,6 +57,8 @@ SCHEMA: dict[str, dict[str, Param]] = {
         "cells": Param(21, ge=21, le=81),
         "view": Param(choices=("contour", "surface")),
         "log": Param(0, ge=0, le=1),
+        "matrix": Param("hessian", choices=("hessian", "fisher")),
+        "way": Param("line", choices=("line", "bend")),
     },
     "runs": {
         "kind": Param((), choices=("train", "purify", "measure"), many=True),
