@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.parts import forms, library, measures, minimum, url
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, SpecError
+from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError
 from ngf.jobs.store import Store
 
 PAGES = ("start", "lab", "geometry", "runs")
@@ -400,3 +400,12 @@ def test_measurements_that_this_version_does_not_know_do_not_matter(open_page, s
     page = open_page("geometry", run=zoo_model.id)
     headings = [item.value for item in page.header]
     assert "Loss around the minimum" in headings and "The surface" not in headings
+
+
+def test_runs_that_are_called_the_same_are_told_apart(open_page, store, zoo_model):
+    runs = {run.id: run for run in (
+        store.submit(PurifySpec(parent=zoo_model, lanes=(Choice("ngf", {"steps": steps}),))) for steps in (3, 4))}
+    labels = library.tell_apart(runs, library.describe_measurable)
+    assert len(set(labels.values())) == 2
+    assert all(labels[name].endswith(name[-6:]) for name in runs)
+    assert "on" in next(iter(labels.values()))

@@ -102,7 +102,7 @@ def choose_model(models: Sequence[Run]) -> Run:
                      help="How the model was given its backdoor. “None” is a benign model to compare with.")
     models = {run.id: run for run in models if run.spec.attack.name == attack}
     return models[_select("Trained model", "lab.model", list(models),
-                          format_func=lambda name: library.describe_train(models[name]),
+                          format_func=library.tell_apart(models, library.describe_train).get,
                           help=f"CA: {glossary.sentence('ca')} ASR: {glossary.sentence('asr')}")]
 
 

@@ -22,7 +22,7 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
         st.session_state["geometry.run"] = next(iter(runs))
     first, second = st.columns([2, 1])
     run = runs[first.selectbox("Run", list(runs), key="geometry.run",
-                               format_func=lambda name: library.describe_measurable(runs[name]))]
+                               format_func=library.tell_apart(runs, library.describe_measurable).get)]
     lanes = list(run.spec.lane_names()) if run.spec.kind == "purify" else []
     if not lanes:
         return run, ""

@@ -8,6 +8,8 @@ import re
 import shutil
 import tempfile
 import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -86,7 +88,7 @@ def ancestor(run: Run | None) -> Run | None:
 
 
 def describe(run: Run) -> str:
-    """One line that tells a run from others: `BadNets · NGF vs SGD · seed 0`."""
+    """One line that tells a run from others: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
     origin = ancestor(run)
     attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
     spec = run.spec
@@ -95,7 +97,8 @@ def describe(run: Run) -> str:
     if spec.kind == "purify":
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
         model_seed = f", model seed {origin.spec.seed}" if origin else ""
-        return f"{attack} · {lanes} · seed {spec.seed}{model_seed}"
+        things = f" on {title('data', origin.spec.data)}" if origin else ""
+        return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}"
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 
 
@@ -111,6 +114,16 @@ def measurable() -> list[Run]:
 
 def describe_measurable(run: Run) -> str:
     return describe(run) + ("" if run.spec.kind == "purify" else " · before only")
+
+
+def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str, str]:
+    """A label for each run, from `words`; runs that would be called the same have the end of their id added.
+
+    A choice is made by its label, so two equal ones could not be told apart by the page either.
+    """
+    labels = {name: words(run) for name, run in runs.items()}
+    often = Counter(labels.values())
+    return {name: f"{label} · {name[-6:]}" if often[label] > 1 else label for name, label in labels.items()}
 
 
 def recording() -> Run | None:
