@@ -404,7 +404,7 @@ def test_measurements_that_this_version_does_not_know_do_not_matter(open_page, s
 
 def test_runs_that_are_called_the_same_are_told_apart(open_page, store, zoo_model):
     runs = {run.id: run for run in (
-        store.submit(PurifySpec(parent=zoo_model, lanes=(Choice("ngf", {"steps": steps}),))) for steps in (3, 4))}
+        store.submit(PurifySpec(parent=zoo_model.id, lanes=(Choice("ngf", {"steps": steps}),))) for steps in (3, 4))}
     labels = library.tell_apart(runs, library.describe_measurable)
     assert len(set(labels.values())) == 2
     assert all(labels[name].endswith(name[-6:]) for name in runs)
