@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 FORWARD_CHUNK = 128  # images in one forward pass without gradients; bounds memory, changes no number
 
@@ -41,6 +42,11 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
                          "The run that made them diverged: repeat it with a smaller learning rate.")
     if not any(True for _ in model.parameters()):
         raise ValueError("The model has no parameters, so there is nothing to measure.")
+    without = [name for name, module in model.named_modules()
+               if isinstance(module, _BatchNorm) and module.running_mean is None]
+    if without:
+        raise ValueError(f"BatchNorm {', '.join(without[:3])} keeps no running statistics, so the loss of an image "
+                         "depends on the others beside it. Train with track_running_stats=True.")
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     with torch.no_grad():
         num_classes = frozen(images[:1]).shape[-1]

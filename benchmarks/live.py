@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -35,6 +36,11 @@ _LAST_STEP = """() => {
   }
   return null
 }"""
+
+# A picture of the Geometry page: a chart that has points; the one of the zoo is there before the click.
+_CURVE = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
+  gd => (gd.data || []).some(t => (t.y || t.z || []).length > 2) &&
+    !/Benign \\(band/.test(gd.data.map(t => t.name).join()))"""
 
 
 def free_port() -> int:
@@ -94,6 +100,21 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
     return first, delays
 
 
+def picture(page: Page, url: str, seed: int) -> float:
+    """Seconds from the click on Measure to the first curve of a loss slice on the Geometry page."""
+    page.goto(f"{url}/geometry?seed={seed}&benign=0")  # the newest race: nothing of this seed is there yet
+    button = page.get_by_role("button", name=re.compile(r"^straighten Measure \(\d|^Measure \(\d"))
+    button.first.wait_for(timeout=60_000)
+    page.wait_for_timeout(8000)
+    clicked = time.time()
+    button.first.click()
+    page.wait_for_function(_CURVE, timeout=60_000, polling=20)
+    first = time.time() - clicked
+    page.get_by_role("button", name="Stop measuring").click()
+    page.wait_for_timeout(3000)
+    return first
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "live.json")
@@ -113,6 +134,8 @@ def main() -> int:
                     first, seen = race(page, url, Path(folder), 50 + race_number)
                     firsts.append(first)
                     delays += seen
+                if number == STARTS - 1:
+                    pictures = [picture(page, url, 60 + k) for k in range(options.races)]
             finally:
                 os.killpg(process.pid, signal.SIGINT)
                 process.wait()
@@ -120,6 +143,7 @@ def main() -> int:
     delays.sort()
     found = {"start_to_usable_page_seconds": statistics.median(starts), "all_starts": starts,
              "click_to_first_point_seconds": statistics.median(firsts), "all_clicks": firsts,
+             "click_to_first_picture_seconds": statistics.median(pictures), "all_pictures": pictures,
              "step_to_screen_p50_seconds": statistics.median(delays),
              "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))], "steps": len(delays),
              "races": options.races, "cores": os.cpu_count()}
