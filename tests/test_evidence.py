@@ -33,9 +33,9 @@ def test_verdicts_need_every_seed() -> None:
                     ("blend", "ngf"): (None, "mixed"), ("badnets", "sgd"): (None, "no")}
     chart = evidence_chart(made, "λmax", ATTACKS)
     json.dumps(chart.figure, allow_nan=False)
-    assert chart.finding == ("All backdoored models are sharper than all benign ones for BadNets; NGF makes every "
-                             "model smoother for BadNets and sharper for no attack; where an attack is not named, it depends "
-                             "on the seed.")
+    assert chart.finding == (
+        "All backdoored models are sharper than all benign ones for BadNets; NGF makes every model smoother for "
+        "BadNets and sharper for no attack; where an attack is not named, it depends on the seed.")
     assert chart.table.query("Attack == 'BadNets (patch)' and Model == 'Backdoored'")["Mean"].item() == 5
     (band,) = chart.figure["layout"]["shapes"]
     assert (band["x0"], band["x1"]) == (1, 3)
