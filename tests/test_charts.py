@@ -20,7 +20,7 @@ from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.rescaling import ratio, rescaling_chart
 from dashboard.charts.spectrum import bulk_edge, outliers, spectrum_chart, symlog
-from dashboard.charts.style import lane_colors, lane_title, model_colors, number, spread
+from dashboard.charts.style import lane_colors, lane_title, model_colors, number, spread, with_error
 from dashboard.charts.training import training_chart
 from ngf.config import Choice, PurifySpec
 
@@ -219,6 +219,9 @@ def test_words() -> None:
         "NGF", "SGD (2)", "Adam", "Fine pruning"]
     assert [number(value) for value in (0, 0.01234, 3.14159, 411.6, 12345, 4.5e-7, 2.5e7)] == [
         "0", "0.0123", "3.14", "412", "12,300", "4.50e-7", "2.50e7"]
+    assert [with_error(value, error) for value, error in ((11.123, 0.0653), (24.0812, 5.6e-5), (238.04, 3.2), (7, None),
+                                                          (0.0, 0.1), (-2.5, 1e-9), (3e7, 1.0))] == [
+        "11.1 ± 0.065", "24.1 ± <0.05", "238 ± 3.2", "7", "0 ± 0.1", "-2.5 ± <0.005", "3.00e7 ± 1"]
     assert spread([0.0, 0.1, 9.9, 10.0], 1.0, 10.0) == [0.0, 1.0, 9.0, 10.0]
 
 

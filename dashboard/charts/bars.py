@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import base_layout, escape, model_colors, number, the_model
+from dashboard.charts.style import base_layout, escape, model_colors, number, the_model, with_error
 
 _SPAN = 100  # beyond this ratio of the largest to the smallest value the axis is logarithmic
 _PATTERNS = ("", "/", ".", "x")
@@ -55,8 +55,7 @@ def _value(item: dict[str, Any], logarithmic: bool) -> dict[str, Any]:
 
 
 def _words(item: dict[str, Any]) -> str:
-    error = item.get("error")
-    return number(item["value"]) + (f" ± {number(error, 2)}" if error else "")
+    return with_error(item["value"], item.get("error"))
 
 
 def _finding(series: list[dict[str, Any]], labels: list[str]) -> str:

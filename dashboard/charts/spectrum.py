@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import base_layout, escape, faint, model_colors, number, the_model
+from dashboard.charts.style import base_layout, escape, faint, model_colors, number, the_model, with_error
 
 _DECADES = 7  # of the density that are shown: below, it is nothing but the tail of the smoothing
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -112,7 +112,7 @@ def _finding(series: list[dict[str, Any]]) -> str:
 
     def value(item: dict[str, Any]) -> str:
         error = item.get("lambda_max_error")
-        return number(item["lambda_max"]) + (f" ± {number(error, 2)}" if error is not None else "")
+        return with_error(item["lambda_max"], error)
 
     words = ", that of ".join(f"{the_model(item['name'])} is {value(item)}" for item in known)
     text = f"The largest eigenvalue of {words}"

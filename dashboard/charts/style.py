@@ -8,6 +8,7 @@ point and trades it for a legend where the screen is narrow.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,16 @@ def number(value: float, digits: int = 3) -> str:
         return f"{mantissa}e{int(exponent)}"
     rounded = float(f"{value:.{digits}g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def with_error(value: float, error: float | None, digits: int = 3) -> str:
+    """`11.1 ± 0.065`; an error that no shown digit can feel is bounded by one that it could: `24.1 ± <0.05`."""
+    if not error:
+        return number(value, digits)
+    last = 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1) if value else 0.0
+    if error < last / 10 and abs(value) < 1e6:
+        return f"{number(value, digits)} ± <{number(last, 1)}"
+    return f"{number(value, digits)} ± {number(error, 2)}"
 
 
 def faint(color: str, opacity: float = 0.16) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.invariance import INVARIANCE, TITLES
-from dashboard.charts.style import number
+from dashboard.charts.style import with_error
 
 # measure -> the value that is its error bar
 ERRORS = {
@@ -42,4 +42,4 @@ def _words(values: dict[str, Any], name: str) -> str:
     if values.get(name) is None:
         return "–"
     error = values.get(ERRORS[name])
-    return number(values[name]) + (f" ± {number(error, 2)}" if error else "")
+    return with_error(values[name], error)

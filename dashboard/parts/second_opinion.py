@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.style import number
+from dashboard.charts.style import with_error
 from dashboard.measured import FINAL
 from dashboard.parts import minimum
 from dashboard.parts.figures import asked, facts
@@ -56,7 +56,7 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
 def _words(values: dict, name: str, error: str) -> str:
     if values.get(name) is None:
         return "–"
-    return number(values[name], 4) + (f" ± {number(values[error], 2)}" if values.get(error) else "")
+    return with_error(values[name], values.get(error), 4)
 
 
 def _difference(mine: float | None, theirs: float | None) -> str:
