@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar
 
+LONGEST_TEXT = 2000  # characters of an option; text comes from addresses and forms, and is kept in every specification
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what the option `layer` of a defense may be besides a layer's name
 
 
@@ -68,6 +69,8 @@ def check_value(owner: str, name: str, value: Any, about: Mapping[str, Any]) -> 
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise SpecError(f"{where} = {value!r} is not {_KINDS[kind]}.") from None
+    if kind is str and len(value) > LONGEST_TEXT:
+        raise SpecError(f"{where} has {len(value):,} characters. Allowed: {LONGEST_TEXT:,} or fewer.")
     choices, low, high = about.get("choices"), about.get("ge"), about.get("le")
     if choices and value not in choices:
         raise SpecError(f"{where} = {value!r} is not known. Allowed: {', '.join(map(str, choices))}.")

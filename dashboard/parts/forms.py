@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, SpecError
+from ngf.config import LONGEST_TEXT, Choice, SpecError
 
 LABELS = {
     "lr": "Learning rate", "num_images": "Number of images", "alpha": "Opacity", "target": "Target class",
@@ -60,7 +60,7 @@ def field(item: Mapping[str, Any], key: str, value: Any, layers: Sequence[str] =
     if item["type"] == "float":
         return st.number_input(min_value=_float(item["ge"]), max_value=_float(item["le"]), format="%g",
                                step=_step(item), **about)
-    return st.text_input(max_chars=80, **about)
+    return st.text_input(max_chars=LONGEST_TEXT, **about)
 
 
 def _int(bound: float | None) -> int | None:
