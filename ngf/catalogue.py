@@ -102,7 +102,8 @@ def describe() -> dict[str, dict[str, Any]]:
                 "about": inspect.getdoc(sys.modules[cls.__module__]) or "",
                 "fields": described,
                 "schema": json_schema(described),
-                **getattr(cls, "facts", {}),
+                **getattr(cls, "note", {}),
+                **(facts if isinstance(facts := getattr(cls, "facts", {}), dict) else {}),
             }
     return out
 
@@ -151,6 +152,17 @@ def _cache_path() -> Path:
         for path in sorted((_ROOT / package).rglob("*.py")):
             digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
     return cache_dir() / f"catalogue-{digest.hexdigest()[:16]}.json"
+
+
+def data_dir() -> Path:
+    """Where data sets live: `NGF_DATA`, else a folder in the cache."""
+    return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
+
+
+def missing_files(name: str) -> list[str]:
+    """What data set `name` needs and does not find under `data_dir()`, by the first place looked at."""
+    wanted = catalogue()["data"][name].get("files", [])
+    return [places[0] for places in wanted if not any((data_dir() / place).exists() for place in places)]
 
 
 def cache_dir() -> Path:

@@ -21,6 +21,7 @@ from ngf.attacks._scene import Control, Scene
 from ngf.catalogue import build
 from ngf.config import Choice, PurifySpec, SpecError, TrainSpec, spec_from_json
 from ngf.data import Splits, load
+from ngf.data._decoded import Progress
 from ngf.data.poison import apply_in_chunks, poison, trigger_test_set
 from ngf.environment import device, environment, exact_numerics
 from ngf.evaluate import TestSet, der, predict, spread
@@ -33,6 +34,7 @@ from ngf.training import Trainer, check_gate
 from ngf.trajectory import Keeper
 from ngf.weights import TRIGGER, load_attack, load_model, save_tensors, save_weights, train_run
 
+_EVERY = 3.0  # seconds between two words on how far a preparation is
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
 
 
@@ -54,6 +56,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     started, where = time.monotonic(), device()
     recorder.emit("phase", phase="loading data")
     splits = load(spec.data, seed=spec.seed, num_train=spec.training.num_images)
+    splits.prepare(reporter(recorder))
     attack, facts = build("attacks", spec.attack), splits.source.facts
     attack.check(len(splits.classes), tuple(facts["shape"]))
     attack, control, model = prepare(spec, attack, splits, recorder, store, where)
@@ -85,6 +88,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
                      "num_poisoned": int(mix.triggered.sum()) if mix else None,
                      "num_cover": int(mix.cover.sum()) if mix else None,
                      "seconds": round(time.monotonic() - started, 1),
+                     **({"fingerprint": facts["fingerprint"]} if "fingerprint" in facts else {}),
                      "attack": {"name": spec.attack.name, **asdict(attack)},
                      "environment": environment()})
 
@@ -95,10 +99,7 @@ def prepare(spec: TrainSpec, attack: Any, splits: Splits, recorder: Recorder, st
 
     A trigger that was prepared is kept in the run folder; a resumed run reads it from there.
     """
-    def progress(phase: str, step: int, steps: int) -> None:
-        recorder.check()
-        if step == 0:
-            recorder.emit("phase", phase=phase, steps=steps)
+    progress = reporter(recorder)
 
     def build_model() -> torch.nn.Module:
         return models.build(spec.model, len(splits.classes), splits.channels).to(where)
@@ -118,6 +119,24 @@ def prepare(spec: TrainSpec, attack: Any, splits: Splits, recorder: Recorder, st
     if not control:
         save_preview(recorder.path / "preview.npz", splits, attack)
     return attack, control, model
+
+
+def reporter(recorder: Recorder) -> Progress:
+    """Says in the events what is being done, and every few seconds how far it is; stops the run when that is asked."""
+    last = 0.0
+
+    def progress(phase: str, step: int, steps: int) -> None:
+        nonlocal last
+        recorder.check()
+        if step == 0:
+            recorder.emit("phase", phase=phase, steps=steps)
+        elif time.monotonic() > last + _EVERY:
+            recorder.emit("phase", phase=f"{phase}, {step:,} of {steps:,}", steps=steps)
+        else:
+            return
+        last = time.monotonic()
+
+    return progress
 
 
 def initial_model(spec: TrainSpec) -> torch.nn.Module:

@@ -70,13 +70,13 @@ def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, devic
 
     A finished benign run of the same setting is taken where there is one.
     """
-    benign = replace(spec, attack=Choice("none"))
+    benign, content = replace(spec, attack=Choice("none")), splits.source.facts.get("fingerprint", "")
     torch.manual_seed(spec.seed)
     model = models.build(spec.model, len(splits.classes), splits.channels)
     run = store.find(benign.id)
-    if not robust and run is not None and run.status == "done":
+    if not robust and run is not None and run.status == "done" and run.result.get("fingerprint", "") == content:
         return load_weights(model, run.path / "model.safetensors").to(device)
-    path = cache_dir() / "surrogates" / f"{benign.id}{'-robust' if robust else ''}.safetensors"
+    path = cache_dir() / "surrogates" / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
     if path.exists():
         return load_weights(model, path).to(device)
     phase = f"training a {'robust' if robust else 'clean'} model to attack with"

@@ -14,6 +14,7 @@ from ngf.data.augment import augment
 from ngf.data.fashion_mnist import DEBIAN, read_split
 from ngf.data.poison import poison, trigger_test_set
 from ngf.data.signs import render
+from tests import data_files
 
 
 def test_signs_are_the_same_for_the_same_seed():
@@ -55,14 +56,24 @@ def test_asking_for_too_many_says_how_many_there_are():
 
 
 @pytest.mark.parametrize("name", names("data"))
-def test_every_data_set_keeps_its_promises(name):
-    """Contract of the data plug-ins; Fashion-MNIST is the real one."""
-    splits = load(name, num_train=300, num_clean=40)
-    for part in (splits.train, splits.clean):
+def test_every_data_set_keeps_its_promises(name, tmp_path, monkeypatch):
+    """Contract of the data plug-ins; Fashion-MNIST is the real one, the others are small files in their format."""
+    data_files.provide(name, tmp_path, monkeypatch)
+    splits = load(name, num_train=200, num_clean=15)
+    splits.prepare()
+    parts = [splits.train, splits.clean, splits.validation, splits.test]
+    for part in parts:
         assert part.images.dtype == torch.uint8
         assert list(part.images.shape[1:]) == splits.source.facts["shape"]
         assert part.labels.min() >= 0 and part.labels.max() < len(splits.classes)
+        assert len(part.labels.unique()) > 1
+    assert [len(part) for part in parts[:2]] == [200, 15]
+    assert len(parts[3]) == splits.source.facts["pools"]["test"]
+    assert torch.equal(load(name, num_train=200).train.images, splits.train.images)
     assert len(splits.source.facts["survives_flip"]) == len(splits.classes)
+    if name != "fashion_mnist":  # which holds a few pictures twice
+        seen = [{image.numpy().tobytes() for image in part.images} for part in parts]
+        assert all(not seen[i] & seen[j] for i in range(4) for j in range(i))
 
 
 def test_fashion_mnist_is_read_from_plain_and_packed_files(tmp_path, monkeypatch):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from ngf.catalogue import cache_dir
+
+# Images of this many bytes and more are kept in a file that is mapped into memory, so that the system can take the
+# memory back; what is smaller is faster without.
+LARGE = 512 * 2**20
+_CHUNK = 64 * 2**20  # bytes copied at once between large images
 
 
 class DataError(ValueError):
     """Data that is missing, damaged or too small; the message names the file and what to do."""
 
     kind = "data"
+    advice = "Put right what the message names, then start this run again."
 
 
 @dataclass(frozen=True)
@@ -18,7 +29,7 @@ class Images:
     """Images and labels that belong together.
 
     images: uint8 (N, C, H, W); labels: int64 (N,). uint8 because 10,000 color images of 32x32 are then
-    30 MB and fit on any device whole.
+    30 MB and fit on any device whole. From `LARGE` bytes on they lie in a file that is mapped into memory.
     """
 
     images: torch.Tensor
@@ -37,7 +48,7 @@ class Images:
 
     def take(self, index: torch.Tensor | slice) -> Images:
         """The images at `index` (int64 or bool tensor, or slice)."""
-        return Images(self.images[index], self.labels[index])
+        return Images(rows(self.images, index), self.labels[index])
 
     def to(self, device: torch.device | str) -> Images:
         return Images(self.images.to(device), self.labels.to(device))
@@ -45,6 +56,34 @@ class Images:
     def floats(self) -> torch.Tensor:
         """All images as float32 in [0, 1]."""
         return to_float(self.images)
+
+
+def empty(count: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> torch.Tensor:
+    """Images that are yet to be filled: uint8 (count, *shape); from `LARGE` bytes on in a file without a name."""
+    size = count * int(np.prod(shape))
+    if torch.device(device).type != "cpu" or size < LARGE:
+        return torch.empty((count, *shape), dtype=torch.uint8, device=device)
+    folder = cache_dir() / "large"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, a crash later
+        return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=(count, *shape)))
+
+
+def rows(images: torch.Tensor, index: torch.Tensor | slice) -> torch.Tensor:
+    """`images[index]` along the first axis, a copy unless `index` is a slice; large ones are copied in chunks."""
+    if isinstance(index, slice):
+        return images[index]
+    if index.dtype == torch.bool:
+        index = index.nonzero()[:, 0]
+    each = images[0].numel() if len(images) else 1
+    if images.device.type != "cpu" or len(index) * each < LARGE:
+        return images[index]
+    out, step = empty(len(index), images.shape[1:]), max(1, _CHUNK // each)
+    for chunk, place in zip(index.split(step), out.split(step), strict=True):
+        place.copy_(images[chunk])
+    return out
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torchvision.datasets import FashionMNIST as TorchvisionFashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from ngf.catalogue import cache_dir
+from ngf.catalogue import cache_dir, data_dir
 from ngf.data._images import DataError, Images
+from ngf.data._torchvision import rows_of
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
@@ -40,17 +41,20 @@ class FashionMNIST:
         "shape": [1, 32, 32],
         "pools": {"train": 60_000 - _NUM_HOLDOUT, "holdout": _NUM_HOLDOUT, "test": 10_000},
         "survives_flip": [True] * 10,
-        "source": "Zalando Research, MIT license",
+    }
+    note: ClassVar[dict] = {
+        "source": "Zalando Research, https://github.com/zalandoresearch/fashion-mnist", "license": "MIT",
+        "folder": "FashionMNIST/raw", "download_mb": 30,
+        "files": [[f"FashionMNIST/raw/{name}.gz", *(f"{folder}{name}{end}" for end in ("", ".gz") for folder in
+                   ("FashionMNIST/raw/", "", "fashion-mnist/", f"{DEBIAN}/"))]
+                  for images, labels, _ in _FILES.values() for name in (images, labels)],
+        "advice": "Put the four Fashion-MNIST files there, or install the Debian package dataset-fashion-mnist.",
     }
 
     def load(self, pool: str, index: np.ndarray) -> Images:
         """Images `index` of `pool` (train, holdout or test)."""
         images, labels = read_split("test" if pool == "test" else "train")
-        if pool != "test":
-            # One fixed shuffle keeps the holdout pool apart from training for every seed.
-            order = np.random.default_rng(0).permutation(len(images))
-            index = order[np.asarray(index) + (len(images) - _NUM_HOLDOUT if pool == "holdout" else 0)]
-        chosen = torch.from_numpy(np.asarray(index))
+        chosen = torch.from_numpy(rows_of(pool, index, self.facts["pools"]))
         return Images(F.pad(images[chosen], (2, 2, 2, 2)).unsqueeze(1), labels[chosen])
 
 
@@ -77,20 +81,15 @@ def _advice(path: Path) -> str:
     return f"Delete {path} and start again, or put a good copy in its place."
 
 
-def root() -> Path:
-    """Where data sets live: `NGF_DATA`, else a folder in the cache."""
-    return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
-
-
 def _locate(name: str) -> Path:
     """The file, plain or .gz, from the first place that has it; downloads all four otherwise."""
-    raw = root() / "FashionMNIST" / "raw"
-    for folder in (raw, root(), root() / "fashion-mnist", DEBIAN):
+    raw = data_dir() / "FashionMNIST" / "raw"
+    for folder in (raw, data_dir(), data_dir() / "fashion-mnist", DEBIAN):
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 return path
     try:
-        TorchvisionFashionMNIST(str(root()), download=True)
+        TorchvisionFashionMNIST(str(data_dir()), download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{name}.gz was found neither in {raw} nor in {DEBIAN}, and the download failed ({error}). "

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from ngf.config import SpecError
-from ngf.data._images import Images, to_bytes, to_float
+from ngf.data._images import Images, empty, rows, to_bytes, to_float
 
-_CHUNK = 2048
+_CHUNK = 2048  # images changed at once, at most
+_VALUES = 2**24  # numbers in them, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,11 @@ class Triggered:
 
 def apply_in_chunks(attack, images: torch.Tensor) -> torch.Tensor:
     """The trigger on uint8 images (N, C, H, W), as uint8."""
-    return torch.cat([to_bytes(attack.apply(to_float(part))) for part in images.split(_CHUNK)])
+    out = empty(len(images), images.shape[1:], images.device)
+    step = max(1, min(_CHUNK, _VALUES // images.shape[1:].numel()))
+    for part, place in zip(images.split(step), out.split(step), strict=True):
+        place.copy_(to_bytes(attack.apply(to_float(part))))
+    return out
 
 
 def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages:
@@ -54,7 +59,7 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
                         f"{len(candidates) / count:.2g}.")
     order = candidates[torch.randperm(len(candidates), generator=rng)]
     chosen = order[:wanted_count]
-    images, labels = clean.images.clone(), clean.labels.clone()
+    images, labels = rows(clean.images, torch.arange(count)), clean.labels.clone()
     images[chosen] = apply_in_chunks(attack, clean.images[chosen])
     labels[chosen] = clean.labels[chosen] if attack.clean_label else attack.labels(
         clean.labels[chosen], num_classes)

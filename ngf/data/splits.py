@@ -15,9 +15,10 @@ import numpy as np
 
 from ngf.catalogue import build
 from ngf.config import Choice
+from ngf.data._decoded import Progress, quiet
 from ngf.data._images import DataError, Images
 
-NUM_VALIDATION = 1000
+NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
 _TRAIN_CHOICE = 10_000
 
 
@@ -41,17 +42,12 @@ class Splits:
     @cached_property
     def train(self) -> Images:
         """`num_train` training images in an order set by the seed."""
-        size = self._pool_size("train")
-        if self.num_train > size:
-            raise DataError(f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
-                            f"Ask for {size:,} or fewer.")
-        choice = min(size, max(self.num_train, _TRAIN_CHOICE))
-        return self.source.load("train", self._order(choice)[: self.num_train])
+        return self.source.load("train", self._train_index())
 
     @cached_property
     def clean(self) -> Images:
         """The defender's clean images."""
-        size = self._pool_size("holdout") - NUM_VALIDATION
+        size = self._pool_size("holdout") - self._num_validation
         if self.num_clean > size:
             raise DataError(f"{self.source.title} has {size:,} clean images for a defender, not "
                             f"{self.num_clean:,}. Ask for {size:,} or fewer.")
@@ -59,13 +55,31 @@ class Splits:
 
     @cached_property
     def validation(self) -> Images:
-        """1,000 clean images apart from `clean`, for choosing a learning rate or a layer."""
-        return self.source.load("holdout", self._order(self._pool_size("holdout"))[-NUM_VALIDATION:])
+        """1,000 clean images apart from `clean` (fewer in a small set), for choosing a learning rate or a layer."""
+        return self.source.load("holdout", self._order(self._pool_size("holdout"))[-self._num_validation:])
 
     @cached_property
     def test(self) -> Images:
         """The whole test set, in its own order."""
         return self.source.load("test", np.arange(self._pool_size("test")))
+
+    def prepare(self, progress: Progress = quiet) -> None:
+        """Download and decode what training and testing need, and check that it is there, before either begins."""
+        index = {"train": self._train_index(), "test": np.arange(self._pool_size("test"))}
+        if hasattr(self.source, "prepare"):
+            for pool, rows in index.items():
+                self.source.prepare(pool, rows, progress)
+
+    @property
+    def _num_validation(self) -> int:
+        return min(NUM_VALIDATION, self._pool_size("holdout") // 2)
+
+    def _train_index(self) -> np.ndarray:
+        size = self._pool_size("train")
+        if self.num_train > size:
+            raise DataError(f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
+                            f"Ask for {size:,} or fewer.")
+        return self._order(min(size, max(self.num_train, _TRAIN_CHOICE)))[: self.num_train]
 
     def _pool_size(self, pool: str) -> int:
         return self.source.facts["pools"][pool]
