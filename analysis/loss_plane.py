@@ -93,7 +93,7 @@ class LossPlane(Measurement):
                       "lambda_b": first.curvatures[1], "num_planes": len(planes), "spread": surface.spread(),
                       "num_not_finite": surface.num_not_finite, **stamp()}
             if self.plane == "models":
-                values |= {"batch_norm_between": self.batch_norm_between, "path_share": path_share}
+                values |= {"batch_norm_between": self.batch_norm_between, "path_share": path_share, "third": self.third}
             if self.plane == "eigenvectors":
                 values |= {"lambda_a_error": first.errors[0], "lambda_b_error": first.errors[1], "num_hvps": hvps}
             arrays = {"a": a, "b": b, "points": first.points, "point_names": np.array(first.names), **way,

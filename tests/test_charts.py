@@ -221,7 +221,7 @@ def test_words() -> None:
         "0", "0.0123", "3.14", "412", "12,300", "4.50e-7", "2.50e7"]
     assert [with_error(value, error) for value, error in ((11.123, 0.0653), (24.0812, 5.6e-5), (238.04, 3.2), (7, None),
                                                           (0.0, 0.1), (-2.5, 1e-9), (3e7, 1.0))] == [
-        "11.1 ± 0.065", "24.1 ± <0.05", "238 ± 3.2", "7", "0 ± 0.1", "-2.5 ± <0.005", "3.00e7 ± 1"]
+        "11.1 ± 0.065", "24.1", "238 ± 3.2", "7", "0 ± 0.1", "-2.5", "3.00e7 ± 1"]
     assert spread([0.0, 0.1, 9.9, 10.0], 1.0, 10.0) == [0.0, 1.0, 9.0, 10.0]
 
 
@@ -295,6 +295,9 @@ def test_eigenvectors_and_the_way_of_the_optimizer_are_named() -> None:
 def test_a_plane_through_models_has_the_first_of_them_at_its_origin() -> None:
     arrays = {**plane(), "points": np.array([[0.0, 0.0], [0.4, 0.0]]),
               "point_names": np.array(["backdoored", "purified"])}
+    chart = plane_chart("Purified by NGF", {**PLANE, "plane": "models", "third": "run:sgd"},
+                        arrays | {"points": np.eye(3, 2), "point_names": np.array(["backdoored", "purified", "third"])})
+    assert chart.figure["data"][-1]["text"] == ["backdoored", "purified", "by SGD"]
     finding = plane_chart("Purified by NGF", {**PLANE, "plane": "models"}, arrays).finding
     assert finding.startswith("The loss of the backdoored model is 0.1 at the origin")
 

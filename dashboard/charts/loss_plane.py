@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import base_layout, escape, number, percent, the_model
+from dashboard.charts.style import base_layout, escape, lane_title, number, percent, the_model
 
 VIEWS = ("contour", "surface")
 LEVEL = 1.0  # the finding says on how much of the plane the loss stays below this
@@ -61,7 +61,7 @@ def plane_chart(name: str, values: Mapping[str, Any], arrays: Mapping[str, np.nd
                    "line": {"width": 0.7, "color": "rgba(255,255,255,0.45)"}, "ncontours": 14, **ground}]
         layout = base_layout(titles[0], titles[1], xaxis={"range": span["a"]}, yaxis={"range": span["b"]},
                              margin={"l": 56, "r": 16, "t": 62, "b": 46})
-    traces += _marks(arrays, heights, view)
+    traces += _marks(values, arrays, heights, view)
     known = np.asarray(arrays.get("known", np.ones(loss.shape)))
     rows = [{"a": float(x), "b": float(y), "Loss": float(loss[j, i]), "Right answers": float(rate[j, i]),
              "Measured": bool(known[j, i])} for j, y in enumerate(b) for i, x in enumerate(a)]
@@ -113,7 +113,8 @@ def _axis(values: Mapping[str, Any], axis: str, i: int) -> str:
     return title + (f" ({escape(unit)})" if unit else "")
 
 
-def _marks(arrays: Mapping[str, np.ndarray], heights: list[list[float | None]], view: str) -> list[dict[str, Any]]:
+def _marks(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray], heights: list[list[float | None]],
+           view: str) -> list[dict[str, Any]]:
     """The models on the plane, and the way of the optimizer where it was kept."""
     traces = []
     if len(arrays.get("path", ())):
@@ -122,7 +123,7 @@ def _marks(arrays: Mapping[str, np.ndarray], heights: list[list[float | None]], 
                              name="Way of the optimizer", line={"color": _PATH, "width": 2 if view == "contour" else 5},
                              marker={"color": _PATH, "size": 4 if view == "contour" else 3}))
     points = arrays.get("points", np.zeros((0, 2)))
-    names = [escape(name) for name in arrays.get("point_names", [""] * len(points))]
+    names = [escape(_named(str(name), values)) for name in arrays.get("point_names", [""] * len(points))]
     if len(points):
         symbols = [_SYMBOLS[i % 4] for i in range(len(points))]
         traces.append(_trace(arrays, heights, view, points, names, mode="markers+text", name="Models", text=names,
@@ -133,6 +134,12 @@ def _marks(arrays: Mapping[str, np.ndarray], heights: list[list[float | None]], 
         traces[-1]["textfont"] = {"color": "#FFFFFF"} | ({"shadow": "0 0 3px #000, 0 0 2px #000"}
                                                          if view == "contour" else {})
     return traces
+
+
+def _named(name: str, values: Mapping[str, Any]) -> str:
+    """`third` is called by the method that made it, where its target names one."""
+    lane = str(values.get("third") or "").partition(":")[2]
+    return f"by {lane_title(lane)}" if name == "third" and lane else name
 
 
 def _trace(arrays: Mapping[str, np.ndarray], heights: list[list[float | None]], view: str, places: np.ndarray,

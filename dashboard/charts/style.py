@@ -99,12 +99,12 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def with_error(value: float, error: float | None, digits: int = 3) -> str:
-    """`11.1 ± 0.065`; an error that no shown digit can feel is bounded by one that it could: `24.1 ± <0.05`."""
+    """`11.1 ± 0.065`; an error far below the last digit shown is left out."""
     if not error:
         return number(value, digits)
     last = 0.5 * 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1) if value else 0.0
     if error < last / 10 and abs(value) < 1e6:
-        return f"{number(value, digits)} ± <{number(last, 1)}"
+        return number(value, digits)
     return f"{number(value, digits)} ± {number(error, 2)}"
 
 

@@ -33,7 +33,7 @@ def show_evidence() -> None:
     st.markdown("The paper's argument has two steps: a backdoored minimum is *sharper* than a benign one, and "
                 "purification makes it *smoother*. Do they hold, by which measure, for which attack?")
     columns = st.columns(3)
-    sets = list(dict.fromkeys(row["data"] for row in found["rows"]))
+    sets = sorted({row["data"] for row in found["rows"]}, key=lambda name: (name != "signs", name))
     data = columns[0].selectbox("Data set", sets, key="evidence.data",
                                 format_func=lambda name: library.title("data", name))
     own = [row for row in found["rows"] if row["data"] == data]

@@ -49,7 +49,7 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
                "of largest magnitude. Products are Hessian-vector products, which take nearly all of the time; ours "
                "are for the whole spectrum.")
     for problem in sorted(filter(None, problems)):
-        st.info(f"PyHessian's spectral density does not run on this version of torch: {problem}",
+        st.info(f"PyHessian's spectral density does not run on this version of torch: {problem.split('. ')[0]}.",
                 icon=":material/info:")
 
 

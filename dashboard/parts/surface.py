@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.charts.measured import Look
+from dashboard.charts.style import percent
 from dashboard.measured import findings
 from dashboard.parts.figures import asked, beside, facts, words
 from dashboard.parts.minimum import View
@@ -46,7 +47,11 @@ def show_surface(view: View) -> bool:
                 column.button("Show in 3-D", key=f"geometry.solid.{title}", icon=":material/view_in_ar:",
                               on_click=_make_solid, args=(title, solid),
                               help="Two models at a time are shown in three dimensions; the other one becomes a map.")
-    facts(pairs, "drag to turn; the models turn together" if shape == "surface" and len(pairs) > 1 else "")
+    shares = [item.values["path_share"] for item in findings([run for _, run in pairs])
+              if item.values.get("path_share") is not None]
+    way = f"the line is the way of the optimizer, {percent(shares[0], 0)} of whose length lies in this plane"
+    facts(pairs, way if shares else
+          "drag to turn; the models turn together" if shape == "surface" and len(pairs) > 1 else "")
     words("surface", "surface", "batchnorm")
     return True
 
