@@ -161,8 +161,8 @@ class Minimum:
         pairs = [pair for name in measures.FOUND_BY for pair in self.asked(name)]
         going = any(run.status not in FINAL for _, run in pairs)
         (st.fragment(self._table, run_every=2) if going else self._table)()
-        facts(pairs, "error bars: a bound for eigenvalues, one standard error for estimates; none where the digits shown are "
-              "certain")
+        facts(pairs, "error bars: a bound for eigenvalues, one standard error for estimates; none where the digits "
+                     "shown are certain")
         words("numbers", "lambda_max", "trace", "fisher", "filter_lambda_max")
         return True
 
