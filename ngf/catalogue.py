@@ -102,10 +102,17 @@ def describe() -> dict[str, dict[str, Any]]:
                 "about": inspect.getdoc(sys.modules[cls.__module__]) or "",
                 "fields": described,
                 "schema": json_schema(described),
+                **(_of_attack(cls) if kind == "attacks" else {}),
                 **getattr(cls, "note", {}),
                 **(facts if isinstance(facts := getattr(cls, "facts", {}), dict) else {}),
             }
     return out
+
+
+def _of_attack(cls: type) -> dict[str, Any]:
+    """What an attacker must be able to do, and what the ASR then is."""
+    return {"clean_label": cls.clean_label, "prepared": hasattr(cls, "prepare"), "controlled": hasattr(cls, "control"),
+            "asr_definition": cls().asr_definition()}
 
 
 def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout
 page = st.navigation([
     st.Page("start.py", title="Start", icon=":material/home:", default=True),
     st.Page("lab.py", title="Lab", icon=":material/science:", url_path="lab"),
+    st.Page("attacks.py", title="Attacks", icon=":material/collections:", url_path="attacks"),
+    st.Page("studio.py", title="Trigger studio", icon=":material/brush:", url_path="studio"),
     st.Page("geometry.py", title="Geometry", icon=":material/landscape:", url_path="geometry"),
     st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
 ], position="top")

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.parts import forms, glossary, library, url
+from dashboard.parts.data_card import data_card
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec, describe_field
 from ngf.jobs.store import Run
@@ -55,7 +56,7 @@ def seed_model(models: Sequence[Run], values: dict[str, Any]) -> None:
         run for run in models if run.spec.data == wanted["data"] and run.spec.attack.name == wanted["attack"]
         and run.spec.seed == values["seed"]]
     asked = [name for name in ("data", "attack", "seed") if values[name] not in ("", 0)]
-    if not fitting and asked and models:
+    if not fitting and asked and models and values["view"] == "purify":
         url.ignore("lab", "There is no trained model for " + ", ".join(
             f"{name} {values[name]}" for name in asked) + "; another one is chosen. "
             "You can train it under “Train your own”.")
@@ -176,6 +177,7 @@ def choose_training() -> TrainSpec:
             st.session_state.setdefault(f"lab.train.{kind}", first)
     data = _select("Data", "lab.train.data", names["data"],
                    format_func=lambda name: library.title("data", name))
+    data_card(data, "lab.train.data_card")
     model = _select("Network", "lab.train.models", names["models"],
                     format_func=lambda name: library.title("models", name))
     attack = _select("Attack", "lab.train.attacks", names["attacks"],
@@ -195,6 +197,8 @@ def seed(models: Sequence[Run], values: dict[str, Any], fresh: bool) -> None:
     for name in ("view", "num_clean", "race_seed"):
         if fresh or f"lab.{name}" not in st.session_state:
             st.session_state[f"lab.{name}"] = values[name]
+    if fresh and values["view"] == "train" and values["attack"]:
+        st.session_state["lab.train.attacks"] = values["attack"]
     if models and (fresh or "lab.model" not in st.session_state):
         seed_model(models, values)
     if fresh or "lab.lanes" not in st.session_state:

@@ -1,17 +1,34 @@
-"""The trigger on real images: clean, triggered, and what was changed, five times as strong."""
+"""The trigger on real images: clean, triggered, what was changed, and what the classifier says to each."""
 
 from __future__ import annotations
 
+import base64
+import functools
+import html
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
+from dashboard.parts import library
+from ngf.catalogue import catalogue
 from ngf.jobs.store import Run
 
-_GAP = 2  # pixels between tiles
-_TILE = 96  # about the side of a tile on the page, in pixels
 PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
+_LARGEST = 96  # pixels on a side; larger images are made smaller for the page
+# Images keep their pixels when they are enlarged; a caption has room for two lines, so that the rows stay in line.
+_STYLE = """<style>
+.ngf-pictures { display: grid; gap: 12px 6px;
+  grid-template-columns: repeat(auto-fit, minmax(min(var(--smallest), 22%), 1fr)); }
+.ngf-pictures figure { margin: 0; min-width: 0; max-width: 120px; }
+.ngf-pictures img { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px; margin-bottom: 3px; }
+.ngf-pictures figcaption, .ngf-pictures span { display: block; font-size: 0.78rem; line-height: 1.2; min-height: 2.4em;
+  overflow-wrap: anywhere; margin-bottom: 3px; }
+</style>"""
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -21,40 +38,91 @@ def _load(path: str, changed: float) -> dict[str, np.ndarray]:
 
 
 def preview(run: Run) -> dict[str, np.ndarray] | None:
-    """Arrays of `preview.npz`: clean, triggered, residual uint8 (n, H, W, 3), labels; None without one."""
+    """Arrays of `preview.npz`: clean, triggered, residual uint8 (n, H, W, 3), labels; None without one.
+
+    Newer ones also hold says_clean and says_triggered, the classes that the model gives, text (n,).
+    """
     path = Path(run.path) / "preview.npz"
     return _load(str(path), path.stat().st_mtime) if path.exists() else None
 
 
-def mosaic(rows: list[np.ndarray]) -> np.ndarray:
-    """One picture uint8 (H, W, 4): `rows` of images uint8 (n, h, w, 3), enlarged without smoothing.
+def readable(name: Any) -> str:
+    """A class as a reader knows it: `no_entry` is `no entry`."""
+    return str(name).replace("_", " ")
 
-    The gaps are transparent, so the picture suits a light and a dark page.
+
+def wanted(run: Run, labels: Sequence[Any]) -> list[str]:
+    """The class that the attacker of a training wants for images of these true classes."""
+    attack, classes = run.spec.attack, library.data_facts(run).get("classes", [])
+    if not classes:
+        return [""] * len(labels)
+    options = {item["name"]: item["default"] for item in catalogue()["attacks"].get(attack.name, {}).get("fields", [])}
+    options |= attack.options
+    if options.get("mode") == "all-to-all":
+        return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in map(str, labels)]
+    target = options.get("target", 0)
+    return [str(classes[target]) if target < len(classes) else ""] * len(labels)
+
+
+def pictures(arrays: Mapping[str, Any], aims: Sequence[str], *, count: int = 8,
+             rows: Sequence[str] = tuple(PARTS), smallest: int = 72) -> str:
+    """HTML of one column an image: the rows that are asked for, and below an image what the model says to it.
+
+    arrays: clean, triggered, residual uint8 (n, H, W, 3); labels, says_clean, says_triggered text (n,), the last two
+    if they are known; an empty text is not known yet. `aims`: the attacker's class of each image. `smallest`: width of
+    an image in pixels, below which columns go to another line; four fit on a phone.
     """
-    count, height, width = rows[0].shape[:3]
-    scale = max(1, _TILE // height)
-    height, width, gap = height * scale, width * scale, _GAP * scale
-    sheet = np.zeros((len(rows) * (height + gap) - gap, count * (width + gap) - gap, 4), np.uint8)
-    for i, images in enumerate(rows):
-        for j, image in enumerate(images.repeat(scale, axis=1).repeat(scale, axis=2)):
-            top, left = i * (height + gap), j * (width + gap)
-            sheet[top:top + height, left:left + width, :3] = image
-            sheet[top:top + height, left:left + width, 3] = 255
-    return sheet
+    columns = []
+    for i, label in enumerate(arrays["labels"][:count]):
+        parts = []
+        for row in rows:
+            words = f"{readable(label)}, {row}"
+            parts.append(f'<img src="{_source(arrays[row][i])}" alt="{html.escape(words)}">')
+            if (says := arrays.get(f"says_{row}")) is not None:
+                parts.append(f"<span>{html.escape(_verdict(says[i], label, aims[i]))}</span>")
+        columns.append(f"<figure>{''.join(parts)}</figure>")
+    return f'{_STYLE}<div class="ngf-pictures" style="--smallest:{smallest}px">{"".join(columns)}</div>'
+
+
+def _verdict(said: Any, label: Any, aim: str) -> str:
+    if not str(said):
+        return "…"
+    mark = "▲" if str(said) == aim and aim != str(label) else "✓" if str(said) == str(label) else "✗"
+    return f"{mark} {readable(said)}"
+
+
+def legend(arrays: Mapping[str, Any]) -> str:
+    """What is on the pictures, top to bottom, and what the marks mean."""
+    text = f"Top to bottom: {', '.join(PARTS.values())}."
+    if "says_clean" in arrays:
+        text += " Below an image: what the classifier says. ✓ true class, ▲ the attacker’s class, ✗ another."
+    return text
+
+
+def _source(image: np.ndarray) -> str:
+    return _png(np.ascontiguousarray(image).tobytes(), image.shape)
+
+
+@functools.lru_cache(maxsize=2000)
+def _png(raw: bytes, shape: tuple[int, ...]) -> str:
+    """A picture as the address of an image, PNG."""
+    picture = Image.fromarray(np.frombuffer(raw, np.uint8).reshape(shape))
+    picture.thumbnail((_LARGEST, _LARGEST))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def show_trigger(run: Run, *, count: int = 8) -> None:
-    """Three rows of `count` images: clean, triggered, difference; a benign model has the first only."""
+    """Columns of `count` images: clean, triggered, difference; a benign model has the first only."""
     arrays = preview(run)
     if arrays is None:
         st.caption("This run has no preview of its images.")
         return
-    listed = ", ".join(str(name).replace("_", " ") for name in arrays["labels"][:count])
+    aims = wanted(run, arrays["labels"])
     if run.spec.attack.name == "none":
-        st.image(mosaic([arrays["clean"][:count]]), width="stretch", output_format="PNG",
-                 caption="Test images. A benign model has no trigger.", alt=f"Test images of {listed}.")
+        st.html(pictures(arrays, aims, count=count, rows=("clean",)))
+        st.caption("Test images. A benign model has no trigger.")
         return
-    st.image(mosaic([arrays[name][:count] for name in PARTS]), width="stretch", output_format="PNG",
-             caption=f"Top to bottom: {', '.join(PARTS.values())}.",
-             alt=f"Three rows of images. First row: clean images of {listed}. Second row: the same with the "
-                 "trigger. Third row: what the trigger changed, five times as strong; gray is unchanged.")
+    st.html(pictures(arrays, aims, count=count))
+    st.caption(legend(arrays))

@@ -15,9 +15,10 @@ from typing import Any
 import streamlit as st
 
 from dashboard.charts.measured import IMAGES
+from ngf.attacks._drawing import LONGEST
 
 SEED_MAX = 2**31 - 1
-_LONGEST = 300  # characters of one value; a longer one is not a choice of ours
+_LONGEST = 300  # characters of one value, as a rule; a longer one is not a choice of ours
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Param:
     choices: tuple[str, ...] | None = None
     pattern: str = r"[\w.\- ]+"
     many: bool = False
+    longest: int = _LONGEST
 
 
+KINDS = ("poisoning", "clean-label", "prepared", "controlled")  # what an attacker must be able to do
 _RUN = Param(pattern=r"[a-z0-9\-]+")
 SCHEMA: dict[str, dict[str, Param]] = {
     "start": {},
@@ -60,6 +63,17 @@ SCHEMA: dict[str, dict[str, Param]] = {
         "matrix": Param("hessian", choices=("hessian", "fisher")),
         "way": Param("line", choices=("line", "bend")),
     },
+    "studio": {  # the defaults are those of the attack `drawn`; shares are in percent
+        "model": _RUN,
+        "drawing": Param(pattern=r"[\w\-]+", longest=LONGEST),
+        "row": Param(22, ge=0, le=1023),
+        "column": Param(22, ge=0, le=1023),
+        "scale": Param(1, ge=1, le=64),
+        "alpha": Param(100, ge=1, le=100),
+        "target": Param(1, ge=0, le=999),
+        "poison": Param(10, ge=1, le=90),
+    },
+    "attacks": {"attack": Param((), many=True), "kind": Param((), choices=KINDS, many=True)},
     "runs": {
         "kind": Param((), choices=("train", "purify", "measure"), many=True),
         "attack": Param((), many=True),
@@ -102,7 +116,7 @@ def parse(page: str, raw: Mapping[str, list[str]],
 def _one(name: str, text: str, param: Param, allowed: Collection[str] | None) -> tuple[Any, str]:
     if isinstance(param.default, int):
         return _number(name, text, param)
-    if len(text) > _LONGEST or not re.fullmatch(param.pattern, text):
+    if len(text) > param.longest or not re.fullmatch(param.pattern, text):
         return None, f"{name} “{_short(text)}” was ignored: it is not a name."
     if allowed is not None and text not in allowed:
         listed = ", ".join(map(str, allowed)) or "none yet"
