@@ -88,7 +88,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
                      "num_poisoned": int(mix.triggered.sum()) if mix else None,
                      "num_cover": int(mix.cover.sum()) if mix else None,
                      "seconds": round(time.monotonic() - started, 1),
-                     **({"fingerprint": facts["fingerprint"]} if "fingerprint" in facts else {}),
+                     **({"facts": facts} if "fingerprint" in facts else {}),  # of images that others may lack
                      "attack": {"name": spec.attack.name, **asdict(attack)},
                      "environment": environment()})
 

@@ -6,7 +6,7 @@ loss inside a box around each image. `perturb` is that ascent, for attacks that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -70,11 +70,11 @@ def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, devic
 
     A finished benign run of the same setting is taken where there is one.
     """
-    benign, content = replace(spec, attack=Choice("none")), splits.source.facts.get("fingerprint", "")
+    benign, content = replace(spec, attack=Choice("none")), _content({"facts": splits.source.facts})
     torch.manual_seed(spec.seed)
     model = models.build(spec.model, len(splits.classes), splits.channels)
     run = store.find(benign.id)
-    if not robust and run is not None and run.status == "done" and run.result.get("fingerprint", "") == content:
+    if not robust and run is not None and run.status == "done" and _content(run.result) == content:
         return load_weights(model, run.path / "model.safetensors").to(device)
     path = cache_dir() / "surrogates" / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
     if path.exists():
@@ -90,3 +90,8 @@ def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, devic
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, path)
     return model.eval()
+
+
+def _content(result: Mapping) -> str:
+    """Which images a model was trained on, where they are the user's own; else nothing."""
+    return result.get("facts", {}).get("fingerprint", "")

@@ -96,7 +96,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     if not path.exists():
         raise WeightsError(f"{run_id} has no weights yet ({run.status}).")
     facts = build("data", Choice(spec.data)).facts
-    if (then := (origin.result or {}).get("fingerprint")) and then != facts.get("fingerprint"):
+    if (then := (origin.result or {}).get("facts", {}).get("fingerprint")) and then != facts.get("fingerprint"):
         raise WeightsError(f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
                            "added, changed or taken away. Put them back, or delete this run and train again.")
     model = models.build(spec.model, len(facts["classes"]), facts["shape"][0])

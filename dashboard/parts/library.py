@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -60,6 +61,11 @@ def short(kind: str, name: str) -> str:
     text = title(kind, name).split(" (")[0]
     return text if sum(title(kind, other).split(" (")[0] == text for other in catalogue()[kind]) <= 1 \
         else title(kind, name)
+
+
+def data_facts(run: Run) -> Mapping[str, Any]:
+    """What is known of the images of a training: `classes` and `shape` (C, H, W), and more."""
+    return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
 
 
 def trained() -> list[Run]:

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard.parts import library
 from dashboard.parts.estimate import purify_time, queue, train_time
 from ngf.config import Spec, SpecError
+from ngf.jobs.request import check_files
 from ngf.jobs.store import Run
 
 
@@ -65,6 +66,8 @@ def _next_seed(spec: Spec) -> Spec:
 def _submit(spec: Spec) -> None:
     """Ask for the run; asking twice gives the same run."""
     try:
+        if spec.kind == "train":
+            check_files(spec.data)
         run = library.store().submit(spec, library.owner())
     except (SpecError, OSError) as error:
         st.session_state["lab.refused"] = str(error)

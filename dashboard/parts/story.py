@@ -31,7 +31,7 @@ _VERDICTS = {"supported": ":material/check_circle:", "holds": ":material/check_c
 
 def target_name(model: Run) -> str:
     """Name of the class that the attack aims at."""
-    attack, classes = model.spec.attack, catalogue()["data"][model.spec.data].get("classes", [])
+    attack, classes = model.spec.attack, library.data_facts(model).get("classes", [])
     defaults = {item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]}
     target = attack.options.get("target", defaults.get("target", 0))
     return classes[target] if target < len(classes) else f"class {target}"

@@ -40,11 +40,11 @@ class BadFiles(Exception):
 
 def refuse(root: Path, files: Sequence[str]) -> DataError:
     """The error for files that cannot be read, naming the first ones and how many there are."""
-    more = f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else ""
-    one = len(files) == 1
-    return DataError(f"{len(files):,} {'image' if one else 'images'} in {root} cannot be read: "
-                     f"{', '.join(files[:_SHOWN])}{more}. Delete {'it' if one else 'them'}, or put good copies in "
-                     f"{'its' if one else 'their'} place.")
+    named = ", ".join(sorted(files)[:_SHOWN]) + (f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else "")
+    if len(files) == 1:
+        return DataError(f"1 image in {root} cannot be read: {named}. Delete it, or put a good copy in its place.")
+    return DataError(f"{len(files):,} images in {root} cannot be read: {named}. Delete them, or put good copies in "
+                     "their place.")
 
 
 def cache_folder(name: str, root: Path, content: str) -> Path:

@@ -64,8 +64,9 @@ class Splits:
         return self.source.load("test", np.arange(self._pool_size("test")))
 
     def prepare(self, progress: Progress = quiet) -> None:
-        """Download and decode what training and testing need, and check that it is there, before either begins."""
-        index = {"train": self._train_index(), "test": np.arange(self._pool_size("test"))}
+        """Download and decode what training, test and defender need, and check that it is there, before any begins."""
+        index = {"train": self._train_index()}
+        index |= {pool: np.arange(self._pool_size(pool)) for pool in ("test", "holdout")}
         if hasattr(self.source, "prepare"):
             for pool, rows in index.items():
                 self.source.prepare(pool, rows, progress)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ngf.catalogue import catalogue, normalize
+from ngf.catalogue import catalogue, data_dir, missing_files, normalize
 from ngf.config import (
     Choice,
     MeasureSpec,
@@ -32,6 +32,7 @@ def checked(spec: Spec, store: Store) -> Spec:
     spec = spec_from_json(spec.to_json())  # checks the plain fields, such as the seed
     if isinstance(spec, TrainSpec):
         normalize("data", Choice(spec.data))
+        check_files(spec.data)
         if spec.model not in (known := catalogue()["models"]):
             raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
         return replace(spec, attack=normalize("attacks", spec.attack))
@@ -45,6 +46,14 @@ def checked(spec: Spec, store: Store) -> Spec:
                 check_layer(lane.options["layer"], layers)
         return replace(spec, parent=parent.id, lanes=tuple(normalize("defenses", lane) for lane in spec.lanes))
     return replace(spec, target=_target(spec, store), measurement=normalize("measurements", spec.measurement))
+
+
+def check_files(data: str) -> None:
+    """Raise SpecError when files of a data set are missing that nothing will download."""
+    about, missing = catalogue()["data"][data], missing_files(data)
+    if missing and "download_mb" not in about:
+        raise SpecError(f"{about['title']}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing in "
+                        f"{data_dir()}. {about['advice']}")
 
 
 def _target(spec: MeasureSpec, store: Store) -> str:
