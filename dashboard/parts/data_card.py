@@ -29,13 +29,14 @@ def data_card(name: str, key: str) -> None:
 
 def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
     """What to do about missing files: a download comes by itself, the rest does not."""
+    advice = library.plain(about["advice"])
     if about.get("download_mb"):
-        st.info(f"Not on this machine yet: {about['download_mb']} MB are downloaded when a training starts. Without a "
-                f"network: {library.plain(about['advice'])} “There” is {_place(about)}.", icon=":material/download:")
-    else:
-        names = ", ".join(f"`{name}`" for name in missing)
-        st.warning(f"Not found in `{data_dir()}`: {names}. {library.plain(about['advice'])} “There” is "
-                   f"{_place(about)}.", icon=":material/folder_off:")
+        st.info(f"Not in {_place(about)} yet: {about['download_mb']} MB are downloaded when a training starts. Without "
+                f"a network: {advice}", icon=":material/download:")
+        return
+    names = [name.removeprefix(about["folder"]).lstrip("/") for name in missing]
+    lacking = f": {', '.join(f'`{name}`' for name in names)} not found" if all(names) else " is not there"
+    st.warning(f"{_place(about)}{lacking}. {advice}", icon=":material/folder_off:")
 
 
 def facts(name: str, about: Mapping[str, Any], missing: Sequence[str]) -> list[tuple[str, str]]:
