@@ -9,10 +9,12 @@ from __future__ import annotations
 import streamlit as st
 
 # Less empty space than Streamlit leaves. No primary color has enough contrast both under white text (buttons) and as
-# text on a dark page (a chosen segment), so the latter gets its own.
+# text on a dark page (a chosen segment, the value of a slider), so the latter gets its own.
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 4.75rem; padding-bottom: 3rem; }
-[data-variant="segmented_control"][data-selected="true"] p { color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
+[data-variant="segmented_control"][data-selected="true"] p, [data-variant="pills"][data-selected="true"] p,
+[data-testid="stSliderThumbValue"] p {
+  color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
 </style><span></span>"""  # the span keeps it in the page: what is style only is lost at some reruns
 
 st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")

@@ -96,7 +96,7 @@ def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """The card of one attack; `runs` are the trained models of the store."""
     found = zoo_runs(name, runs)
     with st.container(border=True, key=f"attacks.{name}"):
-        st.subheader(about["title"])
+        st.header(about["title"])
         st.markdown(library.plain(about["summary"]))
         st.caption(". ".join(f"{KINDS[kind]}: {_MEANS[kind]}" for kind in kinds(about)) + ".")
         figure, words = st.columns([3, 2], gap="large")
