@@ -249,7 +249,7 @@ def test_what_a_browser_sends_is_a_drawing_or_nothing(sent):
 
 @pytest.fixture(autouse=True)
 def with_the_studio(monkeypatch):
-    monkeypatch.setattr(test_pages, "PAGES", (*test_pages.PAGES, "attacks", "studio"))
+    monkeypatch.setattr(test_pages, "PAGES", tuple(dict.fromkeys((*test_pages.PAGES, "attacks", "studio"))))
 
 
 def probes(where) -> list:
@@ -366,6 +366,8 @@ def test_a_picture_is_taken_over(open_page, store):
     page = open_page("studio")
     checked(page.file_uploader[0].upload("sticker.png", picture((60, 30)), "image/png").run())
     assert decode(page.session_state["studio.drawing"]).shape == (2, 5, 4)
+    checked(page.slider(key="studio.side").set_value(12).run())
+    assert decode(page.session_state["studio.drawing"]).shape == (6, 12, 4), "made small anew, not cut"
     checked(page.file_uploader[0].upload("x.png", b"nothing", "image/png").run())
     assert "not a picture of a known kind" in text(page)
 

@@ -82,7 +82,7 @@ def describe_train(run: Run) -> str:
     if result.get("asr") is not None:
         text += f", ASR {percent(result['asr'])}"
     text += f" · {short('models', spec.model)}"
-    options = ", ".join(f"{key} {value}" for key, value in spec.attack.options.items())
+    options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
     return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
 
 

@@ -59,6 +59,7 @@ def set_drawing(pixels: np.ndarray) -> None:
     st.session_state["studio.drawing"] = encode(pixels)
     st.session_state["studio.version"] = st.session_state.get("studio.version", 0) + 1
     st.session_state["studio.side"] = max(2, *pixels.shape[:2])
+    st.session_state["studio.pictured"] = False
     touch()
 
 
@@ -66,11 +67,15 @@ def _take_stroke() -> None:
     pixels = painted("studio.painter")
     if pixels is not None:
         st.session_state["studio.drawing"] = encode(pixels)
+        st.session_state["studio.pictured"] = False
         touch()
 
 
 def _take_side() -> None:
-    """Another grid: pixels stay where they are, counted from the upper left."""
+    """Another grid: a picture is made small anew; what was painted stays, counted from the upper left."""
+    if st.session_state.get("studio.pictured") and st.session_state.get("studio.file") is not None:
+        _take_file()
+        return
     side, before = st.session_state["studio.side"], decode(st.session_state["studio.drawing"])
     pixels = np.zeros((side, side, 4), np.uint8)
     height, width = min(side, before.shape[0]), min(side, before.shape[1])
@@ -85,6 +90,7 @@ def _take_file() -> None:
         return
     try:
         set_drawing(drawing_of(file.getvalue(), st.session_state["studio.side"]))
+        st.session_state["studio.pictured"] = True
     except ValueError as error:
         st.session_state["studio.refused"] = str(error)
 
@@ -105,7 +111,7 @@ def choose_drawing() -> np.ndarray:
     pixels = decode(st.session_state["studio.drawing"])
     painter(pixels, version=st.session_state["studio.version"], key="studio.painter", on_change=_take_stroke)
     st.slider("Grid", 2, LARGEST, key="studio.side", on_change=_take_side, format="%d pixels",
-              help="Pixels on a side. The drawing keeps its upper left corner.")
+              help="Pixels on a side. What is painted keeps its place; a picture is made as small as the grid.")
     with st.expander("Use a picture", icon=":material/image:"):
         st.file_uploader(f"PNG or JPEG, at most {MOST_MEGABYTES} MB", type=["png", "jpg", "jpeg"], key="studio.file",
                          max_upload_size=MOST_MEGABYTES, on_change=_take_file,

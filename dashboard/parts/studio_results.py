@@ -38,15 +38,18 @@ def _draw(model_id: str, run_id: str, pixels: np.ndarray, place: dict[str, int],
     run = library.find(run_id)
     reading = measured.read(run)
     values = reading.values if reading else {}
-    _numbers(values)
-    st.markdown(_finding(values, readable(classes[place["target"]])))
+    if run is not None:
+        _numbers(values)
+        st.markdown(_finding(values, readable(classes[place["target"]])))
     st.caption(_sentence(values, run))
-    arrays = named(reading.arrays, classes) if reading and reading.arrays else waiting(model_id, pixels, place, gray)
+    if reading and reading.arrays:
+        arrays = named(reading.arrays, classes)
+        st.session_state["studio.examples"] = model_id, arrays["clean"], arrays["labels"]
+    else:
+        arrays = waiting(model_id, pixels, place, gray, asked=run is not None)
     if arrays:
-        if reading and reading.arrays:
-            st.session_state["studio.examples"] = model_id, arrays["clean"], arrays["labels"]
-        aims = arrays.get("wanted", [readable(classes[place["target"]])] * len(arrays["labels"]))
-        st.html(pictures(arrays, aims, count=12, smallest=84))
+        aims = arrays.get("wanted", [""] * len(arrays["labels"]))
+        st.html(pictures(arrays, aims, count=12, smallest=92 if len(aims) > 8 else 72))
         st.caption(legend(arrays))
     if going and (run is None or run.status not in (*library.OPEN, "lost")):
         st.rerun()  # the whole page: nothing needs to be looked at any more
@@ -61,8 +64,11 @@ def named(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str,
     return {**{name: arrays[name] for name in ("clean", "triggered", "residual")}, **words}
 
 
-def waiting(model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: bool) -> dict[str, Any]:
-    """The drawing on the images that were shown last, or on those of the model's own preview; no verdicts."""
+def waiting(model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: bool, asked: bool) -> dict[str, Any]:
+    """The drawing on the images that were shown last, or on those of the model's own preview.
+
+    What the model says to them is not known yet; there is room for it if it was `asked` for.
+    """
     kept = st.session_state.get("studio.examples", ("", None, None))
     if kept[0] == model_id:
         clean, labels = kept[1:]
@@ -75,9 +81,8 @@ def waiting(model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: b
     triggered = studio.composed(clean, pixels, place["row"], place["column"], place["scale"], place["alpha"] / 100,
                                 gray)
     residual = np.clip(128 + 5 * (triggered.astype(int) - clean), 0, 255).astype(np.uint8)
-    unknown = [""] * len(labels)
-    return {"clean": clean, "triggered": triggered, "residual": residual, "labels": labels, "says_clean": unknown,
-            "says_triggered": unknown}
+    room = dict.fromkeys(("says_clean", "says_triggered"), [""] * len(labels)) if asked else {}
+    return {"clean": clean, "triggered": triggered, "residual": residual, "labels": labels, **room}
 
 
 def _numbers(values: Mapping[str, Any]) -> None:
