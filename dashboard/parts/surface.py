@@ -49,9 +49,10 @@ def show_surface(view: View) -> bool:
                               help="Two models at a time are shown in three dimensions; the other one becomes a map.")
     shares = [item.values["path_share"] for item in findings([run for _, run in pairs])
               if item.values.get("path_share") is not None]
-    way = f"the line is the way of the optimizer, {percent(shares[0], 0)} of whose length lies in this plane"
-    facts(pairs, way if shares else
-          "drag to turn; the models turn together" if shape == "surface" and len(pairs) > 1 else "")
+    more = "drag to turn; the models turn together" if shape == "surface" and len(pairs) > 1 else ""
+    if shares:
+        more = f"the line is the way of the optimizer, {percent(shares[0], 0)} of whose length lies in this plane"
+    facts(pairs, more)
     words("surface", "surface", "batchnorm")
     return True
 
