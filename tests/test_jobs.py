@@ -498,6 +498,30 @@ def test_a_run_waits_for_the_one_it_starts_from_and_owners_take_turns(store: Sto
     assert all(run.attempts == 1 for run in store.runs())
 
 
+def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: Store) -> None:
+    train = store.submit(counting(steps=5))
+    specs = [MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=seed) for seed in range(3)]
+    with supervised(store, "--heavy", "1", "--light", "1") as supervisor:
+        wait_status(train, "done")
+        pids = []
+        for spec in specs:  # one after the other, as somebody asks who waits for each
+            run = store.submit(spec)
+            wait_status(run, "done")
+            pids.append(json.loads((run.path / "lock").read_text())["pid"])
+            assert run.attempts == 1
+        assert len(set(pids)) == 1, "torch is imported once for all three"
+        assert json.loads((train.path / "lock").read_text())["pid"] not in pids
+        os.kill(pids[0], signal.SIGKILL)  # while it waits: the next one gets a child of its own
+        run = store.submit(MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=9))
+        wait_status(run, "done")
+        assert run.attempts == 1
+        assert json.loads((run.path / "lock").read_text())["pid"] != pids[0]
+        supervisor.terminate()
+        supervisor.communicate(timeout=30)
+        pid = json.loads((run.path / "lock").read_text())["pid"]
+        wait(lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor")
+
+
 def test_looking_does_not_disturb(store: Store) -> None:
     runs = [store.submit(counting(seed, steps=20)) for seed in range(3)]
     over = threading.Event()

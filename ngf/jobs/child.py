@@ -3,6 +3,9 @@
 The process imports the pipelines (and torch with them), prints "ready", reads the path of one run folder from
 standard input, executes it and ends, so that memory never carries over from run to run. While it waits it
 ends at the end of standard input, that is with its supervisor; a run that has begun goes on without it.
+
+Only measurements that are over in a moment are different: importing torch takes longer than they do, and who moves a
+slider asks for the next one at once. A child of the light slot that was quick therefore stays a while for the next.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +25,14 @@ from typing import Any
 from ngf.config import SpecError
 from ngf.jobs import recorder
 from ngf.jobs.files import DiskFull, Lock, is_full, to_json, write_atomic
-from ngf.jobs.store import Run, Store
+from ngf.jobs.store import FINAL, Run, Store
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
 PIPELINES = {"train": "ngf.pipeline", "purify": "ngf.pipeline", "measure": "analysis.pipeline"}
 ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
+QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
+LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
+_LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
 _RESERVE = ".reserve"  # space kept while a run is executed, so that a full disk can still be reported
 _MEMORY_ADVICE = ("Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
                   "the same device; then start this run again.")
@@ -154,16 +161,40 @@ def main(argv: list[str] | None = None) -> int:
     if not line:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: recorder.interrupt())
-    path = Path(line)
-    run = Run(Store(path.parent), path, "user")
+    path, status = Path(line), ""
+    run: Run | None = Run(Store(path.parent), path, "user")
+    while run is not None:
+        started = time.monotonic()
+        if _log_to(run.path / "log.txt"):  # else deleted in the meantime
+            status = execute(run, pipelines, ROLE)
+        quick = time.monotonic() - started < QUICK
+        run = _next_light(run.store) if options.slot == "light" and quick else None
+    return 1 if status == "failed" else 0
+
+
+def _log_to(path: Path) -> bool:
+    """Let what this process prints go to the run's log; False when the run is gone."""
     try:
-        log = os.open(path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except FileNotFoundError:
-        return 0  # deleted in the meantime
+        return False
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
-    return 1 if execute(run, pipelines, ROLE) == "failed" else 0
+    return True
+
+
+def _next_light(store: Store) -> Run | None:
+    """The next measurement that can start, when there is one within `LINGER` seconds; the lock settles who runs it."""
+    until, seen = time.monotonic() + LINGER, -1
+    while time.monotonic() < until and not recorder.interrupted():
+        if (wake := store.wake_time()) != seen:
+            seen = wake
+            for run in store.queue():
+                if run.spec.kind == _LIGHT and ((parent := run.ancestor()) is None or parent.status in FINAL):
+                    return run
+        time.sleep(0.01)
+    return None
 
 
 if __name__ == "__main__":

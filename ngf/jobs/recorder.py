@@ -47,6 +47,11 @@ def interrupt() -> None:
     _interrupted = True
 
 
+def interrupted() -> bool:
+    """Whether this process was asked to end."""
+    return _interrupted
+
+
 class Recorder:
     """Writes one run folder; made by the process that holds the run's lock.
 

@@ -26,6 +26,7 @@ from ngf.jobs.log import read_events
 from ngf.jobs.order import fair_order, last_starts
 
 STATUSES = ("queued", "running", "paused", "cancelled", "failed", "lost", "done")
+FINAL = ("done", "failed", "cancelled")
 COMMANDS = ("pause", "resume", "cancel")
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew, because the
 # same steps would only fail again or, with other code, give another curve.
@@ -282,6 +283,13 @@ class Store:
         with suppress(OSError):  # only a hint: there may be no space for it, or no folder yet
             (self.root / ".wake").touch()
             os.utime(self.root / ".wake", ns=(time.time_ns(), time.time_ns()))
+
+    def wake_time(self) -> int:
+        """When something changed last, in nanoseconds; 0 before anything did."""
+        try:
+            return (self.root / ".wake").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     @property
     def supervised(self) -> bool:

@@ -21,7 +21,7 @@ from ngf.jobs.child import ROLE, write_error
 from ngf.jobs.executors import Command, Executor, Handle, Local
 from ngf.jobs.files import Lock, read_json, read_text, to_json, write_atomic
 from ngf.jobs.order import fair_order, last_starts
-from ngf.jobs.store import Run, Store, parent_id
+from ngf.jobs.store import FINAL, Run, Store, parent_id
 
 TICK = 0.025  # seconds between two looks at the wake file and the children
 SCAN = 1.0  # seconds between two looks at all runs when nothing has announced itself
@@ -66,7 +66,7 @@ class Supervisor:
             self.store.clean()
             woken, scanned = None, 0.0
             while not self._stopping:
-                wake = self._wake_time()
+                wake = self.store.wake_time()
                 try:
                     if self._reap() or wake != woken or time.monotonic() - scanned > SCAN:
                         woken, scanned = wake, time.monotonic()
@@ -84,12 +84,6 @@ class Supervisor:
     def stop(self, *_: object) -> None:
         """Ask `serve` to end; for signal handlers."""
         self._stopping = True
-
-    def _wake_time(self) -> int:
-        try:
-            return (self.store.root / ".wake").stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
 
     def _reap(self) -> bool:
         """Forget children that have ended; True when there was one."""
@@ -135,7 +129,7 @@ class Supervisor:
     def _is_ready(self, run: Run) -> bool:
         """A run waits for the one that it starts from; without any it starts, to fail with a reason."""
         parent = run.ancestor() if parent_id(run.spec) else None
-        return parent is None or parent.status in ("done", "failed", "cancelled")
+        return parent is None or parent.status in FINAL
 
     def _given_up(self, run: Run) -> bool:
         """Count a kill; after the third without progress the run has failed."""
