@@ -1,8 +1,11 @@
 """BadNets (Gu, Dolan-Gavitt, Garg 2017, arXiv 1708.06733): a small patch in a corner.
 
-x' = (1 - alpha m) x + alpha m p, with m the mask of the patch and p its pattern. Patterns: a gray
-checkerboard, as in the code of NGF (3x3, alpha 0.7), ANP (alpha 1.0) and FIP (alpha 0.6), or a yellow-black
-sticker, which reads well on traffic signs. Changed: size, corner and margin are free.
+x' = (1 - alpha m) x + alpha m p, with m the mask of the patch and p its pattern: a yellow-black sticker, which reads
+well on traffic signs, a gray checkerboard, or one of the patches of public code (`preset`). NGF, FIP and ANP: the
+"grid" of 3x3 pixels that touches the border, alpha 0.7, 0.6 and 1.0. BackdoorBench: a white square of 3x3 pixels that
+touches the border. A preset decides the patch and its place; target, mode and poison rate stay yours (all four use
+target 0; a poison rate of 0.1 but for ANP's 0.05). Changed: size, corner and margin are free without a preset; the
+triggered image is rounded, not cut, to 8 bits.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ngf.attacks._attack import Attack, paste
+from ngf.attacks._patterns import CORNERS, PATTERNS, corner, patch
 from ngf.config import option
 
-_STICKER = ((1.0, 0.85, 0.0), (0.05, 0.05, 0.05))
-_GRAY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_GRID = {"pattern": "grid", "size": 3, "position": "bottom right", "margin": 0}
+_PRESETS = {"ngf": {**_GRID, "alpha": 0.7}, "fip": {**_GRID, "alpha": 0.6}, "anp": {**_GRID, "alpha": 1.0},
+            "backdoorbench": {**_GRID, "pattern": "white", "alpha": 1.0}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +33,24 @@ class BadNets(Attack):
     mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
                        choices=("all-to-one", "all-to-all"))
     poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
-    pattern: str = option("sticker", "Look of the patch: yellow-black sticker or gray checkerboard.",
-                          choices=("sticker", "checkerboard"))
+    pattern: str = option("sticker", "Look of the patch: yellow-black sticker, gray checkerboard, white square, or the "
+                                     "grid of public code.", choices=PATTERNS)
     size: int = option(4, "Height and width of the patch.", unit="pixels", ge=1, le=16)
-    position: str = option("bottom right", "Corner that holds the patch.",
-                           choices=("bottom right", "bottom left", "top right", "top left"))
+    position: str = option("bottom right", "Corner that holds the patch.", choices=CORNERS)
     margin: int = option(1, "Distance of the patch from the border.", unit="pixels", ge=0, le=32, expert=True)
     alpha: float = option(1.0, "Opacity of the patch; 1 replaces the pixels.", ge=0.01, le=1.0)
+    preset: str = option("free", "Patch of public code; anything but free decides pattern, size, position, margin "
+                                 "and opacity, whatever is set there.", choices=("free", *_PRESETS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in _PRESETS.get(self.preset, {}).items():
+            object.__setattr__(self, name, value)  # so that what a run reports is what it did
 
     def apply(self, images: Tensor) -> Tensor:
-        pattern = self.patch()
-        height, width = images.shape[2:]
-        top = self.margin if self.position.startswith("top") else height - self.size - self.margin
-        left = self.margin if self.position.endswith("left") else width - self.size - self.margin
-        return paste(images, pattern, self.alpha, top, left)
+        place = corner(self.position, self.size, self.margin, *images.shape[2:])
+        return paste(images, self.patch(), self.alpha, *place)
 
     def patch(self) -> Tensor:
-        """The pattern: float (3, size, size). Sticker: 2x2 fields; checkerboard: single pixels."""
-        field = 2 if self.pattern == "sticker" and self.size >= 4 else 1
-        steps = torch.arange(self.size) // field
-        odd = (steps[:, None] + steps[None, :]) % 2
-        colors = torch.tensor(_STICKER if self.pattern == "sticker" else _GRAY)
-        return colors[odd].permute(2, 0, 1).contiguous()
+        """The pattern: float (3, size, size) in [0, 1]."""
+        return patch(self.pattern, self.size)

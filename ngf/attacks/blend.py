@@ -6,14 +6,13 @@ attack (the original paper uses a cartoon or random noise; public code ships a n
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from ngf.attacks._attack import Attack, paste
+from ngf.attacks._patterns import noise
 from ngf.config import option
 
 
@@ -28,12 +27,4 @@ class Blend(Attack):
     pattern_seed: int = option(7, "Seed of the noise pattern.", ge=0, le=2**31 - 1, expert=True)
 
     def apply(self, images: Tensor) -> Tensor:
-        pattern = _noise(self.pattern_seed, images.shape[2], images.shape[3])
-        return paste(images, pattern, self.alpha, 0, 0)
-
-
-@functools.lru_cache(maxsize=16)
-def _noise(seed: int, height: int, width: int) -> Tensor:
-    """Gaussian noise around gray, clipped to [0, 1]: float (3, height, width)."""
-    rng = torch.Generator().manual_seed(seed)
-    return (0.5 + 0.25 * torch.randn(3, height, width, generator=rng)).clamp(0, 1)
+        return paste(images, noise(self.pattern_seed, *images.shape[2:]), self.alpha, 0, 0)
