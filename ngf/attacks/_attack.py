@@ -26,7 +26,9 @@ class Attack:
     What the last two learn is kept with the run and given back by `with_trigger`; `self.trigger` holds it.
 
     Optional: `cover(images, labels, rng)`, images that get noise or a trigger and keep their label; `cover_rate` of
-    all images, drawn from `cover_candidates`.
+    all images, drawn from `cover_candidates`. `apply_train(images, index, rng)`, where training images carry another
+    trigger than test images; index: int64 (N,), their places in the training set. A `prepare` that makes something
+    for this alone leaves `learned` False: the trigger itself is a formula.
     """
 
     # Clean-label attacks poison images of the target class and change no label.

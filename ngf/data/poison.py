@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,10 +33,16 @@ class Triggered:
 
 def apply_in_chunks(attack, images: torch.Tensor) -> torch.Tensor:
     """The trigger on uint8 images (N, C, H, W), as uint8."""
+    return _in_chunks(lambda part, here: attack.apply(part), images)
+
+
+def _in_chunks(change: Callable[[torch.Tensor, slice], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """`change` of uint8 images, as uint8; it gets parts of them as floats, and where in `images` they are."""
     out = empty(len(images), images.shape[1:], images.device)
     step = max(1, min(_CHUNK, _VALUES // images.shape[1:].numel()))
-    for part, place in zip(images.split(step), out.split(step), strict=True):
-        place.copy_(to_bytes(attack.apply(to_float(part))))
+    for start in range(0, len(images), step):
+        here = slice(start, start + step)
+        out[here] = to_bytes(change(to_float(images[here]), here))
     return out
 
 
@@ -60,7 +67,11 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
     order = candidates[torch.randperm(len(candidates), generator=rng)]
     chosen = order[:wanted_count]
     images, labels = rows(clean.images, torch.arange(count)), clean.labels.clone()
-    images[chosen] = apply_in_chunks(attack, clean.images[chosen])
+    if hasattr(attack, "apply_train"):
+        images[chosen] = _in_chunks(lambda part, here: attack.apply_train(part, chosen[here], rng),
+                                    clean.images[chosen])
+    else:
+        images[chosen] = apply_in_chunks(attack, clean.images[chosen])
     labels[chosen] = clean.labels[chosen] if attack.clean_label else attack.labels(
         clean.labels[chosen], num_classes)
     triggered[chosen] = True
