@@ -9,7 +9,6 @@ import re
 
 import numpy as np
 import pytest
-import test_pages
 from playwright.sync_api import expect
 from run_folders import write_run
 from test_browser import FRAMEWORK, WAIT, Axe, browser, page, server, visit
@@ -20,11 +19,6 @@ from ngf.catalogue import build, catalogue
 from ngf.config import Choice, TrainSpec
 
 ATTACKS = {name: about for name, about in catalogue()["attacks"].items() if name != "none"}
-
-
-@pytest.fixture(autouse=True)
-def with_the_gallery(monkeypatch):
-    monkeypatch.setattr(test_pages, "PAGES", tuple(dict.fromkeys((*test_pages.PAGES, "attacks", "studio"))))
 
 
 def headings(page) -> list[str]:

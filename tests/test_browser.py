@@ -24,7 +24,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = "/usr/bin/chromium"
 WAIT = 90_000  # milliseconds: an upper bound for a busy machine; nothing waits longer than it must
-PAGES = ("", "lab", "geometry", "runs")
+PAGES = ("", "lab", "attacks", "studio", "geometry", "runs")
 # What axe finds in Streamlit's own markup. Nothing of ours may join this list.
 FRAMEWORK = {
     "list": "sidebar navigation and menus",

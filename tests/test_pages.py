@@ -16,7 +16,7 @@ from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError
 from ngf.jobs.store import Store
 
-PAGES = ("start", "lab", "geometry", "runs")
+PAGES = ("start", "lab", "attacks", "studio", "geometry", "runs")
 NAVIGATION = """
 import streamlit as st
 st.navigation([st.Page({folder!r} + f"/{{name}}.py", title=name.capitalize(), url_path=name,
@@ -27,6 +27,8 @@ HOSTILE = {
     "lab": {"attack": "<script>alert(1)</script>", "seed": "99999999999999999999", "run": "../../etc/passwd",
             "lane": ["ngf:steps=-4", "nothing", "ngf:nothing=1", "sgd:steps"], "view": "fly", "bogus": "1",
             "num_clean": "NaN", "model": "none-such", "data": "", "race_seed": "1e400"},
+    "attacks": {"attack": ["<script>alert(1)</script>", "badnet"], "kind": "](x)"},
+    "studio": {"drawing": "](" * 900, "model": "none-such", "row": "-1", "alpha": "1e9", "target": "x"},
     "geometry": {"run": "none-such", "lane": "sgd-99", "images": "all", "seed": "-1"},
     "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
 }

@@ -12,7 +12,6 @@ import zlib
 
 import numpy as np
 import pytest
-import test_pages
 import torch
 from PIL import Image
 from playwright.sync_api import expect
@@ -245,11 +244,6 @@ def test_what_a_browser_sends_is_a_drawing_or_nothing(sent):
 
 
 # ---- the page
-
-
-@pytest.fixture(autouse=True)
-def with_the_studio(monkeypatch):
-    monkeypatch.setattr(test_pages, "PAGES", tuple(dict.fromkeys((*test_pages.PAGES, "attacks", "studio"))))
 
 
 def probes(where) -> list:

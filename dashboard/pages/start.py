@@ -42,7 +42,8 @@ else:
     st.markdown(f"**What you just saw.** {outcome_sentence(spec, result)} {story.caveat()}")
 
 st.header("Go on")
-for column, (page, word, icon, text) in zip(st.columns(3), story.DOORS, strict=True):
+columns = [*st.columns(3), *st.columns(3)]  # two rows, so that no door is narrow
+for column, (page, word, icon, text) in zip(columns, story.DOORS, strict=False):
     with column.container(border=True):
         st.page_link(library.PAGES / f"{page}.py", label=f"**{word}**", icon=icon,
                      query_params=story.door_state(page, race))

@@ -18,6 +18,10 @@ from ngf.jobs.store import Run
 DOORS = (
     ("lab", "Lab", ":material/science:",
      "Choose an attack and a model, press Start, and watch the race run on this machine."),
+    ("attacks", "Attacks", ":material/collections:",
+     "Every way of hiding a backdoor, with its picture, its source, and what it did to our models."),
+    ("studio", "Trigger studio", ":material/brush:",
+     "Paint a trigger of your own, see what a model makes of it, and train one that obeys it."),
     ("geometry", "Geometry", ":material/landscape:",
      "See the minimum before and after: loss slices, curvature, Fisher information."),
     ("runs", "Runs", ":material/list:",
