@@ -1,6 +1,7 @@
 """Makes assets/evidence/summary.json from the measured files: the table, the claims and their verdicts.
 
-Nothing is written here that is not computed from `assets/evidence/runs` and the cards of the zoo.
+Nothing is written here that is not computed from `assets/evidence/runs`, the cards of the zoo and
+`assets/evidence/geometry.json` (`python -m benchmarks.geometry_summary`, first).
 
     python -m benchmarks.summary
 """
@@ -13,6 +14,8 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from ngf.catalogue import catalogue
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
@@ -77,8 +80,11 @@ def number(value: dict) -> str:
     return f"{value['mean']:.0f} ({min(value['values']):.0f}–{max(value['values']):.0f})"
 
 
-def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[dict]:
-    """The paper's claims, each with a verdict and a sentence that are computed."""
+def claims(rows: list[dict], geometry: dict) -> list[dict]:
+    """The paper's claims, each with a verdict and a sentence that are computed.
+
+    geometry: what `benchmarks.geometry_summary` wrote.
+    """
     attacks = sorted({item["attack"] for item in rows})
 
     def get(attack: str, method: str) -> dict:
@@ -87,22 +93,7 @@ def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[d
     def told(describe: Callable[[str], str]) -> str:
         return "; ".join(f"{attack}: {describe(attack)}" for attack in attacks)
 
-    def verdict(flags: list[bool]) -> str:
-        return "Supported" if all(flags) else "Not supported" if not any(flags) else "Supported in part"
-
-    sharp = {attack: interval([card["lambda_max"] for card in found[("signs", attack)]]) for attack in attacks}
-    out = []
-    for key, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
-        benign = interval([card[key] for card in found[("signs", "none")]])
-        bad = {attack: interval([card[key] for card in found[("signs", attack)]]) for attack in attacks}
-        # Clear-cut only: with three seeds each, overlapping ranges decide nothing.
-        clearly = [min(bad[attack]["values"]) > max(benign["values"]) for attack in attacks]
-        out.append({"claim": f"A backdoored network sits in a sharper minimum than a benign one ({word}).",
-                    "verdict": verdict(clearly),
-                    "sentence": f"On 512 clean test images, benign {number(benign)}; "
-                                + told(lambda a, bad=bad: number(bad[a])) +
-                                f". Mean (lowest–highest) over {benign['n']} seeds; supported for an attack when "
-                                "every seed lies above every benign one."})
+    out = sharper_claims(geometry)
     auto = {attack: get(attack, "ngf, auto layer") for attack in attacks}
     low = [auto[a]["asr"]["mean"] <= 0.10 and auto[a]["ca"]["mean"] >= get(a, "before")["ca"]["mean"] - 0.015
            for a in attacks]
@@ -123,24 +114,66 @@ def claims(rows: list[dict], found: dict[tuple[str, str], list[dict]]) -> list[d
                             "layer / SGD on all layers / Adam on all layers: " + told(
                                 lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
                                     "ngf, auto layer, rate by rule", *rivals))) + "."})
-    if all("lambda_max" in auto[a] for a in attacks):
-        smoother = [auto[a]["lambda_max"]["mean"] < sharp[a]["mean"] for a in attacks]
-        out.append({"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(smoother),
-                    "sentence": "Largest Hessian eigenvalue on clean images before and after NGF: " + told(
-                        lambda a: f"{number(sharp[a])} to {number(auto[a]['lambda_max'])}") + "."})
+    return [*out, smoother_claim(geometry)]
+
+
+def verdict(flags: list[bool]) -> str:
+    return "Supported" if all(flags) else "Not supported" if not any(flags) else "Supported in part"
+
+
+def title(data: str) -> str:
+    return catalogue()["data"][data]["title"].split(" (")[0]
+
+
+def by_data(geometry: dict, measure: str, method: str) -> dict[str, dict[str, dict]]:
+    """Rows of one measure on clean images: data set -> attack -> row."""
+    out: dict[str, dict[str, dict]] = {}
+    for item in geometry["rows"]:
+        if (item["measure"], item["method"], item["images"]) == (measure, method, "clean"):
+            out.setdefault(item["data"], {})[item["attack"]] = item
+    return {data: out[data] for data in sorted(out, key=lambda name: name != "signs")}
+
+
+def sharper_claims(geometry: dict) -> list[dict]:
+    """Clear-cut only: with three seeds each, overlapping ranges decide nothing."""
+    out = []
+    for measure, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
+        found = by_data(geometry, measure, "before")
+        told = ". ".join(
+            f"{title(data)}: benign {number(of['none'])}; "
+            + "; ".join(f"{attack} {number(item)}" for attack, item in of.items() if attack != "none")
+            for data, of in found.items())
+        flags = [item["sharper_than_benign"] == "yes" for of in found.values() for attack, item in of.items()
+                 if attack != "none"]
+        out.append({"claim": f"A backdoored network sits in a sharper minimum than a benign one ({word}).",
+                    "verdict": verdict(flags),
+                    "sentence": f"On {geometry['num_images']:,} clean test images. {told}. Mean (lowest–highest) over "
+                                "3 seeds; supported for an attack when every seed lies above every benign one, which "
+                                f"is so for {sum(flags)} of {len(flags)}."})
     return out
+
+
+def smoother_claim(geometry: dict) -> dict:
+    before, after = by_data(geometry, "lambda_max", "before"), by_data(geometry, "lambda_max", "ngf")
+    flags = [item["smoother_than_before"] == "yes" for of in after.values() for item in of.values()]
+    told = ". ".join(f"{title(data)}: " + "; ".join(
+        f"{attack} {number(before[data][attack])} to {number(item)}" for attack, item in of.items())
+        for data, of in after.items())
+    return {"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(flags),
+            "sentence": f"Largest Hessian eigenvalue on {geometry['num_images']:,} clean test images before and after "
+                        f"NGF (the Lab's defaults). {told}. Supported for an attack when it fell for every seed."}
 
 
 def main() -> int:
     runs = [run for run in load(ASSETS / "evidence" / "runs") if run["model"] == "preact_resnet_tiny"]
-    found = cards()
-    rows = table(runs, found)
+    rows = table(runs, cards())
+    geometry = json.loads((ASSETS / "evidence" / "geometry.json").read_text(encoding="utf-8"))
     nets = [{"model": run["model"], "attack": run["attack"], "seed": run["seed"],
              **{name: {key: run["results"][f"ngf, {name}"][key] for key in ("layer",)} | {
                  key: run["results"][f"ngf, {name}"]["whole"][key] for key in ("ca", "asr")}
                 for name in ("auto layer", "fisher layer", "best layer in hindsight")}}
             for run in load(ASSETS / "evidence" / "runs")]
-    summary = {"claims": claims(rows, found), "table": rows, "layers": nets,
+    summary = {"claims": claims(rows, geometry), "table": rows, "layers": nets,
                "hardware": runs[0]["environment"], "num_clean": runs[0]["num_clean"]}
     target = ASSETS / "evidence" / "summary.json"
     target.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
