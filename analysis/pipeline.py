@@ -119,6 +119,9 @@ def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tup
     if data in ("train", "validation", "poisoned"):
         pool: Images = splits.validation if data == "validation" else splits.train
         if data == "poisoned":
+            if hasattr(attack, "control"):
+                raise SpecError("This attack makes its poisoned images anew in every batch, so there is no mix to "
+                                "measure on. Allowed: clean, triggered_true, triggered_target, train, validation.")
             pool = poison(pool, attack, len(splits.classes), splits.seed).data
         order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
         pool = pool.take(order[:num_images])

@@ -89,10 +89,20 @@ def benign(run: Run) -> Run | None:
     return same[0] if same else None
 
 
+def _kinds(origin: Run | None) -> tuple[str, ...]:
+    """The images that a model of this training can be measured on."""
+    if origin is None:
+        return tuple(IMAGES)
+    if origin.spec.attack.name == "none":
+        return UNTRIGGERED
+    controlled = catalogue()["attacks"].get(origin.spec.attack.name, {}).get("controlled")
+    return tuple(kind for kind in IMAGES if not (controlled and kind == "poisoned"))  # each batch has its own mix
+
+
 def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     """Benign if asked for, before, and after; a training alone has only itself."""
     origin = library.ancestor(run)
-    kinds = UNTRIGGERED if origin is not None and origin.spec.attack.name == "none" else tuple(IMAGES)
+    kinds = _kinds(origin)
     targets = [run.spec.parent, f"{run.spec.id}:{lane}"] if run.spec.kind == "purify" else [run.spec.id]
     out = [Side(measured.model_title(library.store(), target), target, kinds, ":" in target) for target in targets]
     other = benign(run) if with_benign else None
