@@ -15,9 +15,9 @@ from typing import Any
 
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError
 from ngf.jobs.child import PIPELINES
-from ngf.jobs.files import plain
+from ngf.jobs.files import NoSuchRun, plain
 from ngf.jobs.follow import complete
-from ngf.jobs.store import COMMANDS, NoSuchRun, Run, Store
+from ngf.jobs.store import COMMANDS, Run, Store
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import MeasureSpec, PurifySpec, Spec, SpecError, TrainSpec, spec_from_json
-from ngf.jobs.files import DiskFull, Lock, is_full, read_json, read_once, read_text, to_json, write_atomic
+from ngf.jobs.files import DiskFull, Lock, NoSuchRun, is_full, read_json, read_once, read_text, to_json, write_atomic
 from ngf.jobs.log import read_events
 from ngf.jobs.order import fair_order, last_starts
 
@@ -34,15 +34,6 @@ _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _ZOO = Path(__file__).resolve().parents[2] / "assets" / "zoo"
 _log = logging.getLogger(__name__)
-
-
-class NoSuchRun(KeyError):
-    """The run asked for does not exist; the message says which ones do."""
-
-    kind, advice = "not_found", "Choose one of the runs that exist."
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # a KeyError would put it in quotes
 
 
 class Run:
