@@ -22,3 +22,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def store(tmp_path: Path) -> Store:
     """An empty store, with an empty zoo."""
     return Store(tmp_path / "runs", tmp_path / "zoo")
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """Tiny problems lose by sharing out each operation; the number of threads is put back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

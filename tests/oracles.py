@@ -6,12 +6,15 @@ They use nothing of the code under test.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+
+from tests import cases
 
 
 def dense_hessian(model: nn.Module, images: Tensor, labels: Tensor,
@@ -106,3 +109,19 @@ def dense_outer_products(model: nn.Module, images: Tensor, labels: Tensor,
     gradients, _ = class_gradients(model, images, names)
     chosen = torch.stack([gradients[i, labels[i]] for i in range(len(images))])  # (n, draws, P)
     return torch.einsum("ndp,ndq->pq", chosen, chosen) / chosen.shape[:2].numel()
+
+
+@functools.cache
+def problem(name: str) -> cases.Problem:
+    """The problem of this name in `cases`, and below its dense matrices: each is made once."""
+    return cases.CASES[name]()
+
+
+@functools.cache
+def hessian_of(name: str) -> torch.Tensor:
+    return dense_hessian(*problem(name))
+
+
+@functools.cache
+def fisher_of(name: str) -> torch.Tensor:
+    return dense_fisher(*problem(name)[:2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 
 import numpy as np
 import pytest
@@ -23,33 +22,13 @@ from analysis.last_layer import LastLayer, LastLayerFisher
 from analysis.operators import EmpiricalFisher, GaussNewton, Hessian, SampledFisher, Scaled
 from analysis.spectrum import krylov_pass
 from tests import cases, oracles
+from tests.oracles import fisher_of, hessian_of, problem
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CASES = list(cases.CASES)
 KINDS = [Hessian, GaussNewton, EmpiricalFisher, lambda *a, **k: SampledFisher(*a, generator=generator(5), draws=3, **k)]
 KIND_NAMES = ["hessian", "gauss_newton", "empirical_fisher", "sampled_fisher"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@functools.cache
-def problem(name: str) -> cases.Problem:
-    return cases.CASES[name]()
-
-
-@functools.cache
-def hessian_of(name: str) -> torch.Tensor:
-    return oracles.dense_hessian(*problem(name))
-
-
-@functools.cache
-def fisher_of(name: str) -> torch.Tensor:
-    return oracles.dense_fisher(*problem(name)[:2])
 
 
 def dense(operator) -> torch.Tensor:

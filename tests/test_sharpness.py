@@ -29,33 +29,13 @@ from analysis.scalings import scaling
 from analysis.sharpness import ERRORS, Sharpness
 from ngf import models
 from tests import cases, oracles
+from tests.oracles import fisher_of, hessian_of, problem
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHORT = {"steps": 14, "probes": 8, "draws": 4}
 NEW = [Sharpness(**SHORT), FisherSpectrum(method="lanczos", steps=6, probes=4), FisherSpectrum(method="gram"),
        FisherTrace(draws=3), HessianSpectrum(steps=6, probes=4), Rescaling(points=3, steps=4, probes=2)]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@functools.cache
-def problem(name: str) -> cases.Problem:
-    return cases.CASES[name]()
-
-
-@functools.cache
-def hessian_of(name: str) -> torch.Tensor:
-    return oracles.dense_hessian(*problem(name))
-
-
-@functools.cache
-def fisher_of(name: str) -> torch.Tensor:
-    return oracles.dense_fisher(*problem(name)[:2])
 
 
 @functools.cache

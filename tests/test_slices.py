@@ -27,6 +27,8 @@ from ngf.models import build
 from ngf.weights import save_weights
 from tests import cases, oracles
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MEASUREMENTS = names("measurements")
 # Options that keep the contract test short; a measurement not named here runs with its defaults.
 SHORT = {"hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2}, "fisher_trace": {"draws": 4},
@@ -38,14 +40,6 @@ SHORT = {"hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2}, "fisher_tr
 UNKNOWN = {"loss_plane": {"lambda_a", "lambda_b"}}
 # Cases that a measurement is made for, where that is not all of them; it says so on the others.
 MADE_FOR = {"rescaling": {"conv_net"}}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -298,6 +292,7 @@ def test_a_run_folder_is_filled(runs, data):
 
 
 def test_the_images_are_those_of_the_attack(runs):
+    from ngf.catalogue import build as plugin
     from ngf.data import load as load_data
     from ngf.weights import load_attack
 
@@ -315,7 +310,7 @@ def test_the_images_are_those_of_the_attack(runs):
     everything, _ = pipeline.select(splits, attack, "clean", 10**6, 3)
     assert len(everything) == len(splits.test)
     with pytest.raises(SpecError, match="without an attack"):
-        pipeline.select(splits, build("attacks", Choice("none")), "triggered_true", 50, 3)
+        pipeline.select(splits, plugin("attacks", Choice("none")), "triggered_true", 50, 3)
 
 
 def test_a_cancelled_measurement_keeps_what_it_has(runs):
