@@ -93,4 +93,5 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 
 def to_bytes(images: torch.Tensor) -> torch.Tensor:
     """float in [0, 1] -> uint8, rounded to the nearest."""
-    return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    # By way of int16: on a CPU torch converts float to uint8 one number at a time, five times slower than both steps.
+    return images.mul(255).round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)

@@ -12,6 +12,7 @@ from ngf.data._images import Images, empty, rows, to_bytes, to_float
 
 _CHUNK = 2048  # images changed at once, at most
 _VALUES = 2**24  # numbers in them, at most
+_CACHED = 128 * 3 * 32 * 32  # numbers whose floats stay in the cache of a CPU core: several times faster
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,16 @@ class Triggered:
 
 def apply_in_chunks(attack, images: torch.Tensor) -> torch.Tensor:
     """The trigger on uint8 images (N, C, H, W), as uint8."""
-    return _in_chunks(lambda part, here: attack.apply(part), images)
+    # A network sees the same parts whatever computes: its last bits may depend on how many images it sees at once.
+    formula = images.device.type == "cpu" and not attack.learned
+    return _in_chunks(lambda part, here: attack.apply(part), images, _CACHED if formula else _VALUES)
 
 
-def _in_chunks(change: Callable[[torch.Tensor, slice], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+def _in_chunks(change: Callable[[torch.Tensor, slice], torch.Tensor], images: torch.Tensor,
+               values: int = _VALUES) -> torch.Tensor:
     """`change` of uint8 images, as uint8; it gets parts of them as floats, and where in `images` they are."""
     out = empty(len(images), images.shape[1:], images.device)
-    step = max(1, min(_CHUNK, _VALUES // images.shape[1:].numel()))
+    step = max(1, min(_CHUNK, values // images.shape[1:].numel()))
     for start in range(0, len(images), step):
         here = slice(start, start + step)
         out[here] = to_bytes(change(to_float(images[here]), here))
