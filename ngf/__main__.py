@@ -1,4 +1,4 @@
-"""The command line: `python -m ngf train`, `purify`, `measure`, `run`, `list`, `show`, `delete`, `catalogue`.
+"""The command line: `python -m ngf train`, `purify`, `measure`, `presets`, `list` and more; `--help` lists them all.
 
 Progress goes to standard error; with `--json`, standard output is one JSON document and nothing else.
 Exit codes: 0 done, 1 the run failed, 2 bad input, 3 not found or in conflict, 130 interrupted.
@@ -68,11 +68,13 @@ def _parser() -> argparse.ArgumentParser:
                 submit)
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
         train.add_argument(f"--{name}", help=help)
+    train.add_argument("--preset", metavar="NAME", help="start from a setting that `presets` lists")
     purify = add("purify", _purify, "remove the backdoor of a trained model; settings: steps=100 ngf.layer=last",
                  submit)
     purify.add_argument("run")
     purify.add_argument("--defense", action="append", help="given twice or more: a race; the default is ngf")
-    purify.add_argument("--num-clean", type=int, default=500, help="clean images that the defender has")
+    purify.add_argument("--num-clean", type=int, help="clean images that the defender has; the default is 500")
+    purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
     measure = add("measure", _measure, "measure something on the weights of a run (RUN, or RUN:LANE)", submit)
     measure.add_argument("run")
     measure.add_argument("--measurement", required=True, help="what to measure")
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
         commands.choices[name].set_defaults(word=name)
+    add("presets", _presets, "list settings to start from: the paper's, for one GPU, for a laptop")
     add("catalogue", _catalogue, "list everything that can be chosen, as JSON")
     return parser
 
@@ -104,17 +107,22 @@ def _show(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from ngf.jobs.request import training_request
+    from ngf.presets import preset
 
+    start = preset(options.preset).training() if options.preset else None
     return _submit(options, training_request(options.data, options.model, options.attack, options.seed,
-                                             options.settings))
+                                             options.settings, start))
 
 
 def _purify(options: argparse.Namespace) -> int:
     from ngf.jobs.request import lanes_request
+    from ngf.presets import preset
 
-    lanes = lanes_request(options.defense or ["ngf"], options.settings)
-    return _submit(options, PurifySpec(parent=options.run, lanes=lanes, num_clean=options.num_clean,
-                                       seed=options.seed))
+    start = preset(options.preset).purification(options.run) if options.preset else PurifySpec(
+        parent=options.run, lanes=(Choice("ngf"),))
+    lanes = lanes_request(options.defense or start.lanes, options.settings)
+    return _submit(options, PurifySpec(parent=options.run, lanes=lanes, seed=options.seed,
+                                       num_clean=start.num_clean if options.num_clean is None else options.num_clean))
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -210,6 +218,18 @@ def _control(options: argparse.Namespace) -> int:
         raise _Conflict(f"{run.id} is {run.status}.")
     run.control(options.word)
     return _print(run.summary()) if options.json else OK
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from ngf.presets import presets
+
+    known = presets().values()
+    if options.json:
+        return _print([preset.to_json() for preset in known])
+    for preset in known:
+        spec = preset.spec
+        print(f"{preset.name:<24} {preset.title:<52} {spec.data}, {spec.model}, {spec.training.epochs} epochs")
+    return OK
 
 
 def _catalogue(options: argparse.Namespace) -> int:

@@ -70,8 +70,11 @@ def _target(spec: MeasureSpec, store: Store) -> str:
 
 
 def training_request(data: str | None, model: str | None, attack: str | None, seed: int,
-                     settings: Iterable[str]) -> TrainSpec:
-    """A TrainSpec from text: `settings` are `attack.size=4` and `training.epochs=2`. None: the default."""
+                     settings: Iterable[str], start: TrainSpec | None = None) -> TrainSpec:
+    """A TrainSpec from text: `settings` are `attack.size=4` and `training.epochs=2`. None: as in `start`.
+
+    Another attack than that of `start` has none of its options.
+    """
     options: dict[str, dict[str, str]] = {"attack": {}, "training": {}}
     for key, value in parse_settings(settings).items():
         part, _, name = key.partition(".")
@@ -82,17 +85,20 @@ def training_request(data: str | None, model: str | None, attack: str | None, se
     unknown = sorted(set(options["training"]) - set(known))
     if unknown:
         raise SpecError(f"training has no option {', '.join(unknown)}. Allowed: {', '.join(known)}.")
-    given = {key: value for key, value in (("data", data), ("model", model)) if value is not None}
-    return TrainSpec(**given, attack=Choice(attack or TrainSpec.attack.name, options["attack"]),
-                     training=Training(**options["training"]), seed=seed)  # type: ignore[arg-type]
+    start = start or TrainSpec()
+    known_options = start.attack.options if attack in (None, start.attack.name) else {}
+    return TrainSpec(data=data or start.data, model=model or start.model,
+                     attack=Choice(attack or start.attack.name, {**known_options, **options["attack"]}),
+                     training=replace(start.training, **options["training"]), seed=seed)  # type: ignore[arg-type]
 
 
-def lanes_request(defenses: Iterable[str], settings: Iterable[str]) -> tuple[Choice, ...]:
+def lanes_request(defenses: Iterable[str | Choice], settings: Iterable[str]) -> tuple[Choice, ...]:
     """Lanes from text. `steps=100` goes to every defense that has the option, `ngf.steps=100` to one."""
-    defenses, known = list(defenses), catalogue()["defenses"]
-    lanes = [normalize("defenses", Choice(name)) for name in defenses]
+    known = catalogue()["defenses"]
+    lanes = [normalize("defenses", Choice.from_json(lane) if isinstance(lane, str) else lane) for lane in defenses]
+    defenses = [lane.name for lane in lanes]
     fields = {name: [item["name"] for item in known[name]["fields"]] for name in defenses}
-    options: dict[str, dict[str, Any]] = {name: {} for name in defenses}
+    options: dict[str, dict[str, Any]] = {lane.name: dict(lane.options) for lane in lanes}
     for key, value in parse_settings(settings).items():
         only, _, name = key.rpartition(".")
         takers = [lane for lane in defenses if name in fields[lane] and only in ("", lane)]
