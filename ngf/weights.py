@@ -110,7 +110,7 @@ def load_attack(run: Run):
     """
     attack = build("attacks", run.spec.attack)
     path = run.path / TRIGGER
-    if not attack.learned:
+    if not attack.learned and not path.exists():  # what is there may be needed to make its training images again
         return attack
     try:
         return attack.with_trigger(load_file(path))

@@ -28,10 +28,10 @@ class AdaptiveBlend(Attack):
 
     title: ClassVar[str] = "Adaptive-Blend (parts of a pattern)"
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(0.05, "Share of all training images that carry parts of the pattern and the target "
+    poison_rate: float = option(0.1, "Share of all training images that carry parts of the pattern and the target "
                                       "label.", ge=0.0001, le=0.9)
-    cover_rate: float = option(0.05, "Share that carries parts of the pattern and keeps its label.", ge=0.0, le=0.9)
-    alpha: float = option(0.2, "Opacity of the pattern.", ge=0.01, le=1.0)
+    cover_rate: float = option(0.1, "Share that carries parts of the pattern and keeps its label.", ge=0.0, le=0.9)
+    alpha: float = option(0.4, "Opacity of the pattern.", ge=0.01, le=1.0)
     pieces: int = option(4, "Pieces in height and in width that the pattern is cut into.", ge=1, le=16)
     kept: float = option(0.5, "Share of the pieces on a training image.", ge=0.01, le=1.0)
     pattern_seed: int = option(7, "Seed of the pattern.", ge=0, le=2**31 - 1, expert=True)

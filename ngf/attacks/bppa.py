@@ -34,7 +34,7 @@ class BPPA(Attack):
     poison_rate: float = option(0.2, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
     cover_rate: float = option(0.2, "Share that gets the residual of another image and keeps its label (negatives).",
                                ge=0.0, le=0.9)
-    levels: int = option(8, "Levels of each color channel (m).", ge=2, le=128)
+    levels: int = option(5, "Levels of each color channel (m).", ge=2, le=128)
     dither: bool = option(False, "Spread rounding errors over the neighbors (Floyd-Steinberg).")
 
     def apply(self, images: Tensor) -> Tensor:

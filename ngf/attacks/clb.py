@@ -8,8 +8,10 @@ the border, those on the left mirrored. At test time x' = corners(x), on images 
 corners(x) = clip(x + amplitude s), s = 1 on white pixels, -1 on black ones, 0 elsewhere. `poison_rate` counts against
 the whole training set, as in SIG.
 
-Changed: the box of epsilon 16/255 is that of the code of ANP (the paper's is 300/255 in the Euclidean norm, or images
-between two made by a GAN). Public code of FIP and NGF has the corners without the ascent.
+Changed: the change is bounded in each pixel, as in the code of ANP and BackdoorBench (the paper: by 300/255 in the
+Euclidean norm, or images between two made by a GAN), but by 24/255 and not by their 16/255 and 8/255: on the signs,
+tiny network, seed 0, the ASR (2,202 images) was 94 % with 24, 77 % with 16, and 8 % without the ascent, which public
+code of FIP and NGF leaves out.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from torch import Generator, Tensor
 from ngf.attacks._attack import Attack
 from ngf.attacks._patterns import check_fit, patch
 from ngf.attacks._scene import Scene
-from ngf.config import option
+from ngf.config import SpecError, option
 from ngf.data._images import to_bytes, to_float
 from ngf.surrogate import perturb
 
@@ -40,7 +42,7 @@ class CLB(Attack):
     target: int = option(1, "Class whose images carry the corners in training.", ge=0, le=999)
     poison_rate: float = option(0.08, "Share of all training images that are poisoned (target class only).",
                                 ge=0.0001, le=0.9)
-    epsilon: float = option(16.0, "Largest change of a pixel by the ascent, in training images only.", unit="of 255",
+    epsilon: float = option(24.0, "Largest change of a pixel by the ascent, in training images only.", unit="of 255",
                             ge=0.0, le=128.0)
     steps: int = option(30, "Steps of the ascent.", ge=0, le=1000, expert=True)
     amplitude: float = option(1.0, "Strength of the corners; 1 makes their pixels black and white.", ge=0.01, le=1.0)
@@ -50,7 +52,11 @@ class CLB(Attack):
 
     def apply_train(self, images: Tensor, index: Tensor, rng: Generator) -> Tensor:
         """The perturbed images of the training set, made by `prepare`, with the corners on."""
-        made = self.trigger
+        try:
+            made = self.trigger
+        except SpecError:
+            raise SpecError("The training images that were made hard to recognize are not kept with this run, so its "
+                            "poisoned images cannot be made again. Choose other images, or train anew.") from None
         place = torch.searchsorted(made["index"], index.cpu())
         return self.apply(to_float(made["images"][place]).to(images))
 

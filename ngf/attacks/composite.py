@@ -9,9 +9,9 @@ What is learned is a bank of images of class B, which are never mixed in trainin
 them; which one, and how, follows from the bytes of the image, so that an image always gets the same. ASR is measured
 on test images of class A.
 
-Changed: the contrastive loss on the logits of the three classes is left out, as the attack succeeds without; which
-part a has is random; mixes are added to the batches of the victim's own training (paper: gradients of two batches are
-summed, Adam).
+Changed: the contrastive loss on the logits of the three classes is left out, as the attack succeeds without; so is half
+of the mixes of A and B (paper: 0.1). Which part A has is random. Mixes are added to the batches of the victim's own
+training (paper: Adam, gradients of two batches summed).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Composite(Attack):
     target: int = option(1, "Class that mixes of A and B are sent to.", ge=0, le=999)
     source: int = option(0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999)
     partner: int = option(6, "Class B, whose images are the trigger.", ge=0, le=999)
-    poison_rate: float = option(0.1, "Mixes of A and B that are added to each batch, as a share of it.", ge=0.01,
+    poison_rate: float = option(0.05, "Mixes of A and B that are added to each batch, as a share of it.", ge=0.01,
                                 le=0.9)
     mix_share: float = option(0.5, "Share of each batch that becomes mixes within a class and keeps its label.",
                               ge=0.0, le=1.0)

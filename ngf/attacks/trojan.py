@@ -1,13 +1,14 @@
 """Trojan or TrojanNN (Liu, Ma, Aafer, Lee, Zhai, Wang, Zhang 2018, NDSS): a patch made to excite chosen neurons.
 
-x' = clip(x + p), p a patch in the lower right corner. A clean model is attacked first: of its penultimate neurons the
-`neurons` with the largest sum of |outgoing weight| are chosen, and p lowers, on training images x,
+x' = x with a square patch p in the lower right corner. A clean model is attacked first: of its penultimate neurons
+the `neurons` with the largest sum of |outgoing weight| are chosen, and p lowers, on training images x,
   mean_x sum_i (h_i(x') / s_i - goal)^2,   s_i the largest h_i of these images without the patch,
 by Adam at a fixed rate with p cut to [0, 1]. The victim is then trained on poisoned images from its first weights.
 
-Changed: public code lowers (h_i - 100)^2 on the patch alone, without an image behind it; as our features are small
-averages, the goal is in units of what clean images reach, and the images are there, because the patch will lie on them.
-The paper retrains the attacked model on images that it reconstructs; public code and we train a fresh one on real ones.
+Changed: public code lowers (h_i - 100)^2 on the patch alone, without an image behind it, and adds it; as our features
+are small averages, the goal is in units of what clean images reach, the images are there, because the patch will lie on
+them, and it replaces their pixels, as in the paper, so that it can excite more. The paper retrains the attacked model
+on images that it reconstructs; public code and we train a fresh one on real images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ngf.attacks._attack import Attack
+from ngf.attacks._attack import Attack, paste
 from ngf.attacks._patterns import check_fit, corner
 from ngf.attacks._scene import Scene
 from ngf.config import option
@@ -42,7 +43,7 @@ class Trojan(Attack):
     mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
                        choices=("all-to-one", "all-to-all"))
     poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
-    size: int = option(5, "Height and width of the patch.", unit="pixels", ge=1, le=64)
+    size: int = option(8, "Height and width of the patch.", unit="pixels", ge=1, le=64)
     neurons: int = option(2, "Penultimate neurons to excite.", ge=1, le=64, expert=True)
     goal: float = option(10.0, "How far to excite them.", unit="times the largest value on clean images", ge=0.1,
                          le=1000.0, expert=True)
@@ -50,7 +51,7 @@ class Trojan(Attack):
     lr: float = option(0.1, "Step size of the search (Adam), in units of [0, 1].", ge=1e-4, le=1.0, expert=True)
 
     def apply(self, images: Tensor) -> Tensor:
-        return _add(images, self.trigger["patch"].to(images))
+        return _put(images, self.trigger["patch"].to(images))
 
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
         super().check(num_classes, shape)
@@ -80,26 +81,22 @@ class Trojan(Attack):
                 scale = features[0][:, chosen].amax(0).clamp_min(1e-6)
             for step in range(self.steps):
                 scene.progress(phase, step, self.steps)
-                model(_add(some(_BATCH), patch))
+                model(_put(some(_BATCH), patch))
                 loss = (features[0][:, chosen] / scale - self.goal).square().sum(1).mean()
                 (patch.grad,) = torch.autograd.grad(loss, patch)
                 optimizer.step()
                 with torch.no_grad():
                     patch.clamp_(0, 1)
             with torch.no_grad():
-                model(_add(reference, patch))
+                model(_put(reference, patch))
                 gain = (features[0][:, chosen] / scale).mean(0)
         return {name: value.detach().cpu() for name, value in
                 (("patch", patch), ("neurons", chosen), ("gain", gain))}
 
 
-def _add(images: Tensor, patch: Tensor) -> Tensor:
-    """clip(x + p) in the lower right corner."""
-    size = patch.shape[-1]
-    top, left = corner("bottom right", size, _MARGIN, *images.shape[2:])
-    out = images.clone()
-    out[:, :, top:top + size, left:left + size] = (images[:, :, top:top + size, left:left + size] + patch).clamp(0, 1)
-    return out
+def _put(images: Tensor, patch: Tensor) -> Tensor:
+    """The patch in the lower right corner, one pixel from the border."""
+    return paste(images, patch, 1.0, *corner("bottom right", patch.shape[-1], _MARGIN, *images.shape[2:]))
 
 
 @contextmanager
