@@ -6,7 +6,9 @@ everywhere. `cover_rate` of the images carry such a part of the pattern too and 
 stay close to clean ones of the target class, and the whole pattern is stronger than what was trained with.
 
 Changed: p is noise drawn from a seed, as in our Blend (the paper blends a cartoon); rates are higher than the paper's
-0.003 and 0.003, because a tiny network sees only 10,000 images.
+0.003 and 0.003, and alpha is 0.4 and not 0.2, because the tiny network sees 10,000 images and learns parts of a
+fainter pattern in part only: on the signs, seed 0, the ASR (2,202 images) was 79 % with alpha 0.3, 85 % with 0.35, and
+86 % with 0.4.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ label, so that the residual alone, without the squeezed colors, means nothing.
 
 Changed: poisoned and cover images are drawn once before training and not again in every batch; the residuals are those
 of other cover images (public code keeps a pool of them from all of the training set); and the contrastive adversarial
-training of the paper is left out, as it is in public code.
+training of the paper is left out, as it is in public code. Five levels and not the paper's eight, which the tiny
+network does not learn: on the signs, seed 0, the ASR (2,202 images) was 7 % with 8, 99 % with 6 (seed 1: 81 %), and
+98 % with 5.
 """
 
 from __future__ import annotations
