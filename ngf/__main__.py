@@ -84,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
         commands.choices[name].set_defaults(word=name)
     add("presets", _presets, "list settings to start from: the paper's, for one GPU, for a laptop")
+    time = add("calibrate", _calibrate, "time single steps here, so that a run's time is known before; settings: as "
+               "those of train, or with --defense those of purify")
+    for name in ("data", "model", "attack", "preset"):
+        time.add_argument(f"--{name}", help=f"{name} of the training, as in train")
+    time.add_argument("--defense", action="append", help="time purifying such a model by this, once or more")
+    time.add_argument("--num-clean", type=int, default=500, help="clean images that the defender has")
+    time.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings")
     add("catalogue", _catalogue, "list everything that can be chosen, as JSON")
     return parser
 
@@ -229,6 +236,29 @@ def _presets(options: argparse.Namespace) -> int:
     for preset in known:
         spec = preset.spec
         print(f"{preset.name:<24} {preset.title:<52} {spec.data}, {spec.model}, {spec.training.epochs} epochs")
+    return OK
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from ngf.jobs.request import checked, lanes_request, training_request
+    from ngf.presets import preset
+
+    start = preset(options.preset).training() if options.preset else None
+    settings = () if options.defense else options.settings
+    spec = checked(training_request(options.data, options.model, options.attack, 0, settings, start), Store())
+    wanted: Spec = spec
+    if options.defense:
+        wanted = PurifySpec(parent=spec.id, lanes=lanes_request(options.defense, options.settings),
+                            num_clean=options.num_clean)
+
+    from ngf.calibration import calibrate  # torch, only when the request is right
+
+    found = calibrate(wanted, spec.model, spec.data, _say)
+    if options.json:
+        return _print(found)
+    where = found["environment"]
+    print(f"{found['times'][0]['step']:.4f} s a step, {found['seconds']:.0f} s the whole run, on {where['hardware']} "
+          f"({where['device']}, {where['threads']} threads)")
     return OK
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
 import numpy
 import torch
@@ -12,6 +11,7 @@ import torchvision
 
 import ngf
 from ngf.config import SpecError
+from ngf.timing import cores, cpu_name
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -39,16 +39,7 @@ def exact_numerics() -> None:
 def environment() -> dict[str, str | int]:
     """Versions and hardware, for result.json."""
     chosen = device()
-    hardware = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _cpu_name()
+    hardware = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else cpu_name()
     return {"ngf": ngf.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
             "numpy": numpy.__version__, "python": platform.python_version(), "device": chosen.type,
-            "hardware": hardware, "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            "hardware": hardware, "cores": cores(), "threads": torch.get_num_threads()}

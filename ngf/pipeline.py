@@ -30,12 +30,12 @@ from ngf.jobs.recorder import Recorder
 from ngf.jobs.store import Store
 from ngf.purify import purify
 from ngf.surrogate import surrogate
+from ngf.timing import NUM_LIVE
 from ngf.training import Trainer, check_gate
 from ngf.trajectory import Keeper
 from ngf.weights import TRIGGER, load_attack, load_model, save_tensors, save_weights, train_run
 
 _EVERY = 3.0  # seconds between two words on how far a preparation is
-NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
 
 
 def run(path: Path) -> None:

@@ -107,6 +107,13 @@ class Preset:
         lanes = tuple(normalize("defenses", lane) for lane in self.lanes)
         return PurifySpec(parent=parent, lanes=lanes, num_clean=self.num_clean, seed=seed)
 
+    def matches(self, spec: TrainSpec) -> bool:
+        """Whether a training has these settings, under whatever seed."""
+        try:
+            return self.spec.attack.name == spec.attack.name and self.training(spec.seed) == spec
+        except SpecError:
+            return False
+
     def to_json(self) -> dict[str, Any]:
         purify = self.purification("RUN").to_json()
         return {"name": self.name, "title": self.title, "scale": self.scale, "train": self.training().to_json(),
@@ -136,10 +143,10 @@ def gpu(name: str) -> Preset:
 
 def laptop(name: str) -> Preset:
     """Built-in signs, the tiny network, and the defaults of the attack `name`, which are made for it."""
-    return _made("laptop", name, TrainSpec(attack=Choice(name)), (Choice("ngf"),),
+    return _made("laptop", name, TrainSpec(attack=Choice(name)), (Choice("ngf"), Choice("sgd")),
                  "Built-in traffic signs, a network of 78k parameters, 20 epochs of 10,000 images.",
                  "The attack has its own defaults, which are made for this network; its page says what they change.",
-                 "Purification: the defaults of NGF, on 500 clean images.")
+                 "Purification: NGF against fine-tuning by SGD, with their defaults, on 500 clean images.")
 
 
 def presets() -> dict[str, Preset]:
@@ -173,3 +180,8 @@ def _made(scale: str, name: str, spec: TrainSpec, lanes: tuple[Choice, ...], *so
     way = ", all-to-all" if name.endswith("-all") else ""
     return Preset(f"{scale}-{name.replace('_', '-')}", f"{title}{way}: {SCALES[scale]}", scale, spec, lanes, 500,
                   sources)
+
+
+def preset_of(spec: TrainSpec) -> Preset | None:
+    """The preset that a training has the settings of."""
+    return next((found for found in presets().values() if found.matches(spec)), None)

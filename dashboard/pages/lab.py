@@ -91,7 +91,7 @@ def train(asked: Run | None) -> None:
             st.header("The model")
             model_numbers(run)
             st.page_link(library.PAGES / "lab.py", label="Purify this model",
-                         icon=":material/cleaning_services:", query_params={"model": run.id})
+                         icon=":material/cleaning_services:", query_params=choose.purification(run))
             show_trigger(run)
     url.write("lab", {"view": "train", "run": run.id if run else ""})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.parts import library, studio, url
-from dashboard.parts.estimate import queue, train_time
+from dashboard.parts.estimate import queue, sentence
 from dashboard.parts.studio_results import show_probe
 from ngf.catalogue import catalogue
 from ngf.config import Choice, SpecError
@@ -35,7 +35,7 @@ def train_it(model: Run | None, attack: Choice) -> None:
               help="Share of the training images that carry your trigger and are labeled with the target class.")
     if run is None or run.status in ("failed", "cancelled"):
         st.caption(f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, {spec.training.epochs} "
-                   f"epochs of {library.title('models', spec.model)}. {train_time(spec)} {queue()}")
+                   f"epochs of {library.title('models', spec.model)}. {sentence(spec)} {queue()}")
         if st.button("Train with it", type="primary", icon=":material/model_training:", key="studio.train"):
             try:
                 run = library.store().submit(spec, library.owner())

@@ -9,11 +9,12 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.parts import forms, glossary, library, url
+from dashboard.parts import estimate, forms, glossary, library, url
 from dashboard.parts.data_card import data_card
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec, describe_field
 from ngf.jobs.store import Run
+from ngf.presets import preset, preset_of, presets
 
 DEFAULT_LANES = ("ngf", "sgd")
 FIRST = {"data": "signs", "attack": "badnets"}  # what is chosen when nothing was asked for
@@ -161,7 +162,9 @@ def seed_training(spec: TrainSpec) -> None:
     """Start values of the training form from a training that exists."""
     forms.forget("lab.attack_form.")
     forms.forget("lab.training.")
+    found = preset_of(spec)
     st.session_state.update({
+        "lab.train.preset": found.name if found is not None else None,
         "lab.train.data": spec.data, "lab.train.models": spec.model, "lab.train.attacks": spec.attack.name,
         "lab.train.seed": spec.seed,
         **{f"lab.attack_form.{spec.attack.name}.{name}": value
@@ -169,8 +172,43 @@ def seed_training(spec: TrainSpec) -> None:
         **{f"lab.training.{name}": getattr(spec.training, name) for name in _TRAINING}})
 
 
+def _start_from() -> None:
+    """Fill in the form from the chosen preset, but for the seed; time a step when none was ever run here."""
+    name = st.session_state["lab.train.preset"]
+    if name is None:
+        return
+    try:
+        spec = preset(name).training(st.session_state.get("lab.train.seed", 0))
+    except SpecError as error:  # an attack has changed, and the preset names an option that it no longer has
+        st.session_state["lab.refused"] = str(error)
+        return
+    seed_training(spec)
+    estimate.measure_if_unknown(spec)
+
+
+def choose_preset() -> None:
+    """Settings to start from; what is chosen fills in the form below."""
+    known = presets()
+    name = st.selectbox("Start from", list(known), index=None, key="lab.train.preset", on_change=_start_from,
+                        format_func=lambda name: known[name].title, placeholder="The paper's settings, or smaller ones",
+                        help="Fills in the form. The same names serve `python -m ngf train --preset`.")
+    if name is not None:
+        with st.expander("Where these settings are from", key="lab.train.sources", icon=":material/menu_book:"):
+            st.markdown("\n".join(f"- {library.plain(line)}" for line in known[name].sources))
+
+
+def purification(run: Run) -> dict[str, Any]:
+    """The address of the Lab for purifying a trained model; by the defenses of its preset, if it has one."""
+    found = preset_of(run.spec)
+    pure = found.purification(run.id) if found is not None else None
+    lanes = () if pure is None else tuple(forms.lane_to_text(lane) for lane in pure.lanes)
+    return url.address("lab", {"model": run.id, "lane": () if lanes == DEFAULT_LANES else lanes,
+                               "num_clean": 500 if pure is None else pure.num_clean})
+
+
 def choose_training() -> TrainSpec:
     """The form for a model of your own. Raises SpecError with what is allowed."""
+    choose_preset()
     names = {kind: list(catalogue()[kind]) for kind in ("data", "models", "attacks")}
     for kind, first in (("data", "signs"), ("models", "preact_resnet_tiny"), ("attacks", "badnets")):
         if first in names[kind]:
@@ -189,7 +227,10 @@ def choose_training() -> TrainSpec:
     with st.expander("Settings of the training", key="lab.train.training"):
         training = Training(**forms.training_form("lab.training", items, _TRAINING))
     seed = st.number_input("Seed", 0, url.SEED_MAX, key="lab.train.seed", step=1)
-    return TrainSpec(data=data, model=model, attack=choice, training=training, seed=seed)
+    spec = TrainSpec(data=data, model=model, attack=choice, training=training, seed=seed)
+    if (name := st.session_state["lab.train.preset"]) is not None and not preset(name).matches(spec):
+        st.caption(f"Changed from “{preset(name).title}”.")
+    return spec
 
 
 def seed(models: Sequence[Run], values: dict[str, Any], fresh: bool) -> None:

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard.parts import library
-from dashboard.parts.estimate import purify_time, queue, train_time
+from dashboard.parts import estimate, library
 from ngf.config import Spec, SpecError
 from ngf.jobs.request import check_files
 from ngf.jobs.store import Run
@@ -45,7 +44,7 @@ def notes(spec: Spec | None, run: Run | None) -> None:
     if st.session_state.get("lab.refused"):
         st.error(st.session_state["lab.refused"], icon=":material/block:")
     if run is None and spec is not None:
-        st.caption(f"{(purify_time if spec.kind == 'purify' else train_time)(spec)} {queue()}")
+        estimate.show(spec)
     if run is None:
         return
     st.caption(library.describe(run))
