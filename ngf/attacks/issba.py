@@ -40,7 +40,7 @@ class ISSBA(Attack):
                        choices=("all-to-one", "all-to-all"))
     poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
     bound: float = option(0.1, "Largest change of a pixel.", unit="of 1", ge=0.004, le=1.0)
-    likeness: float = option(0.05, "Price of a visible change.", ge=0.0, le=100.0)
+    likeness: float = option(0.1, "Price of a visible change.", ge=0.0, le=100.0)
     bits: int = option(20, "Length of the secret.", unit="bits", ge=1, le=256, expert=True)
     secret_seed: int = option(7, "Seed of the secret.", ge=0, le=2**31 - 1, expert=True)
     encoder_epochs: int = option(2, "Passes over the training images for encoder and decoder.", ge=1, le=1000)
