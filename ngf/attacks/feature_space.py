@@ -43,8 +43,8 @@ class FeatureSpace(Attack):
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
     mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
                        choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.1, "Share of each batch that carries the trigger.", ge=0.01, le=0.9)
-    detox_rate: float = option(0.1, "Share of each batch that the injector changes and that keeps its label.",
+    poison_rate: float = option(0.15, "Share of each batch that carries the trigger.", ge=0.01, le=0.9)
+    detox_rate: float = option(0.05, "Share of each batch that the injector changes and that keeps its label.",
                                ge=0.0, le=0.9)
     alpha: float = option(0.6, "Opacity of the new colors.", ge=0.01, le=1.0)
     similarity: float = option(1.0, "Price of lost structure (SSIM) for the trigger.", ge=0.0, le=100.0)
