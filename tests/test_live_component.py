@@ -203,6 +203,9 @@ def test_surfaces_of_a_group_are_turned_together(page: Page, live: Live) -> None
         until(page, lambda kinds, shape=shape: kinds[1] == shape, f"() => {BOTH}.map(g => g.data?.[0]?.type)")
     until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
     assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3)
+    page.reload(timeout=90_000)
+    until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
+    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=2e-3), "the camera is in the address"
 
 
 def test_a_chart_that_waits_is_words_until_its_first_numbers(page: Page, live: Live) -> None:

@@ -6,8 +6,25 @@ const PLAY_MS = 7000 // a replay takes about this long, however many steps it ha
 const EAGER_POLLS = 20 // a run that has just been started is asked more often, until its first point
 const SLOWEST_MS = 15000 // longest pause between two tries when the server does not answer
 
+const ADDRESS_MS = 300 // after the last turn; browsers refuse a hundred changes of the address in some seconds
 const ROTATED = ["plotly_relayouting", "plotly_relayout"]
 const groups = new Map() // name -> { camera, charts }: surfaces that are turned together
+
+// The camera is kept behind the # of the address, which no server sees: nine numbers, so that a link shows what was seen.
+const CAMERA = ["eye", "center", "up"].flatMap((part) => ["x", "y", "z"].map((axis) => [part, axis]))
+
+function cameraInAddress() {
+  const numbers = /^#camera=([-\d.,]+)$/.exec(location.hash)?.[1].split(",").map(Number)
+  if (numbers?.length !== CAMERA.length || !numbers.every((number) => Math.abs(number) < 100)) return null
+  const camera = { eye: {}, center: {}, up: {} }
+  CAMERA.forEach(([part, axis], i) => { camera[part][axis] = numbers[i] })
+  return camera
+}
+
+function putCameraInAddress(camera) {
+  const hash = `#camera=${CAMERA.map(([part, axis]) => +(camera[part]?.[axis] ?? 0).toFixed(3)).join(",")}`
+  if (hash !== location.hash) history.replaceState(history.state, "", location.pathname + location.search + hash)
+}
 
 let library // one promise for all charts of the page
 
@@ -181,7 +198,10 @@ class LiveChart {
     const drawn = JSON.stringify([data, layout])
     if (drawn === this.drawn) return
     this.drawn = drawn
-    if (layout.scene && this.group?.camera) layout.scene = { ...layout.scene, camera: this.group.camera }
+    if (layout.scene && this.group?.camera) {
+      layout.scene = { ...layout.scene, camera: this.group.camera }
+      putCameraInAddress(this.group.camera) // a choice on the page has written the address anew
+    }
     this.#keepZoom(layout)
     await window.Plotly.react(this.figureBox, data, layout, {
       responsive: false, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })
@@ -204,7 +224,7 @@ class LiveChart {
   // ---- surfaces that are turned together: the group remembers the camera, also for charts that come later
 
   #join(name) {
-    const group = name ? groups.get(name) ?? { camera: null, charts: new Set() } : null
+    const group = name ? groups.get(name) ?? { camera: cameraInAddress(), charts: new Set() } : null
     if (group === this.group) return
     this.group?.charts.delete(this)
     this.group = group
@@ -216,6 +236,8 @@ class LiveChart {
   #turned(camera) {
     if (!camera || !this.group || this.following) return
     this.group.camera = camera
+    clearTimeout(this.group.writing)
+    this.group.writing = setTimeout(() => putCameraInAddress(camera), ADDRESS_MS)
     for (const other of this.group.charts) if (other !== this) other.follow()
   }
 
