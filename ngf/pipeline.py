@@ -102,7 +102,7 @@ def prepare(spec: TrainSpec, attack: Any, splits: Splits, recorder: Recorder, st
     progress = reporter(recorder)
 
     def build_model() -> torch.nn.Module:
-        return models.build(spec.model, len(splits.classes), splits.channels).to(where)
+        return models.build(spec.model, len(splits.classes), *splits.shape[:2]).to(where)
 
     path = recorder.path / TRIGGER
     scene = Scene(train=splits.train.to(where), num_classes=len(splits.classes), seed=spec.seed, build=build_model,
@@ -143,7 +143,7 @@ def initial_model(spec: TrainSpec) -> torch.nn.Module:
     """The network before its first step, on the CPU; its random weights come from the seed alone."""
     facts = build("data", Choice(spec.data)).facts
     torch.manual_seed(spec.seed)
-    return models.build(spec.model, len(facts["classes"]), facts["shape"][0])
+    return models.build(spec.model, len(facts["classes"]), *facts["shape"][:2])
 
 
 def resume(recorder: Recorder, trainer) -> None:
@@ -167,7 +167,7 @@ def test_set(splits: Splits, attack, count: int | None = None) -> TestSet:
 
 
 def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | None = None, count: int = 8) -> None:
-    """A few test images clean, triggered, and the residual five times amplified, as uint8 (n, H, W, 3).
+    """A few test images, clean and triggered, as uint8 (n, H, W, 3).
 
     With a model, also the class that it gives each: `says_clean` and `says_triggered`, text (n,).
     """
@@ -179,7 +179,6 @@ def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | No
     firsts += [int(index) for index in wanted[:count] if int(index) not in firsts][:count - len(firsts)]
     clean = test.images[firsts]
     triggered = apply_in_chunks(attack, clean)
-    residual = (128 + 5 * (triggered.int() - clean.int())).clamp(0, 255).to(torch.uint8)
 
     def rows(images: torch.Tensor) -> np.ndarray:
         return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
@@ -190,8 +189,8 @@ def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | No
     says = {} if model is None else {
         f"says_{name}": named(predict(model, images.to(next(model.parameters()).device)))
         for name, images in (("clean", clean), ("triggered", triggered))}
-    np.savez_compressed(path, clean=rows(clean), triggered=rows(triggered), residual=rows(residual),
-                        labels=named(test.labels[firsts]), **says)
+    np.savez_compressed(path, clean=rows(clean), triggered=rows(triggered), labels=named(test.labels[firsts]),
+                        **says)
 
 
 def purify_run(spec: PurifySpec, recorder: Recorder, store: Store) -> None:

@@ -23,7 +23,7 @@ def test_the_zoo_is_what_its_specifications_say():
 
     assert sorted(spec.id for spec in specs()) == ZOO
     size = sum(path.stat().st_size for path in (ASSETS / "zoo").rglob("*"))
-    assert size < 15 * 2**20
+    assert size < 25 * 2**20
 
 
 @pytest.mark.parametrize("run_id", ZOO)
@@ -39,7 +39,8 @@ def test_every_zoo_run_is_complete(store, run_id):
     assert 0 < card["trace_stderr"] < 0.25 * card["trace"]
     assert {"torch", "hardware"} <= set(card["environment"])
     with np.load(run.path / "preview.npz") as preview:
-        assert preview["clean"].shape == preview["triggered"].shape == preview["residual"].shape
+        assert preview["clean"].shape == preview["triggered"].shape == (8, *preview["clean"].shape[1:])
+        assert len(preview["says_clean"]) == len(preview["says_triggered"]) == len(preview["labels"]) == 8
     assert [event["step"] for event in run.events() if event["type"] == "epoch"][-1] == run.spec.training.epochs
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import measured
 from dashboard.charts.style import percent
 from dashboard.parts import library, studio
-from dashboard.parts.trigger import legend, pictures, preview, readable
+from dashboard.parts.trigger import legend, pictures, preview, readable, residual
 from ngf.jobs.store import Run
 
 EVERY = 0.2  # seconds between two looks at a probe that goes on
@@ -80,9 +80,8 @@ def waiting(model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: b
         clean, labels = arrays["clean"], [readable(name) for name in arrays["labels"]]
     triggered = studio.composed(clean, pixels, place["row"], place["column"], place["scale"], place["alpha"] / 100,
                                 gray)
-    residual = np.clip(128 + 5 * (triggered.astype(int) - clean), 0, 255).astype(np.uint8)
     room = dict.fromkeys(("says_clean", "says_triggered"), [""] * len(labels)) if asked else {}
-    return {"clean": clean, "triggered": triggered, "residual": residual, "labels": labels, **room}
+    return {"clean": clean, "triggered": triggered, "residual": residual(clean, triggered), "labels": labels, **room}
 
 
 def _numbers(values: Mapping[str, Any]) -> None:

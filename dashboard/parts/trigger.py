@@ -34,13 +34,20 @@ _STYLE = """<style>
 @st.cache_data(max_entries=32, show_spinner=False)
 def _load(path: str, changed: float) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        arrays = {name: archive[name] for name in archive.files}
+    return {**arrays, "residual": residual(arrays["clean"], arrays["triggered"])}
+
+
+def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
+    """The difference of uint8 images, five times amplified around gray: uint8."""
+    return np.clip(128 + 5 * (triggered.astype(int) - clean), 0, 255).astype(np.uint8)
 
 
 def preview(run: Run) -> dict[str, np.ndarray] | None:
-    """Arrays of `preview.npz`: clean, triggered, residual uint8 (n, H, W, 3), labels; None without one.
+    """Arrays of `preview.npz`: clean, triggered uint8 (n, H, W, 3), labels; None without one.
 
-    Newer ones also hold says_clean and says_triggered, the classes that the model gives, text (n,).
+    And `residual`, made here. Newer ones also hold says_clean and says_triggered, the classes that the model gives,
+    text (n,).
     """
     path = Path(run.path) / "preview.npz"
     return _load(str(path), path.stat().st_mtime) if path.exists() else None
