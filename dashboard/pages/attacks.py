@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard.parts import glossary, library, url
 from dashboard.parts.attack_card import KINDS, kinds, show_card
+from dashboard.parts.removal import show_removal
 from ngf.catalogue import catalogue
 
 st.title("Attacks")
@@ -29,6 +30,7 @@ if not any(run.spec.attack.name != "none" for run in runs):
             "the Lab.", icon=":material/image_not_supported:")
 if not shown:
     st.info("No attack fits these filters.", icon=":material/inbox:")
+show_removal(shown)
 for name in shown:
     show_card(name, known[name], runs)
 url.write("attacks", {"attack": tuple(wanted), "kind": tuple(chosen)})

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard.charts.style import percent
 from dashboard.parts import library
+from dashboard.parts.removal import show_rates
 from dashboard.parts.trigger import legend, pictures, preview, wanted
 from ngf.jobs.store import Run
 
@@ -102,6 +103,7 @@ def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
         figure, words = st.columns([3, 2], gap="large")
         with figure:
             _figure(found or [run for run in runs if run.spec.attack.name == name])
+            show_rates(name)
         with words:
             _numbers(about, found)
             _links(name, found)

@@ -1,0 +1,69 @@
+"""What purification achieves against every attack: the zoo's backdoored models, before and after.
+
+    python -m benchmarks.removal [--data signs] [--only NAME,NAME] [--threads 1]
+
+Each model is purified by NGF, SGD and Adam with the Lab's defaults (100 steps on 500 clean images, rates fixed
+beforehand), as a press on Start in the Lab does; assets/evidence/removal.json holds CA, ASR and RA on the whole test
+set. A model that is there already is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.geometry_evidence import DEFENSES
+from ngf.config import Choice, PurifySpec
+from ngf.environment import environment
+from ngf.jobs.child import execute
+from ngf.jobs.files import plain, write_atomic
+from ngf.jobs.store import Run, Store
+
+OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "removal.json"
+RATES = ("ca", "asr", "ra", "n_clean", "n_triggered")
+
+
+def row(store: Store, origin: Run) -> dict[str, Any]:
+    """Rates of one backdoored model and of what each defense makes of it. Raises RuntimeError when a run fails."""
+    run = store.submit(PurifySpec(parent=origin.id, lanes=tuple(Choice(name) for name in DEFENSES)))
+    if run.status != "done" and execute(run) != "done":
+        raise RuntimeError(f"{run.id}: {run.error}")
+    result = run.result
+    return {"run": origin.id, "data": origin.spec.data, "model": origin.spec.model, "attack": origin.spec.attack.name,
+            "seed": origin.spec.seed, "before": {name: result["before"][name] for name in RATES},
+            "after": {lane: {"layer": found["layer"], **{name: found["after"][name] for name in RATES}}
+                      for lane, found in result["lanes"].items()}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="signs")
+    parser.add_argument("--only", default="", help="attacks, separated by commas; the default is all")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    wanted = [name for name in options.only.split(",") if name]
+    store = Store()
+    rows = json.loads(OUT.read_text(encoding="utf-8"))["rows"] if OUT.exists() else []
+    for run in store.runs():
+        attack = run.spec.attack.name if run.source == "zoo" else "none"
+        if (attack == "none" or run.spec.data != options.data or (wanted and attack not in wanted)
+                or any(known["run"] == run.id for known in rows)):
+            continue
+        rows.append(row(store, run))
+        rows.sort(key=lambda found: (found["data"] != "signs", found["data"], found["attack"], found["seed"]))
+        told = {"rows": rows, "steps": 100, "num_clean": 500, "environment": environment()}
+        write_atomic(OUT, json.dumps(plain(told), indent=1) + "\n")
+        found = rows[[known["run"] for known in rows].index(run.id)]
+        print(f"{run.id}: ASR {found['before']['asr']:.3f}, "
+              + ", ".join(f"{lane} {rates['asr']:.3f}" for lane, rates in found["after"].items()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
