@@ -49,8 +49,9 @@ def marks(found: Mapping[tuple[str, str], Sequence[float]], attacks: Mapping[str
         points = [(value, i + 0.18 * (k - 1.5), f"{escape(title)}, {name}, seed {seed}: {said(value)}")
                   for i, (attack, title) in enumerate(attacks.items())
                   for seed, value in enumerate(found.get((attack, method), ()))]
-        traces.append({"type": "scatter", "mode": "markers", "name": name, "x": [float(f"{x:.5g}") for x, _, _ in points],
-                       "y": [round(y, 2) for _, y, _ in points], "customdata": [text for *_, text in points],
+        traces.append({"type": "scatter", "mode": "markers", "name": name,
+                       "x": [float(f"{x:.5g}") for x, _, _ in points], "y": [round(y, 2) for _, y, _ in points],
+                       "customdata": [text for *_, text in points],
                        "marker": {"color": color, "symbol": symbol, "size": 9},
                        "hovertemplate": "%{customdata}<extra></extra>"})
     return traces

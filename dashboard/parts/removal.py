@@ -32,11 +32,12 @@ def show_removal(names: list[str]) -> None:
     shown = len({row["attack"] for row in rows})
     show(removal_chart(rows, attacks), f"attacks.removal.{'-'.join(names)}", name="purification of every attack",
          height=120 + 62 * shown)
-    seeds = sorted({sum(row["attack"] == name for row in rows) for name in attacks} - {0})
+    counts = sorted({sum(row["attack"] == name for row in rows) for name in attacks} - {0})
+    seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     hardware = found["environment"]
     st.caption(f"*Measured*: {len(rows)} models on {library.title('data', 'signs')}, "
-               f"{'–'.join(map(str, dict.fromkeys([seeds[0], seeds[-1]])))} seeds an attack; NGF, SGD and Adam with the "
-               f"Lab's defaults, {found['steps']} steps on {found['num_clean']} clean images, each seed's own; whole "
+               f"{seeds} seeds an attack; NGF, SGD and Adam with the Lab's defaults, "
+               f"{found['steps']} steps on {found['num_clean']} clean images, each seed's own; whole "
                f"test set. {hardware['hardware']}, torch {hardware['torch']}.")
 
 
@@ -51,5 +52,6 @@ def show_rates(name: str) -> None:
         return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
     st.markdown(f"**Purified**, 500 clean images, {len(rows)} seeds:")
-    st.table(pd.DataFrame([{"Model": title, **{rate.upper() + " %": spread(method, rate) for rate in ("ca", "asr", "ra")}}
-                           for method, (title, *_) in METHODS.items()]).set_index("Model"))
+    st.table(pd.DataFrame([
+        {"Model": title, **{f"{rate.upper()} %": spread(method, rate) for rate in ("ca", "asr", "ra")}}
+        for method, (title, *_) in METHODS.items()]).set_index("Model"))
