@@ -58,7 +58,7 @@ def marks(found: Mapping[tuple[str, str], Sequence[float]], attacks: Mapping[str
 
 
 def attack_axis(titles: Sequence[str]) -> dict[str, Any]:
-    return {"tickvals": list(range(len(titles))), "ticktext": [escape(title) for title in titles],
+    return {"tickvals": list(range(len(titles))), "ticktext": [escape(title.split(" (")[0]) for title in titles],
             "autorange": "reversed", "title": {"text": ""}, "ticksuffix": "  "}
 
 

@@ -21,7 +21,7 @@ def removal_chart(rows: Sequence[Mapping[str, Any]], attacks: Mapping[str, str])
              for name in present for method in METHODS}
     traces = marks({key: [100 * value for value in values] for key, values in found.items()}, present,
                    lambda value: f"{value:.1f} %")
-    layout = base_layout("Attack success rate (%), lower is better", "", showlegend=True, xaxis={"range": [-3, 103]},
+    layout = base_layout("Attack success rate (%)", "", showlegend=True, xaxis={"range": [-3, 103]},
                          yaxis=attack_axis(list(present.values())))
     table = [{"Attack": attacks[row["attack"]], "Seed": row["seed"], "Model": name,
               "Layer": "" if method == "before" else row["after"][method]["layer"],
@@ -46,6 +46,8 @@ def _finding(rows: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], 
     beaten = [short[name] for name in present if any(
         max(found[name, other]) < min(found[name, "ngf"]) for other in METHODS if other not in ("before", "ngf"))]
     lost = max(row["before"]["ca"] - row["after"]["ngf"]["ca"] for row in rows)
-    return (f"NGF brings the attack success rate of every model to {percent(GONE, 0)} or less for {listed(gone)}, "
-            f"and of no model for {listed(stays)}; it costs at most {100 * lost:.1f} points of clean accuracy. "
-            f"SGD or Adam does better with every seed for {listed(beaten)}.")
+    parts = [f"of every model to {percent(GONE, 0)} or less for {listed(gone)}"] * bool(gone)
+    parts += [f"of no model to {percent(GONE, 0)} or less for {listed(stays)}"] * bool(stays)
+    return ((f"NGF brings the attack success rate {', and '.join(parts)}. " if parts else "")
+            + f"NGF costs at most {100 * lost:.1f} points of clean accuracy."
+            + (f" SGD or Adam does better with every seed for {listed(beaten)}." if beaten else ""))

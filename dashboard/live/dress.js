@@ -43,7 +43,8 @@ function dress(figure, theme, { width, height, last }) {
     const margin = source.margin ?? {}
     layout.margin = { ...margin, l: 44, r: Math.min(margin.r ?? 16, hasLabels ? 16 : 64) }
     layout.showlegend = hasLabels || source.showlegend
-    layout.legend = { ...source.legend, orientation: "h", x: 0, xanchor: "left", y: -0.2, yanchor: "top", font: { size: 12 } }
+    layout.legend = { ...source.legend, orientation: "h", x: 0, xanchor: "left", yref: "container", y: 0, yanchor: "bottom",
+      font: { size: 12 } }
   }
   for (const [key, value] of Object.entries(source)) {
     if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(value, theme)

@@ -22,14 +22,14 @@ def _load() -> dict[str, Any]:
 
 
 def show_removal(names: list[str]) -> None:
-    """All attacks of `names` in one chart, if there is evidence."""
+    """All attacks of `names` in one chart, if there is evidence of several; the card of one has its own numbers."""
     found = _load()
     rows = [row for row in found["rows"] if row["attack"] in names]
-    if not rows:
+    shown = len({row["attack"] for row in rows})
+    if shown < 2:
         return
     st.header("What purification achieves")
     attacks = {name: library.title("attacks", name) for name in names}
-    shown = len({row["attack"] for row in rows})
     show(removal_chart(rows, attacks), f"attacks.removal.{'-'.join(names)}", name="purification of every attack",
          height=120 + 62 * shown)
     counts = sorted({sum(row["attack"] == name for row in rows) for name in attacks} - {0})
