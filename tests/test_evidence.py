@@ -57,7 +57,8 @@ def test_the_chart_of_removal_says_where_ngf_fails_and_where_others_do_better() 
     json.dumps(chart.figure, allow_nan=False)
     assert chart.finding == (
         "NGF brings the attack success rate of every model to 10 % or less for BadNets, and of no model to 10 % or "
-        "less for Blend. NGF costs at most 2.0 points of clean accuracy. SGD or Adam does better with every seed for Blend.")
+        "less for Blend. NGF costs at most 2.0 points of clean accuracy. SGD or Adam does better with every seed for "
+        "Blend.")
     (ngf,) = [trace for trace in chart.figure["data"] if trace["name"] == "after NGF"]
     assert ngf["x"] == [2.0, 3.0, 40.0, 40.0]
     assert len(chart.table) == 16
