@@ -1,6 +1,7 @@
 """The mathematics of NGF against slow definitions, in float64."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -8,7 +9,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from ngf.defenses._fine_tuning import gradient_matrices
-from ngf.optim.kfac import KFAC, Tap, diagonal_fisher, sampled_output_gradients, split_matrix, weight_matrix
+from ngf.optim.kfac import (
+    KFAC,
+    Tap,
+    diagonal_fisher,
+    image_gradients,
+    image_norms,
+    input_rows,
+    num_groups,
+    output_rows,
+    sample_labels,
+    sampled_output_gradients,
+    split_matrix,
+    weight_matrix,
+)
 from ngf.optim.natural_gradient import KroneckerInverse, SoftmaxFisher, solve, with_ones
 
 
@@ -118,13 +132,11 @@ def test_rows_reproduce_autograd_gradients(layer, bias):
     found = sampled_output_gradients(tap, logits, torch.Generator().manual_seed(3))
     loss = F.cross_entropy(logits, labels_of(logits), reduction="sum")
     expected = gradient_matrices(loss, layers)[layer]
-    from ngf.optim.kfac import input_rows, output_rows
     g, a = output_rows(layers[layer], found[layer]), input_rows(layers[layer], tap.inputs[layer])
     assert torch.allclose(torch.einsum("nto,nti->oi", g, a), expected)
 
 
 def labels_of(logits):
-    from ngf.optim.kfac import sample_labels
     return sample_labels(logits, torch.Generator().manual_seed(3))
 
 
@@ -164,9 +176,190 @@ def test_diagonal_fisher_matches_single_images():
         assert torch.corrcoef(torch.stack([found[name].flatten(), expected[name].flatten()]))[0, 1] > 0.98
 
 
-def test_grouped_convolutions_are_refused_by_name():
-    with pytest.raises(ValueError, match="grouped convolution"):
-        KFAC({"depthwise": nn.Conv2d(4, 4, 3, groups=4)}, damping=0.1)
+class Tokens(nn.Module):
+    """A network with every kind of layer that shares its weights over positions or has groups of its own."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, stride=2, padding=1, bias=bias)
+        self.grouped = nn.Conv2d(6, 4, 3, padding=1, groups=2, bias=bias)
+        self.depthwise = nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=4, bias=bias)
+        self.norm = nn.LayerNorm(8, bias=bias)
+        self.tokens = nn.Linear(8, 5, bias=bias)
+        self.linear = nn.Linear(5, 3, bias=bias)
+
+    def forward(self, images):
+        x = self.depthwise(torch.tanh(self.grouped(torch.tanh(self.stem(images)))))
+        return self.linear(torch.tanh(self.tokens(self.norm(x.flatten(2).mT))).mean(1))
+
+
+def tokens_net(bias: bool = True) -> Tokens:
+    torch.manual_seed(0)
+    net = Tokens(bias).double().eval()
+    with torch.no_grad():
+        net.norm.weight.add_(0.3 * torch.randn(8))  # away from 1
+    return net
+
+
+LAYERS = ("stem", "grouped", "depthwise", "norm", "tokens", "linear")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_single_images_come_from_rows(name, bias):
+    """With groups, tokens and LayerNorm too: the gradient of each image, its squared length, and the mean of both."""
+    net = tokens_net(bias)
+    images = torch.randn(4, 2, 6, 6, dtype=torch.float64)
+    layers = {name: net.get_submodule(name)}
+    with Tap(layers) as tap:
+        logits = net(images)
+    labels = labels_of(logits)
+    found = sampled_output_gradients(tap, logits, torch.Generator().manual_seed(3))
+    g, a = output_rows(layers[name], found[name]), input_rows(layers[name], tap.inputs[name])
+    expected = torch.stack([gradient_matrices(F.cross_entropy(net(image[None]), label[None]), layers)[name]
+                            for image, label in zip(images, labels, strict=True)])
+    assert torch.allclose(image_gradients(g, a), expected)
+    assert torch.allclose(image_norms(g, a), expected.square().sum((1, 2)))
+    wide = g.repeat_interleave(9, -1)  # so many outputs that the norms come from products of positions
+    assert torch.allclose(image_norms(wide, a), 9 * expected.square().sum((1, 2)))
+
+
+def one_draw(net: nn.Module, names: tuple[str, ...], images: torch.Tensor, sharing: str = "expand"
+             ) -> tuple[KFAC, dict[str, torch.Tensor]]:
+    """Factors from one drawn label an image, and the gradients for these labels, from autograd."""
+    layers = {name: net.get_submodule(name) for name in names}
+    with Tap(layers) as tap:
+        logits = net(images)
+    kfac = KFAC(layers, damping=0.01, sharing=sharing)
+    kfac.update(tap, sampled_output_gradients(tap, logits, torch.Generator().manual_seed(0)))
+    kfac.invert()
+    drawn = sample_labels(logits, torch.Generator().manual_seed(0))
+    return kfac, gradient_matrices(F.cross_entropy(logits, drawn), layers)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", ["grouped", "depthwise", "norm"])
+def test_groups_are_exact_for_one_image_and_one_position(name, bias):
+    """There the Fisher matrix of each group is g g^T (x) a a^T; what is left out is what groups have across."""
+    net = tokens_net(bias)
+    kfac, gradients = one_draw(net, (name,), torch.randn(1, 2, 1, 1, dtype=torch.float64))
+    gradient, groups = gradients[name], num_groups(net.get_submodule(name))
+    assert groups == {"grouped": 2, "depthwise": 4, "norm": 8}[name]
+    blocks = [torch.outer(part.flatten(), part.flatten()) for part in gradient.chunk(groups)]
+    matrix = torch.block_diag(*blocks)
+    v = torch.randn(gradient.shape, dtype=torch.float64)
+    damped = matrix + 0.01 * torch.eye(len(matrix), dtype=torch.float64)
+    assert torch.allclose(kfac.precondition(name, v), torch.linalg.solve(damped, v.flatten()).view_as(v))
+    assert torch.isclose(kfac.quadratic_form(name, v), v.flatten() @ matrix @ v.flatten())
+
+
+def test_a_grouped_convolution_is_its_groups_apart():
+    """The natural gradient of two convolutions side by side is that of the grouped one."""
+    torch.manual_seed(0)
+    whole = nn.Conv2d(6, 4, 3, padding=1, groups=2).double()
+    parts = [nn.Conv2d(3, 2, 3, padding=1).double() for _ in range(2)]
+    images, errors = torch.randn(5, 6, 4, 4, dtype=torch.float64), torch.randn(5, 4, 4, 4, dtype=torch.float64)
+    v = torch.randn(4, 28, dtype=torch.float64)
+
+    def factors(layer, inputs, gradients):
+        with Tap({"layer": layer}) as tap:
+            layer(inputs)
+        kfac = KFAC({"layer": layer}, damping=0.1)
+        kfac.update(tap, {"layer": gradients})
+        kfac.invert()
+        return kfac
+
+    kfac = factors(whole, images, errors)
+    alone = [factors(*each) for each in zip(parts, images.chunk(2, 1), errors.chunk(2, 1), strict=True)]
+    expected = [each.precondition("layer", part) for each, part in zip(alone, v.chunk(2), strict=True)]
+    assert torch.allclose(kfac.precondition("layer", v), torch.cat(expected))
+    forms = [each.quadratic_form("layer", part) for each, part in zip(alone, v.chunk(2), strict=True)]
+    assert torch.isclose(kfac.quadratic_form("layer", v), sum(forms))
+    again = KFAC({"layer": whole}, damping=0.1)
+    again.load_state_dict(kfac.state_dict())
+    assert torch.equal(again.precondition("layer", v), kfac.precondition("layer", v))
+
+
+def test_tokens_are_exact_in_a_linear_network():
+    """KFAC-expand: y = V W a for each token, loss sum over tokens of |y - target|^2 / 2; the Fisher matrix (a unit
+    Gaussian around y) of W is mean over images of sum over tokens of (V^T V) (x) (a a^T)."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(4, 3).double(), nn.Linear(3, 2, bias=False).double()
+    tokens = torch.randn(6, 5, 4, dtype=torch.float64)
+    # For each image all residuals sqrt(2) e_k in turn, whose mean outer product is that of Gaussian ones: the identity.
+    inputs = tokens.repeat_interleave(2, 0)
+    residuals = math.sqrt(2) * torch.eye(2, dtype=torch.float64).repeat(6, 1)[:, None].expand(-1, 5, -1)
+    with Tap({"first": first}) as tap:
+        outputs = second(first(inputs))
+    gradients = torch.autograd.grad(outputs, tap.outputs["first"], residuals)
+    kfac = KFAC({"first": first}, damping=0.1)
+    kfac.update(tap, {"first": gradients[0]})
+    kfac.invert()
+    a = torch.cat([tokens, torch.ones(6, 5, 1, dtype=torch.float64)], 2)
+    matrix = torch.kron(second.weight.T @ second.weight, torch.einsum("nti,ntj->ij", a, a) / 6).detach()
+    v = torch.randn(3, 5, dtype=torch.float64)
+    damped = matrix + 0.1 * torch.eye(15, dtype=torch.float64)
+    assert torch.allclose(kfac.precondition("first", v), torch.linalg.solve(damped, v.flatten()).view(3, 5))
+    assert torch.isclose(kfac.quadratic_form("first", v), v.flatten() @ matrix @ v.flatten())
+
+
+def test_reduced_tokens_are_exact_in_a_linear_network_that_averages_them():
+    """KFAC-reduce: y = V mean over tokens of W a, loss |y - target|^2 / 2; the Fisher matrix (a unit Gaussian around y)
+    of W is (V^T V) (x) mean over images of (mean a) (mean a)^T."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(4, 3).double(), nn.Linear(3, 2, bias=False).double()
+    tokens = torch.randn(6, 5, 4, dtype=torch.float64)
+    residuals = math.sqrt(2) * torch.eye(2, dtype=torch.float64).repeat(6, 1)  # as above, for each image
+    with Tap({"first": first}) as tap:
+        outputs = second(first(tokens.repeat_interleave(2, 0)).mean(1))
+    gradients = torch.autograd.grad(outputs, tap.outputs["first"], residuals)
+    kfac = KFAC({"first": first}, damping=0.1, sharing="reduce")
+    kfac.update(tap, {"first": gradients[0]})
+    kfac.invert()
+    a = torch.cat([tokens.mean(1), torch.ones(6, 1, dtype=torch.float64)], 1)
+    matrix = torch.kron(second.weight.T @ second.weight, a.T @ a / 6).detach()
+    v = torch.randn(3, 5, dtype=torch.float64)
+    damped = matrix + 0.1 * torch.eye(15, dtype=torch.float64)
+    assert torch.allclose(kfac.precondition("first", v), torch.linalg.solve(damped, v.flatten()).view(3, 5))
+    assert torch.isclose(kfac.quadratic_form("first", v), v.flatten() @ matrix @ v.flatten())
+
+
+def test_one_position_is_the_same_expanded_or_reduced():
+    net = tokens_net()
+    (expand, _), (reduce, _) = (one_draw(net, ("grouped", "norm", "linear"), torch.ones(3, 2, 1, 1).double(), sharing)
+                                for sharing in ("expand", "reduce"))
+    for name in ("grouped", "norm", "linear"):
+        assert torch.equal(expand.inputs[name], reduce.inputs[name])
+        assert torch.allclose(expand.outputs[name], reduce.outputs[name])
+    with pytest.raises(ValueError, match="sharing = 'both' is not known. Allowed: expand, reduce"):
+        KFAC({"linear": net.linear}, damping=0.1, sharing="both")
+
+
+def test_layers_that_rows_cannot_be_cut_for_are_refused_by_name():
+    for layer, message in ((nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "pads its images by 'reflect'"),
+                           (nn.Conv2d(4, 4, 3, padding="same"), "'same'"),
+                           (nn.LayerNorm((4, 4)), "several dimensions")):
+        with pytest.raises(ValueError, match=f"mixer .*{message}.* another layer"):
+            KFAC({"mixer": layer}, damping=0.1)
+
+
+def test_a_layer_that_is_used_twice_is_refused():
+    layer = nn.Linear(3, 3)
+    with pytest.raises(ValueError, match="shared is used twice"), Tap({"shared": layer}):
+        layer(layer(torch.ones(1, 3)))
+
+
+@pytest.mark.parametrize("layer", ["0", "2"])
+def test_an_overwritten_layer_is_refused(layer):
+    """The gradient at an output that was overwritten would be that of what came after."""
+    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    with Tap({layer: net.get_submodule(layer)}) as tap:
+        logits = net(torch.randn(2, 3))
+    if layer == "0":
+        with pytest.raises(ValueError, match="output of 0 is overwritten.*inplace=False"):
+            sampled_output_gradients(tap, logits, torch.Generator())
+    else:
+        assert sampled_output_gradients(tap, logits, torch.Generator())["2"].shape == (2, 3)
 
 
 def test_matrix_form_and_back():

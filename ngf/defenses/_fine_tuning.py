@@ -64,7 +64,7 @@ class Rule(Protocol):
 
 
 def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.Module]:
-    """The layers that `layer` names: one by name, `last` (the classifier) or `all` Linear and Conv2d.
+    """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are tunable.
 
     norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there is.
     Raises SpecError with the allowed names.
@@ -196,8 +196,14 @@ def gradient_matrices(loss: Tensor, layers: Mapping[str, nn.Module]) -> dict[str
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, clean: Images, batch_size: int = 250) -> None:
-    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean batches."""
+    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean batches.
+
+    A model without BatchNorm has nothing to estimate. The model is left in eval mode.
+    """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    if not norms:
+        model.eval()
+        return
     kept = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -23,7 +23,7 @@ from ngf.data._images import Images, to_float
 from ngf.defenses._events import LayerScore
 from ngf.evaluate import accuracy
 from ngf.models import tunable_layers
-from ngf.optim.kfac import Tap, input_rows, output_rows, sampled_output_gradients
+from ngf.optim.kfac import Tap, image_norms, input_rows, output_rows, sampled_output_gradients
 
 _CHUNK = 64
 _PROBE_IMAGES, _PROBE_BATCH, _PROBE_STEPS, _PROBE_SIZE = 200, 48, 20, 12 / 255
@@ -32,10 +32,9 @@ PROBE_TOLERANCE = 0.015  # half a point more than the learning-rate rule, for th
 
 
 def fisher_traces(model: nn.Module, images: Tensor, seed: int, draws: int = 4) -> dict[str, float]:
-    """Tr(F) of each Linear and Conv2d, BatchNorm in eval mode, labels sampled from the model.
+    """Tr(F) of each tunable layer, BatchNorm in eval mode, labels sampled from the model.
 
-    images: uint8 (N, C, H, W). The squared norm of one image's gradient sum_t g_t a_t^T is
-    sum_{t,s} (g_t.g_s)(a_t.a_s); it is taken from the gradient itself where that is smaller.
+    images: uint8 (N, C, H, W).
     """
     layers = tunable_layers(model)
     rng = torch.Generator().manual_seed(seed)
@@ -45,12 +44,11 @@ def fisher_traces(model: nn.Module, images: Tensor, seed: int, draws: int = 4) -
     for part in images.split(_CHUNK):
         with Tap(layers) as tap:
             logits = model(to_float(part))
-        rows = {name: input_rows(layer, tap.inputs[name]) for name, layer in layers.items()}
-        for _ in range(draws):
-            for name, gradient in sampled_output_gradients(tap, logits, rng).items():
-                g = output_rows(layers[name], gradient)
-                per_image = torch.einsum("nto,nti->noi", g, rows[name])
-                total[name] += per_image.square().sum().item()
+        drawn = [sampled_output_gradients(tap, logits, rng) for _ in range(draws)]
+        for name, layer in layers.items():  # one after another: the rows of all take gigabytes
+            rows = input_rows(layer, tap.inputs[name])
+            for gradients in drawn:
+                total[name] += image_norms(output_rows(layer, gradients[name]), rows).sum().item()
     for parameter, flag in was.items():
         parameter.requires_grad_(flag)
     return {name: value / (draws * len(images)) for name, value in total.items()}

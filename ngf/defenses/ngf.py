@@ -27,7 +27,7 @@ from ngf.defenses import _options
 from ngf.defenses._fine_tuning import Batch, Direction, FineTuning, Momentum, Rule
 from ngf.defenses._purification import Problem, Purification
 from ngf.models import last_layer
-from ngf.optim.kfac import KFAC, diagonal_fisher, sampled_output_gradients
+from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
 
 
@@ -51,6 +51,8 @@ class NGF:
     batch_norm: str = _options.batch_norm()
     factor_period: int = option(10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True)
     inverse_period: int = option(50, "Steps between new eigenbases of the factors.", ge=1, le=1000, expert=True)
+    sharing: str = option("expand", "How K-FAC treats pixels or tokens that share weights: each apart (expand), or "
+                          "their mean (reduce).", choices=SHARING, expert=True)
 
     __post_init__ = check_fields
 
@@ -120,7 +122,7 @@ class KFACRule(_NaturalRule):
 
     def __init__(self, settings: NGF, layers: Mapping[str, nn.Module]) -> None:
         super().__init__(settings, layers)
-        self.kfac = KFAC(layers, damping=settings.damping)
+        self.kfac = KFAC(layers, damping=settings.damping, sharing=settings.sharing)
 
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:
         if step % self.settings.factor_period == 0:

@@ -1,9 +1,21 @@
 """K-FAC (Martens & Grosse 2015, arXiv 1503.05671; convolutions: Grosse & Martens 2016, arXiv 1602.01407).
 
 The Fisher of one layer is approximated by a Kronecker product F ~ G (x) A: A is the second moment of the
-layer's inputs (for a convolution: of its patches, summed over positions), G that of the gradients of
-log p(y|x) with respect to its outputs (mean over positions), with y drawn from the model: the *true* Fisher.
+layer's inputs (for a convolution: of its patches), G that of the gradients of log p(y|x) with respect to its
+outputs, with y drawn from the model: the *true* Fisher.
 It is exact for a linear layer when inputs and output gradients are independent, and for one image.
+
+A layer that shares its weights over positions (pixels of a convolution, tokens of a linear layer) has two such products
+(Eschenhagen et al. 2023, arXiv 2311.00636), with a the inputs and g the output gradients of T positions:
+
+    expand    A = sum over t of a_t a_t^T, G = mean over t of g_t g_t^T
+    reduce    A = (mean over t of a_t) (the same)^T, G = (sum over t of g_t) (the same)^T
+
+`expand` is exact for a linear network with a loss for each position, `reduce` for one with a loss of their mean.
+
+A grouped convolution is G convolutions that share no weight, each with factors of its own, and a LayerNorm is one
+scalar map y = w x + b for each channel of its normalized input; what they have across groups is left out, as is what
+the layers have across each other. Their rows and factors have a leading dimension G.
 """
 
 from __future__ import annotations
@@ -16,9 +28,12 @@ from torch import Tensor, nn
 
 from ngf.optim.natural_gradient import KroneckerInverse, with_ones
 
+SHARING = ("expand", "reduce")
+_NUMBERS = 2**26  # in the gradients of several images that are held at once
+
 
 def weight_matrix(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Weights (or their gradients) of a layer as one matrix (out, in [+ 1 for the bias]); BatchNorm: (C, 2)."""
+    """Weights (or their gradients) of a layer as one matrix (out, in [+ 1 for the bias]); norms: (C, 2)."""
     matrix = weight.reshape(len(weight), -1)
     return matrix if bias is None else torch.cat([matrix, bias[:, None]], 1)
 
@@ -30,35 +45,80 @@ def split_matrix(layer: nn.Module, matrix: Tensor) -> list[Tensor]:
     return [matrix[:, :-1].reshape(layer.weight.shape), matrix[:, -1]]
 
 
+def num_groups(layer: nn.Module) -> int:
+    """Parts of a layer that share neither inputs nor weights: groups of a convolution, channels of a LayerNorm."""
+    if isinstance(layer, nn.LayerNorm):
+        return layer.weight.numel()
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1
+
+
 def input_rows(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """What the layer's weight matrix multiplies: (N, T, in [+ 1]), T positions (1 for a Linear)."""
+    """What the layer's weight matrix multiplies: (N, T, in [+ 1]), T positions (1 for a Linear without tokens).
+
+    With groups: (G, N, T, in of one group [+ 1]).
+    """
     if isinstance(layer, nn.Conv2d):
         rows = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)
+    elif isinstance(layer, nn.LayerNorm):
+        rows = _tokens(F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps))
     else:
-        rows = inputs.reshape(len(inputs), -1, inputs.shape[-1])
+        rows = _tokens(inputs)
+    rows = _by_group(layer, rows)
     if layer.bias is not None:
-        rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], 2)
+        rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
     return rows
 
 
 def output_rows(layer: nn.Module, gradients: Tensor) -> Tensor:
-    """Gradients of the layer's outputs: (N, T, out)."""
+    """Gradients of the layer's outputs: (N, T, out), with groups (G, N, T, out of one group)."""
     if isinstance(layer, nn.Conv2d):
-        return gradients.flatten(2).transpose(1, 2)
-    return gradients.reshape(len(gradients), -1, gradients.shape[-1])
+        return _by_group(layer, gradients.flatten(2).transpose(1, 2))
+    return _by_group(layer, _tokens(gradients))
+
+
+def _tokens(values: Tensor) -> Tensor:
+    return values.reshape(len(values), -1, values.shape[-1])
+
+
+def _by_group(layer: nn.Module, rows: Tensor) -> Tensor:
+    """(N, T, G * width) -> (G, N, T, width); as it is where there are no groups."""
+    groups = num_groups(layer)
+    return rows if groups == 1 else rows.unflatten(2, (groups, -1)).movedim(2, 0)
+
+
+def image_gradients(g: Tensor, a: Tensor) -> Tensor:
+    """Gradient of each image, sum over positions of g a^T, as a matrix: (N, out, in [+ 1]). g, a: rows of a layer."""
+    return torch.einsum("...nto,...nti->n...oi", g, a).flatten(1, -2)
+
+
+def image_norms(g: Tensor, a: Tensor) -> Tensor:
+    """Squared length (N,) of each image's gradient: sum over positions t, s of (g_t.g_s)(a_t.a_s), or of the squares
+    of the gradient itself where that is smaller."""
+    if g.shape[-2] ** 2 < g.shape[-1] * a.shape[-1]:
+        products = ((g @ g.mT) * (a @ a.mT)).sum((-2, -1))
+        return products if products.ndim == 1 else products.sum(0)
+    return image_gradients(g, a).square().sum((1, 2))
 
 
 def check_layer(name: str, layer: nn.Module) -> None:
-    """Raise ValueError for a layer whose Fisher has no single Kronecker product."""
-    if isinstance(layer, nn.Conv2d) and layer.groups != 1:
-        raise ValueError(f"{name} is a grouped convolution, which K-FAC does not cover yet; choose another layer.")
+    """Raise ValueError for a layer whose inputs `input_rows` cannot tell."""
+    if isinstance(layer, nn.Conv2d) and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
+        raise ValueError(f"{name} pads its images by {layer.padding_mode!r}, {layer.padding!r}; K-FAC cuts out the "
+                         "patches of a convolution padded with a number of zeros. Choose another layer.")
+    if isinstance(layer, nn.LayerNorm) and (layer.weight is None or layer.weight.ndim != 1):
+        raise ValueError(f"{name} normalizes over several dimensions at once, or has no weights; K-FAC treats a "
+                         "LayerNorm over channels. Choose another layer.")
 
 
 class Tap:
-    """Keeps what flows in and out of some layers during a forward pass, while used as a context."""
+    """Keeps what flows in and out of some layers during a forward pass, while used as a context.
+
+    Raises ValueError if a layer is used twice in it: then it has no single input.
+    """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self.layers, self.inputs, self.outputs = layers, {}, {}
+        self._versions: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> Tap:
         self._hooks = [layer.register_forward_hook(self._keep(name)) for name, layer in self.layers.items()]
@@ -66,12 +126,22 @@ class Tap:
 
     def _keep(self, name: str):
         def hook(_module, inputs, output) -> None:
+            if name in self.inputs:
+                raise ValueError(f"{name} is used twice in a forward pass; K-FAC needs layers that are used once.")
             self.inputs[name], self.outputs[name] = inputs[0].detach(), output
+            self._versions[name] = inputs[0]._version, output._version
         return hook
 
     def __exit__(self, *_error: object) -> None:
         for hook in self._hooks:
             hook.remove()
+
+    def check(self) -> None:
+        """Raise ValueError if something was overwritten since: gradients would be those of other values."""
+        for name, versions in self._versions.items():
+            if versions != (self.inputs[name]._version, self.outputs[name]._version):
+                raise ValueError(f"The input or output of {name} is overwritten by a later operation. Make the "
+                                 "activations of the network work out of place (inplace=False).")
 
 
 def sample_labels(logits: Tensor, rng: torch.Generator) -> Tensor:
@@ -82,6 +152,7 @@ def sample_labels(logits: Tensor, rng: torch.Generator) -> Tensor:
 
 def sampled_output_gradients(tap: Tap, logits: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
     """Gradients of -log p(y|x), y sampled, at the tapped layers' outputs, image by image."""
+    tap.check()
     loss = F.cross_entropy(logits, sample_labels(logits, rng), reduction="sum")
     names = list(tap.outputs)
     found = torch.autograd.grad(loss, [tap.outputs[name] for name in names], retain_graph=True)
@@ -92,13 +163,17 @@ class KFAC:
     """Running Kronecker factors of some layers, and the natural gradient they give.
 
     ema: weight of the past at each update of the factors; their first value is the first estimate, not the
-    identity. Call `update` with the tap and logits of a forward pass, then `precondition`.
+    identity. sharing: what becomes of positions, one of `SHARING`. Call `update` with the tap and logits of a
+    forward pass, then `precondition`. Raises ValueError for the reasons of `check_layer`.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], *, damping: float, ema: float = 0.95) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], *, damping: float, ema: float = 0.95,
+                 sharing: str = "expand") -> None:
         for name, layer in layers.items():
             check_layer(name, layer)
-        self.layers, self.damping, self.ema = layers, damping, ema
+        if sharing not in SHARING:
+            raise ValueError(f"sharing = {sharing!r} is not known. Allowed: {', '.join(SHARING)}.")
+        self.layers, self.damping, self.ema, self.sharing = layers, damping, ema, sharing
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.inverses: dict[str, KroneckerInverse] = {}
@@ -108,9 +183,12 @@ class KFAC:
         """Fold one batch into the factors. gradients: those of `sampled_output_gradients`."""
         for name, layer in self.layers.items():
             a, g = input_rows(layer, tap.inputs[name]), output_rows(layer, gradients[name])
-            count, positions = a.shape[:2]
-            a, g = a.flatten(0, 1), g.flatten(0, 1)
-            fresh = (a.T @ a / count, g.T @ g / (count * positions))
+            count, positions = a.shape[-3:-1]
+            if self.sharing == "reduce":
+                a, g, positions = a.mean(-2), g.sum(-2), 1
+            else:
+                a, g = a.flatten(-3, -2), g.flatten(-3, -2)
+            fresh = (a.mT @ a / count, g.mT @ g / (count * positions))
             for factors, new in zip((self.inputs, self.outputs), fresh, strict=True):
                 factors[name] = new if name not in factors else self.ema * factors[name] + (1 - self.ema) * new
 
@@ -121,11 +199,17 @@ class KFAC:
 
     def precondition(self, name: str, gradient: Tensor) -> Tensor:
         """(F + damping I)^-1 gradient, for a gradient in matrix form (out, in [+ 1])."""
-        return self.inverses[name] @ gradient
+        return (self.inverses[name] @ self._parts(name, gradient)).reshape(gradient.shape)
+
+    def _parts(self, name: str, matrix: Tensor) -> Tensor:
+        """(out, in [+ 1]) -> (G, out of one group, in [+ 1]); as it is where there are no groups."""
+        groups = num_groups(self.layers[name])
+        return matrix if groups == 1 else matrix.unflatten(0, (groups, -1))
 
     def quadratic_form(self, name: str, direction: Tensor) -> Tensor:
         """v^T F v with the Kronecker F, for v (out, in [+ 1]): twice the KL of a small step v."""
-        return (direction * (self.outputs[name] @ direction @ self.inputs[name])).sum()
+        v = self._parts(name, direction)
+        return (v * (self.outputs[name] @ v @ self.inputs[name])).sum()
 
     def state_dict(self) -> dict:
         """Factors and eigenbases, so that a resumed run is the undisturbed one to the last bit."""
@@ -158,7 +242,9 @@ def diagonal_fisher(model: nn.Module, layers: Mapping[str, nn.Module], images: T
         for _ in range(draws):
             for name, gradient in sampled_output_gradients(tap, logits, rng).items():
                 g, a = output_rows(layers[name], gradient), input_rows(layers[name], tap.inputs[name])
-                total[name] = total[name] + torch.einsum("nto,nti->noi", g, a).square_().sum(0)
+                few = max(1, _NUMBERS // (g.shape[:-3].numel() * g.shape[-1] * a.shape[-1]))
+                for some_g, some_a in zip(g.split(few, -3), a.split(few, -3), strict=True):
+                    total[name] = total[name] + image_gradients(some_g, some_a).square_().sum(0)
     return {name: value / (draws * len(images)) for name, value in total.items()}
 
 

@@ -54,17 +54,20 @@ class SoftmaxFisher:
 
 
 class KroneckerInverse:
-    """(G (x) A + lambda I)^-1 on matrices (C, D+1), exact for the Kronecker product, by two eigenbases."""
+    """(G (x) A + lambda I)^-1 on matrices (C, D+1), exact for the Kronecker product, by two eigenbases.
+
+    Leading dimensions, the same in all three, are products apart from each other.
+    """
 
     def __init__(self, output: Tensor, inputs: Tensor, damping: float) -> None:
         output_values, self.output_basis = torch.linalg.eigh(output)
         input_values, self.input_basis = torch.linalg.eigh(inputs)
-        self.values = torch.outer(output_values.clamp_min(0), input_values.clamp_min(0))
+        self.values = output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
         self.damping = damping
 
     def __matmul__(self, matrix: Tensor) -> Tensor:
-        inner = self.output_basis.T @ matrix @ self.input_basis
-        return self.output_basis @ (inner / (self.values + self.damping)) @ self.input_basis.T
+        inner = self.output_basis.mT @ matrix @ self.input_basis
+        return self.output_basis @ (inner / (self.values + self.damping)) @ self.input_basis.mT
 
 
 @dataclass(frozen=True)
