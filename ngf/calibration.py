@@ -215,7 +215,7 @@ def _problem(case: timing.Case, clean: Images, facts: Mapping[str, Any], where: 
 
 def _model(case: timing.Case, where: torch.device) -> nn.Module:
     torch.manual_seed(0)
-    return models.build(case.model, case.num_classes, case.shape[0]).to(where)
+    return models.build(case.model, case.num_classes, *case.shape[:2]).to(where)
 
 
 def _noise(count: int, case: timing.Case, where: torch.device) -> Images:

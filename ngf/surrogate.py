@@ -72,7 +72,7 @@ def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, devic
     """
     benign, content = replace(spec, attack=Choice("none")), _content({"facts": splits.source.facts})
     torch.manual_seed(spec.seed)
-    model = models.build(spec.model, len(splits.classes), splits.channels)
+    model = models.build(spec.model, len(splits.classes), *splits.shape[:2])
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
         return load_weights(model, run.path / "model.safetensors").to(device)

@@ -99,7 +99,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     if (then := (origin.result or {}).get("facts", {}).get("fingerprint")) and then != facts.get("fingerprint"):
         raise WeightsError(f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
                            "added, changed or taken away. Put them back, or delete this run and train again.")
-    model = models.build(spec.model, len(facts["classes"]), facts["shape"][0])
+    model = models.build(spec.model, len(facts["classes"]), *facts["shape"][:2])
     return Loaded(load_weights(model, path).to(device), spec, run, lane)
 
 

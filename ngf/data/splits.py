@@ -36,8 +36,9 @@ class Splits:
         return self.source.facts["classes"]
 
     @property
-    def channels(self) -> int:
-        return self.source.facts["shape"][0]
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return tuple(self.source.facts["shape"])
 
     @cached_property
     def train(self) -> Images:
