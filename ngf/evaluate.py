@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ngf.data._images import Images, to_float
 from ngf.data.poison import Triggered
 
-_BATCH = 500
+_BATCH = 500  # images at once, at most
+_VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in smaller batches
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode is restored."""
     training = model.training
     model.eval()
+    step = max(1, min(_BATCH, _VALUES // images.shape[1:].numel()))
     try:
-        return torch.cat([model(to_float(part)).argmax(1) for part in images.split(_BATCH)])
+        return torch.cat([model(to_float(part)).argmax(1) for part in images.split(step)])
     finally:
         model.train(training)
 
