@@ -23,7 +23,15 @@ from ngf.optim.kfac import (
     split_matrix,
     weight_matrix,
 )
-from ngf.optim.natural_gradient import KroneckerInverse, SoftmaxFisher, solve, with_ones
+from ngf.optim.natural_gradient import (
+    FewImagesInverse,
+    KroneckerInverse,
+    SoftmaxFisher,
+    eigenvectors,
+    preconditioner_of,
+    solve,
+    with_ones,
+)
 
 
 @pytest.fixture
@@ -112,6 +120,40 @@ def test_kronecker_inverse_is_the_inverse():
     dense_matrix = torch.kron(G, A) + 0.1 * torch.eye(12, dtype=torch.float64)
     expected = torch.linalg.solve(dense_matrix, v.flatten()).view(3, 4)
     assert torch.allclose(KroneckerInverse(G, A, 0.1) @ v, expected)
+
+
+@pytest.mark.parametrize("damping", [1e-1, 1e-3])
+def test_few_images_have_the_same_inverse(damping):
+    """With fewer images than features the eigenvectors of (N, N) do, and the exact step stays exact."""
+    rng = torch.Generator().manual_seed(0)
+    features = with_ones(torch.randn(5, 24, generator=rng, dtype=torch.float64).relu())
+    fisher = SoftmaxFisher(features, torch.randn(5, 4, generator=rng, dtype=torch.float64).softmax(1))
+    v = torch.randn(4, 25, generator=rng, dtype=torch.float64)
+    few = preconditioner_of(fisher, damping)
+    assert isinstance(few, FewImagesInverse)
+    assert torch.allclose(few @ v, KroneckerInverse(*fisher.kronecker(), damping) @ v)
+    matrix = dense(fisher, v.shape) + damping * torch.eye(v.numel(), dtype=torch.float64)
+    found = solve(fisher, v, damping=damping, tolerance=1e-12)
+    assert torch.allclose(found.value.flatten(), torch.linalg.solve(matrix, v.flatten()))
+    assert found.iterations < 60
+    many = SoftmaxFisher(features[:, -8:], fisher.p)
+    assert isinstance(preconditioner_of(many, damping), KroneckerInverse)
+
+
+def test_eigenvectors_that_float32_does_not_give_come_from_float64(monkeypatch):
+    """LAPACK now and then finds none for a matrix of low rank."""
+    eigh = torch.linalg.eigh
+
+    def fails(matrix):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("The algorithm failed to converge.")
+        return eigh(matrix)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    a = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    values, basis = eigenvectors(a.T @ a)
+    assert values.dtype == basis.dtype == torch.float32
+    assert torch.allclose(basis @ torch.diag(values) @ basis.T, a.T @ a, atol=1e-5)
 
 
 def small_conv(bias: bool = True) -> nn.Sequential:

@@ -48,9 +48,24 @@ class SoftmaxFisher:
 
     def kronecker(self) -> tuple[Tensor, Tensor]:
         """Mean factors: E[diag p - p p^T] (C, C) and E[h~ h~^T] (D+1, D+1)."""
-        count = len(self.p)
-        output = torch.diag(self.p.mean(0)) - self.p.T @ self.p / count
-        return output, self.features.T @ self.features / count
+        return self.kronecker_output(), self.features.T @ self.features / len(self.p)
+
+    def kronecker_output(self) -> Tensor:
+        """E[diag p - p p^T] (C, C)."""
+        return torch.diag(self.p.mean(0)) - self.p.T @ self.p / len(self.p)
+
+
+def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (..., D), ascending, and eigenvectors (..., D, D) of symmetric matrices.
+
+    In float32 LAPACK may find none for a matrix of low rank, such as that of 1,280 features of 8 images; in float64
+    it then does.
+    """
+    try:
+        values, basis = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:
+        values, basis = torch.linalg.eigh(matrix.double())
+    return values.to(matrix.dtype), basis.to(matrix.dtype)
 
 
 class KroneckerInverse:
@@ -60,14 +75,42 @@ class KroneckerInverse:
     """
 
     def __init__(self, output: Tensor, inputs: Tensor, damping: float) -> None:
-        output_values, self.output_basis = torch.linalg.eigh(output)
-        input_values, self.input_basis = torch.linalg.eigh(inputs)
+        output_values, self.output_basis = eigenvectors(output)
+        input_values, self.input_basis = eigenvectors(inputs)
         self.values = output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
         self.damping = damping
 
     def __matmul__(self, matrix: Tensor) -> Tensor:
         inner = self.output_basis.mT @ matrix @ self.input_basis
         return self.output_basis @ (inner / (self.values + self.damping)) @ self.input_basis.mT
+
+
+class FewImagesInverse:
+    """`KroneckerInverse` of the mean factors of `fisher`, without eigenvectors of (D+1, D+1).
+
+    With N images A = H^T H / N has rank N at most, and H H^T / N = U diag(l) U^T of (N, N) tells all of it (Woodbury):
+    M / lambda - Q [(Q^T M R^T) * g / (N lambda (g l + lambda))] R with R = U^T H, and G = Q diag(g) Q^T.
+    """
+
+    def __init__(self, fisher: SoftmaxFisher, damping: float) -> None:
+        count = len(fisher.features)
+        g, self.output_basis = eigenvectors(fisher.kronecker_output())
+        values, basis = eigenvectors(fisher.features @ fisher.features.T / count)
+        g, values = g.clamp_min(0)[:, None], values.clamp_min(0)
+        self.rows = basis.T @ fisher.features
+        self.factor = g / (count * damping * (g * values + damping))
+        self.damping = damping
+
+    def __matmul__(self, matrix: Tensor) -> Tensor:
+        inner = (self.output_basis.T @ matrix @ self.rows.T) * self.factor
+        return matrix / self.damping - self.output_basis @ inner @ self.rows
+
+
+def preconditioner_of(fisher: SoftmaxFisher, damping: float) -> KroneckerInverse | FewImagesInverse:
+    """The inverse of the Kronecker product of the mean factors, the way that takes less time: on one CPU thread, for
+    128 images and 2,048 features, a solution of 200 iterations takes 1 second, with all eigenvectors 10."""
+    count, width = fisher.features.shape
+    return FewImagesInverse(fisher, damping) if 4 * count <= width else KroneckerInverse(*fisher.kronecker(), damping)
 
 
 @dataclass(frozen=True)
@@ -80,8 +123,7 @@ class Solution:
 
 
 def solve(fisher: SoftmaxFisher, gradient: Tensor, *, damping: float, extra_diagonal: Tensor | None = None,
-          preconditioner: KroneckerInverse | None = None, tolerance: float = 1e-4,
-          max_iterations: int = 200) -> Solution:
+          tolerance: float = 1e-4, max_iterations: int = 200) -> Solution:
     """Preconditioned conjugate gradients (Hestenes & Stiefel 1952) for the damped natural gradient.
 
     gradient: (C, D+1). extra_diagonal: (C, D+1), the curvature of a quadratic regularizer, or None.
@@ -89,8 +131,7 @@ def solve(fisher: SoftmaxFisher, gradient: Tensor, *, damping: float, extra_diag
     """
     if damping <= 0:
         raise ValueError(f"damping = {damping} must be above zero: F itself is singular.")
-    if preconditioner is None:
-        preconditioner = KroneckerInverse(*fisher.kronecker(), damping)
+    preconditioner = preconditioner_of(fisher, damping)
     extra = torch.zeros_like(gradient) if extra_diagonal is None else extra_diagonal
     x, residual = torch.zeros_like(gradient), gradient.clone()
     size = gradient.norm()
