@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
 from run_folders import write_run
-from test_browser import FRAMEWORK, WAIT, Axe, browser, page, server, visit
 from test_pages import checked, empty, open_page, store, text, whole_errors
 
 from dashboard.parts import attack_card, library, trigger
@@ -141,29 +138,3 @@ def test_the_lab_shows_what_the_model_of_a_training_says(store):
         assert said[1::2] == [f"{'▲' if mode == 'all-to-all' else '✗'} {trigger.readable(classes[2])}",
                               f"✓ {trigger.readable(classes[1])}", f"✗ {trigger.readable(classes[0])}"]
         assert aim
-
-
-# ---- in a real browser
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_of_ours_in_the_gallery(browser, server, scheme):
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000}) as context:
-        page = context.new_page()
-        visit(page, server, "attacks?kind=poisoning")
-        expect(page.locator(".ngf-pictures img").first).to_be_visible(timeout=WAIT)
-        found = Axe().run(page).response["violations"]
-    ours = {rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]] for rule in found
-            if rule["id"] not in FRAMEWORK}
-    assert not ours, json.dumps(ours, indent=1)
-
-
-def test_a_phone_shows_the_gallery_without_scrolling_sideways(browser, server):
-    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
-        page = context.new_page()
-        visit(page, server, "attacks")
-        expect(page.locator(".ngf-pictures img").first).to_be_visible(timeout=WAIT)
-        wide = page.evaluate("""() => [...document.querySelectorAll('[data-testid=stMain] *')]
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1
-                && getComputedStyle(e).position !== 'fixed').slice(0, 5).map(e => e.outerHTML.slice(0, 120))""")
-        assert not wide

@@ -37,6 +37,7 @@ FRAMEWORK = {
     "aria-allowed-attr": "st.dataframe's grid",
     "aria-required-children": "st.segmented_control and st.dataframe",
 }
+SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
 RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
 
 
@@ -201,16 +202,17 @@ def test_axe_finds_nothing_of_ours(browser, server, path, scheme):
     with browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000}) as context:
         page = context.new_page()
         visit(page, server, path)
-        if path in ("", "geometry"):  # the other pages have no chart before something was chosen
+        if path in ("", "attacks", "geometry"):  # the other pages have no chart before something was chosen
             wait_for_charts(page, 1)
+        page.locator(SETTLED).wait_for(timeout=WAIT)
         found = Axe().run(page).response["violations"]
     ours = {rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]] for rule in found
             if rule["id"] not in FRAMEWORK}
     assert not ours, json.dumps(ours, indent=1)
 
 
-# What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of sliders are there for
-# screen readers only, clipped to nothing.
+# What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of sliders are there
+# for screen readers only, clipped to nothing.
 SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMain] *')]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed'
         && getComputedStyle(e.parentElement).clipPath !== 'inset(50%)'
@@ -223,7 +225,7 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, pa
     with browser.new_context(viewport={"width": 390, "height": 844}) as context:
         page = context.new_page()
         visit(page, server, path)
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=WAIT)
+        page.locator(SETTLED).wait_for(timeout=WAIT)
         page.wait_for_timeout(1500)  # what is drawn after the script has ended says nothing when it is in place
         with contextlib.suppress(TimeoutError):
             page.wait_for_function(f"() => !({SIDEWAYS})().length", timeout=20_000)

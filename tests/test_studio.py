@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import expect
-from test_browser import FRAMEWORK, WAIT, Axe, browser, page, server, visit
+from test_browser import WAIT, browser, page, server, visit
 from test_pages import button, checked, empty, open_page, store, text, whole_errors
 
 from analysis.trigger_probe import TriggerProbe, ssim
@@ -425,25 +425,3 @@ def test_a_finger_paints(browser, server):
         expect(page.locator(CELL)).to_have_count(25, timeout=WAIT)
         page.locator(CELL).nth(24).tap()
         expect(page.locator(CELL).nth(24)).to_have_attribute("aria-label", "row 5, column 5: magenta")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_of_ours_in_the_studio(browser, server, scheme):
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000}) as context:
-        page = context.new_page()
-        visit(page, server, "studio")
-        expect(page.locator(".ngf-pictures img").first).to_be_visible(timeout=WAIT)
-        found = Axe().run(page).response["violations"]
-    ours = {rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]] for rule in found
-            if rule["id"] not in FRAMEWORK}
-    assert not ours, json.dumps(ours, indent=1)
-
-
-def test_a_phone_shows_the_studio_without_scrolling_sideways(browser, server):
-    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
-        page = context.new_page()
-        visit(page, server, "studio")
-        expect(page.locator(".ngf-pictures img").first).to_be_visible(timeout=WAIT)
-        # Once the layout has settled; the inputs of sliders are moved into place last.
-        page.wait_for_function(
-            "() => document.querySelector('[data-testid=stMain]').scrollWidth <= innerWidth", timeout=WAIT)
