@@ -40,7 +40,7 @@ def cards() -> dict[tuple[str, str], list[dict]]:
         spec = json.loads((path.parent / "spec.json").read_text(encoding="utf-8"))
         attack = spec.get("attack", {"name": "none"})["name"]
         key = (spec.get("data", "signs"), attack)
-        out.setdefault(key, []).append(json.loads(path.read_text(encoding="utf-8")))
+        out.setdefault(key, []).append(json.loads(path.read_text(encoding="utf-8")) | {"seed": spec.get("seed", 0)})
     return out
 
 
@@ -52,8 +52,9 @@ def table(runs: list[dict], measured: dict) -> list[dict]:
     rows = []
     for attack in sorted({run["attack"] for run in runs}):
         mine = [run for run in runs if run["attack"] == attack]
+        seeds = {run["seed"] for run in mine}
         rows.append(row(attack, "before", [run["before"] for run in mine],
-                        [{"curvature": card} for card in measured[("signs", attack)]]))
+                        [{"curvature": card} for card in measured[("signs", attack)] if card["seed"] in seeds]))
         for method in mine[0]["results"]:
             found = [run["results"][method] for run in mine]
             rows.append(row(attack, method, [item["whole"] for item in found], found))
