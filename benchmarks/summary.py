@@ -1,7 +1,7 @@
 """Makes assets/evidence/summary.json from the measured files: the table, the claims and their verdicts.
 
-Nothing is written here that is not computed from `assets/evidence/runs`, the cards of the zoo and
-`assets/evidence/geometry.json` (`python -m benchmarks.geometry_summary`, first).
+Nothing is written here that is not computed from `assets/evidence/runs`, the cards of the zoo,
+`assets/evidence/removal.json` and `assets/evidence/geometry.json` (`python -m benchmarks.geometry_summary`, first).
 
     python -m benchmarks.summary
 """
@@ -81,10 +81,10 @@ def number(value: dict) -> str:
     return f"{value['mean']:.0f} ({min(value['values']):.0f}–{max(value['values']):.0f})"
 
 
-def claims(rows: list[dict], geometry: dict) -> list[dict]:
+def claims(rows: list[dict], geometry: dict, removal: list[dict]) -> list[dict]:
     """The paper's claims, each with a verdict and a sentence that are computed.
 
-    geometry: what `benchmarks.geometry_summary` wrote.
+    geometry, removal: what `benchmarks.geometry_summary` and `benchmarks.removal` wrote.
     """
     attacks = sorted({item["attack"] for item in rows})
 
@@ -102,7 +102,8 @@ def claims(rows: list[dict], geometry: dict) -> list[dict]:
                 "verdict": verdict(low),
                 "sentence": "Attack success before and after, layer chosen from clean images: " + told(
                     lambda a: f"{percent(get(a, 'before')['asr'])} to {percent(auto[a]['asr'])}, clean accuracy "
-                              f"{percent(get(a, 'before')['ca'])} to {percent(auto[a]['ca'])}") + "."})
+                              f"{percent(get(a, 'before')['ca'])} to {percent(auto[a]['ca'])}") + ". "
+                            + removed(removal)})
     last = [get(a, "ngf, last layer")["asr"]["mean"] <= 0.10 for a in attacks]
     out.append({"claim": "The layer to tune is the last one.", "verdict": verdict(last),
                 "sentence": "Attack success after tuning the last layer: " + told(
@@ -116,6 +117,18 @@ def claims(rows: list[dict], geometry: dict) -> list[dict]:
                                 lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
                                     "ngf, auto layer, rate by rule", *rivals))) + "."})
     return [*out, smoother_claim(geometry)]
+
+
+def removed(rows: list[dict]) -> str:
+    """For which attacks NGF with the Lab's defaults leaves an attack success of 10 % or less."""
+    rates: dict[str, list[float]] = {}
+    for found in rows:
+        rates.setdefault(found["attack"], []).append(found["after"]["ngf"]["asr"])
+    answers = {attack: "yes" if max(values) <= 0.10 else "no" if min(values) > 0.10 else "mixed"
+               for attack, values in rates.items()}
+    told = {attack: f"{attack} {100 * statistics.fmean(values):.0f} %" for attack, values in rates.items()}
+    groups = in_groups(told, answers, {"yes": "with every seed", "mixed": "by seed", "no": "with no seed"})
+    return f"With the Lab's defaults (fixed rate, layer by Fisher trace), traffic signs, to 10 % or less {groups} (means)."
 
 
 def verdict(flags: list[bool]) -> str:
@@ -135,34 +148,45 @@ def by_data(geometry: dict, measure: str, method: str) -> dict[str, dict[str, di
     return {data: out[data] for data in sorted(out, key=lambda name: name != "signs")}
 
 
+def in_groups(told: dict[str, str], answers: dict[str, str], words: dict[str, str]) -> str:
+    """What is told of each attack, grouped by the answer to a question, which `words` put into words."""
+    groups = {answer: [text for attack, text in told.items() if answers[attack] == answer] for answer in words}
+    return "; ".join(f"{words[answer]}: {', '.join(texts)}" for answer, texts in groups.items() if texts)
+
+
 def sharper_claims(geometry: dict) -> list[dict]:
     """Clear-cut only: with three seeds each, overlapping ranges decide nothing."""
     out = []
     for measure, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
         found = by_data(geometry, measure, "before")
         told = ". ".join(
-            f"{title(data)}: benign {number(of['none'])}; "
-            + "; ".join(f"{attack} {number(item)}" for attack, item in of.items() if attack != "none")
+            f"{title(data)}: benign {number(of['none'])}; " + in_groups(
+                {attack: f"{attack} {number(item)}" for attack, item in of.items() if attack != "none"},
+                {attack: item.get("sharper_than_benign", "") for attack, item in of.items()},
+                {"yes": "above it with every seed", "mixed": "by seed", "no": "below it with every seed"})
             for data, of in found.items())
         flags = [item["sharper_than_benign"] == "yes" for of in found.values() for attack, item in of.items()
                  if attack != "none"]
         out.append({"claim": f"A backdoored network sits in a sharper minimum than a benign one ({word}).",
                     "verdict": verdict(flags),
                     "sentence": f"On {geometry['num_images']:,} clean test images. {told}. Mean (lowest–highest) over "
-                                "3 seeds; supported for an attack when every seed lies above every benign one, which "
-                                f"is so for {sum(flags)} of {len(flags)}."})
+                                "3 seeds; supported for an attack when every seed lies above every benign one: "
+                                f"{sum(flags)} of {len(flags)}."})
     return out
 
 
 def smoother_claim(geometry: dict) -> dict:
     before, after = by_data(geometry, "lambda_max", "before"), by_data(geometry, "lambda_max", "ngf")
     flags = [item["smoother_than_before"] == "yes" for of in after.values() for item in of.values()]
-    told = ". ".join(f"{title(data)}: " + "; ".join(
-        f"{attack} {number(before[data][attack])} to {number(item)}" for attack, item in of.items())
+    told = ". ".join(f"{title(data)}: " + in_groups(
+        {attack: f"{attack} {before[data][attack]['mean']:.0f} to {item['mean']:.0f}" for attack, item in of.items()},
+        {attack: item["smoother_than_before"] for attack, item in of.items()},
+        {"yes": "fell with every seed", "mixed": "by seed", "no": "rose with every seed"})
         for data, of in after.items())
     return {"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(flags),
             "sentence": f"Largest Hessian eigenvalue on {geometry['num_images']:,} clean test images before and after "
-                        f"NGF (the Lab's defaults). {told}. Supported for an attack when it fell for every seed."}
+                        f"NGF (the Lab's defaults), means over 3 seeds. {told}. Supported for an attack when it fell "
+                        f"with every seed: {sum(flags)} of {len(flags)}."}
 
 
 def main() -> int:
@@ -174,7 +198,8 @@ def main() -> int:
                  key: run["results"][f"ngf, {name}"]["whole"][key] for key in ("ca", "asr")}
                 for name in ("auto layer", "fisher layer", "best layer in hindsight")}}
             for run in load(ASSETS / "evidence" / "runs")]
-    summary = {"claims": claims(rows, geometry), "table": rows, "layers": nets,
+    removal = json.loads((ASSETS / "evidence" / "removal.json").read_text(encoding="utf-8"))["rows"]
+    summary = {"claims": claims(rows, geometry, removal), "table": rows, "layers": nets,
                "hardware": runs[0]["environment"], "num_clean": runs[0]["num_clean"]}
     target = ASSETS / "evidence" / "summary.json"
     target.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
