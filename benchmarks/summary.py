@@ -128,7 +128,8 @@ def removed(rows: list[dict]) -> str:
                for attack, values in rates.items()}
     told = {attack: f"{attack} {100 * statistics.fmean(values):.0f} %" for attack, values in rates.items()}
     groups = in_groups(told, answers, {"yes": "with every seed", "mixed": "by seed", "no": "with no seed"})
-    return f"With the Lab's defaults (fixed rate, layer by Fisher trace), traffic signs, to 10 % or less {groups} (means)."
+    return ("With the Lab's defaults (fixed rate, layer by Fisher trace), traffic signs, to 10 % or less "
+            f"{groups} (means).")
 
 
 def verdict(flags: list[bool]) -> str:
