@@ -20,8 +20,8 @@ SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, ro
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """features: the module whose output, averaged over positions, enters the classifier (after ReLU, if any); small:
-    what differs for small images."""
+    """features: the module whose output enters the classifier, after ReLU and pooling where it has them; small: what
+    differs for small images."""
 
     title: str
     build: Callable[[int, int, int], nn.Module]  # (num_classes, in_channels, side of the images in pixels) -> module
