@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,23 @@ def row(store: Store, origin: Run) -> dict[str, Any]:
                       for lane, found in result["lanes"].items()}}
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: an attack a row, mean (lowest-highest) over seeds, in percent."""
+    lines = ["| attack | seeds | CA before | CA after NGF | ASR before | NGF | SGD | Adam |", "|---" * 8 + "|"]
+
+    def cell(values: list[float]) -> str:
+        low, mean, high = (f"{100 * value:.1f}" for value in (min(values), statistics.fmean(values), max(values)))
+        return f"{mean} ({low}–{high})"
+
+    for attack in dict.fromkeys(found["attack"] for found in rows):
+        mine = [found for found in rows if found["attack"] == attack]
+        columns = [[found["before"]["ca"] for found in mine], [found["after"]["ngf"]["ca"] for found in mine],
+                   [found["before"]["asr"] for found in mine],
+                   *([found["after"][lane]["asr"] for found in mine] for lane in DEFENSES)]
+        lines.append(f"| {attack} | {len(mine)} | " + " | ".join(map(cell, columns)) + " |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="signs")
@@ -62,6 +80,7 @@ def main() -> int:
         found = rows[[known["run"] for known in rows].index(run.id)]
         print(f"{run.id}: ASR {found['before']['asr']:.3f}, "
               + ", ".join(f"{lane} {rates['asr']:.3f}" for lane, rates in found["after"].items()), flush=True)
+    print(table([found for found in rows if found["data"] == options.data]))
     return 0
 
 
