@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
         commands.choices[name].set_defaults(word=name)
+    add("models", _models, "list networks: parameters, features, layers that can be tuned")
     add("presets", _presets, "list settings to start from: the paper's, for one GPU, for a laptop")
     time = add("calibrate", _calibrate, "time single steps here, so that a run's time is known before; settings: as "
                "those of train, or with --defense those of purify")
@@ -227,6 +228,12 @@ def _control(options: argparse.Namespace) -> int:
     return _print(run.summary()) if options.json else OK
 
 
+def _models(options: argparse.Namespace) -> int:
+    from ngf.catalogue import catalogue, model_lines
+
+    return _print(catalogue()["models"] if options.json else "\n".join(model_lines()))
+
+
 def _presets(options: argparse.Namespace) -> int:
     from ngf.presets import presets
 
@@ -269,7 +276,7 @@ def _catalogue(options: argparse.Namespace) -> int:
 
 
 def _print(document: Any) -> int:
-    print(json.dumps(plain(document), indent=2))
+    print(document if isinstance(document, str) else json.dumps(plain(document), indent=2))
     return OK
 
 

@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -139,6 +140,17 @@ def catalogue() -> dict[str, dict[str, Any]]:
     if not path.exists():
         _fill(path)
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def model_lines() -> list[str]:
+    """Every network in words: one line, and below it the names of the layers that can be tuned."""
+    lines = []
+    for name, about in catalogue()["models"].items():
+        lines.append(f"{name:<20} {about['num_parameters']:>11,} parameters  {about['num_features']:>5,} features  "
+                     f"{len(about['layers']):>3} layers to tune, the classifier is {about['classifier']}")
+        lines.append(textwrap.fill(", ".join(about["layers"]), 110, initial_indent="    ", subsequent_indent="    ",
+                                   break_on_hyphens=False))
+    return lines
 
 
 def _fill(path: Path) -> None:

@@ -8,6 +8,7 @@ from dashboard.parts import choose, library, minimum, url
 from dashboard.parts.along import show_along
 from dashboard.parts.frontier import show_frontier
 from dashboard.parts.live_run import show_internals, show_live
+from dashboard.parts.model_card import model_card
 from dashboard.parts.run_card import model_numbers, numbers_in_words, show_outcome
 from dashboard.parts.starting import notes, shown_run, start
 from dashboard.parts.trigger import show_trigger
@@ -22,6 +23,7 @@ def purify(models: list[Run], asked: Run | None) -> None:
     with controls:
         st.header("1. Model")
         model = choose.choose_model(models)
+        model_card(model.spec.model, "lab.model_card")
         st.header("2. Defenses")
         lanes = choose.choose_lanes(model)
     with stage:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.parts import estimate, forms, glossary, library, url
 from dashboard.parts.data_card import data_card
+from dashboard.parts.model_card import model_card
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec, describe_field
 from ngf.jobs.store import Run
@@ -218,6 +219,7 @@ def choose_training() -> TrainSpec:
     data_card(data, "lab.train.data_card")
     model = _select("Network", "lab.train.models", names["models"],
                     format_func=lambda name: library.title("models", name))
+    model_card(model, "lab.train.model_card")
     attack = _select("Attack", "lab.train.attacks", names["attacks"],
                      format_func=lambda name: library.title("attacks", name))
     with st.expander("Settings of the attack", key="lab.train.form"):

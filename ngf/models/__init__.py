@@ -103,17 +103,33 @@ def last_layer(model: nn.Module) -> str:
     return names[-1]
 
 
+def kind_of(layer: nn.Module) -> str:
+    """A tunable layer in words: `convolution 3x3, 16 to 32`."""
+    if isinstance(layer, nn.LayerNorm):
+        return f"LayerNorm of {layer.weight.numel()} channels"
+    if isinstance(layer, nn.Linear):
+        return f"linear, {layer.in_features} to {layer.out_features}"
+    size = "x".join(map(str, layer.kernel_size))
+    if layer.groups == layer.in_channels > 1:
+        return f"depthwise convolution {size} of {layer.out_channels} channels"
+    groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
+    return f"convolution {size}, {layer.in_channels} to {layer.out_channels}{groups}"
+
+
 def describe_models() -> dict[str, dict]:
     """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters, the layers that can be
-    tuned, the classifier, number and name of the features that enter it, and what differs for small images."""
+    tuned and what each is, the classifier, number and name of the features that enter it, and what differs for small
+    images."""
     out = {}
     for name, entry in MODELS.items():
         with torch.device("meta"):  # shapes without numbers
             model = entry.build(10, 3, 32)
         classifier = last_layer(model)
+        layers = tunable_layers(model)
         out[name] = {"title": entry.title,
                      "num_parameters": sum(p.numel() for p in model.parameters()),
-                     "layers": list(tunable_layers(model)),
+                     "layers": list(layers),
+                     "kinds": [kind_of(layer) for layer in layers.values()],
                      "classifier": classifier,
                      "num_features": model.get_submodule(classifier).in_features,
                      "features": entry.features,
