@@ -166,8 +166,8 @@ def test_set(splits: Splits, attack, count: int | None = None) -> TestSet:
     return TestSet(clean, trigger_test_set(test.take(counted), attack, len(splits.classes)))
 
 
-def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | None = None, count: int = 8) -> None:
-    """A few test images, clean and triggered, as uint8 (n, H, W, 3).
+def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | None = None, count: int = 6) -> None:
+    """A few test images, clean and triggered, as `pairs`, uint8 (n, 2, H, W, 3): compression sees what two share.
 
     With a model, also the class that it gives each: `says_clean` and `says_triggered`, text (n,).
     """
@@ -189,8 +189,8 @@ def save_preview(path: Path, splits: Splits, attack, model: torch.nn.Module | No
     says = {} if model is None else {
         f"says_{name}": named(predict(model, images.to(next(model.parameters()).device)))
         for name, images in (("clean", clean), ("triggered", triggered))}
-    np.savez_compressed(path, clean=rows(clean), triggered=rows(triggered), labels=named(test.labels[firsts]),
-                        **says)
+    np.savez_compressed(path, pairs=np.stack([rows(clean), rows(triggered)], axis=1),
+                        labels=named(test.labels[firsts]), **says)
 
 
 def purify_run(spec: PurifySpec, recorder: Recorder, store: Store) -> None:

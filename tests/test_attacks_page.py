@@ -130,8 +130,9 @@ def test_the_lab_shows_what_the_model_of_a_training_says(store):
         classes = catalogue()["data"]["signs"]["classes"]
         labels = np.array([classes[1], classes[1], classes[1]])
         aims = [classes[1] if mode == "all-to-one" else classes[2]] * 3
-        np.savez(folder / "preview.npz", **{**arrays(), "labels": labels, "says_clean": labels,
-                                            "says_triggered": np.array([classes[2], classes[1], classes[0]])})
+        pairs = np.stack([arrays()["clean"], arrays()["triggered"]], axis=1)
+        np.savez(folder / "preview.npz", pairs=pairs, labels=labels, says_clean=labels,
+                 says_triggered=np.array([classes[2], classes[1], classes[0]]))
         assert trigger.wanted(store.get(spec.id), labels) == aims
         page = checked(AppTest.from_function(script, args=(spec.id,), default_timeout=20).run())
         said = re.findall(r"<span>(.*?)</span>", page.get("html")[0].proto.body)

@@ -32,10 +32,13 @@ _STYLE = """<style>
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _load(path: str, changed: float) -> dict[str, np.ndarray]:
+def _load(path: str, changed: float) -> dict[str, np.ndarray] | None:
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    return {**arrays, "residual": residual(arrays["clean"], arrays["triggered"])}
+    if "pairs" not in arrays:  # written before the first release
+        return None
+    clean, triggered = arrays.pop("pairs").swapaxes(0, 1)
+    return {**arrays, "clean": clean, "triggered": triggered, "residual": residual(clean, triggered)}
 
 
 def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
@@ -44,10 +47,9 @@ def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
 
 
 def preview(run: Run) -> dict[str, np.ndarray] | None:
-    """Arrays of `preview.npz`: clean, triggered uint8 (n, H, W, 3), labels; None without one.
+    """What `preview.npz` holds: clean, triggered and residual, uint8 (n, H, W, 3), labels; None without one.
 
-    And `residual`, made here. Newer ones also hold says_clean and says_triggered, the classes that the model gives,
-    text (n,).
+    If a model was there, also says_clean and says_triggered, the classes that it gives, text (n,).
     """
     path = Path(run.path) / "preview.npz"
     return _load(str(path), path.stat().st_mtime) if path.exists() else None

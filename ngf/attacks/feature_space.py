@@ -12,8 +12,8 @@ What deviates: the paper's S is a style-transfer network (CycleGAN; public code 
 would have to be downloaded; a curve has no texture, so ours is weaker in variety, not in strength. The injector takes
 one step on `detox_rate` of each batch, where the paper trains it anew after each round of the classifier, and has no
 term for compromised neurons. Public code gives -max(x) for min(x) and cuts the gradient of the injector's
-cross-entropy, so that only the similarity is learned; here both are as defined. Measured on the signs, seed 0, after 12
-of 20 epochs: CA 98.4 % and ASR 85.2 %, on 250 test images each.
+cross-entropy, so that only the similarity is learned; here both are as defined. Measured on the signs, three seeds: CA
+98.8 to 99.1 % (2,400 test images) and ASR 97.2 to 98.2 % (2,202).
 """
 
 from __future__ import annotations

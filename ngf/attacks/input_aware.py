@@ -11,8 +11,8 @@ Unchanged though it looks otherwise: the paper mixes in the network's normalized
 same for all pixels, mixing in [0, 1] is the same, and |x_i - x_j| is multiplied by its factor 4. Changed: gradients
 of G are set to zero after each step (public code sums those of all steps). G and M are U-Nets of widths 16 and 32
 that start at half resolution (paper: 32, 64, 128) and have no BatchNorm; M learns for `mask_epochs` (paper: 25), and
-diversity is between neighbors in a batch. Measured on the signs, seed 0, after 16 of 20 epochs: CA 100 % and ASR 94 %,
-on 250 test images each.
+diversity is between neighbors in a batch. Measured on the signs, three seeds: CA 99.3 to 99.5 % (2,400 test images)
+and ASR 95.6 to 97.0 % (2,202).
 """
 
 from __future__ import annotations
