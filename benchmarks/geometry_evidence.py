@@ -23,23 +23,28 @@ from ngf.data import load
 from ngf.environment import environment, exact_numerics
 from ngf.jobs.child import execute
 from ngf.jobs.files import plain, write_atomic
-from ngf.jobs.store import Store
+from ngf.jobs.store import Run, Store
 from ngf.weights import load_attack, load_model
 
 OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "geometry"
-DEFENSES = ("ngf", "sgd", "adam")
+LANES = tuple(Choice(name) for name in ("ngf", "sgd", "adam"))  # the Lab's defaults
 DATA = ("clean", "triggered_true", "triggered_target")
 # Enough for an eigenvalue certified to about 1 % and a trace to about 4 %.
 MEASURES = {"hessian_spectrum": {"steps": 8, "vectors": 1, "probes": 6}, "fisher_trace": {"draws": 5},
             "sharpness": {"steps": 5, "probes": 2, "draws": 5}}
 
 
-def purified(store: Store, parent: str) -> dict[str, str]:
-    """Targets by method; the purification is computed when it is not there."""
-    run = store.submit(PurifySpec(parent=parent, lanes=tuple(Choice(name) for name in DEFENSES)))
+def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Run:
+    """The purification of a model, computed when it is not there. Raises RuntimeError when it fails."""
+    run = store.submit(PurifySpec(parent=parent, lanes=lanes))
     if run.status != "done" and execute(run) != "done":
         raise RuntimeError(f"{run.id}: {run.error}")
-    return {name: f"{run.id}:{name}" for name in DEFENSES}
+    return run
+
+
+def targets_of(run: Run) -> dict[str, str]:
+    """What a purification made, by method, as `load_model` takes it."""
+    return {lane: f"{run.id}:{lane}" for lane in run.result["lanes"]}
 
 
 def measure(store: Store, run_id: str, num_images: int, measures: list[str], kinds: list[str]) -> None:
@@ -52,7 +57,7 @@ def measure(store: Store, run_id: str, num_images: int, measures: list[str], kin
     attack = load_attack(store.get(run_id))
     attacked = spec.attack.name != "none"
     splits = load(spec.data, seed=spec.seed)
-    targets = {"before": run_id} | (purified(store, run_id) if attacked else {})
+    targets = {"before": run_id} | (targets_of(purified(store, run_id)) if attacked else {})
     for method, target in targets.items():
         model = load_model(store, target).model
         for data in kinds if attacked else kinds[:1]:

@@ -1,4 +1,5 @@
-"""Times that a user feels, in real Chromium on the real server: start-up, click to first point, step to screen.
+"""Times that a user feels, in real Chromium on the real server: start-up, click to first point, step to screen, and
+in the Trigger studio from a change of the trigger to its attack success rate.
 
     python -m benchmarks.live [--out benchmarks/results/live.json]
 
@@ -27,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 STARTS = 5
+CHANGES = 8
 # The last step on the screen with the browser's clock; null before the race is drawn. Other charts have no ASR.
 _LAST_STEP = """() => {
   for (const gd of document.querySelectorAll('.js-plotly-plot')) {
@@ -41,6 +43,9 @@ _LAST_STEP = """() => {
 _CURVE = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
   gd => (gd.data || []).some(t => (t.y || t.z || []).length > 2) &&
     !/Benign \\(band/.test(gd.data.map(t => t.name).join()))"""
+
+# Whether the Trigger studio shows numbers.
+_NUMBERS = "there => /attack success \\[/.test(document.body.innerText) === there"
 
 
 def free_port() -> int:
@@ -115,6 +120,23 @@ def picture(page: Page, url: str, seed: int) -> float:
     return first
 
 
+def triggers(page: Page, url: str, changes: int) -> list[float]:
+    """Seconds from each key that changes the trigger in the studio to the numbers of the changed one, 500 images."""
+    page.goto(f"{url}/studio")
+    slider = page.get_by_role("slider", name="Opacity")
+    slider.wait_for(state="attached", timeout=60_000)
+    page.wait_for_timeout(8000)
+    seconds = []
+    for _ in range(changes):
+        pressed = time.time()
+        slider.press("ArrowLeft")
+        for there in (False, True):  # numbers of the trigger before go, those of this one come
+            page.wait_for_function(_NUMBERS, arg=there, timeout=60_000, polling=10)
+        seconds.append(time.time() - pressed)
+        page.wait_for_timeout(1500)
+    return seconds
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "live.json")
@@ -136,6 +158,7 @@ def main() -> int:
                     delays += seen
                 if number == STARTS - 1:
                     pictures = [picture(page, url, 60 + k) for k in range(options.races)]
+                    changes = triggers(page, url, CHANGES)
             finally:
                 os.killpg(process.pid, signal.SIGINT)
                 process.wait()
@@ -144,6 +167,7 @@ def main() -> int:
     found = {"start_to_usable_page_seconds": statistics.median(starts), "all_starts": starts,
              "click_to_first_point_seconds": statistics.median(firsts), "all_clicks": firsts,
              "click_to_first_picture_seconds": statistics.median(pictures), "all_pictures": pictures,
+             "trigger_change_to_rate_seconds": statistics.median(changes), "all_trigger_changes": changes,
              "step_to_screen_p50_seconds": statistics.median(delays),
              "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))], "steps": len(delays),
              "races": options.races, "cores": os.cpu_count()}

@@ -156,7 +156,10 @@ def in_groups(told: dict[str, str], answers: dict[str, str], words: dict[str, st
 
 
 def sharper_claims(geometry: dict) -> list[dict]:
-    """Clear-cut only: with three seeds each, overlapping ranges decide nothing."""
+    """Clear-cut only: with three seeds each, overlapping ranges decide nothing.
+
+    Were there no difference, each of the 20 ways to choose 3 of 6 models would be the 3 sharpest equally often.
+    """
     out = []
     for measure, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
         found = by_data(geometry, measure, "before")
@@ -172,7 +175,7 @@ def sharper_claims(geometry: dict) -> list[dict]:
                     "verdict": verdict(flags),
                     "sentence": f"On {geometry['num_images']:,} clean test images. {told}. Mean (lowest–highest) over "
                                 "3 seeds; supported for an attack when every seed lies above every benign one: "
-                                f"{sum(flags)} of {len(flags)}."})
+                                f"{sum(flags)} of {len(flags)} (chance alone: 1 in 20)."})
     return out
 
 
@@ -187,7 +190,7 @@ def smoother_claim(geometry: dict) -> dict:
     return {"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(flags),
             "sentence": f"Largest Hessian eigenvalue on {geometry['num_images']:,} clean test images before and after "
                         f"NGF (the Lab's defaults), means over 3 seeds. {told}. Supported for an attack when it fell "
-                        f"with every seed: {sum(flags)} of {len(flags)}."}
+                        f"with every seed: {sum(flags)} of {len(flags)} (chance alone: 1 in 8)."}
 
 
 def main() -> int:

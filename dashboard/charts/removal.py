@@ -43,11 +43,15 @@ def _finding(rows: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], 
     short = {name: title.split(" (")[0] for name, title in present.items()}
     gone = [short[name] for name in present if max(found[name, "ngf"]) <= GONE]
     stays = [short[name] for name in present if min(found[name, "ngf"]) > GONE]
-    beaten = [short[name] for name in present if any(
-        max(found[name, other]) < min(found[name, "ngf"]) for other in METHODS if other not in ("before", "ngf"))]
+    rivals = [method for method in METHODS if method not in ("before", "ngf")]
+    ahead = [short[name] for name in present
+             if all(max(found[name, "ngf"]) < min(found[name, other]) for other in rivals)]
+    beaten = [short[name] for name in present
+              if any(max(found[name, other]) < min(found[name, "ngf"]) for other in rivals)]
     lost = max(row["before"]["ca"] - row["after"]["ngf"]["ca"] for row in rows)
     parts = [f"of every model to {percent(GONE, 0)} or less for {listed(gone)}"] * bool(gone)
     parts += [f"of no model to {percent(GONE, 0)} or less for {listed(stays)}"] * bool(stays)
     return ((f"NGF brings the attack success rate {', and '.join(parts)}. " if parts else "")
             + f"NGF costs at most {100 * lost:.1f} points of clean accuracy."
+            + (f" It does better than SGD and Adam with every seed for {listed(ahead)}." if ahead else "")
             + (f" SGD or Adam does better with every seed for {listed(beaten)}." if beaten else ""))
