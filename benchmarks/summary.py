@@ -115,7 +115,7 @@ def claims(rows: list[dict], geometry: dict, removal: list[dict]) -> list[dict]:
                 "sentence": "Attack success with learning rates by one rule on clean images, NGF / SGD on the same "
                             "layer / SGD on all layers / Adam on all layers: " + told(
                                 lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
-                                    "ngf, auto layer, rate by rule", *rivals))) + "."})
+                                    "ngf, auto layer, rate by rule", *rivals))) + ". " + compared(removal)})
     return [*out, smoother_claim(geometry)]
 
 
@@ -130,6 +130,19 @@ def removed(rows: list[dict]) -> str:
     groups = in_groups(told, answers, {"yes": "with every seed", "mixed": "by seed", "no": "with no seed"})
     return ("With the Lab's defaults (fixed rate, layer by Fisher trace), traffic signs, to 10 % or less "
             f"{groups} (means).")
+
+
+def compared(rows: list[dict]) -> str:
+    """For which attacks NGF with the Lab's defaults leaves less attack success than SGD and Adam on the same model."""
+    answers: dict[str, set[str]] = {}
+    for found in rows:
+        left = {method: rates["asr"] for method, rates in found["after"].items()}
+        answers.setdefault(found["attack"], set()).add(min(left, key=left.__getitem__))
+    told = {attack: attack for attack in answers}
+    best = {attack: next(iter(winners)) if len(winners) == 1 else "mixed" for attack, winners in answers.items()}
+    groups = in_groups(told, best, {"ngf": "NGF with every seed", "sgd": "SGD with every seed",
+                                    "adam": "Adam with every seed", "mixed": "by seed"})
+    return f"With the Lab's defaults, traffic signs, least is left by: {groups}."
 
 
 def verdict(flags: list[bool]) -> str:

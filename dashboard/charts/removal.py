@@ -45,9 +45,9 @@ def _finding(rows: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], 
     stays = [short[name] for name in present if min(found[name, "ngf"]) > GONE]
     rivals = [method for method in METHODS if method not in ("before", "ngf")]
     ahead = [short[name] for name in present
-             if all(max(found[name, "ngf"]) < min(found[name, other]) for other in rivals)]
+             if all(_lower(found[name, "ngf"], found[name, other]) for other in rivals)]
     beaten = [short[name] for name in present
-              if any(max(found[name, other]) < min(found[name, "ngf"]) for other in rivals)]
+              if any(_lower(found[name, other], found[name, "ngf"]) for other in rivals)]
     lost = max(row["before"]["ca"] - row["after"]["ngf"]["ca"] for row in rows)
     parts = [f"of every model to {percent(GONE, 0)} or less for {listed(gone)}"] * bool(gone)
     parts += [f"of no model to {percent(GONE, 0)} or less for {listed(stays)}"] * bool(stays)
@@ -55,3 +55,8 @@ def _finding(rows: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], 
             + f"NGF costs at most {100 * lost:.1f} points of clean accuracy."
             + (f" It does better than SGD and Adam with every seed for {listed(ahead)}." if ahead else "")
             + (f" SGD or Adam does better with every seed for {listed(beaten)}." if beaten else ""))
+
+
+def _lower(values: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether each seed's value is below the other one of the same seed."""
+    return all(value < other for value, other in zip(values, others, strict=True))
