@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ngf.catalogue import catalogue
 
+GONE = 0.10  # an attack success rate up to which a backdoor counts as removed
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -82,7 +83,7 @@ def number(value: dict) -> str:
 
 
 def claims(rows: list[dict], geometry: dict, removal: list[dict]) -> list[dict]:
-    """The paper's claims, each with a verdict and a sentence that are computed.
+    """The paper's claims, each with a verdict, a short answer, and the numbers in a sentence; all are computed.
 
     geometry, removal: what `benchmarks.geometry_summary` and `benchmarks.removal` wrote.
     """
@@ -92,57 +93,75 @@ def claims(rows: list[dict], geometry: dict, removal: list[dict]) -> list[dict]:
         return next(item for item in rows if (item["attack"], item["method"]) == (attack, method))
 
     def told(describe: Callable[[str], str]) -> str:
-        return "; ".join(f"{attack}: {describe(attack)}" for attack in attacks)
+        return "; ".join(f"{short(attack)}: {describe(attack)}" for attack in attacks)
 
-    out = sharper_claims(geometry)
     auto = {attack: get(attack, "ngf, auto layer") for attack in attacks}
-    low = [auto[a]["asr"]["mean"] <= 0.10 and auto[a]["ca"]["mean"] >= get(a, "before")["ca"]["mean"] - 0.015
-           for a in attacks]
-    out.append({"claim": "Natural gradient fine-tuning of one layer removes the backdoor at little cost.",
-                "verdict": verdict(low),
-                "sentence": "Attack success before and after, layer chosen from clean images: " + told(
-                    lambda a: f"{percent(get(a, 'before')['asr'])} to {percent(auto[a]['asr'])}, clean accuracy "
-                              f"{percent(get(a, 'before')['ca'])} to {percent(auto[a]['ca'])}") + ". "
-                            + removed(removal)})
-    last = [get(a, "ngf, last layer")["asr"]["mean"] <= 0.10 for a in attacks]
-    out.append({"claim": "The layer to tune is the last one.", "verdict": verdict(last),
-                "sentence": "Attack success after tuning the last layer: " + told(
-                    lambda a: percent(get(a, "ngf, last layer")["asr"])) + "; after tuning the layer that clean "
-                    "images point to: " + told(lambda a: percent(auto[a]["asr"])) + "."})
+    rates = left(removal)
+    low = [max(of["ngf"]) <= GONE for of in rates.values()]
+    lost = max(found["before"]["ca"] - found["after"]["ngf"]["ca"] for found in removal)
+    gone = {attack: "yes" if max(of["ngf"]) <= GONE else "no" if min(of["ngf"]) > GONE else "mixed"
+            for attack, of in rates.items()}
+    means = {attack: f"{short(attack)} {100 * statistics.fmean(of['ngf']):.0f} %" for attack, of in rates.items()}
+    removed = {"claim": "Natural gradient fine-tuning of one layer removes the backdoor at little cost.",
+               "verdict": verdict(low),
+               "short": f"With the Lab's defaults, attack success falls to {100 * GONE:.0f} % or less with every seed "
+                        f"for {count(gone, 'yes')}, with some seeds for {count(gone, 'mixed')}, with none for "
+                        f"{count(gone, 'no')}; clean accuracy falls by at most {100 * lost:.1f} points.",
+               "sentence": f"Attack success after NGF (fixed rate, layer by Fisher trace), means, traffic signs. To "
+                           f"{100 * GONE:.0f} % or less " + in_groups(means, gone, {
+                               "yes": "with every seed", "mixed": "by seed", "no": "with no seed"})
+                           + ". Before and after with the layer chosen by `auto`: " + told(
+                               lambda a: f"{percent(get(a, 'before')['asr'])} to {percent(auto[a]['asr'])}, clean "
+                                         f"accuracy {percent(get(a, 'before')['ca'])} to {percent(auto[a]['ca'])}")
+                           + "."}
+    last = [get(a, "ngf, last layer")["asr"]["mean"] <= GONE for a in attacks]
+    layer = {"claim": "The layer to tune is the last one.", "verdict": verdict(last),
+             "short": "Attack success after tuning the last layer, and after tuning the one that clean images point "
+                      "to: " + told(lambda a: f"{100 * get(a, 'ngf, last layer')['asr']['mean']:.0f} % and "
+                                              f"{100 * auto[a]['asr']['mean']:.0f} %") + " (means).",
+             "sentence": "Attack success after tuning the last layer: " + told(
+                 lambda a: percent(get(a, "ngf, last layer")["asr"])) + "; after tuning the layer that clean "
+                 "images point to: " + told(lambda a: percent(auto[a]["asr"])) + "."}
     rivals = ("sgd, same layer", "sgd, all layers", "adam, all layers")
-    better = [auto[a]["asr"]["mean"] < min(get(a, m)["asr"]["mean"] for m in rivals) for a in attacks]
-    out.append({"claim": "It does better than fine-tuning with SGD or Adam.", "verdict": verdict(better),
-                "sentence": "Attack success with learning rates by one rule on clean images, NGF / SGD on the same "
-                            "layer / SGD on all layers / Adam on all layers: " + told(
-                                lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
-                                    "ngf, auto layer, rate by rule", *rivals))) + ". " + compared(removal)})
-    return [*out, smoother_claim(geometry)]
+    least = {attack: best(of) for attack, of in rates.items()}
+    better = {"claim": "It does better than fine-tuning with SGD or Adam.",
+              "verdict": verdict([winner == "ngf" for winner in least.values()]),
+              "short": f"With the Lab's defaults, NGF leaves least attack success with every seed for "
+                       f"{count(least, 'ngf')}, SGD for {count(least, 'sgd')}, Adam for {count(least, 'adam')}; for "
+                       f"{count(least, 'mixed')} it depends on the seed.",
+              "sentence": "With the Lab's defaults, traffic signs, least is left by: " + in_groups(
+                  {attack: short(attack) for attack in least}, least,
+                  {"ngf": "NGF with every seed", "sgd": "SGD with every seed", "adam": "Adam with every seed",
+                   "mixed": "by seed"}) + ". With learning rates by one rule on clean images, NGF / SGD on the same "
+                  "layer / SGD on all layers / Adam on all layers: " + told(
+                      lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
+                          "ngf, auto layer, rate by rule", *rivals))) + "."}
+    return [*sharper_claims(geometry), removed, layer, better, smoother_claim(geometry)]
 
 
-def removed(rows: list[dict]) -> str:
-    """For which attacks NGF with the Lab's defaults leaves an attack success of 10 % or less."""
-    rates: dict[str, list[float]] = {}
-    for found in rows:
-        rates.setdefault(found["attack"], []).append(found["after"]["ngf"]["asr"])
-    answers = {attack: "yes" if max(values) <= 0.10 else "no" if min(values) > 0.10 else "mixed"
-               for attack, values in rates.items()}
-    told = {attack: f"{attack} {100 * statistics.fmean(values):.0f} %" for attack, values in rates.items()}
-    groups = in_groups(told, answers, {"yes": "with every seed", "mixed": "by seed", "no": "with no seed"})
-    return ("With the Lab's defaults (fixed rate, layer by Fisher trace), traffic signs, to 10 % or less "
-            f"{groups} (means).")
+def left(removal: list[dict]) -> dict[str, dict[str, list[float]]]:
+    """Attack success that each method leaves: attack -> method -> one value a model, in the same order."""
+    out: dict[str, dict[str, list[float]]] = {}
+    for found in removal:
+        for method, rates in found["after"].items():
+            out.setdefault(found["attack"], {}).setdefault(method, []).append(rates["asr"])
+    return out
 
 
-def compared(rows: list[dict]) -> str:
-    """For which attacks NGF with the Lab's defaults leaves less attack success than SGD and Adam on the same model."""
-    answers: dict[str, set[str]] = {}
-    for found in rows:
-        left = {method: rates["asr"] for method, rates in found["after"].items()}
-        answers.setdefault(found["attack"], set()).add(min(left, key=left.__getitem__))
-    told = {attack: attack for attack in answers}
-    best = {attack: next(iter(winners)) if len(winners) == 1 else "mixed" for attack, winners in answers.items()}
-    groups = in_groups(told, best, {"ngf": "NGF with every seed", "sgd": "SGD with every seed",
-                                    "adam": "Adam with every seed", "mixed": "by seed"})
-    return f"With the Lab's defaults, traffic signs, least is left by: {groups}."
+def best(of: dict[str, list[float]]) -> str:
+    """The method that leaves least on every model; `mixed` if there is none."""
+    winners = {min(of, key=lambda method: of[method][k]) for k in range(len(next(iter(of.values()))))}
+    return winners.pop() if len(winners) == 1 else "mixed"
+
+
+def count(answers: dict[str, str], answer: str) -> str:
+    number_of = sum(given == answer for given in answers.values())
+    return f"{number_of} of {len(answers)} attacks" if answer in ("yes", "ngf") else str(number_of)
+
+
+def short(attack: str) -> str:
+    """What people call it: without what its title has in brackets."""
+    return catalogue()["attacks"][attack]["title"].split(" (")[0]
 
 
 def verdict(flags: list[bool]) -> str:
@@ -150,6 +169,7 @@ def verdict(flags: list[bool]) -> str:
 
 
 def title(data: str) -> str:
+    """As `short`, of a data set."""
     return catalogue()["data"][data]["title"].split(" (")[0]
 
 
@@ -178,7 +198,7 @@ def sharper_claims(geometry: dict) -> list[dict]:
         found = by_data(geometry, measure, "before")
         told = ". ".join(
             f"{title(data)}: benign {number(of['none'])}; " + in_groups(
-                {attack: f"{attack} {number(item)}" for attack, item in of.items() if attack != "none"},
+                {attack: f"{short(attack)} {number(item)}" for attack, item in of.items() if attack != "none"},
                 {attack: item.get("sharper_than_benign", "") for attack, item in of.items()},
                 {"yes": "above it with every seed", "mixed": "by seed", "no": "below it with every seed"})
             for data, of in found.items())
@@ -186,24 +206,29 @@ def sharper_claims(geometry: dict) -> list[dict]:
                  if attack != "none"]
         out.append({"claim": f"A backdoored network sits in a sharper minimum than a benign one ({word}).",
                     "verdict": verdict(flags),
-                    "sentence": f"On {geometry['num_images']:,} clean test images. {told}. Mean (lowest–highest) over "
-                                "3 seeds; supported for an attack when every seed lies above every benign one: "
-                                f"{sum(flags)} of {len(flags)} (chance alone: 1 in 20)."})
+                    "short": "All three backdoored models lie above all three benign ones in "
+                             f"{sum(flags)} of {len(flags)} pairs of attack and data set; chance alone would give 1 in "
+                             "20.",
+                    "sentence": f"The {word} on {geometry['num_images']:,} clean test images, mean (lowest–highest) "
+                                f"over 3 seeds. {told}."})
     return out
 
 
 def smoother_claim(geometry: dict) -> dict:
     before, after = by_data(geometry, "lambda_max", "before"), by_data(geometry, "lambda_max", "ngf")
     flags = [item["smoother_than_before"] == "yes" for of in after.values() for item in of.values()]
+    rose = sum(item["smoother_than_before"] == "no" for of in after.values() for item in of.values())
     told = ". ".join(f"{title(data)}: " + in_groups(
-        {attack: f"{attack} {before[data][attack]['mean']:.0f} to {item['mean']:.0f}" for attack, item in of.items()},
+        {attack: f"{short(attack)} {before[data][attack]['mean']:.0f} to {item['mean']:.0f}"
+         for attack, item in of.items()},
         {attack: item["smoother_than_before"] for attack, item in of.items()},
         {"yes": "fell with every seed", "mixed": "by seed", "no": "rose with every seed"})
         for data, of in after.items())
     return {"claim": "The purified network sits in a smoother minimum.", "verdict": verdict(flags),
+            "short": f"The largest Hessian eigenvalue falls with all three seeds in {sum(flags)} of {len(flags)} pairs "
+                     f"of attack and data set and rises with all three in {rose}; chance alone would give 1 in 8 each.",
             "sentence": f"Largest Hessian eigenvalue on {geometry['num_images']:,} clean test images before and after "
-                        f"NGF (the Lab's defaults), means over 3 seeds. {told}. Supported for an attack when it fell "
-                        f"with every seed: {sum(flags)} of {len(flags)} (chance alone: 1 in 8)."}
+                        f"NGF (the Lab's defaults), means over 3 seeds. {told}."}
 
 
 def main() -> int:
@@ -225,7 +250,7 @@ def main() -> int:
         print(f"| {item['attack']} | {item['method']} | {percent(item['ca'])} | {percent(item['asr'])} | "
               f"{percent(item['ra'])} |{curved}")
     for item in summary["claims"]:
-        print(f"\n{item['claim']} {item['verdict']}. {item['sentence']}")
+        print(f"\n{item['claim']} {item['verdict']}. {item['short']} {item['sentence']}")
     return 0
 
 

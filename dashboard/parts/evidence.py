@@ -15,7 +15,7 @@ from dashboard.charts.measured import IMAGES
 from dashboard.parts import library, measures
 from dashboard.parts.show import show
 
-_ANSWERS = {"yes": "✓ yes", "no": "✗ no", "mixed": "~ by seed"}
+_ANSWERS = {"yes": "✓", "mixed": "~", "no": "✗"}
 
 
 @functools.cache
@@ -46,8 +46,9 @@ def show_evidence() -> None:
     shown = [row for row in own if row["measure"] == measure]
     show(evidence_chart(shown, measures.NAMES[measure], attacks), f"evidence.{data}.{images}.{measure}",
          name="all models of the zoo", height=130 + 75 * max(1, len(attacks) - 1))
-    st.markdown("**By every measure.** ✓ means that all seeds agree, ✗ that all seeds say the opposite.")
-    st.table(pd.DataFrame([_verdicts(own, name, attacks) for name in known]).set_index("Measure"))
+    st.markdown("**By every measure: for how many attacks?** ✓ all seeds agree, ~ it depends on the seed, ✗ all seeds "
+                "say the opposite. Choose a measure above to see for which.")
+    st.table(pd.DataFrame([_verdicts(own, name) for name in known]).set_index("Measure"))
     seeds = max(len(row["values"]) for row in own)
     hardware = found["hardware"]
     st.caption(f"*Measured*: {found['num_models']} models, {seeds} seeds of each kind, {found['num_images']:,} test "
@@ -57,16 +58,12 @@ def show_evidence() -> None:
                f"{hardware['hardware']}, torch {hardware['torch']}.")
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]], measure: str, attacks: Mapping[str, str]) -> dict[str, str]:
+def _verdicts(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, str]:
     def told(question: str, method: str) -> str:
-        said = {row["attack"]: row[question] for row in rows
-                if row["measure"] == measure and row["method"] == method and question in row}
-        if len(set(said.values())) == 1:
-            return _ANSWERS[next(iter(said.values()))]
-        return ", ".join(f"{attacks[name].split(' (')[0]} {_ANSWERS[answer].split()[0]}"
-                         for name, answer in said.items())
+        said = [row[question] for row in rows
+                if row["measure"] == measure and row["method"] == method and question in row]
+        return "\u2003".join(f"{mark} {said.count(answer)}" for answer, mark in _ANSWERS.items()) if said else "–"
 
-    out = {"Measure": measures.NAMES[measure], "Backdoored sharper than benign": told("sharper_than_benign", "before")}
-    out |= {f"Smoother {METHODS[method][0]}": told("smoother_than_before", method) for method in METHODS
-            if method != "before"}
-    return {name: text or "–" for name, text in out.items()}
+    return {"Measure": measures.NAMES[measure], "Backdoored sharper than benign": told("sharper_than_benign", "before"),
+            **{f"Smoother {METHODS[method][0]}": told("smoother_than_before", method) for method in METHODS
+               if method != "before"}}

@@ -91,8 +91,10 @@ def show_evidence() -> None:
     for item in claims:
         icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
         st.markdown(f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
-                    f"{item['sentence']}")
+                    f"{item['short']}")
     with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
+        for item in claims:
+            st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
         table = pd.DataFrame([_row(row) for row in found["table"]])
         st.dataframe(table, hide_index=True, width="stretch")
         st.caption(f"*Measured*: mean (lowest–highest) over seeds 0 to {found['table'][0]['ca']['n'] - 1}; the whole "

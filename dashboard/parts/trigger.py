@@ -24,6 +24,7 @@ _LARGEST = 96  # pixels on a side; larger images are made smaller for the page
 _STYLE = """<style>
 .ngf-pictures { display: grid; gap: 12px 6px;
   grid-template-columns: repeat(auto-fit, minmax(min(var(--smallest), 22%), 1fr)); }
+@media (max-width: 640px) { .ngf-pictures.few { grid-template-columns: repeat(3, 1fr); } }
 .ngf-pictures figure { margin: 0; min-width: 0; max-width: 120px; }
 .ngf-pictures img { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px; margin-bottom: 3px; }
 .ngf-pictures figcaption, .ngf-pictures span { display: block; font-size: 0.78rem; line-height: 1.2; min-height: 2.4em;
@@ -90,7 +91,8 @@ def pictures(arrays: Mapping[str, Any], aims: Sequence[str], *, count: int = 8,
             if (says := arrays.get(f"says_{row}")) is not None:
                 parts.append(f"<span>{html.escape(_verdict(says[i], label, aims[i]))}</span>")
         columns.append(f"<figure>{''.join(parts)}</figure>")
-    return f'{_STYLE}<div class="ngf-pictures" style="--smallest:{smallest}px">{"".join(columns)}</div>'
+    few = " few" if len(columns) <= 6 else ""  # two rows of three on a phone, not four and two
+    return f'{_STYLE}<div class="ngf-pictures{few}" style="--smallest:{smallest}px">{"".join(columns)}</div>'
 
 
 def _verdict(said: Any, label: Any, aim: str) -> str:
