@@ -15,8 +15,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis.invariance import INVARIANCE, TITLES
 from ngf.catalogue import catalogue
 
+INVARIANT = {name: TITLES[name] for name, said in INVARIANCE.items() if not said.startswith("None")}
 GONE = 0.10  # an attack success rate up to which a backdoor counts as removed
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
@@ -136,7 +138,7 @@ def claims(rows: list[dict], geometry: dict, removal: list[dict]) -> list[dict]:
                   "layer / SGD on all layers / Adam on all layers: " + told(
                       lambda a: " / ".join(percent(get(a, m)["asr"]) for m in (
                           "ngf, auto layer, rate by rule", *rivals))) + "."}
-    return [*sharper_claims(geometry), removed, layer, better, smoother_claim(geometry)]
+    return [*sharper_claims(geometry), invariant_claim(geometry), removed, layer, better, smoother_claim(geometry)]
 
 
 def left(removal: list[dict]) -> dict[str, dict[str, list[float]]]:
@@ -212,6 +214,21 @@ def sharper_claims(geometry: dict) -> list[dict]:
                     "sentence": f"The {word} on {geometry['num_images']:,} clean test images, mean (lowest–highest) "
                                 f"over 3 seeds. {told}."})
     return out
+
+
+def invariant_claim(geometry: dict) -> dict:
+    """The same question to measures that a rescaling of layers leaves as they are, on signs."""
+    found = {measure: [item["sharper_than_benign"] == "yes" for attack, item in by_data(geometry, measure, "before")[
+        "signs"].items() if attack != "none"] for measure in INVARIANT}
+    counts = [sum(flags) for flags in found.values()]
+    return {"claim": "A backdoored network sits in a sharper minimum than a benign one (measures that rescaling a "
+                     "layer does not change).",
+            "verdict": verdict([flag for flags in found.values() for flag in flags]),
+            "short": f"All three backdoored models lie above all three benign ones for {min(counts)} to {max(counts)} "
+                     f"of {len(found['fisher_rao_norm'])} attacks on traffic signs, depending on which of "
+                     f"{len(found)} measures; chance alone would give 1 in 20.",
+            "sentence": f"On {geometry['num_images']:,} clean test images, attacks: " + "; ".join(
+                f"{INVARIANT[measure]} {sum(flags)} of {len(flags)}" for measure, flags in found.items()) + "."}
 
 
 def smoother_claim(geometry: dict) -> dict:
