@@ -18,7 +18,7 @@ import torch
 
 from analysis.pipeline import select
 from ngf.catalogue import build
-from ngf.config import Choice, PurifySpec
+from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.data import load
 from ngf.environment import environment, exact_numerics
 from ngf.jobs.child import execute
@@ -35,8 +35,13 @@ MEASURES = {"hessian_spectrum": {"steps": 8, "vectors": 1, "probes": 6}, "fisher
 
 
 def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Run:
-    """The purification of a model, computed when it is not there. Raises RuntimeError when it fails."""
-    run = store.submit(PurifySpec(parent=parent, lanes=lanes))
+    """The purification of a model; raises as `computed`."""
+    return computed(store, PurifySpec(parent=parent, lanes=lanes))
+
+
+def computed(store: Store, spec: TrainSpec | PurifySpec) -> Run:
+    """The finished run, computed when it is not there. Raises RuntimeError, with the run's own error, when it fails."""
+    run = store.submit(spec)
     if run.status != "done" and execute(run) != "done":
         raise RuntimeError(f"{run.id}: {run.error}")
     return run

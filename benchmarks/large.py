@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from analysis.pipeline import select
-from benchmarks.geometry_evidence import LANES, MEASURES, purified, targets_of
+from benchmarks.geometry_evidence import LANES, MEASURES, computed, purified, targets_of
+from benchmarks.make_zoo import attacks
 from benchmarks.removal import RATES, row
-from ngf.catalogue import build, catalogue
+from ngf.catalogue import build
 from ngf.config import Choice, Training, TrainSpec
 from ngf.data import load
 from ngf.environment import environment, exact_numerics
-from ngf.jobs.child import execute
 from ngf.jobs.files import plain, write_atomic
 from ngf.jobs.store import Run, Store
 from ngf.weights import load_attack, load_model
@@ -38,10 +38,9 @@ CURVATURE = ("lambda_max", "lambda_max_error", "trace", "trace_stderr", "n", "ba
 
 def specs(epochs: int = 30) -> list[TrainSpec]:
     """Both data sets, benign first, then every attack with its defaults."""
-    attacks = ["none", *sorted(set(catalogue()["attacks"]) - {"none"})]
     return [TrainSpec(data=data, model="preact_resnet18", attack=Choice(attack),
                       training=Training(num_images=50_000, epochs=epochs))
-            for data in ("signs", "fashion_mnist") for attack in attacks]
+            for data in ("signs", "fashion_mnist") for attack in attacks()]
 
 
 def curvature(run: Run, targets: dict[str, str], num_images: int) -> dict[str, dict[str, Any]]:
@@ -61,9 +60,7 @@ def card(store: Store, spec: TrainSpec, lanes: tuple[Choice, ...] = LANES,
          num_images: int = NUM_IMAGES) -> dict[str, Any]:
     """Train, purify, measure. Raises RuntimeError, with the run's own message, when a run fails."""
     started = time.perf_counter()
-    run = store.submit(spec)
-    if run.status != "done" and execute(run) != "done":
-        raise RuntimeError(f"{run.id}: {run.error}")
+    run = computed(store, spec)
     found = {"run": run.id, "spec": spec.to_json(), "before": {name: run.result[name] for name in RATES}, "after": {},
              "training_seconds": run.result["seconds"]}
     targets = {"before": run.id}

@@ -68,11 +68,11 @@ def main() -> int:
         if (attack == "none" or run.spec.data != options.data or (wanted and attack not in wanted)
                 or any(known["run"] == run.id for known in rows)):
             continue
-        rows.append(row(run, purified(store, run.id)))
-        rows.sort(key=lambda found: (found["data"] != "signs", found["data"], found["attack"], found["seed"]))
+        found = row(run, purified(store, run.id))
+        rows.append(found)
+        rows.sort(key=lambda known: (known["data"] != "signs", known["data"], known["attack"], known["seed"]))
         told = {"rows": rows, "steps": 100, "num_clean": 500, "environment": environment()}
         write_atomic(OUT, json.dumps(plain(told), indent=1) + "\n")
-        found = rows[[known["run"] for known in rows].index(run.id)]
         print(f"{run.id}: ASR {found['before']['asr']:.3f}, "
               + ", ".join(f"{lane} {rates['asr']:.3f}" for lane, rates in found["after"].items()), flush=True)
     print(table([found for found in rows if found["data"] == options.data]))

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.invariance import INVARIANCE, TITLES
-from ngf.catalogue import catalogue
+from dashboard.charts.removal import GONE
+from dashboard.parts import library
 
 INVARIANT = {name: TITLES[name] for name, said in INVARIANCE.items() if not said.startswith("None")}
-GONE = 0.10  # an attack success rate up to which a backdoor counts as removed
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -162,17 +162,11 @@ def count(answers: dict[str, str], answer: str) -> str:
 
 
 def short(attack: str) -> str:
-    """What people call it: without what its title has in brackets."""
-    return catalogue()["attacks"][attack]["title"].split(" (")[0]
+    return library.short("attacks", attack)
 
 
 def verdict(flags: list[bool]) -> str:
     return "Supported" if all(flags) else "Not supported" if not any(flags) else "Supported in part"
-
-
-def title(data: str) -> str:
-    """As `short`, of a data set."""
-    return catalogue()["data"][data]["title"].split(" (")[0]
 
 
 def by_data(geometry: dict, measure: str, method: str) -> dict[str, dict[str, dict]]:
@@ -199,7 +193,7 @@ def sharper_claims(geometry: dict) -> list[dict]:
     for measure, word in (("lambda_max", "largest Hessian eigenvalue"), ("trace", "trace of the Hessian")):
         found = by_data(geometry, measure, "before")
         told = ". ".join(
-            f"{title(data)}: benign {number(of['none'])}; " + in_groups(
+            f"{library.short('data', data)}: benign {number(of['none'])}; " + in_groups(
                 {attack: f"{short(attack)} {number(item)}" for attack, item in of.items() if attack != "none"},
                 {attack: item.get("sharper_than_benign", "") for attack, item in of.items()},
                 {"yes": "above it with every seed", "mixed": "by seed", "no": "below it with every seed"})
@@ -235,7 +229,7 @@ def smoother_claim(geometry: dict) -> dict:
     before, after = by_data(geometry, "lambda_max", "before"), by_data(geometry, "lambda_max", "ngf")
     flags = [item["smoother_than_before"] == "yes" for of in after.values() for item in of.values()]
     rose = sum(item["smoother_than_before"] == "no" for of in after.values() for item in of.values())
-    told = ". ".join(f"{title(data)}: " + in_groups(
+    told = ". ".join(f"{library.short('data', data)}: " + in_groups(
         {attack: f"{short(attack)} {before[data][attack]['mean']:.0f} to {item['mean']:.0f}"
          for attack, item in of.items()},
         {attack: item["smoother_than_before"] for attack, item in of.items()},

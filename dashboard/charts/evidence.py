@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import BLUE, GREEN, ORANGE, PINK, VERMILION, base_layout, escape, faint, number
+from dashboard.charts.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PINK,
+    VERMILION,
+    base_layout,
+    escape,
+    faint,
+    number,
+    without_parenthesis,
+)
 
 # method -> (name, color, symbol), from top to bottom within an attack
 METHODS = {"before": ("Backdoored", VERMILION, "circle"), "ngf": ("after NGF", GREEN, "triangle-up"),
@@ -58,13 +69,13 @@ def marks(found: Mapping[tuple[str, str], Sequence[float]], attacks: Mapping[str
 
 
 def attack_axis(titles: Sequence[str]) -> dict[str, Any]:
-    return {"tickvals": list(range(len(titles))), "ticktext": [escape(title.split(" (")[0]) for title in titles],
+    return {"tickvals": list(range(len(titles))), "ticktext": [escape(without_parenthesis(title)) for title in titles],
             "autorange": "reversed", "title": {"text": ""}, "ticksuffix": "  "}
 
 
 def _finding(rows: Sequence[Mapping[str, Any]], present: Sequence[str], attacks: Mapping[str, str]) -> str:
     def named(question: str, answer: str, method: str) -> list[str]:
-        return [attacks[row["attack"]].split(" (")[0] for row in rows
+        return [without_parenthesis(attacks[row["attack"]]) for row in rows
                 if row.get(question) == answer and row["method"] == method and row["attack"] in present]
 
     sharper, flatter = (named("sharper_than_benign", answer, "before") for answer in ("yes", "no"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.evidence import METHODS, attack_axis, listed, marks
-from dashboard.charts.style import base_layout, percent
+from dashboard.charts.style import base_layout, percent, without_parenthesis
 
 GONE = 0.1  # an attack success rate up to which a backdoor counts as removed in the sentence
 _COLUMNS = {"ca": "Clean accuracy (%)", "asr": "Attack success rate (%)", "ra": "Robust accuracy (%)"}
@@ -40,7 +40,7 @@ def _finding(rows: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], 
              present: Mapping[str, str]) -> str:
     if not rows:
         return ""
-    short = {name: title.split(" (")[0] for name, title in present.items()}
+    short = {name: without_parenthesis(title) for name, title in present.items()}
     gone = [short[name] for name in present if max(found[name, "ngf"]) <= GONE]
     stays = [short[name] for name in present if min(found[name, "ngf"]) > GONE]
     rivals = [method for method in METHODS if method not in ("before", "ngf")]

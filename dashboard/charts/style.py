@@ -84,6 +84,11 @@ def the_model(name: str) -> str:
     return " ".join(["the", word, "model", *rest])
 
 
+def without_parenthesis(title: str) -> str:
+    """What people call it: `NGF (natural gradient)` is `NGF`."""
+    return title.split(" (")[0]
+
+
 def percent(value: float, digits: int = 1) -> str:
     """A fraction in words: 0.9973 is `99.7 %`."""
     return f"{100 * value:.{digits}f} %"

@@ -62,7 +62,7 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, str]
     def told(question: str, method: str) -> str:
         said = [row[question] for row in rows
                 if row["measure"] == measure and row["method"] == method and question in row]
-        return "\u2003".join(f"{mark} {said.count(answer)}" for answer, mark in _ANSWERS.items()) if said else "–"
+        return "\u2003".join(f"{mark}\u00a0{said.count(answer)}" for answer, mark in _ANSWERS.items()) if said else "–"
 
     return {"Measure": measures.NAMES[measure], "Backdoored sharper than benign": told("sharper_than_benign", "before"),
             **{f"Smoother {METHODS[method][0]}": told("smoother_than_before", method) for method in METHODS

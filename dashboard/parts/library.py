@@ -15,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.charts.style import lane_title, percent
+from dashboard.charts.style import lane_title, percent, without_parenthesis
 from ngf.catalogue import catalogue
 from ngf.config import SpecError
 from ngf.jobs.store import Run, Store
@@ -58,8 +58,8 @@ def title(kind: str, name: str) -> str:
 
 def short(kind: str, name: str) -> str:
     """The name without its parenthesis, where it is still the only one: `NGF (natural gradient)` is `NGF`."""
-    text = title(kind, name).split(" (")[0]
-    return text if sum(title(kind, other).split(" (")[0] == text for other in catalogue()[kind]) <= 1 \
+    text = without_parenthesis(title(kind, name))
+    return text if sum(without_parenthesis(title(kind, other)) == text for other in catalogue()[kind]) <= 1 \
         else title(kind, name)
 
 

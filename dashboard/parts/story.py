@@ -47,7 +47,7 @@ def opening(model: Run | None, result: Mapping[str, Any]) -> str:
     if model is None:
         return f"This network classifies {percent(before['ca'])} of clean images correctly."
     trigger = _TRIGGERS.get(model.spec.attack.name, "a trigger")
-    things = library.title("data", model.spec.data).split(" (")[0].lower()
+    things = library.short("data", model.spec.data).lower()
     return (f"This network reads {things}, {percent(before['ca'])} of them correctly. But somebody changed "
             f"its training images: with {trigger} on it, {percent(before['asr'])} of the other signs become "
             f"“{target_name(model)}”." if model.spec.data == "signs" else
