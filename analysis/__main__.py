@@ -1,8 +1,8 @@
 """Measure something on the weights of a run: `python -m analysis RUN[:LANE] MEASUREMENT`.
 
-`python -m analysis list` says what can be measured. Progress goes to standard error; with --json, standard
-output is one JSON document and nothing else. Exit codes: 0 done, 1 the measurement failed, 2 bad input,
-3 not found or in conflict, 130 interrupted.
+`python -m analysis list` says what can be measured. Progress goes to standard error; with --json,
+standard output is one JSON document and nothing else. Exit codes: 0 done, 1 the measurement failed,
+2 bad input, 3 not found or in conflict, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -32,18 +32,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__.split("\n")[0],
-                                     epilog=__doc__.split("\n\n")[1])
-    parser.add_argument("run", metavar="RUN[:LANE]", help="a training, a lane of a purification, or: list")
-    parser.add_argument("measurement", nargs="?", help="one of: " + ", ".join(names("measurements")))
-    parser.add_argument("--data", help="clean, triggered_true, triggered_target, train, validation or poisoned")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description=__doc__.split("\n")[0],
+        epilog=__doc__.split("\n\n")[1],
+    )
+    parser.add_argument(
+        "run", metavar="RUN[:LANE]", help="a training, a lane of a purification, or: list"
+    )
+    parser.add_argument(
+        "measurement", nargs="?", help="one of: " + ", ".join(names("measurements"))
+    )
+    parser.add_argument(
+        "--data", help="clean, triggered_true, triggered_target, train, validation or poisoned"
+    )
     parser.add_argument("--num-images", help="images to measure on")
-    parser.add_argument("--layers", help="layers to measure, separated by commas; the default is all")
+    parser.add_argument(
+        "--layers", help="layers to measure, separated by commas; the default is all"
+    )
     parser.add_argument("--budget", help="seconds after which it stops with what is there")
     parser.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-                        dest="settings", help="options of the measurement, named by `list`")
-    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="options of the measurement, named by `list`",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output"
+    )
     return parser
 
 
@@ -61,11 +81,22 @@ def _list(as_json: bool) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     settings = list(options.settings)
-    for name, value in (("data", options.data), ("num_images", options.num_images), ("layers", options.layers),
-                        ("budget", options.budget)):
+    for name, value in (
+        ("data", options.data),
+        ("num_images", options.num_images),
+        ("layers", options.layers),
+        ("budget", options.budget),
+    ):
         if value is not None:
             settings.append(f"{name}={value}")
-    command = ["measure", options.run, "--measurement", options.measurement, "--seed", str(options.seed)]
+    command = [
+        "measure",
+        options.run,
+        "--measurement",
+        options.measurement,
+        "--seed",
+        str(options.seed),
+    ]
     command += ["--set", *settings] if settings else []
     code = ngf_command.main([*command, "--json"] if options.json else command)
     if code == ngf_command.OK and not options.json:

@@ -1,9 +1,10 @@
 """Curvature along a training or a purification: is the road as sharp as its end?
 
-At each step whose weights the run has kept: the largest Hessian eigenvalue (Lanczos, started from the eigenvector of
-the step before, which has not turned much), the traces of Hessian and Fisher, and the loss on one random
-filter-normalized direction. All steps see the same images, the same probes and the same direction, so that what
-differs between them is the weights. A run that still goes on is followed until it ends.
+At each step whose weights the run has kept: the largest Hessian eigenvalue (Lanczos, started from
+the eigenvector of the step before, which has not turned much), the traces of Hessian and Fisher,
+and the loss on one random filter-normalized direction. All steps see the same images, the same
+probes and the same direction, so that what differs between them is the weights. A run that still
+goes on is followed until it ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from analysis.partial import Partial
 from ngf.config import option
 from ngf.trajectory import Waypoint
 
-MOST_PRODUCTS = 30  # for one eigenvalue; a certificate comes after about 7, or 3 from a near eigenvector
+MOST_PRODUCTS = (
+    30  # for one eigenvalue; a certificate comes after about 7, or 3 from a near eigenvector
+)
 NOISE = 0.1  # length of the random part of a warm start
 
 
@@ -35,26 +38,43 @@ NOISE = 0.1  # length of the random part of a warm start
 class AlongRun(Measurement):
     """Sharpness at the steps whose weights a run has kept.
 
-    Values: lambda_max, lambda_max_error, trace, trace_stderr, fisher_trace, fisher_trace_stderr, loss, ca at the last
-    step so far; rate (what `ca` is on these data), num_hvps. Arrays, T steps so far: step (T,), lambda_max,
-    lambda_max_error, trace, trace_stderr, fisher_trace, fisher_trace_stderr, loss, ca, weight_norm, distance_from_start
-    (T,) each; distance (M,) and slice (T, M), the loss along the direction.
+    Values: lambda_max, lambda_max_error, trace, trace_stderr, fisher_trace, fisher_trace_stderr,
+    loss, ca at the last step so far; rate (what `ca` is on these data), num_hvps. Arrays, T steps
+    so far: step (T,), lambda_max, lambda_max_error, trace, trace_stderr, fisher_trace,
+    fisher_trace_stderr, loss, ca, weight_norm, distance_from_start (T,) each; distance (M,) and
+    slice (T, M), the loss along the direction.
     """
 
     title: ClassVar[str] = "Curvature along a run"
     wants_path: ClassVar[bool] = True
 
-    num_images: int = option(256, "Images to measure on, drawn by the seed.", unit="images", ge=1,
-                             le=100_000)
-    tolerance: float = option(0.01, "Relative error of the eigenvalue that ends its search.", ge=1e-6, le=0.5)
-    probes: int = option(6, "Random vectors for the trace at each step.", unit="products", ge=2, le=200)
+    num_images: int = option(
+        256, "Images to measure on, drawn by the seed.", unit="images", ge=1, le=100_000
+    )
+    tolerance: float = option(
+        0.01, "Relative error of the eigenvalue that ends its search.", ge=1e-6, le=0.5
+    )
+    probes: int = option(
+        6, "Random vectors for the trace at each step.", unit="products", ge=2, le=200
+    )
     points: int = option(11, "Points of the slice at each step.", unit="points", ge=3, le=101)
-    reach: float = option(0.3, "Largest distance of the slice, as a share of each filter's length.", ge=0.001, le=10.0)
+    reach: float = option(
+        0.3, "Largest distance of the slice, as a share of each filter's length.", ge=0.001, le=10.0
+    )
 
-    def measure(self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int,
-                reference: nn.Module | None = None, path: Iterable[Waypoint] | None = None) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). path: ascending; without it, from `reference`
-        (step 0) to `model` (step 1)."""
+    def measure(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        seed: int,
+        reference: nn.Module | None = None,
+        path: Iterable[Waypoint] | None = None,
+    ) -> Iterator[Partial]:
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). path: ascending; without it,
+        from `reference` (step 0) to `model` (step 1).
+        """
         stamp = self.stamp(images, seed)
         if path is None:
             ends = [m for m in (reference, model) if m is not None]
@@ -72,34 +92,73 @@ class AlongRun(Measurement):
             sharpness, top, products = self._sharpness(frozen, images, labels, seed, top)
             loss, _, ca = evaluate(frozen, images, labels)
             hvps += products
-            rows.append({"step": at.step, **sharpness, "loss": loss, "ca": ca, "weight_norm": float(flat.norm()),
-                         "distance_from_start": float((flat - origin).norm())})
+            rows.append(
+                {
+                    "step": at.step,
+                    **sharpness,
+                    "loss": loss,
+                    "ca": ca,
+                    "weight_norm": float(flat.norm()),
+                    "distance_from_start": float((flat - origin).norm()),
+                }
+            )
             slices.append(_slice(frozen, direction, distances, images, labels))
-            yield Partial(values={**rows[-1], "num_hvps": hvps, "rate": RATE[self.data], **stamp()},
-                          arrays={**{name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]},
-                                  "distance": distances, "slice": np.array(slices)},
-                          fraction=(at.step + 1) / (at.steps + 1), done=at.step == at.steps)
+            yield Partial(
+                values={**rows[-1], "num_hvps": hvps, "rate": RATE[self.data], **stamp()},
+                arrays={
+                    **{
+                        name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]
+                    },
+                    "distance": distances,
+                    "slice": np.array(slices),
+                },
+                fraction=(at.step + 1) / (at.steps + 1),
+                done=at.step == at.steps,
+            )
 
-    def _sharpness(self, frozen: nn.Module, images: Tensor, labels: Tensor, seed: int, start: Tensor | None
-                   ) -> tuple[dict[str, float], Tensor, int]:
-        """Eigenvalue and traces with their errors, where to start next time, and the number of products."""
+    def _sharpness(
+        self, frozen: nn.Module, images: Tensor, labels: Tensor, seed: int, start: Tensor | None
+    ) -> tuple[dict[str, float], Tensor, int]:
+        """Eigenvalue and traces with their errors, where to start next time, and the number
+        of products.
+        """
         operator = Hessian(frozen, images, labels, names=parameters_of(frozen, self.layers))
-        for known in lanczos(operator, MOST_PRODUCTS, torch.Generator().manual_seed(seed), start=start):
+        for known in lanczos(
+            operator, MOST_PRODUCTS, torch.Generator().manual_seed(seed), start=start
+        ):
             if known.residuals[-1] <= self.tolerance * abs(known.values[-1]):
                 break
-        *_, trace = deflated_trace(operator, known, self.probes, torch.Generator().manual_seed(seed))
+        *_, trace = deflated_trace(
+            operator, known, self.probes, torch.Generator().manual_seed(seed)
+        )
         cheap = FisherTrace(draws=5, empirical=False, layers=self.layers)
         *_, fisher = cheap.measure(frozen, images, labels, seed=seed)
-        found = {"lambda_max": float(known.values[-1]), "lambda_max_error": float(known.residuals[-1]),
-                 "trace": trace.value, "trace_stderr": trace.stderr}
+        found = {
+            "lambda_max": float(known.values[-1]),
+            "lambda_max_error": float(known.residuals[-1]),
+            "trace": trace.value,
+            "trace_stderr": trace.stderr,
+        }
         found |= {name: fisher.values[name] for name in ("fisher_trace", "fisher_trace_stderr")}
-        # A little noise, so that an eigenvector that becomes the largest from nothing is found as well.
-        noise = torch.randn(operator.size, generator=torch.Generator().manual_seed(seed)).to(known.basis)
-        return found, known.vector(-1) + NOISE * noise / noise.norm(), len(known.values) + trace.probes
+        # A little noise, so that an eigenvector that becomes the largest from nothing is found as
+        # well.
+        noise = torch.randn(operator.size, generator=torch.Generator().manual_seed(seed)).to(
+            known.basis
+        )
+        return (
+            found,
+            known.vector(-1) + NOISE * noise / noise.norm(),
+            len(known.values) + trace.probes,
+        )
 
 
-def _slice(frozen: nn.Module, direction: dict[str, Tensor], distances: np.ndarray, images: Tensor, labels: Tensor
-           ) -> list[float]:
+def _slice(
+    frozen: nn.Module,
+    direction: dict[str, Tensor],
+    distances: np.ndarray,
+    images: Tensor,
+    labels: Tensor,
+) -> list[float]:
     """The loss at each distance; the weights of a copy are moved."""
     walker = copy.deepcopy(frozen)
     start = {name: p.clone() for name, p in walker.named_parameters()}

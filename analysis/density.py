@@ -1,4 +1,6 @@
-"""Spectral densities for readers: smooth curves and distances from nodes and weights. NumPy only."""
+"""Spectral densities for readers: smooth curves and distances from nodes and weights. NumPy
+only.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import numpy as np
 
 
 def smooth(nodes: np.ndarray, weights: np.ndarray, grid: np.ndarray, width: float) -> np.ndarray:
-    """The density at `grid` (G,) as a sum of Gaussians of standard deviation `width` around `nodes` (M,).
+    """The density at `grid` (G,) as a sum of Gaussians of standard deviation `width` around `nodes`
+    (M,).
 
     The width is the reader's choice and belongs on the axis label; about 1 % of the range is usual.
     """
@@ -23,8 +26,9 @@ def cumulative(nodes: np.ndarray, weights: np.ndarray, grid: np.ndarray) -> np.n
     return sums[np.searchsorted(np.asarray(nodes)[order], grid, side="right")]
 
 
-def wasserstein(nodes: np.ndarray, weights: np.ndarray, others: np.ndarray,
-                other_weights: np.ndarray) -> float:
+def wasserstein(
+    nodes: np.ndarray, weights: np.ndarray, others: np.ndarray, other_weights: np.ndarray
+) -> float:
     """Area between the two cumulative distributions, in units of the eigenvalues."""
     grid = np.sort(np.concatenate([nodes, others]))
     gap = cumulative(nodes, weights, grid) - cumulative(others, other_weights, grid)

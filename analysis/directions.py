@@ -1,10 +1,13 @@
-"""Directions in weight space: random ones as long as the filters, eigenvectors, and projection on a plane.
+"""Directions in weight space: random ones as long as the filters, eigenvectors, and projection on a
+plane.
 
-A direction is a dictionary from parameter names to tensors of their shapes; what is not in it stays.
+A direction is a dictionary from parameter names to tensors of their shapes; what is not in it
+stays.
 
-Filter normalization: Li et al. 2018 (arXiv 1712.09913). Changed against their code and its descendants: Gaussian, not
-uniform; a second direction is made orthogonal to the first after both are normalized, because high-dimensional
-directions are only almost orthogonal and those of a single layer often are not.
+Filter normalization: Li et al. 2018 (arXiv 1712.09913). Changed against their code and its
+descendants: Gaussian, not uniform; a second direction is made orthogonal to the first after both
+are normalized, because high-dimensional directions are only almost orthogonal and those of a single
+layer often are not.
 """
 
 from __future__ import annotations
@@ -19,17 +22,22 @@ from torch import Tensor, nn
 Direction = dict[str, Tensor]
 
 
-def filter_normalized(model: nn.Module, generator: torch.Generator, names: Collection[str] | None = None
-                      ) -> Direction:
-    """A random direction: Gaussian, each filter as long as the model's, zero for biases and BatchNorm.
+def filter_normalized(
+    model: nn.Module, generator: torch.Generator, names: Collection[str] | None = None
+) -> Direction:
+    """A random direction: Gaussian, each filter as long as the model's, zero for biases and
+    BatchNorm.
 
-    A filter is what makes one output: a row of a Linear weight, weight[i] of a convolution. names: parameters that may
-    move (default: all); the others are zero, and the numbers of those that move depend on which they are.
-    Raises ValueError if there is no weight with two dimensions or more to move.
+    A filter is what makes one output: a row of a Linear weight, weight[i] of a convolution. names:
+    parameters that may move (default: all); the others are zero, and the numbers of those that move
+    depend on which they are. Raises ValueError if there is no weight with two dimensions or more to
+    move.
     """
     direction, moved = {}, False
     for name, weight in model.named_parameters():
-        if weight.ndim < 2 or (names is not None and name not in names):  # biases, and the scales of BatchNorm
+        if weight.ndim < 2 or (
+            names is not None and name not in names
+        ):  # biases, and the scales of BatchNorm
             direction[name] = torch.zeros_like(weight)
             continue
         d = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.dtype)
@@ -37,8 +45,14 @@ def filter_normalized(model: nn.Module, generator: torch.Generator, names: Colle
         direction[name] = d * (_filter_lengths(weight.detach()) / _filter_lengths(d))
         moved = moved or bool(direction[name].any())
     if not moved:
-        raise ValueError("The model has no linear or convolution weights to move." if names is None else
-                         "The chosen layers have no linear or convolution weights to move. Choose other layers.")
+        raise ValueError(
+            "The model has no linear or convolution weights to move."
+            if names is None
+            else (
+                "The chosen layers have no linear or convolution weights to move. Choose other "
+                "layers."
+            )
+        )
     return direction
 
 
@@ -73,29 +87,38 @@ def orthogonal_to(first: Direction, second: Direction) -> Direction:
     left = math.sqrt(dot(out, out))
     rounding = max(torch.finfo(part.dtype).eps for part in out.values())
     if left <= 100 * rounding * length:
-        raise ValueError("The two directions are parallel, so they span no plane. Choose more layers, or other models.")
+        raise ValueError(
+            "The two directions are parallel, so they span no plane. Choose more layers, or other "
+            "models."
+        )
     return {name: part * (length / left) for name, part in out.items()}
 
 
-def from_flat(vector: Tensor, blocks: Mapping[str, slice], shapes: Mapping[str, torch.Size]) -> Direction:
+def from_flat(
+    vector: Tensor, blocks: Mapping[str, slice], shapes: Mapping[str, torch.Size]
+) -> Direction:
     """A vector over the parameters of an operator (its `blocks`) as a direction."""
     return {name: vector[where].view(shapes[name]) for name, where in blocks.items()}
 
 
-def project(path: Iterable[Mapping[str, Tensor]], origin: Mapping[str, Tensor], directions: list[Direction]
-            ) -> tuple[np.ndarray, float]:
+def project(
+    path: Iterable[Mapping[str, Tensor]], origin: Mapping[str, Tensor], directions: list[Direction]
+) -> tuple[np.ndarray, float]:
     """Where the points of an optimizer's path lie in a plane through `origin`, by least squares.
 
-    path: T states that have at least the parameters in `directions`. Returns coordinates (T, K) for K linearly
-    independent directions, and the share of the path's length that the projected path has, in [0, 1]: how much of it
-    the picture shows (1 for a path of no length). Parameters outside the directions count as outside the plane where
-    `origin` has them.
+    path: T states that have at least the parameters in `directions`. Returns coordinates (T, K) for
+    K linearly independent directions, and the share of the path's length that the projected path
+    has, in [0, 1]: how much of it the picture shows (1 for a path of no length). Parameters outside
+    the directions count as outside the plane where `origin` has them.
     """
     gram = np.array([[dot(a, b) for b in directions] for a in directions])
     coordinates, length, before = [], 0.0, None
     for state in path:
-        offset = {name: state[name].detach() - origin[name].detach() for name in origin
-                  if origin[name].is_floating_point() and name in state}
+        offset = {
+            name: state[name].detach() - origin[name].detach()
+            for name in origin
+            if origin[name].is_floating_point() and name in state
+        }
         right = np.array([dot(d, offset) for d in directions])
         coordinates.append(np.linalg.solve(gram, right))
         if before is not None:

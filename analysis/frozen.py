@@ -1,7 +1,8 @@
-"""Frozen models and data: what every measurement works on, so that the caller's model stays as it is.
+"""Frozen models and data: what every measurement works on, so that the caller's model stays as it
+is.
 
-BatchNorm runs in eval mode everywhere: running statistics make the images independent of each other, so
-the loss is a mean over images and does not depend on how they are cut into chunks.
+BatchNorm runs in eval mode everywhere: running statistics make the images independent of each
+other, so the loss is a mean over images and does not depend on how they are cut into chunks.
 """
 
 from __future__ import annotations
@@ -16,51 +17,71 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-FORWARD_CHUNK = 128  # images in one forward pass without gradients; bounds memory, changes no number
+FORWARD_CHUNK = (
+    128  # images in one forward pass without gradients; bounds memory, changes no number
+)
 
 
 def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
     """A deep copy of `model` in eval mode that asks for no gradient, after checking all three.
 
-    images: float (N, C, H, W) in [0, 1] on the model's device; labels: int64 (N,).
-    Raises ValueError if there are no images, the labels do not fit the images or the classes, or a weight
+    images: float (N, C, H, W) in [0, 1] on the model's device; labels: int64 (N,). Raises
+    ValueError if there are no images, the labels do not fit the images or the classes, or a weight
     is not finite.
     """
     if images.ndim < 2 or len(images) == 0:
         raise ValueError("There are no images to measure on. Ask for at least one image.")
     if labels.shape != (len(images),):
-        raise ValueError(f"Each image needs one label: {len(images)} images, labels of shape "
-                         f"{tuple(labels.shape)}.")
+        raise ValueError(
+            f"Each image needs one label: {len(images)} images, labels of shape "
+            f"{tuple(labels.shape)}."
+        )
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"Labels are whole numbers, not {labels.dtype}. Convert them with labels.long().")
+        raise ValueError(
+            f"Labels are whole numbers, not {labels.dtype}. Convert them with labels.long()."
+        )
     if not bool(torch.isfinite(images).all()):
         raise ValueError("Some images are not finite. Scale them to [0, 1] before measuring.")
-    broken = [name for name, value in model.state_dict().items()
-              if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    broken = [
+        name
+        for name, value in model.state_dict().items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
     if broken:
-        raise ValueError(f"The weights of {', '.join(broken[:3])} are not finite: nothing can be measured. "
-                         "The run that made them diverged: repeat it with a smaller learning rate.")
+        raise ValueError(
+            f"The weights of {', '.join(broken[:3])} are not finite: nothing can be measured. "
+            "The run that made them diverged: repeat it with a smaller learning rate."
+        )
     if not any(True for _ in model.parameters()):
         raise ValueError("The model has no parameters, so there is nothing to measure.")
-    without = [name for name, module in model.named_modules()
-               if isinstance(module, _BatchNorm) and module.running_mean is None]
+    without = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is None
+    ]
     if without:
-        raise ValueError(f"BatchNorm {', '.join(without[:3])} keeps no running statistics, so the loss of an image "
-                         "depends on the others beside it. Train with track_running_stats=True.")
+        raise ValueError(
+            f"BatchNorm {', '.join(without[:3])} keeps no running statistics, so the loss of an "
+            "image depends on the others beside it. Train with track_running_stats=True."
+        )
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     with torch.no_grad():
         num_classes = frozen(images[:1]).shape[-1]
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
-        raise ValueError(f"Labels go from {low} to {high}, but the model has {num_classes} classes "
-                         f"(0 to {num_classes - 1}). Choose the data set it was trained on.")
+        raise ValueError(
+            f"Labels go from {low} to {high}, but the model has {num_classes} classes "
+            f"(0 to {num_classes - 1}). Choose the data set it was trained on."
+        )
     return frozen
 
 
 def parameters_of(model: nn.Module, layers: str) -> list[str]:
-    """Names of the parameters that belong to `layers` (separated by commas; empty: all), in the model's order.
+    """Names of the parameters that belong to `layers` (separated by commas; empty: all), in the
+    model's order.
 
-    A layer is a module with parameters of its own, or one that holds such. Raises ValueError with the layers there are.
+    A layer is a module with parameters of its own, or one that holds such. Raises ValueError with
+    the layers there are.
     """
     names = [name for name, _ in model.named_parameters()]
     wanted = [layer.strip() for layer in layers.split(",") if layer.strip()]
@@ -75,7 +96,8 @@ def parameters_of(model: nn.Module, layers: str) -> list[str]:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Mean cross-entropy in nats, its standard error over the images, and the share of right answers.
+    """Mean cross-entropy in nats, its standard error over the images, and the share of right
+    answers.
 
     `model` must be in eval mode. The error is infinite for one image.
     """

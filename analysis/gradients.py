@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from analysis.frozen import FORWARD_CHUNK, chunks, exact_float32
 
-# More than 32 images at a time gains nothing on a processor; fewer where their gradients would be large.
+# More than 32 images at a time gains nothing on a processor; fewer where their gradients would be
+# large.
 _IMAGES, _BYTES = 32, 2**28
 
 
@@ -32,7 +33,9 @@ def mean_gradient(model: nn.Module, names: Iterable[str], images: Tensor, labels
             with exact_float32():
                 loss = F.cross_entropy(model(x), y, reduction="sum")
                 if loss.requires_grad:
-                    parts = torch.autograd.grad(loss, chosen, allow_unused=True, materialize_grads=True)
+                    parts = torch.autograd.grad(
+                        loss, chosen, allow_unused=True, materialize_grads=True
+                    )
                     total += torch.cat([part.reshape(-1) for part in parts])
     finally:
         for parameter, flag in zip(chosen, flags, strict=True):
@@ -40,12 +43,15 @@ def mean_gradient(model: nn.Module, names: Iterable[str], images: Tensor, labels
     return (total / len(images)).to(chosen[0].dtype)
 
 
-def per_image_gradients(model: nn.Module, names: Iterable[str], images: Tensor, weights: Tensor
-                        ) -> Iterator[dict[str, Tensor]]:
-    """J_i^T w_i for each image i, with J_i the Jacobian of the logits and w_i a row of `weights` (N, C).
+def per_image_gradients(
+    model: nn.Module, names: Iterable[str], images: Tensor, weights: Tensor
+) -> Iterator[dict[str, Tensor]]:
+    """J_i^T w_i for each image i, with J_i the Jacobian of the logits and w_i a row of `weights`
+    (N, C).
 
-    Yields name -> (n, *shape) for a few images at a time, in their order. Vectorized by `vmap`: two gradients of
-    the whole batch on a small ResNet and one CPU thread, where one image after the other costs four.
+    Yields name -> (n, *shape) for a few images at a time, in their order. Vectorized by `vmap`: two
+    gradients of the whole batch on a small ResNet and one CPU thread, where one image after the
+    other costs four.
     """
     known = dict(model.named_parameters())
     chosen = {name: known[name].detach() for name in names}

@@ -8,13 +8,17 @@ import math
 
 @functools.cache
 def student(degrees: int, confidence: float = 0.95) -> float:
-    """t such that a Student variable of so many degrees of freedom lies in [-t, t] with that probability.
+    """t such that a Student variable of so many degrees of freedom lies in [-t, t] with that
+    probability.
 
-    By bisection on the finite trigonometric series of the distribution (Abramowitz, Stegun 1964, 26.7.3-4).
+    By bisection on the finite trigonometric series of the distribution (Abramowitz, Stegun 1964,
+    26.7.3-4).
     """
     if degrees < 1 or not 0 < confidence < 1:
-        raise ValueError(f"degrees = {degrees}, confidence = {confidence} are out of range. Allowed: 1 or more, and "
-                         "between 0 and 1.")
+        raise ValueError(
+            f"degrees = {degrees}, confidence = {confidence} are out of range. Allowed: 1 or more, "
+            "and between 0 and 1."
+        )
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2

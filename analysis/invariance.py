@@ -1,4 +1,6 @@
-"""What the measures of sharpness are called, and which changes of the weights leave each as it is. No torch."""
+"""What the measures of sharpness are called, and which changes of the weights leave each as
+it is. No torch.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,26 @@ INVARIANCE = {
     "trace": "None: rescaling a layer before BatchNorm by a divides that layer's share by a².",
     "filter_lambda_max": "Rescaling of a layer, or of single filters, before BatchNorm.",
     "filter_trace": "Rescaling of a layer, or of single filters, before BatchNorm.",
-    "adaptive_lambda_max": "Every rescaling of single weights by positive factors, such as between two ReLU layers.",
-    "adaptive_trace": "Every rescaling of single weights by positive factors, such as between two ReLU layers.",
-    "layer_normalized_trace": "Rescaling of whole layers, before BatchNorm or between two ReLU layers.",
-    "asam_sharpness": "Every rescaling of single weights by positive factors, such as between two ReLU layers.",
-    "fisher_rao_norm": "Rescaling of a layer before BatchNorm, or of nodes between two ReLU layers.",
-    "relative_flatness": "Rescaling between the features and the last layer, and all that keeps the features.",
-    "function_sharpness": "Every rescaling of single weights by positive factors, such as between two ReLU layers.",
+    "adaptive_lambda_max": (
+        "Every rescaling of single weights by positive factors, such as between two ReLU layers."
+    ),
+    "adaptive_trace": (
+        "Every rescaling of single weights by positive factors, such as between two ReLU layers."
+    ),
+    "layer_normalized_trace": (
+        "Rescaling of whole layers, before BatchNorm or between two ReLU layers."
+    ),
+    "asam_sharpness": (
+        "Every rescaling of single weights by positive factors, such as between two ReLU layers."
+    ),
+    "fisher_rao_norm": (
+        "Rescaling of a layer before BatchNorm, or of nodes between two ReLU layers."
+    ),
+    "relative_flatness": (
+        "Rescaling between the features and the last layer, and all that keeps the features."
+    ),
+    "function_sharpness": (
+        "Every rescaling of single weights by positive factors, such as between two ReLU layers."
+    ),
     "weight_norm": "None: it is what rescaling changes.",
 }

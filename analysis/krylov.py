@@ -1,14 +1,15 @@
 """Eigenvalues, trace and spectral density from products with a symmetric operator.
 
-An operator has `size`, `dtype`, `device` and `operator @ vector`. Each function is a generator that yields a
-frozen result after every product, and draws its random numbers from an explicit `torch.Generator` on the
-CPU, so that a seed means the same on every device. Where `blocks` are given, slices of the vectors, the trace
-is also known for each diagonal block, from the same products: tr H_bb = E[z_b . (H z)_b] for E[z z^T] = 1.
+An operator has `size`, `dtype`, `device` and `operator @ vector`. Each function is a generator that
+yields a frozen result after every product, and draws its random numbers from an explicit
+`torch.Generator` on the CPU, so that a seed means the same on every device. Where `blocks` are
+given, slices of the vectors, the trace is also known for each diagonal block, from the same
+products: tr H_bb = E[z_b . (H z)_b] for E[z z^T] = 1.
 
-Sources: Lanczos with full reorthogonalization (Parlett, The Symmetric Eigenvalue Problem, 1998); residual
-bound (Saad, Numerical Methods for Large Eigenvalue Problems, 2011); stochastic Lanczos quadrature (Ubaru,
-Chen, Saad 2017); deflated Hutchinson after Hutch++ (Meyer et al. 2021), with the Lanczos basis in place of
-a sketch, because it is already there.
+Sources: Lanczos with full reorthogonalization (Parlett, The Symmetric Eigenvalue Problem, 1998);
+residual bound (Saad, Numerical Methods for Large Eigenvalue Problems, 2011); stochastic Lanczos
+quadrature (Ubaru, Chen, Saad 2017); deflated Hutchinson after Hutch++ (Meyer et al. 2021), with the
+Lanczos basis in place of a sketch, because it is already there.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from torch import Generator, Tensor
 from analysis.frozen import exact_float32
 from analysis.intervals import student
 
-# A Ritz value counts as one eigenvalue of the density when its error is below this share of the distance to the
-# next one, and its random weight is not that of several equal ones (a chi-square of one degree stays below).
+# A Ritz value counts as one eigenvalue of the density when its error is below this share of the
+# distance to the next one, and its random weight is not that of several equal ones (a chi-square of
+# one degree stays below).
 _CONVERGED, _SEVERAL = 1e-3, 10.0
 
 
@@ -42,11 +44,11 @@ class Operator(Protocol):
 class Ritz:
     """What m products tell about the spectrum. Eigenvalues ascend; k runs over m Ritz pairs.
 
-    values (m,): eigenvalues of T = Q H Q^T. residuals (m,): an eigenvalue of the operator lies within this
-    distance of the Ritz value. weights (m,): first components of T's eigenvectors squared, sum 1: with
-    `values` a Gauss quadrature of the spectral density seen from the start vector.
-    basis (m, N): orthonormal rows. diagonal (m,): q_j . H q_j, and blocks (m, B): its parts by block.
-    coordinates (m, m): eigenvectors of T, one a column.
+    values (m,): eigenvalues of T = Q H Q^T. residuals (m,): an eigenvalue of the operator lies
+    within this distance of the Ritz value. weights (m,): first components of T's eigenvectors
+    squared, sum 1: with `values` a Gauss quadrature of the spectral density seen from the start
+    vector. basis (m, N): orthonormal rows. diagonal (m,): q_j . H q_j, and blocks (m, B): its parts
+    by block. coordinates (m, m): eigenvectors of T, one a column.
     """
 
     values: np.ndarray
@@ -71,8 +73,8 @@ class Ritz:
 class Trace:
     """An estimate of the trace and its standard error (infinite for a single probe).
 
-    low, high: the 95 % interval by Student's t, because probes are few. blocks, blocks_stderr (B,): the trace of
-    each diagonal block; they sum to the whole.
+    low, high: the 95 % interval by Student's t, because probes are few. blocks, blocks_stderr (B,):
+    the trace of each diagonal block; they sum to the whole.
     """
 
     value: float
@@ -84,14 +86,21 @@ class Trace:
     blocks_stderr: np.ndarray
 
 
-def lanczos(operator: Operator, steps: int, generator: Generator, *, start: Tensor | None = None,
-            blocks: Sequence[slice] = ()) -> Iterator[Ritz]:
-    """Yield the Ritz pairs after each of at most `steps` products (never more than `operator.size`).
+def lanczos(
+    operator: Operator,
+    steps: int,
+    generator: Generator,
+    *,
+    start: Tensor | None = None,
+    blocks: Sequence[slice] = (),
+) -> Iterator[Ritz]:
+    """Yield the Ritz pairs after each of at most `steps` products (never more than
+    `operator.size`).
 
-    start: (N,), where to start instead of at random, such as the top Ritz vector of slightly other weights:
-    lambda_max then takes a few products, but `weights` are no longer those of the spectral density.
-    When an invariant subspace is exhausted, goes on with a fresh direction orthogonal to it, so that `size`
-    steps give every eigenvalue with its multiplicity.
+    start: (N,), where to start instead of at random, such as the top Ritz vector of slightly other
+    weights: lambda_max then takes a few products, but `weights` are no longer those of the spectral
+    density. When an invariant subspace is exhausted, goes on with a fresh direction orthogonal to
+    it, so that `size` steps give every eigenvalue with its multiplicity.
     """
     steps = min(steps, operator.size)
     if steps < 1:
@@ -105,35 +114,53 @@ def lanczos(operator: Operator, steps: int, generator: Generator, *, start: Tens
         basis[j] = q
         w = operator @ q
         if not bool(torch.isfinite(w).all()):
-            raise ValueError("A product with the curvature is not finite: the loss overflows. "
-                             "Measure a model whose loss on these images is finite.")
+            raise ValueError(
+                "A product with the curvature is not finite: the loss overflows. "
+                "Measure a model whose loss on these images is finite."
+            )
         diagonal[j] = _dot(q, w)
         parts[j] = _dots(q, w, blocks)
-        w = _remove(basis[:j + 1], w)
-        beside[j] = math.sqrt(_dot(w, w))  # after the reorthogonalization, so that T matches the basis
+        w = _remove(basis[: j + 1], w)
+        beside[j] = math.sqrt(
+            _dot(w, w)
+        )  # after the reorthogonalization, so that T matches the basis
         scale = max(scale, abs(diagonal[j]), beside[j])
         exhausted = beside[j] <= 10 * rounding * scale
         if exhausted:
             beside[j] = 0.0
-        yield _ritz(basis[:j + 1], diagonal[:j + 1], beside[:j + 1], parts[:j + 1], rounding)
+        yield _ritz(basis[: j + 1], diagonal[: j + 1], beside[: j + 1], parts[: j + 1], rounding)
         if j + 1 < steps:
             if exhausted:
-                w = _remove(basis[:j + 1], _random_direction(operator, generator))
+                w = _remove(basis[: j + 1], _random_direction(operator, generator))
             q = w / math.sqrt(_dot(w, w))
 
 
-def deflated_trace(operator: Operator, known: Ritz, probes: int, generator: Generator, *,
-                   blocks: Sequence[slice] = ()) -> Iterator[Trace]:
+def deflated_trace(
+    operator: Operator,
+    known: Ritz,
+    probes: int,
+    generator: Generator,
+    *,
+    blocks: Sequence[slice] = (),
+) -> Iterator[Trace]:
     """Trace on the Lanczos basis exactly, on its complement by random signs (Hutchinson).
 
-    tr H = sum_j q_j . H q_j  +  E[z' . H z'],  z' = z - Q^T Q z,  z_i = +-1.
-    The same holds block by block, because E[z' z'^T] = 1 - Q^T Q. The error bar is the standard error of the
-    second term. Yields one exact result if Q spans everything. `blocks` are those that `known` was made with.
+    tr H = sum_j q_j . H q_j  +  E[z' . H z'],  z' = z - Q^T Q z,  z_i = +-1. The same holds block
+    by block, because E[z' z'^T] = 1 - Q^T Q. The error bar is the standard error of the second
+    term. Yields one exact result if Q spans everything. `blocks` are those that `known` was made
+    with.
     """
     head, parts = float(known.diagonal.sum()), known.blocks.sum(0)
     if len(known.basis) == operator.size:
-        yield Trace(value=head, stderr=0.0, probes=0, low=head, high=head, blocks=parts,
-                    blocks_stderr=np.zeros(len(blocks)))
+        yield Trace(
+            value=head,
+            stderr=0.0,
+            probes=0,
+            low=head,
+            high=head,
+            blocks=parts,
+            blocks_stderr=np.zeros(len(blocks)),
+        )
         return
     samples, part_samples = [], []
     for _ in range(probes):
@@ -146,9 +173,11 @@ def deflated_trace(operator: Operator, known: Ritz, probes: int, generator: Gene
 
 
 def density(runs: Sequence[Ritz]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (M,) ascending and weights (M,), sum 1: the spectral density as the mean over start vectors.
+    """Nodes (M,) ascending and weights (M,), sum 1: the spectral density as the mean over start
+    vectors.
 
-    A Ritz value that has converged to an eigenvalue of its own has weight 1/N instead of a random one.
+    A Ritz value that has converged to an eigenvalue of its own has weight 1/N instead of a random
+    one.
     """
     nodes = np.concatenate([run.values for run in runs])
     weights = np.concatenate([_weights(run) for run in runs]) / len(runs)
@@ -169,33 +198,56 @@ def _weights(run: Ritz) -> np.ndarray:
     return np.where(certain, share, run.weights * (1 - certain.sum() * share) / rest)
 
 
-def _ritz(basis: Tensor, diagonal: np.ndarray, beside: np.ndarray, blocks: np.ndarray, rounding: float) -> Ritz:
-    values, y = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1))
-    # The products themselves are rounded; no certificate can be better than that. The factor 4 covers what
-    # was seen on trained networks in float32 (1.4 times the rest).
+def _ritz(
+    basis: Tensor, diagonal: np.ndarray, beside: np.ndarray, blocks: np.ndarray, rounding: float
+) -> Ritz:
+    values, y = np.linalg.eigh(
+        np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
+    )
+    # The products themselves are rounded; no certificate can be better than that. The factor 4
+    # covers what was seen on trained networks in float32 (1.4 times the rest).
     floor = 4 * rounding * math.sqrt(len(values)) * np.abs(values).max()
-    return Ritz(values=values, residuals=beside[-1] * np.abs(y[-1]) + floor, weights=y[0] ** 2,
-                basis=basis, diagonal=diagonal.copy(), blocks=blocks.copy(), coordinates=y)
+    return Ritz(
+        values=values,
+        residuals=beside[-1] * np.abs(y[-1]) + floor,
+        weights=y[0] ** 2,
+        basis=basis,
+        diagonal=diagonal.copy(),
+        blocks=blocks.copy(),
+        coordinates=y,
+    )
 
 
 def _mean(samples: list[float], part_samples: np.ndarray, head: float, parts: np.ndarray) -> Trace:
     count, value = len(samples), head + float(np.mean(samples))
     if count > 1:
         root = math.sqrt(count)
-        stderr, part_stderr = float(np.std(samples, ddof=1)) / root, part_samples.std(0, ddof=1) / root
+        stderr, part_stderr = (
+            float(np.std(samples, ddof=1)) / root,
+            part_samples.std(0, ddof=1) / root,
+        )
         half = student(count - 1) * stderr
     else:
         stderr, part_stderr, half = math.inf, np.full(len(parts), np.inf), math.inf
-    return Trace(value=value, stderr=stderr, probes=count, low=value - half, high=value + half,
-                 blocks=parts + part_samples.mean(0), blocks_stderr=part_stderr)
+    return Trace(
+        value=value,
+        stderr=stderr,
+        probes=count,
+        low=value - half,
+        high=value + half,
+        blocks=parts + part_samples.mean(0),
+        blocks_stderr=part_stderr,
+    )
 
 
 def _unit(operator: Operator, start: Tensor) -> Tensor:
     start = start.to(operator.device, operator.dtype)
     length = math.sqrt(_dot(start, start)) if start.shape == (operator.size,) else 0.0
     if not 0 < length < math.inf:
-        raise ValueError(f"The start vector must be finite, not zero, and of shape ({operator.size},), not "
-                         f"{tuple(start.shape)}.")
+        raise ValueError(
+            f"The start vector must be finite, not zero, and of shape ({operator.size},), not "
+            f"{tuple(start.shape)}."
+        )
     return start / length
 
 
@@ -206,7 +258,9 @@ def _random_direction(operator: Operator, generator: Generator) -> Tensor:
 
 
 def _remove(basis: Tensor, w: Tensor) -> Tensor:
-    """w without its part in the span of the rows of `basis`; twice, because once leaves rounding errors."""
+    """w without its part in the span of the rows of `basis`; twice, because once leaves
+    rounding errors.
+    """
     with exact_float32():
         for _ in range(2):
             w = w - basis.T @ (basis @ w)

@@ -1,7 +1,8 @@
 """Executes a measurement as a run folder: from its specification to arrays.npz and result.json.
 
-A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or a crash
-it starts again. What was measured before a stop stays in arrays.npz, whose `done` is then False.
+A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or
+a crash it starts again. What was measured before a stop stays in arrays.npz, whose `done` is then
+False.
 """
 
 from __future__ import annotations
@@ -62,32 +63,48 @@ def run(path: Path) -> None:
         if measurement.draws_path and parent and steps_at(folder_of(target, lane)):
             more["path"] = path_of(target, lane, reference, recorder.check)
     splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
-    images, labels = select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
+    images, labels = select(
+        splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed
+    )
     recorder.emit("phase", phase="measuring")
     partial, written, started = None, -float("inf"), time.monotonic()
     try:
-        for partial in measurement.measure(model, images.to(where), labels.to(where), seed=spec.seed,
-                                           reference=reference, **more):
+        for partial in measurement.measure(
+            model, images.to(where), labels.to(where), seed=spec.seed, reference=reference, **more
+        ):
             recorder.emit("partial", **partial.values, fraction=partial.fraction, done=partial.done)
             if time.monotonic() - written > WRITE_SECONDS:
                 save_arrays(path / "arrays.npz", partial)
                 written = time.monotonic()
-            if measurement.budget and not partial.done and time.monotonic() - started > measurement.budget:
+            if (
+                measurement.budget
+                and not partial.done
+                and time.monotonic() - started > measurement.budget
+            ):
                 break
             recorder.check()
     finally:  # also when stopped: what is there stays, marked by `done`
         if partial is not None:
             save_arrays(path / "arrays.npz", partial)
-    recorder.finish({"values": dict(partial.values), "complete": partial.done, "environment": environment()})
+    recorder.finish(
+        {"values": dict(partial.values), "complete": partial.done, "environment": environment()}
+    )
 
 
 def folder_of(run: Run, lane: str) -> Path:
-    """Where `run` keeps the weights along its way; without a lane the first one of a purification."""
-    return run.path / "path" / (lane or (run.spec.lane_names()[0] if isinstance(run.spec, PurifySpec) else "model"))
+    """Where `run` keeps the weights along its way; without a lane the first one of a
+    purification.
+    """
+    return (
+        run.path
+        / "path"
+        / (lane or (run.spec.lane_names()[0] if isinstance(run.spec, PurifySpec) else "model"))
+    )
 
 
 def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) -> Iterator[Waypoint]:
-    """The weights along `run`, from `start` on; waits while the run goes on, and calls `check` meanwhile.
+    """The weights along `run`, from `start` on; waits while the run goes on, and calls `check`
+    meanwhile.
 
     Raises SpecError for a run that kept none.
     """
@@ -103,8 +120,10 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
 
     folder = folder_of(run, lane)
     if run.status == "done" and not steps_at(folder):
-        raise SpecError(f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last ones only. "
-                        "Start a run of your own in the Lab.")
+        raise SpecError(
+            f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last "
+            "ones only. Start a run of your own in the Lab."
+        )
     state = {name: value.detach().clone() for name, value in start.state_dict().items()}
     return waypoints(folder, steps, state, going)
 
@@ -112,16 +131,20 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
 def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tuple[Tensor, Tensor]:
     """Images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
 
-    The seed draws the images, the same ones for every model of a data set; triggered images are drawn from
-    those that count for the ASR. N is smaller than `num_images` when there are fewer. `splits` are those of the
-    model's training. Raises SpecError for triggered images of a model without an attack.
+    The seed draws the images, the same ones for every model of a data set; triggered images are
+    drawn from those that count for the ASR. N is smaller than `num_images` when there are fewer.
+    `splits` are those of the model's training. Raises SpecError for triggered images of a model
+    without an attack.
     """
     if data in ("train", "validation", "poisoned"):
         pool: Images = splits.validation if data == "validation" else splits.train
         if data == "poisoned":
             if hasattr(attack, "control"):
-                raise SpecError("This attack makes its poisoned images anew in every batch, so there is no mix to "
-                                "measure on. Allowed: clean, triggered_true, triggered_target, train, validation.")
+                raise SpecError(
+                    "This attack makes its poisoned images anew in every batch, so there is no "
+                    "mix to measure on. Allowed: clean, triggered_true, triggered_target, train, "
+                    "validation."
+                )
             pool = poison(pool, attack, len(splits.classes), splits.seed).data
         order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
         pool = pool.take(order[:num_images])
@@ -129,8 +152,10 @@ def select(splits: Splits, attack, data: str, num_images: int, seed: int) -> tup
     test: Images = splits.test
     if data != "clean":
         if not getattr(attack, "poison_rate", 0.0):
-            raise SpecError("This model was trained without an attack, so it has no triggered images. "
-                            "Allowed for it: data = clean.")
+            raise SpecError(
+                "This model was trained without an attack, so it has no triggered images. "
+                "Allowed for it: data = clean."
+            )
         test = test.take(attack.asr_mask(test.labels))
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))
     test = test.take(order[:num_images])
@@ -146,7 +171,12 @@ def save_arrays(path: Path, partial: Partial) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".arrays-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **partial.arrays, done=np.array(partial.done), fraction=np.array(partial.fraction))
+            np.savez(
+                file,
+                **partial.arrays,
+                done=np.array(partial.done),
+                fraction=np.array(partial.fraction),
+            )
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes it private

@@ -1,12 +1,13 @@
 """Layers whose scale BatchNorm takes out: found, and rescaled so that every prediction stays.
 
-If a layer's output goes into a BatchNorm in eval mode and nowhere else, multiplying its weights and bias by a > 0
-changes nothing as long as the BatchNorm divides by a times as much:
+If a layer's output goes into a BatchNorm in eval mode and nowhere else, multiplying its weights and
+bias by a > 0 changes nothing as long as the BatchNorm divides by a times as much:
 
     (a z - a mean) / sqrt(a^2 var + a^2 eps) = (z - mean) / sqrt(var + eps)
 
-Because of eps, scaling the running statistics alone is not exact. eps is a number of the module like any other, so
-it is scaled along; moving it into the variance, as a^2 (var + eps) - eps, would be negative for small a.
+Because of eps, scaling the running statistics alone is not exact. eps is a number of the module
+like any other, so it is scaled along; moving it into the variance, as a^2 (var + eps) - eps, would
+be negative for small a.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def rescaled(model: nn.Module, layer: str, norm: str, factor: float) -> nn.Modul
 def scale_pairs(model: nn.Module, images: Tensor) -> dict[str, str]:
     """Layer -> the BatchNorm that takes out its scale, in the order of the forward pass.
 
-    `model` is in eval mode. Candidates are layers whose output is the very tensor that a BatchNorm receives; those
-    whose output is used elsewhere as well, such as by a skip connection, are dropped by trying it.
+    `model` is in eval mode. Candidates are layers whose output is the very tensor that a BatchNorm
+    receives; those whose output is used elsewhere as well, such as by a skip connection, are
+    dropped by trying it.
     """
     few = images[:_IMAGES]
     outputs: list[tuple[str, Tensor]] = []
@@ -55,6 +57,7 @@ def scale_pairs(model: nn.Module, images: Tensor) -> dict[str, str]:
     def recognize(norm: str):
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             candidates.update({name: norm for name, output in outputs if output is inputs[0]})
+
         return hook
 
     handles = []
@@ -70,5 +73,9 @@ def scale_pairs(model: nn.Module, images: Tensor) -> dict[str, str]:
             handle.remove()
     outputs.clear()
     scale = max(1.0, float(before.abs().max()))
-    return {layer: norm for layer, norm in candidates.items()
-            if float((predictions(rescaled(model, layer, norm, 2.0), few) - before).abs().max()) < _TOLERANCE * scale}
+    return {
+        layer: norm
+        for layer, norm in candidates.items()
+        if float((predictions(rescaled(model, layer, norm, 2.0), few) - before).abs().max())
+        < _TOLERANCE * scale
+    }

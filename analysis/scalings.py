@@ -1,10 +1,10 @@
 """Diagonals D that make curvature comparable between weights of different scale, as D H D.
 
-When weights are multiplied by a and the function stays, H is divided by a on either side, and D, which measures the
-weights, takes it back. Biases and the scales and shifts of BatchNorm are not scaled along with a filter, and
-have D = 0 where D is the length of a filter or a layer, as in the slices of Li et al. 2018 (arXiv 1712.09913). Where D
-is the size of each weight (Kwon et al. 2021, ASAM, arXiv 2102.11600, without its additive constant), they count like
-all others.
+When weights are multiplied by a and the function stays, H is divided by a on either side, and D,
+which measures the weights, takes it back. Biases and the scales and shifts of BatchNorm are not
+scaled along with a filter, and have D = 0 where D is the length of a filter or a layer, as in the
+slices of Li et al. 2018 (arXiv 1712.09913). Where D is the size of each weight (Kwon et al. 2021,
+ASAM, arXiv 2102.11600, without its additive constant), they count like all others.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 def scaling(parameters: Mapping[str, Tensor], kind: str) -> Tensor:
     """The diagonal (P,) for `parameters`, one after the other.
 
-    kind: "filter" (length of the filter, weight[i], that a weight belongs to), "layer" (length of the whole weight),
-    "adaptive" (absolute value of the weight itself). Raises ValueError for another kind.
+    kind: "filter" (length of the filter, weight[i], that a weight belongs to), "layer" (length of
+    the whole weight), "adaptive" (absolute value of the weight itself). Raises ValueError for
+    another kind.
     """
     if kind not in ("filter", "layer", "adaptive"):
         raise ValueError(f"kind = {kind!r} is unknown. Allowed: filter, layer, adaptive.")

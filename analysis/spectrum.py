@@ -1,7 +1,8 @@
-"""One Krylov pass over an operator: extreme eigenvalues first, then the trace, then a finer density.
+"""One Krylov pass over an operator: extreme eigenvalues first, then the trace, then a finer
+density.
 
-The pass is a stream of frozen states, one after each product, so that a measurement of any operator can show
-what is known so far and be stopped at any time.
+The pass is a stream of frozen states, one after each product, so that a measurement of any operator
+can show what is known so far and be stopped at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch import Generator
 from analysis.krylov import Operator, Ritz, Trace, deflated_trace, density, lanczos
 from analysis.partial import Value
 
-# Lanczos never stops before: the trace needs the directions that carry most of it, lambda_min more steps still.
+# Lanczos never stops before: the trace needs the directions that carry most of it, lambda_min more
+# steps still.
 _LEAST_STEPS = 8
 
 
@@ -23,8 +25,8 @@ _LEAST_STEPS = 8
 class Pass:
     """What is known after `products` of about `total` products.
 
-    ritz: of the first start vector; runs: those that count for the density; trace: None until two probes.
-    layers: name of each layer -> its slice of the vectors.
+    ritz: of the first start vector; runs: those that count for the density; trace: None until two
+    probes. layers: name of each layer -> its slice of the vectors.
     """
 
     ritz: Ritz
@@ -35,32 +37,59 @@ class Pass:
     layers: Mapping[str, slice]
 
     def values(self) -> dict[str, Value]:
-        """lambda_max, lambda_min with errors, trace with its standard error and 95 % interval (or None)."""
+        """lambda_max, lambda_min with errors, trace with its standard error and 95 % interval
+        (or None).
+        """
         ritz, trace = self.ritz, self.trace
-        return {"lambda_max": float(ritz.values[-1]), "lambda_max_error": float(ritz.residuals[-1]),
-                "lambda_min": float(ritz.values[0]), "lambda_min_error": float(ritz.residuals[0]),
-                "trace": trace.value if trace else None, "trace_stderr": trace.stderr if trace else None,
-                "trace_low": trace.low if trace else None, "trace_high": trace.high if trace else None}
+        return {
+            "lambda_max": float(ritz.values[-1]),
+            "lambda_max_error": float(ritz.residuals[-1]),
+            "lambda_min": float(ritz.values[0]),
+            "lambda_min_error": float(ritz.residuals[0]),
+            "trace": trace.value if trace else None,
+            "trace_stderr": trace.stderr if trace else None,
+            "trace_low": trace.low if trace else None,
+            "trace_high": trace.high if trace else None,
+        }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """nodes, weights, eigenvalues, residuals; with the trace also layers, layer_trace, layer_trace_stderr,
-        layer_size."""
+        """nodes, weights, eigenvalues, residuals; with the trace also layers, layer_trace,
+        layer_trace_stderr, layer_size.
+        """
         nodes, weights = density(self.runs)
-        arrays = {"nodes": nodes, "weights": weights,
-                  "eigenvalues": np.array(self.ritz.values), "residuals": np.array(self.ritz.residuals)}
+        arrays = {
+            "nodes": nodes,
+            "weights": weights,
+            "eigenvalues": np.array(self.ritz.values),
+            "residuals": np.array(self.ritz.residuals),
+        }
         if self.trace:
-            arrays |= {"layers": np.array(list(self.layers)), "layer_trace": self.trace.blocks,
-                       "layer_trace_stderr": self.trace.blocks_stderr,
-                       "layer_size": np.array([where.stop - where.start for where in self.layers.values()])}
+            arrays |= {
+                "layers": np.array(list(self.layers)),
+                "layer_trace": self.trace.blocks,
+                "layer_trace_stderr": self.trace.blocks_stderr,
+                "layer_size": np.array(
+                    [where.stop - where.start for where in self.layers.values()]
+                ),
+            }
         return arrays
 
 
-def krylov_pass(operator: Operator, generator: Generator, *, steps: int, probes: int, vectors: int = 1,
-                tolerance: float = 0.0) -> Iterator[Pass]:
-    """Yield after each product (but not after a single probe, which has no error bar); the last has products = total.
+def krylov_pass(
+    operator: Operator,
+    generator: Generator,
+    *,
+    steps: int,
+    probes: int,
+    vectors: int = 1,
+    tolerance: float = 0.0,
+) -> Iterator[Pass]:
+    """Yield after each product (but not after a single probe, which has no error bar); the last has
+    products = total.
 
-    steps: Lanczos steps from each start vector; the first run stops early, after eight or more, once lambda_max is
-    certified to the relative `tolerance` (0: never), and the others are then as short. probes: for the trace.
+    steps: Lanczos steps from each start vector; the first run stops early, after eight or more,
+    once lambda_max is certified to the relative `tolerance` (0: never), and the others are then as
+    short. probes: for the trace.
     """
     layers = layers_of(operator.blocks)
     blocks = list(layers.values())
@@ -69,11 +98,20 @@ def krylov_pass(operator: Operator, generator: Generator, *, steps: int, probes:
     total = steps * vectors + probes
 
     def state() -> Pass:
-        return Pass(ritz=ritz, runs=runs or (ritz,), trace=trace, products=products, total=total, layers=layers)
+        return Pass(
+            ritz=ritz,
+            runs=runs or (ritz,),
+            trace=trace,
+            products=products,
+            total=total,
+            layers=layers,
+        )
 
     for ritz in lanczos(operator, steps, generator, blocks=blocks):
         products += 1
-        certain = products >= _LEAST_STEPS and ritz.residuals[-1] <= tolerance * abs(ritz.values[-1])
+        certain = products >= _LEAST_STEPS and ritz.residuals[-1] <= tolerance * abs(
+            ritz.values[-1]
+        )
         if certain or products == steps:
             break
         yield state()
@@ -90,14 +128,16 @@ def krylov_pass(operator: Operator, generator: Generator, *, steps: int, probes:
     for _ in range(vectors - 1):
         for other in lanczos(operator, steps, generator):
             products += 1
-            # A start vector counts once its run is long enough to resolve the bulk as the others do.
+            # A start vector counts once its run is long enough to resolve the bulk as the others
+            # do.
             if len(other.values) == steps:
                 runs += (other.without_basis(),)
             yield state()
 
 
 def layers_of(blocks: Mapping[str, slice]) -> dict[str, slice]:
-    """Slices of neighboring parameters of one module: module name -> slice; `model` holds what is the model's own.
+    """Slices of neighboring parameters of one module: module name -> slice; `model` holds what is
+    the model's own.
 
     Raises ValueError if the parameters of a module are not next to each other.
     """
@@ -106,6 +146,9 @@ def layers_of(blocks: Mapping[str, slice]) -> dict[str, slice]:
         layer = name.rpartition(".")[0] or "model"
         start = layers[layer].start if layer in layers else where.start
         if layer in layers and layers[layer].stop != where.start:
-            raise ValueError(f"The parameters of {layer} are not next to each other. Give them in the model's order.")
+            raise ValueError(
+                f"The parameters of {layer} are not next to each other. Give them in the model's "
+                "order."
+            )
         layers[layer] = slice(start, where.stop)
     return layers

@@ -1,8 +1,9 @@
-"""A picture of the loss on a plane that is complete at any time: measured where known, else filled in.
+"""A picture of the loss on a plane that is complete at any time: measured where known, else filled
+in.
 
-Cells are measured coarse to fine (11 x 11, then 21 x 21, then 41 x 41 for 41 points), row by row in serpentine order.
-Until the coarsest level is there the rest shows a quadratic model, afterwards what lies between measured cells
-(bilinear). Nothing is smoothed: a measured cell keeps its value.
+Cells are measured coarse to fine (11 x 11, then 21 x 21, then 41 x 41 for 41 points), row by row in
+serpentine order. Until the coarsest level is there the rest shows a quadratic model, afterwards
+what lies between measured cells (bilinear). Nothing is smoothed: a measured cell keeps its value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Surface:
         self.num_not_finite = 0
 
     def rows(self) -> Iterator[tuple[int, list[int]]]:
-        """The row b and the columns to measure next, forth and back; `record` them before the next."""
+        """The row b and the columns to measure next, forth and back; `record` them before the
+        next.
+        """
         num_b, num_a = self.known.shape
         for across, along in zip(levels(num_b), levels(num_a), strict=True):
             for turn, b in enumerate(across):
@@ -51,8 +54,12 @@ class Surface:
     def arrays(self) -> dict[str, np.ndarray]:
         """loss, rate (P, B, A) float32, complete and finite; known (B, A) uint8."""
         loss = np.stack([finite(plane, self.known) for plane in self._measured[0]])
-        out = {name: self._fill(value, preview).astype(np.float32) for name, value, preview in
-               zip(("loss", "rate"), (loss, self._measured[1]), self._preview, strict=True)}
+        out = {
+            name: self._fill(value, preview).astype(np.float32)
+            for name, value, preview in zip(
+                ("loss", "rate"), (loss, self._measured[1]), self._preview, strict=True
+            )
+        }
         return {**out, "known": self.known.astype(np.uint8)}
 
     def spread(self) -> float:
@@ -67,14 +74,21 @@ class Surface:
         num_b, num_a = self.known.shape
         rows = np.flatnonzero(self.known.any(1))
         for p, plane in enumerate(measured):
-            along = np.array([np.interp(np.arange(num_a), np.flatnonzero(self.known[b]), plane[b, self.known[b]])
-                              for b in rows])
+            along = np.array(
+                [
+                    np.interp(
+                        np.arange(num_a), np.flatnonzero(self.known[b]), plane[b, self.known[b]]
+                    )
+                    for b in rows
+                ]
+            )
             out[p] = np.array([np.interp(np.arange(num_b), rows, column) for column in along.T]).T
         return out
 
 
 def levels(points: int) -> list[list[int]]:
-    """Indices 0 ... points - 1 to be measured on each level: every 4th, 2nd, then all, counted from the center.
+    """Indices 0 ... points - 1 to be measured on each level: every 4th, 2nd, then all, counted from
+    the center.
 
     Both ends are on every level. The number of levels depends on `points` only.
     """
@@ -95,27 +109,53 @@ def finite(loss: np.ndarray, known: np.ndarray | bool = True) -> np.ndarray:
     return np.where(fine, loss, seen.max() if seen.size else _LARGEST)
 
 
-def quadratic(center: float, gradient: np.ndarray, hessian: np.ndarray, a: np.ndarray, b: np.ndarray, *,
-              num_classes: int) -> np.ndarray:
-    """(B, A): center + g . x + x . H x / 2 at x = (a, b), clipped to what a loss may plausibly be: it is a preview."""
+def quadratic(
+    center: float,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    num_classes: int,
+) -> np.ndarray:
+    """(B, A): center + g . x + x . H x / 2 at x = (a, b), clipped to what a loss may
+    plausibly be: it is a preview.
+    """
     x = np.stack(np.meshgrid(a, b))  # (2, B, A)
     rise = np.tensordot(gradient, x, 1) + 0.5 * (x * np.tensordot(hessian, x, 1)).sum(0)
     return np.clip(np.nan_to_num(center + rise), 0.0, center + 2 * np.log(num_classes))
 
 
-def derivatives(model: nn.Module, images: Tensor, labels: Tensor, directions: Sequence[Mapping[str, Tensor]], *,
-                names: Collection[str]) -> tuple[np.ndarray, np.ndarray]:
+def derivatives(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    directions: Sequence[Mapping[str, Tensor]],
+    *,
+    names: Collection[str],
+) -> tuple[np.ndarray, np.ndarray]:
     """First (K,) and second (K, K) derivatives of the mean loss at the weights, along K directions.
 
-    model: frozen, in eval mode; names: parameters that the directions move. Exact, from one graph: two gradients for
-    the first derivatives, two more for each row of the second. Buffers stay.
+    model: frozen, in eval mode; names: parameters that the directions move. Exact, from one graph:
+    two gradients for the first derivatives, two more for each row of the second. Buffers stay.
     """
     start = dict(model.named_parameters())
-    origin = torch.zeros(len(directions), dtype=start[names[0]].dtype, device=images.device, requires_grad=True)
-    moved = {name: start[name].detach() + sum(c * d[name] for c, d in zip(origin, directions, strict=True))
-             for name in names}
+    origin = torch.zeros(
+        len(directions), dtype=start[names[0]].dtype, device=images.device, requires_grad=True
+    )
+    moved = {
+        name: start[name].detach()
+        + sum(c * d[name] for c, d in zip(origin, directions, strict=True))
+        for name in names
+    }
     loss = F.cross_entropy(functional_call(model, moved, (images,)), labels)
     (first,) = torch.autograd.grad(loss, origin, create_graph=True)
-    rows = [torch.autograd.grad(g, origin, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
-            if g.requires_grad else torch.zeros_like(origin) for g in first]
+    rows = [
+        torch.autograd.grad(
+            g, origin, retain_graph=True, allow_unused=True, materialize_grads=True
+        )[0]
+        if g.requires_grad
+        else torch.zeros_like(origin)
+        for g in first
+    ]
     return first.detach().cpu().double().numpy(), torch.stack(rows).cpu().double().numpy()

@@ -3,6 +3,15 @@
 import subprocess
 import sys
 
-for name in ("speed", "curvature", "surfaces", "data", "poisoning", "training_speed", "live", "polling"):
+for name in (
+    "speed",
+    "curvature",
+    "surfaces",
+    "data",
+    "poisoning",
+    "training_speed",
+    "live",
+    "polling",
+):
     print(f"== {name}", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -1,11 +1,13 @@
-"""Curvature against public peers on the same weights and images, in one process: PyHessian 0.1 and curvlinops 3.0.
+"""Curvature against public peers on the same weights and images, in one process: PyHessian 0.1 and
+curvlinops 3.0.
 
     python -m benchmarks.curvature [--out benchmarks/results/curvature.json]
 
-The question is the time until one knows the largest eigenvalue, the spectral density, and Tr(H) to the same error:
-its root mean square over `--seeds` seeds, against a long reference. Ours is what the dashboard runs by default.
-PyHessian's products for that error follow from the variance of its single probes (an average of N has 1/N of it),
-those of curvlinops from its XTrace at a few budgets; each is charged at its own measured time per product.
+The question is the time until one knows the largest eigenvalue, the spectral density, and Tr(H) to
+the same error: its root mean square over `--seeds` seeds, against a long reference. Ours is what
+the dashboard runs by default. PyHessian's products for that error follow from the variance of its
+single probes (an average of N has 1/N of it), those of curvlinops from its XTrace at a few budgets;
+each is charged at its own measured time per product.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ def images_of(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def hvp_cost(name: str, model: torch.nn.Module, count: int, repeats: int = 5) -> dict:
-    """Seconds of a gradient and of a product with cached graphs, in turn; the median of their ratios."""
+    """Seconds of a gradient and of a product with cached graphs, in turn; the median of their
+    ratios.
+    """
     images, labels = images_of(count)
     parameters = list(model.eval().parameters())
     operator = Hessian(model, images, labels, cache_bytes=12 * 2**30)
@@ -62,15 +66,22 @@ def hvp_cost(name: str, model: torch.nn.Module, count: int, repeats: int = 5) ->
 
     def gradient() -> None:
         for x, y in zip(images.split(64), labels.split(64), strict=True):
-            torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), parameters, allow_unused=True)
+            torch.autograd.grad(
+                F.cross_entropy(model(x), y, reduction="sum"), parameters, allow_unused=True
+            )
 
     gradient()
     operator @ vector  # builds the graphs
     pairs = [(timed(gradient)[0], timed(lambda: operator @ vector)[0]) for _ in range(repeats)]
-    return {"net": name, "parameters": operator.size, "images": count, "n": repeats,
-            "gradient_seconds": statistics.median(g for g, _ in pairs),
-            "hvp_seconds": statistics.median(h for _, h in pairs),
-            "hvp_in_gradients": statistics.median(h / g for g, h in pairs)}
+    return {
+        "net": name,
+        "parameters": operator.size,
+        "images": count,
+        "n": repeats,
+        "gradient_seconds": statistics.median(g for g, _ in pairs),
+        "hvp_seconds": statistics.median(h for _, h in pairs),
+        "hvp_in_gradients": statistics.median(h / g for g, h in pairs),
+    }
 
 
 def certificate(model: torch.nn.Module, tolerance: float = 0.01) -> dict:
@@ -80,8 +91,13 @@ def certificate(model: torch.nn.Module, tolerance: float = 0.01) -> dict:
     for known in lanczos(operator, 50, torch.Generator().manual_seed(0)):
         if known.residuals[-1] <= tolerance * abs(known.values[-1]):
             break
-    return {"hvps": len(known.values), "seconds": time.perf_counter() - started, "images": 512,
-            "lambda_max": float(known.values[-1]), "certified_error": float(known.residuals[-1])}
+    return {
+        "hvps": len(known.values),
+        "seconds": time.perf_counter() - started,
+        "images": 512,
+        "lambda_max": float(known.values[-1]),
+        "certified_error": float(known.residuals[-1]),
+    }
 
 
 def reference_trace(operator: Hessian, probes: int) -> tuple[float, float]:
@@ -90,21 +106,33 @@ def reference_trace(operator: Hessian, probes: int) -> tuple[float, float]:
     return trace.value, trace.stderr
 
 
-def ours(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, seeds: int, truth: float) -> dict:
+def ours(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, seeds: int, truth: float
+) -> dict:
     seconds, errors = [], []
     for seed in range(seeds):
-        took, partials = timed(lambda seed=seed: list(HessianSpectrum().measure(model, images, labels, seed=seed)))
+        took, partials = timed(
+            lambda seed=seed: list(HessianSpectrum().measure(model, images, labels, seed=seed))
+        )
         seconds.append(took)
         errors.append(partials[-1].values["trace"] - truth)
-    return {"seconds": statistics.median(seconds), "hvps": partials[-1].values["num_hvps"],
-            "trace_rmse": float(np.sqrt(np.mean(np.square(errors)))), "seeds": seeds,
-            "lambda_max": partials[-1].values["lambda_max"]}
+    return {
+        "seconds": statistics.median(seconds),
+        "hvps": partials[-1].values["num_hvps"],
+        "trace_rmse": float(np.sqrt(np.mean(np.square(errors)))),
+        "seeds": seeds,
+        "lambda_max": partials[-1].values["lambda_max"],
+    }
 
 
-def pyhessian(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, rmse: float) -> dict:
+def pyhessian(
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, rmse: float
+) -> dict:
     import pyhessian.hessian  # noqa: F401 - the package's attribute of this name is a class
 
-    theirs = sys.modules["pyhessian.hessian"].hessian(model, F.cross_entropy, data=(images, labels), cuda=False)
+    theirs = sys.modules["pyhessian.hessian"].hessian(
+        model, F.cross_entropy, data=(images, labels), cuda=False
+    )
     torch.manual_seed(0)
     took, samples = timed(lambda: theirs.trace(maxIter=200, tol=-1.0))
     one = took / len(samples)
@@ -113,20 +141,39 @@ def pyhessian(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor
     probes = math.ceil(variance / rmse**2)
     for parameter in model.parameters():
         parameter.grad = None
-    return {"seconds_per_hvp": one, "lambda_max": float(found[0][0]), "lambda_max_seconds": power,
-            "probe_standard_deviation": math.sqrt(variance), "probes_measured": len(samples),
-            "probes_for_rmse": probes, "density_hvps": PYHESSIAN_DENSITY,
-            "seconds": power + (probes + PYHESSIAN_DENSITY) * one}
+    return {
+        "seconds_per_hvp": one,
+        "lambda_max": float(found[0][0]),
+        "lambda_max_seconds": power,
+        "probe_standard_deviation": math.sqrt(variance),
+        "probes_measured": len(samples),
+        "probes_for_rmse": probes,
+        "density_hvps": PYHESSIAN_DENSITY,
+        "seconds": power + (probes + PYHESSIAN_DENSITY) * one,
+    }
 
 
-def curvlinops(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, rmse: float, truth: float,
-               seeds: int) -> dict:
+def curvlinops(
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    rmse: float,
+    truth: float,
+    seeds: int,
+) -> dict:
     from curvlinops import HessianLinearOperator, lanczos_approximate_spectrum, xtrace
     from scipy.sparse.linalg import eigsh
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    built, operator = timed(lambda: HessianLinearOperator(
-        model, torch.nn.CrossEntropyLoss(), parameters, [(images, labels)], check_deterministic=False))
+    built, operator = timed(
+        lambda: HessianLinearOperator(
+            model,
+            torch.nn.CrossEntropyLoss(),
+            parameters,
+            [(images, labels)],
+            check_deterministic=False,
+        )
+    )
     vector = torch.randn(operator.shape[1])
     operator @ vector
     one = statistics.median(timed(lambda: operator @ vector)[0] for _ in range(5))
@@ -139,7 +186,9 @@ def curvlinops(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
     from scipy.sparse.linalg import LinearOperator
 
     large = LinearOperator(operator.shape, matvec=product, dtype=np.float32)
-    eigen_seconds, eigenvalues = timed(lambda: eigsh(large, k=1, which="LA", tol=1e-2, return_eigenvectors=False))
+    eigen_seconds, eigenvalues = timed(
+        lambda: eigsh(large, k=1, which="LA", tol=1e-2, return_eigenvectors=False)
+    )
     budgets = []
     for budget in XTRACE_BUDGETS:
         errors, took = [], []
@@ -154,28 +203,42 @@ def curvlinops(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
             break
     reached = next((item for item in budgets if item["rmse"] <= rmse), budgets[-1])
     density_seconds = SPECTRUM_STEPS * one
-    return {"seconds_per_hvp": one, "build_seconds": built, "lambda_max": float(eigenvalues[0]),
-            "lambda_max_hvps": counted[0], "lambda_max_seconds": eigen_seconds, "xtrace": budgets, "seeds": seeds,
-            "reached_rmse": reached["rmse"] <= rmse, "density_hvps": SPECTRUM_STEPS,
-            "density_function": lanczos_approximate_spectrum.__name__,
-            "seconds": built + eigen_seconds + reached["seconds"] + density_seconds}
+    return {
+        "seconds_per_hvp": one,
+        "build_seconds": built,
+        "lambda_max": float(eigenvalues[0]),
+        "lambda_max_hvps": counted[0],
+        "lambda_max_seconds": eigen_seconds,
+        "xtrace": budgets,
+        "seeds": seeds,
+        "reached_rmse": reached["rmse"] <= rmse,
+        "density_hvps": SPECTRUM_STEPS,
+        "density_function": lanczos_approximate_spectrum.__name__,
+        "seconds": built + eigen_seconds + reached["seconds"] + density_seconds,
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "curvature.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "curvature.json"
+    )
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     exact_numerics()
-    warnings.filterwarnings("ignore", message="Using backward")  # PyHessian's way; its graph is dropped below
+    warnings.filterwarnings(
+        "ignore", message="Using backward"
+    )  # PyHessian's way; its graph is dropped below
     model = load_model(Store(), RUN).model
     images, labels = images_of(options.images)
     found: dict = {"environment": environment(), "run": RUN, "images": options.images}
     found["certificate"] = certificate(model)
-    found["hvp"] = [hvp_cost("preact_resnet_tiny", model.requires_grad_(True), 512),
-                    hvp_cost("preact_resnet_tiny4", models.build("preact_resnet_tiny4", 12, 3), 512),
-                    hvp_cost("preact_resnet18", models.build("preact_resnet18", 12, 3), 64, repeats=3)]
+    found["hvp"] = [
+        hvp_cost("preact_resnet_tiny", model.requires_grad_(True), 512),
+        hvp_cost("preact_resnet_tiny4", models.build("preact_resnet_tiny4", 12, 3), 512),
+        hvp_cost("preact_resnet18", models.build("preact_resnet18", 12, 3), 64, repeats=3),
+    ]
     truth, error = reference_trace(Hessian(model, images, labels), probes=600)
     found["reference_trace"] = {"value": truth, "stderr": error, "probes": 600}
     found["ours"] = ours(model, images, labels, options.seeds, truth)

@@ -2,12 +2,14 @@
 
     python -m benchmarks.data [--images 1281167] [--repeats 3] [--out benchmarks/results/data.json]
 
-Memory: 1,281,167 training and 10,000 test files in 1,000 folders (links to a few pictures of 500x375, so that they take
-no room) are listed, divided, decoded as a training of 10,000 images needs it, and 100,000 are then held at once and
-poisoned. A process of its own tells its peak. "anonymous" is what cannot be given back; large images lie in files.
+Memory: 1,281,167 training and 10,000 test files in 1,000 folders (links to a few pictures of
+500x375, so that they take no room) are listed, divided, decoded as a training of 10,000 images
+needs it, and 100,000 are then held at once and poisoned. A process of its own tells its peak.
+"anonymous" is what cannot be given back; large images lie in files.
 
-Speed: decoding 2,000 of these pictures to 64x64, in turn with torchvision's ImageFolder and the same transforms in a
-DataLoader with as many worker processes as there are cores. The ratio is the median over repeats.
+Speed: decoding 2,000 of these pictures to 64x64, in turn with torchvision's ImageFolder and the
+same transforms in a DataLoader with as many worker processes as there are cores. The ratio is the
+median over repeats.
 """
 
 from __future__ import annotations
@@ -31,11 +33,15 @@ _LINKS = 20_000  # to one file; file systems have a limit
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 500x375: a smooth picture with some noise, which takes as long to decode as a photograph."""
+    """JPEG files of 500x375: a smooth picture with some noise, which takes as long to decode
+    as a photograph.
+    """
     folder.mkdir()
     rng, paths = np.random.default_rng(0), []
     for k in range(count):
-        smooth = np.asarray(Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((500, 375)))
+        smooth = np.asarray(
+            Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((500, 375))
+        )
         noisy = np.clip(smooth + rng.integers(-20, 20, smooth.shape), 0, 255).astype(np.uint8)
         paths.append(folder / f"{k}.JPEG")
         Image.fromarray(noisy).save(paths[-1], quality=90)
@@ -56,12 +62,21 @@ def link(root: Path, pictures: list[Path], classes: int, train: int, test: int) 
 
 def memory() -> dict[str, float]:
     """Peak of this process and its anonymous part now, in MB."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return {"peak_mb": int(lines["VmHWM"].split()[0]) / 1e3, "anonymous_mb": int(lines["RssAnon"].split()[0]) / 1e3}
+    lines = dict(
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":" in line
+    )
+    return {
+        "peak_mb": int(lines["VmHWM"].split()[0]) / 1e3,
+        "anonymous_mb": int(lines["RssAnon"].split()[0]) / 1e3,
+    }
 
 
 def hold() -> dict[str, dict[str, float]]:
-    """Memory after each stage of using the data set that `NGF_DATA` names; in a process of its own."""
+    """Memory after each stage of using the data set that `NGF_DATA` names; in a process of
+    its own.
+    """
     from ngf.catalogue import build
     from ngf.config import Choice
     from ngf.data import load
@@ -73,7 +88,9 @@ def hold() -> dict[str, dict[str, float]]:
     out["listed"] = memory()
     splits.prepare()
     out["prepared"] = memory()
-    rows = np.random.default_rng(0).integers(0, min(10_000, splits.source.facts["pools"]["train"]), 100_000)
+    rows = np.random.default_rng(0).integers(
+        0, min(10_000, splits.source.facts["pools"]["train"]), 100_000
+    )
     many = splits.source.load("train", rows)
     out["100,000 images held"] = memory()
     mix = poison(many, build("attacks", Choice("badnets")), classes, 0)
@@ -98,11 +115,17 @@ def rates(root: Path) -> tuple[float, float]:
     for rows in np.array_split(np.arange(count), max(1, count // pool.rows_of_a_part)):
         pool.decode(rows, np.empty((len(rows), 3, 64, 64), np.uint8))
     ours = count / (time.perf_counter() - started)
-    images = ImageFolder(str(root / "imagenet/train"),
-                         v2.Compose([v2.Resize(64), v2.CenterCrop(64), v2.PILToTensor()]))
+    images = ImageFolder(
+        str(root / "imagenet/train"),
+        v2.Compose([v2.Resize(64), v2.CenterCrop(64), v2.PILToTensor()]),
+    )
     started = time.perf_counter()
-    found = sum(len(labels) for _, labels in torch.utils.data.DataLoader(
-        images, batch_size=128, num_workers=os.cpu_count() or 1))
+    found = sum(
+        len(labels)
+        for _, labels in torch.utils.data.DataLoader(
+            images, batch_size=128, num_workers=os.cpu_count() or 1
+        )
+    )
     assert found == count
     return ours, count / (time.perf_counter() - started)
 
@@ -125,19 +148,33 @@ def main() -> None:
         measured = [rates(root / "small") for _ in range(options.repeats)]
         link(root / "large", pictures, 1_000, options.images, 10_000)
         child = {**os.environ, "NGF_DATA": str(root / "large"), "NGF_CACHE": str(root / "cache")}
-        done = subprocess.run([sys.executable, "-m", "benchmarks.data", "--hold"], env=child, check=True,
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.data", "--hold"],
+            env=child,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     stages = json.loads(done.stdout)
     result = {
         "memory": {"files": options.images, "stages": stages},
-        "decoding": {"images": 2_000, "repeats": options.repeats, "to": "64x64", "from": "500x375",
-                     "per_second": statistics.median(ours for ours, _ in measured),
-                     "dataloader_per_second": statistics.median(peer for _, peer in measured),
-                     "ratio": statistics.median(ours / peer for ours, peer in measured)},
-        "environment": environment(), "load_before": load_before,
+        "decoding": {
+            "images": 2_000,
+            "repeats": options.repeats,
+            "to": "64x64",
+            "from": "500x375",
+            "per_second": statistics.median(ours for ours, _ in measured),
+            "dataloader_per_second": statistics.median(peer for _, peer in measured),
+            "ratio": statistics.median(ours / peer for ours, peer in measured),
+        },
+        "environment": environment(),
+        "load_before": load_before,
     }
     for stage, found in stages.items():
-        print(f"{stage:<20} peak {found['peak_mb']:7,.0f} MB, anonymous {found['anonymous_mb']:7,.0f} MB")
+        print(
+            f"{stage:<20} peak {found['peak_mb']:7,.0f} MB, anonymous "
+            f"{found['anonymous_mb']:7,.0f} MB"
+        )
     speed = result["decoding"]
     print(f"decoding {speed['per_second']:,.0f} images/s, {speed['ratio']:.2f} times a DataLoader")
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

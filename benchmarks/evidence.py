@@ -1,10 +1,12 @@
-"""Measures the project's table: every method on backdoored zoo models, over learning rates and layers.
+"""Measures the project's table: every method on backdoored zoo models, over learning rates and
+layers.
 
     python -m benchmarks.evidence RUN [RUN ...] [--threads 1]
 
-For each run one JSON file in assets/evidence/runs: every fine-tuning tried, with its accuracy on the clean
-validation set (all that the rules may look at) and its CA, ASR and RA on the test set. Picks of the rules are
-marked there; `benchmarks/summary.py` makes the table and the sentences from these files.
+For each run one JSON file in assets/evidence/runs: every fine-tuning tried, with its accuracy on
+the clean validation set (all that the rules may look at) and its CA, ASR and RA on the test set.
+Picks of the rules are marked there; `benchmarks/summary.py` makes the table and the sentences from
+these files.
 """
 
 from __future__ import annotations
@@ -50,8 +52,13 @@ class Bench:
         splits = load(spec.data, seed=spec.seed, num_clean=num_clean)
         self.whole = test_set(splits, load_attack(store.get(run_id)))
         self.part: TestSet = self.whole.subset(NUM_FRONTIER)
-        self.problem = Problem(self.loaded.model, splits.clean, splits.validation, spec.seed,
-                               splits.source.facts["survives_flip"])
+        self.problem = Problem(
+            self.loaded.model,
+            splits.clean,
+            splits.validation,
+            spec.seed,
+            splits.source.facts["survives_flip"],
+        )
         self.start = accuracy(self.loaded.model, splits.validation)
         self.points: list[dict] = []
 
@@ -67,16 +74,25 @@ class Bench:
                 pass
             model = tuning.model
             rates = self.part.evaluate(model)
-            point |= {"seconds": round(time.monotonic() - started, 2), "distance": tuning.distance(),
-                      "validation": accuracy(model, self.problem.validation), "diverged": False,
-                      "ca": rates.ca, "asr": rates.asr, "ra": rates.ra, "n": rates.n_clean}
+            point |= {
+                "seconds": round(time.monotonic() - started, 2),
+                "distance": tuning.distance(),
+                "validation": accuracy(model, self.problem.validation),
+                "diverged": False,
+                "ca": rates.ca,
+                "asr": rates.asr,
+                "ra": rates.ra,
+                "n": rates.n_clean,
+            }
         except Diverged:
             point |= {"seconds": round(time.monotonic() - started, 2), "diverged": True}
         self.points.append(point)
         return point, model
 
     def sweep(self, method: str, layer: str) -> tuple[dict, torch.nn.Module]:
-        """All rates of a method's grid, largest first; the rule's pick, measured on the whole test set."""
+        """All rates of a method's grid, largest first; the rule's pick, measured on the whole
+        test set.
+        """
         picked = None
         for lr in type(build("defenses", Choice(method))).lr_grid:
             point, model = self.tune(method, layer, lr)
@@ -92,9 +108,11 @@ class Bench:
 
 
 def evidence(store: Store, run_id: str, num_clean: int, models: Path, layers_only: bool) -> dict:
-    """Everything for one model; purified models are kept in `models` for the curvature measurements.
+    """Everything for one model; purified models are kept in `models` for the curvature
+    measurements.
 
-    layers_only: compare the layers only, as for the networks on which the layer criteria are checked.
+    layers_only: compare the layers only, as for the networks on which the layer criteria are
+    checked.
     """
     bench = Bench(store, run_id, num_clean)
     problem, layers = bench.problem, tunable_layers(bench.loaded.model)
@@ -113,36 +131,64 @@ def evidence(store: Store, run_id: str, num_clean: int, models: Path, layers_onl
         point, model = bench.tune("ngf", name, default_lr)
         success = highest_success(model, images, labels, changes)
         kept = point["validation"] >= bench.start - PROBE_TOLERANCE
-        sweep.append((point | {"fisher_trace": traces[name], "auto_score": 1 - success if kept else 0.0}, model))
+        sweep.append(
+            (
+                point | {"fisher_trace": traces[name], "auto_score": 1 - success if kept else 0.0},
+                model,
+            )
+        )
     auto = pick({point["layer"]: point["auto_score"] for point, _ in sweep}, traces)
-    picks = {"ngf, auto layer": next(item for item in sweep if item[0]["layer"] == auto),
-             "ngf, fisher layer": max(sweep, key=lambda item: item[0]["fisher_trace"]),
-             "ngf, best layer in hindsight": min(sweep, key=lambda item: hindsight(item[0], start_ca))}
+    picks = {
+        "ngf, auto layer": next(item for item in sweep if item[0]["layer"] == auto),
+        "ngf, fisher layer": max(sweep, key=lambda item: item[0]["fisher_trace"]),
+        "ngf, best layer in hindsight": min(sweep, key=lambda item: hindsight(item[0], start_ca)),
+    }
     results = {name: bench.finish(*item) for name, item in picks.items()}
     keep = {name: model for name, (_, model) in picks.items()}
     layer = results["ngf, auto layer"]["layer"]
-    rivals = () if layers_only else (("ngf, last layer", "ngf", last_layer(bench.loaded.model)),
-                                ("ngf, auto layer, rate by rule", "ngf", layer), ("sgd, same layer", "sgd", layer),
-                                ("adam, same layer", "adam", layer), ("sgd, all layers", "sgd", "all"),
-                                ("adam, all layers", "adam", "all"))
+    rivals = (
+        ()
+        if layers_only
+        else (
+            ("ngf, last layer", "ngf", last_layer(bench.loaded.model)),
+            ("ngf, auto layer, rate by rule", "ngf", layer),
+            ("sgd, same layer", "sgd", layer),
+            ("adam, same layer", "adam", layer),
+            ("sgd, all layers", "sgd", "all"),
+            ("adam, all layers", "adam", "all"),
+        )
+    )
     for name, method, where in rivals:
         results[name], keep[name] = bench.sweep(method, where)
     if not layers_only:
-        released, model = bench.tune("ngf_as_released", "all", build("defenses", Choice("ngf_as_released")).lr)
+        released, model = bench.tune(
+            "ngf_as_released", "all", build("defenses", Choice("ngf_as_released")).lr
+        )
         results["ngf as released"], keep["ngf as released"] = bench.finish(released, model), model
     for name, model in keep.items():
         target = models / run_id / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
         save_weights(model, target)
     spec = bench.loaded.train_spec
-    return {"run": run_id, "data": spec.data, "model": spec.model, "attack": spec.attack.name, "seed": spec.seed,
-            "num_clean": num_clean, "validation_before": bench.start, "before": before,
-            "layers": [point for point, _ in sweep], "results": results, "points": bench.points,
-            "environment": environment()}
+    return {
+        "run": run_id,
+        "data": spec.data,
+        "model": spec.model,
+        "attack": spec.attack.name,
+        "seed": spec.seed,
+        "num_clean": num_clean,
+        "validation_before": bench.start,
+        "before": before,
+        "layers": [point for point, _ in sweep],
+        "results": results,
+        "points": bench.points,
+        "environment": environment(),
+    }
 
 
 def hindsight(point: dict, start_ca: float) -> tuple[bool, float]:
-    """Best layer in hindsight: lowest ASR among those within 1.5 points of the clean accuracy before.
+    """Best layer in hindsight: lowest ASR among those within 1.5 points of the clean accuracy
+    before.
 
     Both accuracies on the same test images.
     """
@@ -168,8 +214,12 @@ def main() -> int:
         target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         for name, result in found["results"].items():
             whole = result["whole"]
-            print(f"{run_id}: {name:34s} {result['layer']:22s} lr {result['lr']:<6g} CA {whole['ca']:.3f} "
-                  f"ASR {whole['asr']:.3f} RA {whole['ra']:.3f} {result['seconds']} s", flush=True)
+            print(
+                f"{run_id}: {name:34s} {result['layer']:22s} lr {result['lr']:<6g} CA "
+                f"{whole['ca']:.3f} ASR {whole['asr']:.3f} RA {whole['ra']:.3f} "
+                f"{result['seconds']} s",
+                flush=True,
+            )
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Times that a user feels, in real Chromium on the real server: start-up, click to first point, step to screen, and
-in the Trigger studio from a change of the trigger to its attack success rate.
+"""Times that a user feels, in real Chromium on the real server: start-up, click to first point,
+step to screen, and in the Trigger studio from a change of the trigger to its attack success rate.
 
     python -m benchmarks.live [--out benchmarks/results/live.json]
 
-A point is on the screen when the chart in the browser holds it. Its delay is counted from the time of the
-event in the run's file, on one clock.
+A point is on the screen when the chart in the browser holds it. Its delay is counted from the time
+of the event in the run's file, on one clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from playwright.sync_api import Page, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 STARTS = 5
 CHANGES = 8
-# The last step on the screen with the browser's clock; null before the race is drawn. Other charts have no ASR.
+# The last step on the screen with the browser's clock; null before the race is drawn. Other charts
+# have no ASR.
 _LAST_STEP = """() => {
   for (const gd of document.querySelectorAll('.js-plotly-plot')) {
     const curves = (gd.data || []).filter(t => / ASR$/.test(t.name || ''))
@@ -39,7 +40,8 @@ _LAST_STEP = """() => {
   return null
 }"""
 
-# A picture of the Geometry page: a chart that has points; the one of the zoo is there before the click.
+# A picture of the Geometry page: a chart that has points; the one of the zoo is there before the
+# click.
 _CURVE = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
   gd => (gd.data || []).some(t => (t.y || t.z || []).length > 2) &&
     !/Benign \\(band/.test(gd.data.map(t => t.name).join()))"""
@@ -55,12 +57,17 @@ def free_port() -> int:
 
 
 def server(folder: str, port: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
-                            env={**os.environ, "NGF_RUNS": folder}, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
+        env={**os.environ, "NGF_RUNS": folder},
+        start_new_session=True,
+    )
 
 
 def usable(page: Page, url: str) -> None:
-    """Wait for the server, as the command does before it opens the browser; then for the first chart."""
+    """Wait for the server, as the command does before it opens the browser; then for the
+    first chart.
+    """
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api/health", timeout=2):
             break
@@ -90,8 +97,11 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
             break
         page.wait_for_timeout(20)
     run = (set(folder.glob("*/spec.json")) - before).pop().parent
-    # Events count seconds since the run's start; the file's last line and its time tie them to the clock.
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    # Events count seconds since the run's start; the file's last line and its time tie them to the
+    # clock.
+    events = [
+        json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     offset = (run / "events.jsonl").stat().st_mtime - events[-1]["t"]
     written = {}
     for event in events:
@@ -107,7 +117,9 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
 
 def picture(page: Page, url: str, seed: int) -> float:
     """Seconds from the click on Measure to the first curve of a loss slice on the Geometry page."""
-    page.goto(f"{url}/geometry?seed={seed}&benign=0")  # the newest race: nothing of this seed is there yet
+    page.goto(
+        f"{url}/geometry?seed={seed}&benign=0"
+    )  # the newest race: nothing of this seed is there yet
     button = page.get_by_role("button", name=re.compile(r"^straighten Measure \(\d|^Measure \(\d"))
     button.first.wait_for(timeout=60_000)
     page.wait_for_timeout(8000)
@@ -121,7 +133,9 @@ def picture(page: Page, url: str, seed: int) -> float:
 
 
 def triggers(page: Page, url: str, changes: int) -> list[float]:
-    """Seconds from each key that changes the trigger in the studio to the numbers of the changed one, 500 images."""
+    """Seconds from each key that changes the trigger in the studio to the numbers of the
+    changed one, 500 images.
+    """
     page.goto(f"{url}/studio")
     slider = page.get_by_role("slider", name="Opacity")
     slider.wait_for(state="attached", timeout=60_000)
@@ -164,13 +178,21 @@ def main() -> int:
                 process.wait()
         browser.close()
     delays.sort()
-    found = {"start_to_usable_page_seconds": statistics.median(starts), "all_starts": starts,
-             "click_to_first_point_seconds": statistics.median(firsts), "all_clicks": firsts,
-             "click_to_first_picture_seconds": statistics.median(pictures), "all_pictures": pictures,
-             "trigger_change_to_rate_seconds": statistics.median(changes), "all_trigger_changes": changes,
-             "step_to_screen_p50_seconds": statistics.median(delays),
-             "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))], "steps": len(delays),
-             "races": options.races, "cores": os.cpu_count()}
+    found = {
+        "start_to_usable_page_seconds": statistics.median(starts),
+        "all_starts": starts,
+        "click_to_first_point_seconds": statistics.median(firsts),
+        "all_clicks": firsts,
+        "click_to_first_picture_seconds": statistics.median(pictures),
+        "all_pictures": pictures,
+        "trigger_change_to_rate_seconds": statistics.median(changes),
+        "all_trigger_changes": changes,
+        "step_to_screen_p50_seconds": statistics.median(delays),
+        "step_to_screen_p95_seconds": delays[int(0.95 * (len(delays) - 1))],
+        "steps": len(delays),
+        "races": options.races,
+        "cores": os.cpu_count(),
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))

@@ -1,6 +1,7 @@
 """Measures a card for every zoo model: its rates, and the curvature of its loss, with errors and n.
 
-A card is `card.json` in the run folder. Models that have one are left alone; delete it to measure again.
+A card is `card.json` in the run folder. Models that have one are left alone; delete it to measure
+again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ from ngf.weights import load_attack, load_model
 
 # One start vector: the card holds the extreme eigenvalue and the trace, not the density.
 MEASUREMENT = HessianSpectrum(num_images=512, steps=14, probes=22, vectors=1)
-CURVATURE = ("lambda_max", "lambda_max_error", "trace", "trace_stderr", "num_hvps", "n", "data", "batch_norm", "seed")
+CURVATURE = (
+    "lambda_max",
+    "lambda_max_error",
+    "trace",
+    "trace_stderr",
+    "num_hvps",
+    "n",
+    "data",
+    "batch_norm",
+    "seed",
+)
 
 
 def rates(run: Run) -> dict:
@@ -36,15 +47,24 @@ def rates(run: Run) -> dict:
 def curvature(store: Store, run_id: str, model: torch.nn.Module | None = None) -> dict:
     """λmax and Tr(H) with errors, on 512 clean test images; of `model` where one is given."""
     loaded = load_model(store, run_id)
-    images, labels = select(load(loaded.train_spec.data), load_attack(loaded.run), "clean",
-                            MEASUREMENT.num_images, seed=0)
+    images, labels = select(
+        load(loaded.train_spec.data),
+        load_attack(loaded.run),
+        "clean",
+        MEASUREMENT.num_images,
+        seed=0,
+    )
     *_, last = MEASUREMENT.measure(model or loaded.model, images, labels, seed=0)
     return {name: last.values[name] for name in CURVATURE}
 
 
 def card(run: Run) -> dict:
-    return {**rates(run), **curvature(run.store, run.id),
-            "measurement": dataclasses.asdict(MEASUREMENT), "environment": environment()}
+    return {
+        **rates(run),
+        **curvature(run.store, run.id),
+        "measurement": dataclasses.asdict(MEASUREMENT),
+        "environment": environment(),
+    }
 
 
 def main() -> int:
@@ -60,8 +80,12 @@ def main() -> int:
             continue
         found = card(run)
         target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"{run.id}: CA {found['ca']:.3f} ASR {found['asr']} λmax {found['lambda_max']:.1f} "
-              f"± {found['lambda_max_error']:.1g} Tr(H) {found['trace']:.0f} ± {found['trace_stderr']:.0f}", flush=True)
+        print(
+            f"{run.id}: CA {found['ca']:.3f} ASR {found['asr']} λmax {found['lambda_max']:.1f} ± "
+            f"{found['lambda_max_error']:.1g} Tr(H) {found['trace']:.0f} ± "
+            f"{found['trace_stderr']:.0f}",
+            flush=True,
+        )
     return 0
 
 

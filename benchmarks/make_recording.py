@@ -1,6 +1,7 @@
 """Records the race of the first page: NGF against SGD, both with their defaults, on a zoo model.
 
-An ordinary purification in a store of its own, copied to assets/recordings/race in the run-folder format.
+An ordinary purification in a store of its own, copied to assets/recordings/race in the run-folder
+format.
 """
 
 from __future__ import annotations
@@ -15,12 +16,20 @@ from ngf.jobs.child import execute
 from ngf.jobs.store import Store
 
 TARGET = Path(__file__).resolve().parent.parent / "assets" / "recordings" / "race"
-SHIPPED = ("spec.json", "request.json", "events.jsonl", "result.json", "purified.ngf.safetensors",
-           "purified.sgd.safetensors")
+SHIPPED = (
+    "spec.json",
+    "request.json",
+    "events.jsonl",
+    "result.json",
+    "purified.ngf.safetensors",
+    "purified.sgd.safetensors",
+)
 
 
 def main() -> int:
-    parent = next(spec for spec in specs() if spec.data == "signs" and spec.attack.name == "badnets")
+    parent = next(
+        spec for spec in specs() if spec.data == "signs" and spec.attack.name == "badnets"
+    )
     store = Store(Path("runs/recording"))
     run = store.submit(PurifySpec(parent=parent.id, lanes=(Choice("ngf"), Choice("sgd"))))
     if execute(run) != "done":

@@ -1,6 +1,7 @@
-"""Measures λmax and Tr(H) of the purified models that `benchmarks.evidence` has left, into its files.
+"""Measures λmax and Tr(H) of the purified models that `benchmarks.evidence` has left, into its
+files.
 
-    python -m benchmarks.sharpness [--threads 1]
+python -m benchmarks.sharpness [--threads 1]
 """
 
 from __future__ import annotations
@@ -35,14 +36,21 @@ def main() -> int:
             if name not in found["results"]:
                 continue
             result = found["results"][name]
-            weights = options.models / found["run"] / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
+            weights = (
+                options.models
+                / found["run"]
+                / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
+            )
             if "curvature" in result or not weights.exists():
                 continue
             model = load_weights(load_model(store, found["run"]).model, weights)
             result["curvature"] = curvature(store, found["run"], model)
             path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-            print(f"{found['run']}: {name}: λmax {result['curvature']['lambda_max']:.1f} "
-                  f"Tr(H) {result['curvature']['trace']:.0f}", flush=True)
+            print(
+                f"{found['run']}: {name}: λmax {result['curvature']['lambda_max']:.1f} "
+                f"Tr(H) {result['curvature']['trace']:.0f}",
+                flush=True,
+            )
     return 0
 
 

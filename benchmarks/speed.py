@@ -1,6 +1,7 @@
-"""Times of the science: training, NGF on a convolution, the exact step against dense Cholesky, recovery.
+"""Times of the science: training, NGF on a convolution, the exact step against dense Cholesky,
+recovery.
 
-    python -m benchmarks.speed [--out benchmarks/results/speed.json]
+python -m benchmarks.speed [--out benchmarks/results/speed.json]
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def median_time(work: Callable[[], object], repeats: int) -> float:
 
 
 def exact_step(repeats: int = 15) -> dict:
-    """One damped natural gradient of a 512 -> 10 softmax layer at n = 500: PCG against dense Cholesky."""
+    """One damped natural gradient of a 512 -> 10 softmax layer at n = 500: PCG against dense
+    Cholesky.
+    """
     rng = torch.Generator().manual_seed(0)
     features = with_ones(torch.randn(500, 512, generator=rng).relu())
     weights = 0.05 * torch.randn(10, 513, generator=rng)
@@ -50,7 +53,10 @@ def exact_step(repeats: int = 15) -> dict:
     damping = 1e-3
 
     def dense() -> torch.Tensor:
-        root = torch.einsum("nc,cd->ncd", p.sqrt(), torch.eye(10)) - p[:, :, None] * p.sqrt()[:, None, :]
+        root = (
+            torch.einsum("nc,cd->ncd", p.sqrt(), torch.eye(10))
+            - p[:, :, None] * p.sqrt()[:, None, :]
+        )
         rows = torch.einsum("nck,nd->nkcd", root, features).reshape(500 * 10, -1)
         matrix = rows.T @ rows / 500
         matrix.diagonal().add_(damping)
@@ -61,20 +67,35 @@ def exact_step(repeats: int = 15) -> dict:
 
     exact, found = dense(), matrix_free()
     slow, fast = median_time(dense, 3), median_time(matrix_free, repeats)
-    return {"dense_seconds": slow, "pcg_seconds": fast, "ratio": slow / fast,
-            "relative_difference": ((exact - found).norm() / exact.norm()).item(), "n": [3, repeats]}
+    return {
+        "dense_seconds": slow,
+        "pcg_seconds": fast,
+        "ratio": slow / fast,
+        "relative_difference": ((exact - found).norm() / exact.norm()).item(),
+        "n": [3, repeats],
+    }
 
 
 def training() -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        run = Store(Path(folder)).submit(TrainSpec(attack=Choice("badnets"), training=Training(), seed=90))
+        run = Store(Path(folder)).submit(
+            TrainSpec(attack=Choice("badnets"), training=Training(), seed=90)
+        )
         execute(run)
-        return {"seconds": run.result["seconds"], "images": 10_000, "epochs": 20, "ca": run.result["ca"],
-                "asr": run.result["asr"], "n": 1}
+        return {
+            "seconds": run.result["seconds"],
+            "images": 10_000,
+            "epochs": 20,
+            "ca": run.result["ca"],
+            "asr": run.result["asr"],
+            "n": 1,
+        }
 
 
 def purification(repeats: int = 5) -> dict:
-    """NGF on one convolution, 100 steps, as a run: all steps and live measuring, and the whole test set."""
+    """NGF on one convolution, 100 steps, as a run: all steps and live measuring, and the
+    whole test set.
+    """
     whole, steps = [], []
     for seed in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -85,8 +106,12 @@ def purification(repeats: int = 5) -> dict:
             whole.append(time.perf_counter() - started)
             events = [event for event in run.events() if event["type"] == "step"]
             steps.append(events[-1]["t"] - events[0]["t"])
-    return {"steps_and_live_measuring_seconds": statistics.median(steps), "whole_run_seconds": statistics.median(whole),
-            "all_whole_runs": whole, "n": repeats}
+    return {
+        "steps_and_live_measuring_seconds": statistics.median(steps),
+        "whole_run_seconds": statistics.median(whole),
+        "all_whole_runs": whole,
+        "n": repeats,
+    }
 
 
 def wait_for(found: Callable[[], object], seconds: float = 60) -> float:
@@ -103,15 +128,18 @@ def _events(run: Run, kind: str) -> int:
 
 
 def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dict:
-    """Submit to first point, and kill -9 of the child to running again, with a real supervisor and pipeline.
+    """Submit to first point, and kill -9 of the child to running again, with a real supervisor and
+    pipeline.
 
-    `moments`: seconds after the first point at which the child is killed. In the first few the next child is
-    still importing torch.
+    `moments`: seconds after the first point at which the child is killed. In the first few the next
+    child is still importing torch.
     """
     first, again = [], []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        supervisor = subprocess.Popen([sys.executable, "-m", "ngf.jobs.supervisor", "--root", folder])
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "ngf.jobs.supervisor", "--root", folder]
+        )
         try:
             time.sleep(12)  # the spare children import torch; a user reads the page meanwhile
             for seed, moment in enumerate(moments):
@@ -122,26 +150,41 @@ def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dic
                 holder = json.loads((run.path / "lock").read_text(encoding="utf-8"))["pid"]
                 attempts = run.attempts
                 os.kill(holder, signal.SIGKILL)
-                again.append(wait_for(lambda run=run, n=attempts: run.attempts > n and run.status == "running"))
+                again.append(
+                    wait_for(
+                        lambda run=run, n=attempts: run.attempts > n and run.status == "running"
+                    )
+                )
                 run.control("cancel")
                 wait_for(lambda run=run: run.status in ("cancelled", "done"))
                 time.sleep(8)
         finally:
             supervisor.terminate()
             supervisor.wait()
-    return {"submit_to_first_point_seconds": statistics.median(first), "all_first": first,
-            "kill_to_running_seconds": statistics.median(again), "all_again": again, "killed_after_seconds": moments,
-            "n": len(moments)}
+    return {
+        "submit_to_first_point_seconds": statistics.median(first),
+        "all_first": first,
+        "kill_to_running_seconds": statistics.median(again),
+        "all_again": again,
+        "killed_after_seconds": moments,
+        "n": len(moments),
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "speed.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "speed.json"
+    )
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     exact_numerics()
-    parts = {"exact_step": exact_step, "purification": purification,
-             "warm_start_and_recovery": warm_start_and_recovery, "training": training}
+    parts = {
+        "exact_step": exact_step,
+        "purification": purification,
+        "warm_start_and_recovery": warm_start_and_recovery,
+        "training": training,
+    }
     found: dict = {"environment": environment()}
     for name, measure in parts.items():
         if options.only in name:

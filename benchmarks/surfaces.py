@@ -1,11 +1,14 @@
-"""Times of loss surfaces: the last layer in closed form, a plane of a whole network, and public ways to draw it.
+"""Times of loss surfaces: the last layer in closed form, a plane of a whole network, and public
+ways to draw it.
 
-    python -m benchmarks.surfaces [--only NAME] [--repeats 5] [--out benchmarks/results/surfaces.json]
+    python -m benchmarks.surfaces [--only NAME] [--repeats 5] [--out
+    benchmarks/results/surfaces.json]
 
-Peers: the loop of Li et al.'s code (`load_state_dict` and a DataLoader in batches of 128 for each point), and
-loss-landscapes 3.0.6 (`pip install --no-deps -r requirements-bench.txt`), on a network without BatchNorm because it
-divides by zero on a fresh one with it. Each repeat times all ways one after the other; the ratio is the median over
-repeats, and the peers run with the number of threads, 1 or all, that is faster for them in that repeat.
+Peers: the loop of Li et al.'s code (`load_state_dict` and a DataLoader in batches of 128 for each
+point), and loss-landscapes 3.0.6 (`pip install --no-deps -r requirements-bench.txt`), on a network
+without BatchNorm because it divides by zero on a fresh one with it. Each repeat times all ways one
+after the other; the ratio is the median over repeats, and the peers run with the number of threads,
+1 or all, that is faster for them in that repeat.
 """
 
 from __future__ import annotations
@@ -56,8 +59,9 @@ def signs() -> tuple[Tensor, Tensor]:
     return to_float(test.images), test.labels
 
 
-def prepared(model: nn.Module, images: Tensor, labels: Tensor, names: Collection[str] | None = None
-             ) -> tuple[Walker, Plane]:
+def prepared(
+    model: nn.Module, images: Tensor, labels: Tensor, names: Collection[str] | None = None
+) -> tuple[Walker, Plane]:
     frozen = frozen_copy(model, images, labels)
     names = [name for name, _ in frozen.named_parameters()] if names is None else names
     (plane,) = random_planes(frozen, torch.Generator().manual_seed(0), names, 1)
@@ -65,9 +69,13 @@ def prepared(model: nn.Module, images: Tensor, labels: Tensor, names: Collection
 
 
 def last_layer(repeats: int) -> dict:
-    """51 x 51 points of the last layer (512 -> 10) of a ResNet-18, n = 500, with its preparation and without."""
+    """51 x 51 points of the last layer (512 -> 10) of a ResNet-18, n = 500, with its
+    preparation and without.
+    """
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(512, 10))  # features are cached: what is below plays no part
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(512, 10)
+    )  # features are cached: what is below plays no part
     images, labels = torch.randn(500, 512).relu(), torch.randint(0, 10, (500,))
     axis = torch.linspace(-0.5, 0.5, 51).tolist()
     whole, drawn = [], []
@@ -79,12 +87,21 @@ def last_layer(repeats: int) -> dict:
             walker.read(plane.states, [place(a, b) for a in axis])
         drawn.append(time.perf_counter() - begun)
         whole.append(time.perf_counter() - started)
-    return {"seconds": statistics.median(whole[1:]), "without_preparation": statistics.median(drawn[1:]),
-            "fastest": min(whole[1:]), "points": 51 * 51, "images": 500, "classes": 10, "n": repeats}
+    return {
+        "seconds": statistics.median(whole[1:]),
+        "without_preparation": statistics.median(drawn[1:]),
+        "fastest": min(whole[1:]),
+        "points": 51 * 51,
+        "images": 500,
+        "classes": 10,
+        "n": repeats,
+    }
 
 
 def last_layer_against_forward(repeats: int) -> dict:
-    """A point of the last layer's plane of preact_resnet_tiny in closed form, and by a forward pass."""
+    """A point of the last layer's plane of preact_resnet_tiny in closed form, and by a
+    forward pass.
+    """
     model, (images, labels) = build("preact_resnet_tiny", 12), signs()
     walker, plane = prepared(model, images, labels, ["linear.weight", "linear.bias"])
     axis = torch.linspace(-0.5, 0.5, 51).tolist()
@@ -97,13 +114,18 @@ def last_layer_against_forward(repeats: int) -> dict:
 
     ours, theirs = [], []
     for _ in range(repeats + 1):
-        ours.append(seconds(lambda: [walker.read(plane.states, [place(a, b) for a in axis]) for b in axis]) / 51 ** 2)
+        ours.append(
+            seconds(lambda: [walker.read(plane.states, [place(a, b) for a in axis]) for b in axis])
+            / 51**2
+        )
         theirs.append(fastest(forward))
     return summary(ours[1:], theirs[1:], "forward")
 
 
 def network(repeats: int) -> dict:
-    """One row (41 points) of a plane of all of preact_resnet_tiny, 512 signs, against Li et al.'s loop."""
+    """One row (41 points) of a plane of all of preact_resnet_tiny, 512 signs, against Li et
+    al.'s loop.
+    """
     model, (images, labels) = build("preact_resnet_tiny", 12).eval(), signs()
     walker, plane = prepared(model, images, labels)
     axis = torch.linspace(-0.5, 0.5, 41).tolist()
@@ -124,13 +146,17 @@ def network(repeats: int) -> dict:
 
     ours, theirs = [], []
     for _ in range(repeats + 1):
-        ours.append(seconds(lambda: walker.read(plane.states, [place(a, 0.1) for a in axis])) / len(axis))
+        ours.append(
+            seconds(lambda: walker.read(plane.states, [place(a, 0.1) for a in axis])) / len(axis)
+        )
         theirs.append(fastest(loop) / 6)
     return summary(ours[1:], theirs[1:], "goldstein_loop")
 
 
 def plane(_: int) -> dict:
-    """The whole measurement, 21 x 21, once: seconds to the first picture, to 11 x 11, to the end."""
+    """The whole measurement, 21 x 21, once: seconds to the first picture, to 11 x 11, to the
+    end.
+    """
     model, (images, labels) = build("preact_resnet_tiny", 12), signs()
     started, first, coarse = time.perf_counter(), None, None
     for partial in LossPlane(points=21).measure(model, images, labels, seed=0):
@@ -138,8 +164,14 @@ def plane(_: int) -> dict:
         first = first or now
         if coarse is None and partial.arrays["known"].sum() >= 121:
             coarse = now
-    return {"first_picture_seconds": first, "coarse_seconds": coarse, "seconds": now, "points": 21 * 21,
-            "images": NUM_IMAGES, "n": 1}
+    return {
+        "first_picture_seconds": first,
+        "coarse_seconds": coarse,
+        "seconds": now,
+        "points": 21 * 21,
+        "images": NUM_IMAGES,
+        "n": 1,
+    }
 
 
 def frozen_part(repeats: int) -> dict:
@@ -156,48 +188,75 @@ def frozen_part(repeats: int) -> dict:
 
 
 def loss_landscapes(repeats: int) -> dict:
-    """11 x 11 of a convolutional network without BatchNorm, 512 signs, against loss-landscapes 3.0.6."""
+    """11 x 11 of a convolutional network without BatchNorm, 512 signs, against
+    loss-landscapes 3.0.6.
+    """
     try:
         from loss_landscapes import random_plane
         from loss_landscapes.metrics.sl_metrics import Loss
     except ImportError:
-        raise SystemExit("loss-landscapes is missing: pip install --no-deps -r requirements-bench.txt") from None
+        raise SystemExit(
+            "loss-landscapes is missing: pip install --no-deps -r requirements-bench.txt"
+        ) from None
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for inside, outside in ((3, 16), (16, 32), (32, 64)):
-        layers += [nn.Conv2d(inside, outside, 3, 2, padding=1), nn.ReLU(), nn.Conv2d(outside, outside, 3, padding=1),
-                   nn.ReLU()]
+        layers += [
+            nn.Conv2d(inside, outside, 3, 2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(outside, outside, 3, padding=1),
+            nn.ReLU(),
+        ]
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 12)).eval()
     images, labels = signs()
     axis = torch.linspace(-0.5, 0.5, 11).tolist()
     metric = Loss(nn.functional.cross_entropy, images, labels)
     ours, theirs = [], []
     for _ in range(repeats + 1):
+
         def mine() -> None:
             walker, spanned = prepared(model, images, labels)
             for b in axis:
                 walker.read(spanned.states, [place(a, b) for a in axis])
+
         ours.append(seconds(mine) / 121)
-        theirs.append(fastest(lambda: random_plane(model, metric, distance=1, steps=11, deepcopy_model=True)) / 121)
+        theirs.append(
+            fastest(lambda: random_plane(model, metric, distance=1, steps=11, deepcopy_model=True))
+            / 121
+        )
     return summary(ours[1:], theirs[1:], "loss_landscapes")
 
 
 def summary(ours: list[float], theirs: list[float], peer: str) -> dict:
     """Medians of seconds a point, and the median of their ratios."""
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    return {"seconds_a_point": statistics.median(ours), f"{peer}_seconds_a_point": statistics.median(theirs),
-            "ratio": statistics.median(ratios), "all_ratios": ratios, "images": NUM_IMAGES, "n": len(ratios)}
+    return {
+        "seconds_a_point": statistics.median(ours),
+        f"{peer}_seconds_a_point": statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "all_ratios": ratios,
+        "images": NUM_IMAGES,
+        "n": len(ratios),
+    }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "surfaces.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "surfaces.json"
+    )
     parser.add_argument("--only", default="")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     exact_numerics()
-    parts = {"last_layer": last_layer, "last_layer_against_forward": last_layer_against_forward, "network": network,
-             "frozen_part": frozen_part, "plane": plane, "loss_landscapes": loss_landscapes}
+    parts = {
+        "last_layer": last_layer,
+        "last_layer_against_forward": last_layer_against_forward,
+        "network": network,
+        "frozen_part": frozen_part,
+        "plane": plane,
+        "loss_landscapes": loss_landscapes,
+    }
     found: dict = {"environment": environment(), "load_before": os.getloadavg()[0]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for name, measure in parts.items():

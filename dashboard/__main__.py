@@ -1,8 +1,8 @@
 """Start the dashboard: the web server and, next to it, the supervisor that executes runs.
 
-`python -m dashboard [--port 8501] [--headless]`. Both end together: on Ctrl-C or SIGTERM (exit code 0), or when
-the web server ends by itself (its exit code). A supervisor that crashes is started again. Runs live in the
-folder `NGF_RUNS`, by default ./runs.
+`python -m dashboard [--port 8501] [--headless]`. Both end together: on Ctrl-C or SIGTERM (exit code
+0), or when the web server ends by itself (its exit code). A supervisor that crashes is started
+again. Runs live in the folder `NGF_RUNS`, by default ./runs.
 """
 
 from __future__ import annotations
@@ -44,11 +44,17 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(port: int, headless: bool) -> int | None:
-    """`port`, or the next free one if the user agrees; None when the user is not there or does not."""
+    """`port`, or the next free one if the user agrees; None when the user is not there or
+    does not.
+    """
     if is_free(port):
         return port
-    other = next((number for number in range(port + 1, min(port + 100, 65_536)) if is_free(number)), None)
-    print(f"Port {port} is in use by another program, perhaps by another dashboard.", file=sys.stderr)
+    other = next(
+        (number for number in range(port + 1, min(port + 100, 65_536)) if is_free(number)), None
+    )
+    print(
+        f"Port {port} is in use by another program, perhaps by another dashboard.", file=sys.stderr
+    )
     if other is None:
         print("No port near it is free. Choose one with --port.", file=sys.stderr)
         return None
@@ -77,8 +83,15 @@ class Dashboard:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self._stop)
         try:
-            self._start("server", "dashboard.app", "--port", str(self.port), "--address", ADDRESS,
-                        *(("--parent", str(os.getpid())) if os.name == "posix" else ()))
+            self._start(
+                "server",
+                "dashboard.app",
+                "--port",
+                str(self.port),
+                "--address",
+                ADDRESS,
+                *(("--parent", str(os.getpid())) if os.name == "posix" else ()),
+            )
             self._start("supervisor", "ngf.jobs.supervisor")
             threading.Thread(target=self._announce, args=(started,), daemon=True).start()
             threading.Thread(target=_fill_catalogue, daemon=True).start()
@@ -99,22 +112,33 @@ class Dashboard:
         """Start a child in its own session, so that Ctrl-C reaches it only through us."""
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self.children[name] = subprocess.Popen(
-            [sys.executable, "-m", module, *options], env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL, start_new_session=True,
-            stdout=subprocess.DEVNULL if name == "server" else None)  # Streamlit's own greeting
+            [sys.executable, "-m", module, *options],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL if name == "server" else None,
+        )  # Streamlit's own greeting
 
     def _watch_supervisor(self, restart_at: float) -> float:
-        """Start the supervisor again when it has ended: at once, then later and later up to a minute."""
+        """Start the supervisor again when it has ended: at once, then later and later up to a
+        minute.
+        """
         code = self.children["supervisor"].poll()
         if code is None:
             return 0.0
         if not restart_at:
             self._crashes += 1
             if code != _SERVED:
-                print(f"The supervisor has ended (exit code {code}) and is started again.", file=sys.stderr)
+                print(
+                    f"The supervisor has ended (exit code {code}) and is started again.",
+                    file=sys.stderr,
+                )
             elif self._crashes == 1:
-                print("Another dashboard executes the runs of this folder; this one takes over when it ends.",
-                      file=sys.stderr)
+                print(
+                    "Another dashboard executes the runs of this folder; this one takes over when "
+                    "it ends.",
+                    file=sys.stderr,
+                )
             wait = 5.0 if code == _SERVED else min(60.0, 0.25 * 2 ** min(self._crashes, 8))
             return time.monotonic() + wait
         if time.monotonic() >= restart_at:
@@ -125,11 +149,17 @@ class Dashboard:
     def _announce(self, started: float) -> None:
         """Say the address when the server answers, and open it."""
         while not self._stopping.wait(0.05) and time.monotonic() < started + _PATIENCE:
-            with contextlib.suppress(urllib.error.URLError, OSError), \
-                    urllib.request.urlopen(f"{self.url}/api/health", timeout=2):
-                print(f"The dashboard is ready after {time.monotonic() - started:.1f} s:  {self.url}\n"
-                      f"Runs are kept in {Path(os.environ.get('NGF_RUNS') or 'runs').resolve()}. "
-                      "Press Ctrl-C to stop.", flush=True)
+            with (
+                contextlib.suppress(urllib.error.URLError, OSError),
+                urllib.request.urlopen(f"{self.url}/api/health", timeout=2),
+            ):
+                print(
+                    f"The dashboard is ready after {time.monotonic() - started:.1f} s:  "
+                    f"{self.url}\nRuns are kept in "
+                    f"{Path(os.environ.get('NGF_RUNS') or 'runs').resolve()}. Press Ctrl-C to "
+                    "stop.",
+                    flush=True,
+                )
                 if not self.headless:
                     webbrowser.open(self.url)
                 return
@@ -151,7 +181,9 @@ class Dashboard:
 
 
 def _fill_catalogue() -> None:
-    """Make the list of plug-ins while the server starts, so that the first page need not wait for it."""
+    """Make the list of plug-ins while the server starts, so that the first page need not wait
+    for it.
+    """
     from ngf.catalogue import catalogue
 
     try:

@@ -1,4 +1,6 @@
-"""The JSON routes of the server: runs, their events, and their charts. They read the store and change nothing."""
+"""The JSON routes of the server: runs, their events, and their charts. They read the store
+and change nothing.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,11 @@ _CHARTS: dict[str, tuple[str, Callable[[Run, list[dict[str, Any]]], Chart]]] = {
 }
 # what a chart of measurements can be told: parameter -> (what fits, as it is used)
 _LOOK: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "together": ("[01]", lambda text: text == "1"), "log": ("[01]", lambda text: text == "1"),
-    "view": ("|".join(VIEWS), str), "value": ("|".join(BARS), str), "which": ("[0-9]{1,3}", int),
+    "together": ("[01]", lambda text: text == "1"),
+    "log": ("[01]", lambda text: text == "1"),
+    "view": ("|".join(VIEWS), str),
+    "value": ("|".join(BARS), str),
+    "which": ("[0-9]{1,3}", int),
     "at": (r"[0-9]{1,6}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?", float),
 }
 
@@ -89,7 +94,10 @@ def store() -> Store:
 def _run(request: Request) -> Run:
     run_id = request.path_params["run_id"]
     if not _ID.fullmatch(run_id):
-        raise Refused(400, f"{run_id[:80]!r} is not the id of a run: lower-case letters, digits and hyphens only.")
+        raise Refused(
+            400,
+            f"{run_id[:80]!r} is not the id of a run: lower-case letters, digits and hyphens only.",
+        )
     run = store().find(run_id)
     if run is None:
         raise Refused(404, f"There is no run {run_id!r}. GET /api/runs lists the runs there are.")
@@ -98,8 +106,12 @@ def _run(request: Request) -> Run:
 
 @_answers
 def health(request: Request) -> dict[str, Any]:
-    return {"status": "ok", "pid": os.getpid(), "supervised": store().supervised,
-            "torch_imported": "torch" in sys.modules}
+    return {
+        "status": "ok",
+        "pid": os.getpid(),
+        "supervised": store().supervised,
+        "torch_imported": "torch" in sys.modules,
+    }
 
 
 @_answers
@@ -110,8 +122,15 @@ def runs(request: Request) -> list[dict[str, Any]]:
 @_answers
 def one_run(request: Request) -> dict[str, Any]:
     run = _run(request)
-    answer = _unless_gone(run, lambda run: {
-        **run.summary(), "spec": run.spec.to_json(), "result": run.result, "error": run.error})
+    answer = _unless_gone(
+        run,
+        lambda run: {
+            **run.summary(),
+            "spec": run.spec.to_json(),
+            "result": run.result,
+            "error": run.error,
+        },
+    )
     if answer is None:
         raise Refused(404, _GONE.format(run.id))
     return answer
@@ -125,48 +144,75 @@ def events(request: Request) -> dict[str, Any]:
         raise Refused(400, f"since = {text[:40]!r} is not a number of events: use 0 or more.")
     status = run.status  # before the events, so that a final status never comes with a part of them
     found = run.events(int(text))
-    return {"id": run.id, "status": status, "events": found, "next": int(text) + len(found),
-            "result": run.result, "error": run.error}
+    return {
+        "id": run.id,
+        "status": status,
+        "events": found,
+        "next": int(text) + len(found),
+        "result": run.result,
+        "error": run.error,
+    }
 
 
 @_answers
 def chart(request: Request) -> Any:
     run, name = _run(request), request.path_params["name"]
     if name not in _CHARTS and name not in CHARTS:
-        raise Refused(404, f"There is no chart {name[:40]!r}. Charts: {', '.join([*_CHARTS, *CHARTS])}.")
+        raise Refused(
+            404, f"There is no chart {name[:40]!r}. Charts: {', '.join([*_CHARTS, *CHARTS])}."
+        )
     since = request.query_params.get("since", "")
     if since and not _VERSION.fullmatch(since):
-        raise Refused(400, f"since = {since[:40]!r} is not a version: use the one of the last answer.")
+        raise Refused(
+            400, f"since = {since[:40]!r} is not a version: use the one of the last answer."
+        )
     kind, build = _CHARTS.get(name, ("measure", None))
     if (found := _unless_gone(run, lambda run: run.spec.kind)) is None:
         raise Refused(404, _GONE.format(run.id))
     if found != kind:
-        raise Refused(400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind.")
+        raise Refused(
+            400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind."
+        )
     if build is None:
         return _of_measurements(request, run, name, since)
     status = run.status
     version, count = _version(run, status)
     if since == version:
         return {"version": version}
-    body = _built.get((run.path, name), version, lambda: to_json(_answer(build, run, count, status, version)))
+    body = _built.get(
+        (run.path, name), version, lambda: to_json(_answer(build, run, count, status, version))
+    )
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
 def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
-    """The chart of one measurement run; `beside` names all that share its axes, in their order on the page."""
+    """The chart of one measurement run; `beside` names all that share its axes, in their
+    order on the page.
+    """
     asked = request.query_params
     ids = asked["beside"].split(",") if asked.get("beside") else [run.id]
     if len(ids) > _MOST or run.id not in ids or not all(_ID.fullmatch(one) for one in ids):
-        raise Refused(400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them.")
-    runs = [found for one in ids if (found := store().find(one)) is not None and found.spec.kind == "measure"]
+        raise Refused(
+            400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them."
+        )
+    runs = [
+        found
+        for one in ids
+        if (found := store().find(one)) is not None and found.spec.kind == "measure"
+    ]
     look = {}
     for key, (fits, use) in _LOOK.items():
         if key in asked:
             if not re.fullmatch(fits, asked[key]):
-                raise Refused(400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}.")
+                raise Refused(
+                    400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}."
+                )
             look[key] = use(asked[key])
     states = [one.status for one in runs]
-    parts = [f"{_version(one, status)[0]}.{written(one)}" for one, status in zip(runs, states, strict=True)]
+    parts = [
+        f"{_version(one, status)[0]}.{written(one)}"
+        for one, status in zip(runs, states, strict=True)
+    ]
     version = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
     if since == version:
         return {"version": version}
@@ -175,18 +221,37 @@ def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
         charts = draw(name, findings(runs), Look(**look))
         place = [one.id for one in runs].index(run.id) if len(charts) == len(runs) else 0
         made, final = charts[place], all(status in FINAL for status in states)
-        return to_json({"version": version, "figure": made.figure, "finding": made.finding, "alt": made.alt,
-                        "status": states[place], "final": final})
+        return to_json(
+            {
+                "version": version,
+                "figure": made.figure,
+                "finding": made.finding,
+                "alt": made.alt,
+                "status": states[place],
+                "final": final,
+            }
+        )
 
     body = _built.get((run.path, name, *ids, *look.items()), version, build)
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
-def _answer(build: Callable[[Run, list[dict[str, Any]]], Chart], run: Run, count: int, status: str,
-            version: str) -> dict[str, Any]:
+def _answer(
+    build: Callable[[Run, list[dict[str, Any]]], Chart],
+    run: Run,
+    count: int,
+    status: str,
+    version: str,
+) -> dict[str, Any]:
     made = build(run, run.events()[:count])
-    return {"version": version, "figure": made.figure, "finding": made.finding, "alt": made.alt, "status": status,
-            "final": status in FINAL}
+    return {
+        "version": version,
+        "figure": made.figure,
+        "finding": made.finding,
+        "alt": made.alt,
+        "status": status,
+        "final": status in FINAL,
+    }
 
 
 class _Built:
@@ -197,7 +262,9 @@ class _Built:
         self._guard = threading.Lock()
 
     def get(self, key: Any, version: str, build: Callable[[], str]) -> str:
-        with self._guard:  # held while building: those who ask at the same moment wait for one answer
+        with (
+            self._guard
+        ):  # held while building: those who ask at the same moment wait for one answer
             if self._kept.get(key, ("",))[0] != version:
                 self._kept[key] = version, build()
             self._kept.move_to_end(key)
@@ -241,13 +308,21 @@ def _unless_gone(run: Run, look: Callable[[Run], Any]) -> Any:
 def plotly_library() -> Mapping[str, Any]:
     """plotly.min.js as it is and compressed, with its entity tag."""
     raw = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
-    return {"raw": raw, "gzip": gzip.compress(raw, 6, mtime=0), "tag": f'"{hashlib.sha256(raw).hexdigest()[:20]}"'}
+    return {
+        "raw": raw,
+        "gzip": gzip.compress(raw, 6, mtime=0),
+        "tag": f'"{hashlib.sha256(raw).hexdigest()[:20]}"',
+    }
 
 
 def plotly_js(request: Request) -> Response:
     """plotly.min.js, compressed once; a browser asks again at most once a day."""
     kept = plotly_library()
-    headers = {"Cache-Control": "public, max-age=86400", "ETag": kept["tag"], "Vary": "Accept-Encoding"}
+    headers = {
+        "Cache-Control": "public, max-age=86400",
+        "ETag": kept["tag"],
+        "Vary": "Accept-Encoding",
+    }
     if request.headers.get("if-none-match") == kept["tag"]:
         return Response(status_code=304, headers=headers)
     compressed = "gzip" in request.headers.get("accept-encoding", "")
@@ -258,8 +333,11 @@ def plotly_js(request: Request) -> Response:
 
 @_answers
 def unknown(request: Request) -> None:
-    raise Refused(404, "There is no such route. Routes: /api/health, /api/runs, /api/runs/<id>, "
-                       "/api/runs/<id>/events?since=0, /api/runs/<id>/charts/<name>.")
+    raise Refused(
+        404,
+        "There is no such route. Routes: /api/health, /api/runs, /api/runs/<id>, "
+        "/api/runs/<id>/events?since=0, /api/runs/<id>/charts/<name>.",
+    )
 
 
 ROUTES = [

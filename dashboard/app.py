@@ -1,7 +1,8 @@
 """The web server: Streamlit's pages, our JSON routes, and headers, in one ASGI application.
 
-`python -m dashboard.app --port 8501` serves it alone; `python -m dashboard` adds the supervisor that executes
-runs. The pages are found by `dashboard/pages/navigation.py`, which Streamlit executes for every visitor.
+`python -m dashboard.app --port 8501` serves it alone; `python -m dashboard` adds the supervisor
+that executes runs. The pages are found by `dashboard/pages/navigation.py`, which Streamlit executes
+for every visitor.
 """
 
 from __future__ import annotations
@@ -28,17 +29,40 @@ from dashboard.api import ROUTES, plotly_library
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECT_EVERY = 60.0  # seconds
-_WARM = ("pandas", "pyarrow", "streamlit.dataframe_util", "dashboard.charts.frontier", *(
-    f"dashboard.parts.{path.stem}" for path in sorted((ROOT / "dashboard" / "parts").glob("[a-z]*.py"))))
-# Streamlit writes inline styles and scripts, and starts workers from blobs; everything else comes from here.
-POLICY = "; ".join((
-    "default-src 'self'", "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",
-    "style-src 'self' 'unsafe-inline'", "img-src 'self' data: blob:", "font-src 'self' data:",
-    "media-src 'self' data: blob:", "connect-src 'self' ws: wss: blob: data:", "worker-src 'self' blob:",
-    "object-src 'none'", "base-uri 'self'", "form-action 'self'", "frame-ancestors 'self'"))
+_WARM = (
+    "pandas",
+    "pyarrow",
+    "streamlit.dataframe_util",
+    "dashboard.charts.frontier",
+    *(
+        f"dashboard.parts.{path.stem}"
+        for path in sorted((ROOT / "dashboard" / "parts").glob("[a-z]*.py"))
+    ),
+)
+# Streamlit writes inline styles and scripts, and starts workers from blobs; everything else comes
+# from here.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "media-src 'self' data: blob:",
+        "connect-src 'self' ws: wss: blob: data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
 HEADERS = {
-    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
-    "X-Frame-Options": "SAMEORIGIN", "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
@@ -68,8 +92,9 @@ class SecurityHeaders:
 async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
     """Import what the pages need, then take it out of garbage collection.
 
-    Streamlit collects all garbage after every script run; what is frozen is not looked at again. What pages
-    leave behind is still collected, and a full collection once a minute picks up the rest.
+    Streamlit collects all garbage after every script run; what is frozen is not looked at again.
+    What pages leave behind is still collected, and a full collection once a minute picks up the
+    rest.
     """
     for name in _WARM:
         importlib.import_module(name)
@@ -87,40 +112,56 @@ def _collect(stopped: threading.Event) -> None:
         gc.collect()
 
 
-app = st.App(ROOT / "dashboard" / "pages" / "navigation.py", routes=ROUTES, middleware=[Middleware(SecurityHeaders)],
-             lifespan=_lifespan)
+app = st.App(
+    ROOT / "dashboard" / "pages" / "navigation.py",
+    routes=ROUTES,
+    middleware=[Middleware(SecurityHeaders)],
+    lifespan=_lifespan,
+)
 
 
 def settings(port: int, address: str = "127.0.0.1") -> dict[str, Any]:
-    """Streamlit's options for one server. Outside the project's folder it would not find its config.toml."""
+    """Streamlit's options for one server. Outside the project's folder it would not find its
+    config.toml.
+    """
     options: dict[str, Any] = {}
     if Path.cwd().resolve() != ROOT:
-        options = _flat(tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8")))
+        options = _flat(
+            tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+        )
     return options | {"server.port": port, "server.address": address, "server.headless": True}
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return found
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed dashboard does not keep its port."""
+    """End this process when its parent is gone, so that a killed dashboard does not keep its
+    port.
+    """
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m dashboard.app", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboard.app", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--port", type=int, default=8501, help="port of the server")
     parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
     parser.add_argument("--parent", type=int, help="process id of the parent: end when it ends")
     options = parser.parse_args(argv)
     if options.parent:
-        threading.Thread(target=_end_with, args=(options.parent,), name="watch-parent", daemon=True).start()
+        threading.Thread(
+            target=_end_with, args=(options.parent,), name="watch-parent", daemon=True
+        ).start()
     app.run(config=settings(options.port, options.address))
 
 

@@ -1,4 +1,6 @@
-"""Reads the folders of measurement runs: what they have found so far, under which version, for which model."""
+"""Reads the folders of measurement runs: what they have found so far, under which version,
+for which model.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Reading:
 
 
 def read(run: Run | None) -> Reading | None:
-    """Values and arrays so far: from the result when there is one, else from the last partial event."""
+    """Values and arrays so far: from the result when there is one, else from the last partial
+    event.
+    """
     if run is None:
         return None
     result = run.result
@@ -67,7 +71,9 @@ def written(run: Run) -> int:
 
 
 def model_title(store: Store, target: str) -> str:
-    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or `id:lane`) is called."""
+    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or
+    `id:lane`) is called.
+    """
     name, _, lane = target.partition(":")
     run = store.find(name)
     if lane or (run is not None and run.spec.kind == "purify"):
@@ -76,13 +82,18 @@ def model_title(store: Store, target: str) -> str:
 
 
 def findings(runs: Sequence[Run]) -> list[Measured]:
-    """What each run has found so far, in order; nothing yet is empty. A run deleted just now counts as empty."""
+    """What each run has found so far, in order; nothing yet is empty. A run deleted just now
+    counts as empty.
+    """
     found = []
     for run in runs:
         try:
             reading = read(run)
-            found.append(reading.measured if reading else
-                         Measured(model_title(run.store, run.spec.target), {}, {}))
+            found.append(
+                reading.measured
+                if reading
+                else Measured(model_title(run.store, run.spec.target), {}, {})
+            )
         except (SpecError, FileNotFoundError):
             found.append(Measured(run.id, {}, {}))
     return found

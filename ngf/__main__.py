@@ -1,7 +1,9 @@
-"""The command line: `python -m ngf train`, `purify`, `measure`, `presets`, `list` and more; `--help` lists them all.
+"""The command line: `python -m ngf train`, `purify`, `measure`, `presets`, `list` and more;
+`--help` lists them all.
 
-Progress goes to standard error; with `--json`, standard output is one JSON document and nothing else.
-Exit codes: 0 done, 1 the run failed, 2 bad input, 3 not found or in conflict, 130 interrupted.
+Progress goes to standard error; with `--json`, standard output is one JSON document and nothing
+else. Exit codes: 0 done, 1 the run failed, 2 bad input, 3 not found or in conflict, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class _Conflict(Exception):
 
 
 def main(argv: Sequence[str] | None = None, pipelines: Mapping[str, str] = PIPELINES) -> int:
-    """Run one command and return its exit code; `pipelines` says which module executes which kind of run."""
+    """Run one command and return its exit code; `pipelines` says which module executes which
+    kind of run.
+    """
     options = _parser().parse_args(argv)
     options.pipelines = pipelines
     try:
@@ -47,51 +51,91 @@ def main(argv: Sequence[str] | None = None, pipelines: Mapping[str, str] = PIPEL
 
 def _parser() -> argparse.ArgumentParser:
     json_too = argparse.ArgumentParser(add_help=False)
-    json_too.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    json_too.add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output"
+    )
     submit = argparse.ArgumentParser(add_help=False)
     submit.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
-    submit.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
-                        help="settings of plug-ins; `catalogue` lists them")
-    submit.add_argument("--detach", action="store_true", help="only put it in the queue of the dashboard")
-    parser = argparse.ArgumentParser(prog="python -m ngf", description=__doc__.split("\n")[0],
-                                     epilog=__doc__.split("\n\n")[1])
+    submit.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="settings of plug-ins; `catalogue` lists them",
+    )
+    submit.add_argument(
+        "--detach", action="store_true", help="only put it in the queue of the dashboard"
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m ngf", description=__doc__.split("\n")[0], epilog=__doc__.split("\n\n")[1]
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable, help: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable, help: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help, parents=[*parents, json_too])
         sub.set_defaults(command=command)
         return sub
 
     add("list", _list, "list all runs, newest first")
     add("show", _show, "show a run: what was asked for and what came out").add_argument("run")
-    train = add("train", _train, "train a model under an attack; settings: attack.size=4 training.epochs=2",
-                submit)
+    train = add(
+        "train",
+        _train,
+        "train a model under an attack; settings: attack.size=4 training.epochs=2",
+        submit,
+    )
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
         train.add_argument(f"--{name}", help=help)
     train.add_argument("--preset", metavar="NAME", help="start from a setting that `presets` lists")
-    purify = add("purify", _purify, "remove the backdoor of a trained model; settings: steps=100 ngf.layer=last",
-                 submit)
+    purify = add(
+        "purify",
+        _purify,
+        "remove the backdoor of a trained model; settings: steps=100 ngf.layer=last",
+        submit,
+    )
     purify.add_argument("run")
-    purify.add_argument("--defense", action="append", help="given twice or more: a race; the default is ngf")
-    purify.add_argument("--num-clean", type=int, help="clean images that the defender has; the default is 500")
+    purify.add_argument(
+        "--defense", action="append", help="given twice or more: a race; the default is ngf"
+    )
+    purify.add_argument(
+        "--num-clean", type=int, help="clean images that the defender has; the default is 500"
+    )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
-    measure = add("measure", _measure, "measure something on the weights of a run (RUN, or RUN:LANE)", submit)
+    measure = add(
+        "measure", _measure, "measure something on the weights of a run (RUN, or RUN:LANE)", submit
+    )
     measure.add_argument("run")
     measure.add_argument("--measurement", required=True, help="what to measure")
-    add("run", _run, "execute one run folder here, from its checkpoint if it has one").add_argument("run")
+    add("run", _run, "execute one run folder here, from its checkpoint if it has one").add_argument(
+        "run"
+    )
     add("delete", _delete, "delete a run").add_argument("run")
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
         commands.choices[name].set_defaults(word=name)
     add("models", _models, "list networks: parameters, features, layers that can be tuned")
     add("presets", _presets, "list settings to start from: the paper's, for one GPU, for a laptop")
-    time = add("calibrate", _calibrate, "time single steps here, so that a run's time is known before; settings: as "
-               "those of train, or with --defense those of purify")
+    time = add(
+        "calibrate",
+        _calibrate,
+        "time single steps here, so that a run's time is known before; settings: as "
+        "those of train, or with --defense those of purify",
+    )
     for name in ("data", "model", "attack", "preset"):
         time.add_argument(f"--{name}", help=f"{name} of the training, as in train")
-    time.add_argument("--defense", action="append", help="time purifying such a model by this, once or more")
-    time.add_argument("--num-clean", type=int, default=500, help="clean images that the defender has")
-    time.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings")
+    time.add_argument(
+        "--defense", action="append", help="time purifying such a model by this, once or more"
+    )
+    time.add_argument(
+        "--num-clean", type=int, default=500, help="clean images that the defender has"
+    )
+    time.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings"
+    )
     add("catalogue", _catalogue, "list everything that can be chosen, as JSON")
     return parser
 
@@ -118,19 +162,33 @@ def _train(options: argparse.Namespace) -> int:
     from ngf.presets import preset
 
     start = preset(options.preset).training() if options.preset else None
-    return _submit(options, training_request(options.data, options.model, options.attack, options.seed,
-                                             options.settings, start))
+    return _submit(
+        options,
+        training_request(
+            options.data, options.model, options.attack, options.seed, options.settings, start
+        ),
+    )
 
 
 def _purify(options: argparse.Namespace) -> int:
     from ngf.jobs.request import lanes_request
     from ngf.presets import preset
 
-    start = preset(options.preset).purification(options.run) if options.preset else PurifySpec(
-        parent=options.run, lanes=(Choice("ngf"),))
+    start = (
+        preset(options.preset).purification(options.run)
+        if options.preset
+        else PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
+    )
     lanes = lanes_request(options.defense or start.lanes, options.settings)
-    return _submit(options, PurifySpec(parent=options.run, lanes=lanes, seed=options.seed,
-                                       num_clean=start.num_clean if options.num_clean is None else options.num_clean))
+    return _submit(
+        options,
+        PurifySpec(
+            parent=options.run,
+            lanes=lanes,
+            seed=options.seed,
+            num_clean=start.num_clean if options.num_clean is None else options.num_clean,
+        ),
+    )
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -148,8 +206,15 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
     if run.status == "paused":
         run.control("resume")
     if options.detach:
-        _say(f"{run.id} is {run.status}." + ("" if store.supervised else " Nothing executes it yet: start the "
-             f"dashboard, or: python -m ngf run {run.path}"))
+        _say(
+            f"{run.id} is {run.status}."
+            + (
+                ""
+                if store.supervised
+                else " Nothing executes it yet: start the "
+                f"dashboard, or: python -m ngf run {run.path}"
+            )
+        )
         return _report(run, options)
     return _complete(run, options)
 
@@ -173,15 +238,19 @@ def _run(options: argparse.Namespace) -> int:
 def _complete(run: Run, options: argparse.Namespace) -> int:
     parent = None if run.status in ("done", "failed") or run.store.supervised else run.ancestor()
     if parent is not None and parent.status != "done":
-        raise _Conflict(f"{parent.id}, which it starts from, is {parent.status}. Complete it first: "
-                        f"python -m ngf run {parent.path}")
+        raise _Conflict(
+            f"{parent.id}, which it starts from, is {parent.status}. Complete it first: "
+            f"python -m ngf run {parent.path}"
+        )
     _say(run.id)
     try:
         complete(run, _say, options.pipelines)
     except KeyboardInterrupt:
         if run.status == "running" or run.store.supervised:
-            _say(f"{run.id} goes on without this window. Follow it with the same command; "
-                 f"stop it with: python -m ngf pause {run.id}")
+            _say(
+                f"{run.id} goes on without this window. Follow it with the same command; "
+                f"stop it with: python -m ngf pause {run.id}"
+            )
             return INTERRUPTED
     return _report(run, options)
 
@@ -191,8 +260,16 @@ def _report(run: Run, options: argparse.Namespace) -> int:
     summary, result, error = run.summary(), run.result, run.error
     if options.json:
         whole = {"result": result} if options.command is _show else {}
-        _print({**(result or {}), **summary, "path": str(run.path), "spec": run.spec.to_json(), "error": error,
-                **whole})
+        _print(
+            {
+                **(result or {}),
+                **summary,
+                "path": str(run.path),
+                "spec": run.spec.to_json(),
+                "error": error,
+                **whole,
+            }
+        )
     else:
         for name, value in summary.items():
             if value not in (None, ""):
@@ -204,7 +281,9 @@ def _report(run: Run, options: argparse.Namespace) -> int:
         _say(f"{run.id} failed{where}: {error['message']}\n{error['advice']}")
         return FAILED
     if summary["status"] == "paused":
-        _say(f"{run.id} is paused. Continue with the same command, or: python -m ngf run {run.path}")
+        _say(
+            f"{run.id} is paused. Continue with the same command, or: python -m ngf run {run.path}"
+        )
         return INTERRUPTED
     return FAILED if summary["status"] == "cancelled" else OK
 
@@ -242,7 +321,10 @@ def _presets(options: argparse.Namespace) -> int:
         return _print([preset.to_json() for preset in known])
     for preset in known:
         spec = preset.spec
-        print(f"{preset.name:<24} {preset.title:<52} {spec.data}, {spec.model}, {spec.training.epochs} epochs")
+        print(
+            f"{preset.name:<24} {preset.title:<52} {spec.data}, {spec.model}, "
+            f"{spec.training.epochs} epochs"
+        )
     return OK
 
 
@@ -252,11 +334,16 @@ def _calibrate(options: argparse.Namespace) -> int:
 
     start = preset(options.preset).training() if options.preset else None
     settings = () if options.defense else options.settings
-    spec = checked(training_request(options.data, options.model, options.attack, 0, settings, start), Store())
+    spec = checked(
+        training_request(options.data, options.model, options.attack, 0, settings, start), Store()
+    )
     wanted: Spec = spec
     if options.defense:
-        wanted = PurifySpec(parent=spec.id, lanes=lanes_request(options.defense, options.settings),
-                            num_clean=options.num_clean)
+        wanted = PurifySpec(
+            parent=spec.id,
+            lanes=lanes_request(options.defense, options.settings),
+            num_clean=options.num_clean,
+        )
 
     from ngf.calibration import calibrate  # torch, only when the request is right
 
@@ -264,8 +351,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     if options.json:
         return _print(found)
     where = found["environment"]
-    print(f"{found['times'][0]['step']:.4f} s a step, {found['seconds']:.0f} s the whole run, on {where['hardware']} "
-          f"({where['device']}, {where['threads']} threads)")
+    print(
+        f"{found['times'][0]['step']:.4f} s a step, {found['seconds']:.0f} s the whole run, on "
+        f"{where['hardware']} ({where['device']}, {where['threads']} threads)"
+    )
     return OK
 
 

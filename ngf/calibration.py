@@ -1,8 +1,10 @@
-"""Times single steps of the real training and the real defenses on random images, so that a run's time is known before.
+"""Times single steps of the real training and the real defenses on random images, so that a run's
+time is known before.
 
-A second or two for each case, one step where that takes longer. The images are noise and the weights untrained, which
-changes no time but that of a layer chosen by its Fisher trace: another one may be chosen than in a trained network.
-Steps are fastest when nothing else computes; what is kept is what was found, whatever else was running.
+A second or two for each case, one step where that takes longer. The images are noise and the
+weights untrained, which changes no time but that of a layer chosen by its Fisher trace: another one
+may be chosen than in a trained network. Steps are fastest when nothing else computes; what is kept
+is what was found, whatever else was running.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class _Enough(Exception):
 
 
 class _Clock:
-    """Takes the time before every step and raises `_Enough` after `least` steps or more, when that will do."""
+    """Takes the time before every step and raises `_Enough` after `least` steps or more, when
+    that will do.
+    """
 
     def __init__(self, where: torch.device, least: int) -> None:
         self.where, self.least, self.at = where, least, []
@@ -57,13 +61,17 @@ class _Clock:
         return [after - before for before, after in zip(self.at, self.at[1:], strict=False)]
 
     def step(self) -> float:
-        """Seconds of a step: the median without the first one, which pays for memory, where there are more."""
+        """Seconds of a step: the median without the first one, which pays for memory, where
+        there are more.
+        """
         found = self.steps()
         return statistics.median(found[1:] or found)
 
 
 class _Phases:
-    """A `progress` that sees how fast an attack gets on with its preparation, and stops it when that is clear."""
+    """A `progress` that sees how fast an attack gets on with its preparation, and stops it
+    when that is clear.
+    """
 
     def __init__(self, where: torch.device) -> None:
         self.where, self.begun, self.phase = where, time.perf_counter(), ""
@@ -78,7 +86,10 @@ class _Phases:
         self.marks.append((now, step))
         if now - self.marks[0][0] > BUDGET and step > self.marks[0][1]:
             # without the first part, which pays for memory, where there are more
-            (start, first), (end, last) = self.marks[1 if len(self.marks) > 2 else 0], self.marks[-1]
+            (start, first), (end, last) = (
+                self.marks[1 if len(self.marks) > 2 else 0],
+                self.marks[-1],
+            )
             self.total = start - self.begun + (end - start) / (last - first) * (steps - first)
             raise _Enough
 
@@ -86,11 +97,14 @@ class _Phases:
         return time.perf_counter() - self.begun if self.total is None else self.total
 
 
-def calibrate(spec: TrainSpec | PurifySpec, model: str, data: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Time everything that a run needs, keep it, and return `times` by case and the `seconds` of the whole run.
+def calibrate(
+    spec: TrainSpec | PurifySpec, model: str, data: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Time everything that a run needs, keep it, and return `times` by case and the `seconds` of
+    the whole run.
 
-    model, data: of the training that is purified. Raises SpecError for what would be refused anyhow, DataError when
-    the files of a data set have to be read first and are not there.
+    model, data: of the training that is purified. Raises SpecError for what would be refused
+    anyhow, DataError when the files of a data set have to be read first and are not there.
     """
     exact_numerics()
     if os.environ.get("NGF_THREADS"):  # as many as the supervisor gives a training
@@ -98,20 +112,35 @@ def calibrate(spec: TrainSpec | PurifySpec, model: str, data: str, say: Callable
     facts = build("data", Choice(data)).facts
     wanted = timing.cases(spec, model, facts)
     if wanted is None:
-        raise SpecError(f"The size of the images of {data!r} is not known: put its files in place first.")
+        raise SpecError(
+            f"The size of the images of {data!r} is not known: put its files in place first."
+        )
     for k, case in enumerate(wanted):
-        say(f"Timing {case.model} on {'x'.join(map(str, case.shape))}, batches of {case.batch_size}"
-            + (f", {spec.lanes[k].name}" if isinstance(spec, PurifySpec) else "") + " ...")
-        times = (training_times(spec, case, facts) if isinstance(spec, TrainSpec)
-                 else lane_times(spec.lanes[k], case, facts))
+        say(
+            f"Timing {case.model} on {'x'.join(map(str, case.shape))}, batches of {case.batch_size}"
+            + (f", {spec.lanes[k].name}" if isinstance(spec, PurifySpec) else "")
+            + " ..."
+        )
+        times = (
+            training_times(spec, case, facts)
+            if isinstance(spec, TrainSpec)
+            else lane_times(spec.lanes[k], case, facts)
+        )
         case.keep(times, environment=environment(), made_at=time.time())
-    return {"times": [case.times() for case in wanted], "seconds": timing.time_of(spec, model, facts),
-            "environment": environment()}
+    return {
+        "times": [case.times() for case in wanted],
+        "seconds": timing.time_of(spec, model, facts),
+        "environment": environment(),
+    }
 
 
-def training_times(spec: TrainSpec, case: timing.Case, facts: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of a step of the victim, of its surrogates' steps for each of them, of the preparation, and of measuring
-    one image. Raises SpecError when the attack does not suit the data."""
+def training_times(
+    spec: TrainSpec, case: timing.Case, facts: Mapping[str, Any]
+) -> dict[str, float]:
+    """Seconds of a step of the victim, of its surrogates' steps for each of them, of the
+    preparation, and of measuring one image. Raises SpecError when the attack does not suit the
+    data.
+    """
     where = device()
     attack = build("attacks", spec.attack)
     attack.check(case.num_classes, case.shape)
@@ -120,8 +149,14 @@ def training_times(spec: TrainSpec, case: timing.Case, facts: Mapping[str, Any])
 
     def step(control: Any) -> float:
         # one in a thousand epochs, so that the rate is still low and nothing diverges
-        trainer = Trainer(_model(case, where), data, replace(spec.training, batch_size=batch, lr=1e-3, epochs=1000),
-                          seed=0, survives_flip=facts.get("survives_flip"), control=control)
+        trainer = Trainer(
+            _model(case, where),
+            data,
+            replace(spec.training, batch_size=batch, lr=1e-3, epochs=1000),
+            seed=0,
+            survives_flip=facts.get("survives_flip"),
+            control=control,
+        )
         clock = trainer.before_step = _Clock(where, least=1)
         try:
             for _ in trainer:
@@ -132,15 +167,28 @@ def training_times(spec: TrainSpec, case: timing.Case, facts: Mapping[str, Any])
 
     control, seconds, surrogates = _prepared(attack, spec, case, data, facts, where)
     plain = step(None)
-    extra = (plain if False in surrogates else 0.0) + (step(AdversarialTraining()) if True in surrogates else 0.0)
-    return {"step": step(control) if control else plain, "surrogate": extra, "prepare": seconds,
-            "image": _image_time(_model(case, where), data)}
+    extra = (plain if False in surrogates else 0.0) + (
+        step(AdversarialTraining()) if True in surrogates else 0.0
+    )
+    return {
+        "step": step(control) if control else plain,
+        "surrogate": extra,
+        "prepare": seconds,
+        "image": _image_time(_model(case, where), data),
+    }
 
 
-def _prepared(attack: Any, spec: TrainSpec, case: timing.Case, data: Images, facts: Mapping[str, Any],
-              where: torch.device) -> tuple[Any, float, set[bool]]:
-    """The attacker in the loop if there is one, the seconds of a whole preparation, and the clean models it asks for:
-    True for a robust one, False for another."""
+def _prepared(
+    attack: Any,
+    spec: TrainSpec,
+    case: timing.Case,
+    data: Images,
+    facts: Mapping[str, Any],
+    where: torch.device,
+) -> tuple[Any, float, set[bool]]:
+    """The attacker in the loop if there is one, the seconds of a whole preparation, and the clean
+    models it asks for: True for a robust one, False for another.
+    """
     if not hasattr(attack, "prepare") and not hasattr(attack, "control"):
         return None, 0.0, set()
     surrogates: set[bool] = set()
@@ -150,8 +198,15 @@ def _prepared(attack: Any, spec: TrainSpec, case: timing.Case, data: Images, fac
             surrogates.add(robust)
             return _model(case, where).eval()
 
-        return Scene(train=train, num_classes=case.num_classes, seed=0, build=lambda: _model(case, where),
-                     surrogate=surrogate, survives_flip=facts.get("survives_flip"), progress=progress)
+        return Scene(
+            train=train,
+            num_classes=case.num_classes,
+            seed=0,
+            build=lambda: _model(case, where),
+            surrogate=surrogate,
+            survives_flip=facts.get("survives_flip"),
+            progress=progress,
+        )
 
     count = spec.training.num_images
     # one image, as often as the training set is large: takes no memory
@@ -172,25 +227,31 @@ def _prepared(attack: Any, spec: TrainSpec, case: timing.Case, data: Images, fac
 
 
 def lane_times(lane: Choice, case: timing.Case, facts: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of a defense: choosing its layer and beginning, for each clean image; its first step, a later one, and
-    measuring one image."""
+    """Seconds of a defense: choosing its layer and beginning, for each clean image; its first step,
+    a later one, and measuring one image.
+    """
     where = device()
     defense = build("defenses", lane)
     known = {item.name for item in fields(defense)}
     options = {"lr": 1e-3, "steps": _MOST}
-    if getattr(defense, "layer", "") == "auto":  # tunes every layer in turn: that is computed from one tuning
+    if (
+        getattr(defense, "layer", "") == "auto"
+    ):  # tunes every layer in turn: that is computed from one tuning
         options["layer"] = "fisher"
     defense = replace(defense, **{name: value for name, value in options.items() if name in known})
     data, choose = _noise(max(case.batch_size, _CHOOSING), case, where), 0.0
     if "layer" in known and defense.layer == "fisher":
         some = Images(data.images[:_CHOOSING], data.labels[:_CHOOSING])
         started = time.perf_counter()
-        chosen = next(event for event in Purification(defense, _problem(case, some, facts, where))
-                      if isinstance(event, Chosen))
+        chosen = next(
+            event
+            for event in Purification(defense, _problem(case, some, facts, where))
+            if isinstance(event, Chosen)
+        )
         _wait(where)
         choose = (time.perf_counter() - started) / _CHOOSING
         defense = replace(defense, layer=chosen.layer)
-    batch = Images(data.images[:case.batch_size], data.labels[:case.batch_size])
+    batch = Images(data.images[: case.batch_size], data.labels[: case.batch_size])
     clock, begun = _Clock(where, least=2), 0.0  # the first step may hold what later ones do not
     started = time.perf_counter()
     try:
@@ -205,11 +266,18 @@ def lane_times(lane: Choice, case: timing.Case, facts: Mapping[str, Any]) -> dic
         pass
     steps = clock.steps()
     later = steps[1:] or steps
-    return {"choose": choose, "begin": begun / len(batch), "first": steps[0], "step": statistics.mean(later),
-            "image": _image_time(_model(case, where), data)}
+    return {
+        "choose": choose,
+        "begin": begun / len(batch),
+        "first": steps[0],
+        "step": statistics.mean(later),
+        "image": _image_time(_model(case, where), data),
+    }
 
 
-def _problem(case: timing.Case, clean: Images, facts: Mapping[str, Any], where: torch.device) -> Problem:
+def _problem(
+    case: timing.Case, clean: Images, facts: Mapping[str, Any], where: torch.device
+) -> Problem:
     return Problem(_model(case, where).eval(), clean, clean, 0, facts.get("survives_flip"))
 
 

@@ -1,12 +1,14 @@
-"""Finds the plug-ins (one file each) and describes their fields, so that nothing else has to list them.
+"""Finds the plug-ins (one file each) and describes their fields, so that nothing else has to list
+them.
 
-A plug-in is a file in one of the folders of `FOLDERS` that defines one frozen dataclass with the folder's
-verb. Its name is the file's; the form on the page, the command line and the JSON Schema follow from its
-fields. Files whose name starts with an underscore are shared formulas, not plug-ins.
+A plug-in is a file in one of the folders of `FOLDERS` that defines one frozen dataclass with the
+folder's verb. Its name is the file's; the form on the page, the command line and the JSON Schema
+follow from its fields. Files whose name starts with an underscore are shared formulas, not
+plug-ins.
 
-Importing this module imports no torch. `load` (which does) imports a plug-in; `describe` imports them all;
-`catalogue` gives the same description as plain JSON from a cache that a child process fills, for processes
-that must stay light, such as the web server.
+Importing this module imports no torch. `load` (which does) imports a plug-in; `describe` imports
+them all; `catalogue` gives the same description as plain JSON from a cache that a child process
+fills, for processes that must stay light, such as the web server.
 """
 
 from __future__ import annotations
@@ -42,8 +44,11 @@ def names(kind: str) -> list[str]:
     """Names of the plug-ins of a kind, found by looking at files only."""
     package, verb = FOLDERS[kind]
     folder = _ROOT.joinpath(*package.split("."))
-    return sorted(path.stem for path in folder.glob("*.py")
-                  if not path.stem.startswith("_") and f"    def {verb}(" in path.read_text(encoding="utf-8"))
+    return sorted(
+        path.stem
+        for path in folder.glob("*.py")
+        if not path.stem.startswith("_") and f"    def {verb}(" in path.read_text(encoding="utf-8")
+    )
 
 
 def load(kind: str, name: str) -> type:
@@ -53,10 +58,15 @@ def load(kind: str, name: str) -> type:
         raise SpecError(f"Unknown {singular} {name!r}. Allowed: {', '.join(names(kind))}.")
     package, verb = FOLDERS[kind]
     module = importlib.import_module(f"{package}.{name}")
-    found = [cls for _, cls in inspect.getmembers(module, inspect.isclass)
-             if cls.__module__ == module.__name__ and is_dataclass(cls) and hasattr(cls, verb)]
+    found = [
+        cls
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ and is_dataclass(cls) and hasattr(cls, verb)
+    ]
     if len(found) != 1:
-        raise TypeError(f"{module.__name__} must define one dataclass with {verb}(), found {len(found)}.")
+        raise TypeError(
+            f"{module.__name__} must define one dataclass with {verb}(), found {len(found)}."
+        )
     return found[0]
 
 
@@ -75,8 +85,10 @@ def normalize(kind: str, choice: Choice) -> Choice:
         raise SpecError(f"Unknown {singular} {choice.name!r}. Allowed: {', '.join(sorted(known))}.")
     about = {item["name"]: item for item in known[choice.name]["fields"]}
     options = _check_options(choice, about)
-    return Choice(choice.name, {key: value for key, value in options.items()
-                                if value != about[key]["default"]})
+    return Choice(
+        choice.name,
+        {key: value for key, value in options.items() if value != about[key]["default"]},
+    )
 
 
 def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -84,7 +96,10 @@ def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> di
     if unknown:
         allowed = ", ".join(about) or "none"
         raise SpecError(f"{choice.name} has no option {', '.join(unknown)}. Allowed: {allowed}.")
-    return {key: check_value(choice.name, key, value, about[key]) for key, value in choice.options.items()}
+    return {
+        key: check_value(choice.name, key, value, about[key])
+        for key, value in choice.options.items()
+    }
 
 
 def describe() -> dict[str, dict[str, Any]]:
@@ -112,8 +127,12 @@ def describe() -> dict[str, dict[str, Any]]:
 
 def _of_attack(cls: type) -> dict[str, Any]:
     """What an attacker must be able to do, and what the ASR then is."""
-    return {"clean_label": cls.clean_label, "prepared": hasattr(cls, "prepare"), "controlled": hasattr(cls, "control"),
-            "asr_definition": cls().asr_definition()}
+    return {
+        "clean_label": cls.clean_label,
+        "prepared": hasattr(cls, "prepare"),
+        "controlled": hasattr(cls, "control"),
+        "asr_definition": cls().asr_definition(),
+    }
 
 
 def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -121,8 +140,11 @@ def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
     properties = {}
     for item in described:
-        entry: dict[str, Any] = {"type": kinds[item["type"]], "default": item["default"],
-                                 "description": item["help"]}
+        entry: dict[str, Any] = {
+            "type": kinds[item["type"]],
+            "default": item["default"],
+            "description": item["help"],
+        }
         for key, word in (("ge", "minimum"), ("le", "maximum"), ("choices", "enum")):
             if item[key] is not None:
                 entry[word] = item[key]
@@ -134,7 +156,8 @@ def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
 def catalogue() -> dict[str, dict[str, Any]]:
     """`describe()` as this process can have it without importing torch: from a cache on disk.
 
-    The cache is keyed by the source of all plug-ins, so a new or edited file is seen at the next start.
+    The cache is keyed by the source of all plug-ins, so a new or edited file is seen at the next
+    start.
     """
     path = _cache_path()
     if not path.exists():
@@ -146,16 +169,31 @@ def model_lines() -> list[str]:
     """Every network in words: one line, and below it the names of the layers that can be tuned."""
     lines = []
     for name, about in catalogue()["models"].items():
-        lines.append(f"{name:<20} {about['num_parameters']:>11,} parameters  {about['num_features']:>5,} features  "
-                     f"{len(about['layers']):>3} layers to tune, the classifier is {about['classifier']}")
-        lines.append(textwrap.fill(", ".join(about["layers"]), 110, initial_indent="    ", subsequent_indent="    ",
-                                   break_on_hyphens=False))
+        lines.append(
+            f"{name:<20} {about['num_parameters']:>11,} parameters  {about['num_features']:>5,} "
+            f"features  {len(about['layers']):>3} layers to tune, the classifier is "
+            f"{about['classifier']}"
+        )
+        lines.append(
+            textwrap.fill(
+                ", ".join(about["layers"]),
+                110,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+        )
     return lines
 
 
 def _fill(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "ngf", "catalogue", "--json"], cwd=_ROOT,
-                          capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ngf", "catalogue", "--json"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     if done.returncode:
         raise RuntimeError(f"The list of plug-ins could not be made:\n{done.stderr}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,9 +217,13 @@ def data_dir() -> Path:
 
 
 def missing_files(name: str) -> list[str]:
-    """What data set `name` needs and does not find under `data_dir()`, by the first place looked at."""
+    """What data set `name` needs and does not find under `data_dir()`, by the first place
+    looked at.
+    """
     wanted = catalogue()["data"][name].get("files", [])
-    return [places[0] for places in wanted if not any((data_dir() / place).exists() for place in places)]
+    return [
+        places[0] for places in wanted if not any((data_dir() / place).exists() for place in places)
+    ]
 
 
 def cache_dir() -> Path:

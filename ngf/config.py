@@ -12,8 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar
 
-LONGEST_TEXT = 2000  # characters of an option; text comes from addresses and forms, and is kept in every specification
-LAYER_WORDS = ("auto", "fisher", "last", "all")  # what the option `layer` of a defense may be besides a layer's name
+# Characters of an option; text comes from addresses and forms, and is kept in every specification.
+LONGEST_TEXT = 2000
+LAYER_WORDS = (
+    "auto",
+    "fisher",
+    "last",
+    "all",
+)  # what the option `layer` of a defense may be besides a layer's name
 
 
 class SpecError(ValueError):
@@ -21,7 +27,9 @@ class SpecError(ValueError):
 
 
 def check_layer(layer: str, layers: Iterable[str]) -> None:
-    """Raise SpecError, with the allowed ones, unless `layer` is one of `layers` or of `LAYER_WORDS`."""
+    """Raise SpecError, with the allowed ones, unless `layer` is one of `layers` or of
+    `LAYER_WORDS`.
+    """
     allowed = (*LAYER_WORDS, *layers)
     if layer not in allowed:
         raise SpecError(f"Unknown layer {layer!r}. Allowed: {', '.join(allowed)}.")
@@ -49,8 +57,8 @@ def option(
 def check_value(owner: str, name: str, value: Any, about: Mapping[str, Any]) -> Any:
     """Return `value` in the type of the field that `about` describes, or raise SpecError.
 
-    `about` has `default`, `ge`, `le`, `choices` (see `describe_field`). Text is converted, so the same
-    check serves the command line, the URL and JSON.
+    `about` has `default`, `ge`, `le`, `choices` (see `describe_field`). Text is converted, so the
+    same check serves the command line, the URL and JSON.
     """
     kind = type(about["default"])
     where = f"{owner}.{name}" if owner else name
@@ -70,13 +78,20 @@ def check_value(owner: str, name: str, value: Any, about: Mapping[str, Any]) -> 
     except (TypeError, ValueError, OverflowError):
         raise SpecError(f"{where} = {value!r} is not {_KINDS[kind]}.") from None
     if kind is str and len(value) > LONGEST_TEXT:
-        raise SpecError(f"{where} has {len(value):,} characters. Allowed: {LONGEST_TEXT:,} or fewer.")
+        raise SpecError(
+            f"{where} has {len(value):,} characters. Allowed: {LONGEST_TEXT:,} or fewer."
+        )
     choices, low, high = about.get("choices"), about.get("ge"), about.get("le")
     if choices and value not in choices:
-        raise SpecError(f"{where} = {value!r} is not known. Allowed: {', '.join(map(str, choices))}.")
+        raise SpecError(
+            f"{where} = {value!r} is not known. Allowed: {', '.join(map(str, choices))}."
+        )
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"from {low} to {high}" if None not in (low, high) else (
-            f"{low} or more" if high is None else f"{high} or less")
+        bounds = (
+            f"from {low} to {high}"
+            if None not in (low, high)
+            else (f"{low} or more" if high is None else f"{high} or less")
+        )
         raise SpecError(f"{where} = {value} is out of range. Allowed: {bounds}.")
     return value
 
@@ -96,7 +111,9 @@ def _to_bool(value: Any) -> bool:
 
 
 def describe_field(item: Field) -> dict[str, Any]:
-    """One field of a plug-in as plain JSON: name, type, default, help, unit, ge, le, choices, expert."""
+    """One field of a plug-in as plain JSON: name, type, default, help, unit, ge, le, choices,
+    expert.
+    """
     about = {"name": item.name, "type": type(item.default).__name__, "default": item.default}
     about.update({"help": "", "unit": "", "ge": None, "le": None, "choices": None, "expert": False})
     about.update(item.metadata)
@@ -110,7 +127,9 @@ def check_fields(instance: Any) -> None:
     owner = type(instance).__name__.lower()
     for item in fields(instance):
         if "help" in item.metadata:
-            value = check_value(owner, item.name, getattr(instance, item.name), describe_field(item))
+            value = check_value(
+                owner, item.name, getattr(instance, item.name), describe_field(item)
+            )
             object.__setattr__(instance, item.name, value)
 
 
@@ -132,7 +151,9 @@ class Choice:
         if isinstance(obj, str):
             return cls(obj)
         if not isinstance(obj, Mapping) or not isinstance(obj.get("name"), str):
-            raise SpecError(f"{obj!r} is not a plug-in: it needs a name, as in {{'name': 'badnets'}}.")
+            raise SpecError(
+                f"{obj!r} is not a plug-in: it needs a name, as in {{'name': 'badnets'}}."
+            )
         return cls(obj["name"], {key: value for key, value in obj.items() if key != "name"})
 
     def __hash__(self) -> int:
@@ -143,15 +164,18 @@ class Choice:
 class Training:
     """How a network is trained: SGD with a one-cycle learning rate on augmented images."""
 
-    num_images: int = option(10_000, "Training images, poisoned ones included.", ge=16, le=2_000_000)
+    num_images: int = option(
+        10_000, "Training images, poisoned ones included.", ge=16, le=2_000_000
+    )
     epochs: int = option(20, "Passes over the training images.", ge=1, le=1000)
     batch_size: int = option(128, "Images in one step.", ge=2, le=8192)
     lr: float = option(0.1, "Peak learning rate of the one-cycle schedule.", ge=1e-6, le=10.0)
     momentum: float = option(0.9, "Momentum of SGD.", ge=0.0, le=0.999)
     weight_decay: float = option(5e-4, "L2 penalty on the weights.", ge=0.0, le=1.0)
     min_ca: float = option(0.80, "Below this clean accuracy the model is refused.", ge=0.0, le=1.0)
-    min_asr: float = option(0.60, "Below this attack success rate a backdoored model is refused.",
-                            ge=0.0, le=1.0)
+    min_asr: float = option(
+        0.60, "Below this attack success rate a backdoored model is refused.", ge=0.0, le=1.0
+    )
 
     __post_init__ = check_fields
 
@@ -164,8 +188,11 @@ class _Spec:
         out: dict[str, Any] = {"kind": self.kind}
         for item in fields(self):
             value = getattr(self, item.name)
-            default = item.default if item.default is not MISSING else (
-                item.default_factory() if item.default_factory is not MISSING else MISSING)
+            default = (
+                item.default
+                if item.default is not MISSING
+                else (item.default_factory() if item.default_factory is not MISSING else MISSING)
+            )
             if value != default:
                 out[item.name] = _plain(value)
         return out
@@ -214,7 +241,9 @@ class PurifySpec(_Spec):
         check_value("", "num_clean", self.num_clean, {"default": 0, "ge": 10, "le": 5000})
 
     def lane_names(self) -> tuple[str, ...]:
-        """One name a lane: the defense's, numbered from the second of a kind on (`sgd`, `sgd-2`)."""
+        """One name a lane: the defense's, numbered from the second of a kind on (`sgd`,
+        `sgd-2`).
+        """
         seen: dict[str, int] = {}
         names = []
         for lane in self.lanes:
@@ -259,7 +288,9 @@ def spec_from_json(obj: Any) -> Spec:
             raise SpecError(f"{name} = {values[name]!r} is not a text.")
     for name in ("seed", "num_clean"):
         if name in values:
-            values[name] = check_value("", name, values[name], {"default": 0, "ge": 0, "le": 2**31 - 1})
+            values[name] = check_value(
+                "", name, values[name], {"default": 0, "ge": 0, "le": 2**31 - 1}
+            )
     for name in ("attack", "measurement"):
         if name in values:
             values[name] = Choice.from_json(values[name])
@@ -269,8 +300,11 @@ def spec_from_json(obj: Any) -> Spec:
         values["lanes"] = tuple(Choice.from_json(lane) for lane in values["lanes"])
     if "training" in values:
         values["training"] = _training_from_json(values["training"])
-    missing = [f.name for f in fields(cls)
-               if f.default is MISSING and f.default_factory is MISSING and f.name not in values]
+    missing = [
+        f.name
+        for f in fields(cls)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    ]
     if missing:
         raise SpecError(f"A {cls.kind} run needs {', '.join(missing)}.")
     return cls(**values)
@@ -287,7 +321,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Choice):
         return value.to_json()
     if isinstance(value, Training):
-        return {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default}
+        return {
+            f.name: getattr(value, f.name)
+            for f in fields(value)
+            if getattr(value, f.name) != f.default
+        }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

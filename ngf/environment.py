@@ -21,11 +21,17 @@ def device() -> torch.device:
     wanted = os.environ.get("NGF_DEVICE", "auto")
     if wanted not in _DEVICES:
         raise SpecError(f"NGF_DEVICE = {wanted!r} is not known. Allowed: {', '.join(_DEVICES)}.")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if wanted == "auto":
         return torch.device(next(name for name, there in available.items() if there))
     if not available[wanted]:
-        raise SpecError(f"NGF_DEVICE = {wanted}, but there is no such device here. Use auto or cpu.")
+        raise SpecError(
+            f"NGF_DEVICE = {wanted}, but there is no such device here. Use auto or cpu."
+        )
     return torch.device(wanted)
 
 
@@ -40,6 +46,14 @@ def environment() -> dict[str, str | int]:
     """Versions and hardware, for result.json."""
     chosen = device()
     hardware = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else cpu_name()
-    return {"ngf": ngf.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
-            "numpy": numpy.__version__, "python": platform.python_version(), "device": chosen.type,
-            "hardware": hardware, "cores": cores(), "threads": torch.get_num_threads()}
+    return {
+        "ngf": ngf.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "device": chosen.type,
+        "hardware": hardware,
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,8 +1,10 @@
-"""Clean accuracy (CA), attack success rate (ASR), robust accuracy (RA) and DER, with counts and intervals.
+"""Clean accuracy (CA), attack success rate (ASR), robust accuracy (RA) and DER, with counts and
+intervals.
 
-CA: share of clean test images given their class. ASR: share of triggered test images that count for the
-attack (all-to-one: true class is not the target) given the class the attacker wants. RA: share of those still
-given their true class. DER = (max(0, ASR drop) - max(0, CA drop) + 1) / 2 (Zhu et al. 2023).
+CA: share of clean test images given their class. ASR: share of triggered test images that count for
+the attack (all-to-one: true class is not the target) given the class the attacker wants. RA: share
+of those still given their true class. DER = (max(0, ASR drop) - max(0, CA drop) + 1) / 2 (Zhu et
+al. 2023).
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in
 
 @dataclass(frozen=True)
 class Rates:
-    """Counts behind CA, ASR and RA; `n_triggered` is 0 for a benign model, whose ASR and RA are None."""
+    """Counts behind CA, ASR and RA; `n_triggered` is 0 for a benign model, whose ASR and RA
+    are None.
+    """
 
     clean_hits: int
     n_clean: int
@@ -46,8 +50,11 @@ class Rates:
         """The three rates with their counts and 95 % Wilson intervals."""
         none = self.n_triggered == 0
         return {
-            "ca": self.ca, "asr": self.asr, "ra": self.ra,
-            "n_clean": self.n_clean, "n_triggered": self.n_triggered,
+            "ca": self.ca,
+            "asr": self.asr,
+            "ra": self.ra,
+            "n_clean": self.n_clean,
+            "n_triggered": self.n_triggered,
             "ca_interval": wilson(self.clean_hits, self.n_clean),
             "asr_interval": None if none else wilson(self.target_hits, self.n_triggered),
             "ra_interval": None if none else wilson(self.true_hits, self.n_triggered),
@@ -71,7 +78,9 @@ def der(before: Rates, after: Rates) -> float | None:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode is restored."""
+    """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode
+    is restored.
+    """
     training = model.training
     model.eval()
     step = max(1, min(_BATCH, _VALUES // images.shape[1:].numel()))
@@ -119,5 +128,10 @@ class TestSet:
         if self.triggered is None:
             return Rates(clean_hits, len(self.clean))
         called = predict(model, self.triggered.data.images)
-        return Rates(clean_hits, len(self.clean), int((called == self.triggered.wanted).sum()),
-                     int((called == self.triggered.data.labels).sum()), len(called))
+        return Rates(
+            clean_hits,
+            len(self.clean),
+            int((called == self.triggered.wanted).sum()),
+            int((called == self.triggered.data.labels).sum()),
+            len(called),
+        )

@@ -1,7 +1,7 @@
 """Runs the lanes of a purification side by side and measures CA, ASR and RA between their steps.
 
-Defenses do not evaluate themselves, so none can peek. Measuring takes at most a third of the time: a lane is
-measured again only when all measuring so far is within half of all working so far.
+Defenses do not evaluate themselves, so none can peek. Measuring takes at most a third of the time:
+a lane is measured again only when all measuring so far is within half of all working so far.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _CHECKPOINT_SECONDS = 1.0
 
 
 class Lane:
-    """One defense at work in a run. `seconds` counts its own steps, not the measuring; `keep` takes its weights."""
+    """One defense at work in a run. `seconds` counts its own steps, not the measuring; `keep`
+    takes its weights.
+    """
 
     def __init__(self, name: str, purification: Purification, keep: Keeper) -> None:
         self.name, self.purification = name, purification
@@ -50,9 +52,15 @@ class Lane:
     def summary(self) -> dict:
         """For result.json: what was chosen and what it took."""
         chosen = self.purification.chosen
-        return {"layer": chosen.layer, "lr": chosen.lr, "why": chosen.why,
-                "num_parameters": chosen.num_parameters, "steps": self.purification.tuning.step,
-                "distance": self.purification.tuning.distance(), "seconds": round(self.seconds, 2)}
+        return {
+            "layer": chosen.layer,
+            "lr": chosen.lr,
+            "why": chosen.why,
+            "num_parameters": chosen.num_parameters,
+            "steps": self.purification.tuning.step,
+            "distance": self.purification.tuning.distance(),
+            "seconds": round(self.seconds, 2),
+        }
 
     def state_dict(self) -> dict:
         return {"seconds": self.seconds, "purification": self.purification.state_dict()}
@@ -72,13 +80,23 @@ class Pace:
         return step in (0, steps) or self.measuring <= 0.5 * self.working
 
 
-def purify(spec: PurifySpec, fresh_model, splits: Splits, live: TestSet, recorder: Recorder,
-           where: torch.device) -> list[Lane]:
-    """Run every lane to its end, one step each in turn. live: the part of the test set for the curves."""
+def purify(
+    spec: PurifySpec,
+    fresh_model,
+    splits: Splits,
+    live: TestSet,
+    recorder: Recorder,
+    where: torch.device,
+) -> list[Lane]:
+    """Run every lane to its end, one step each in turn. live: the part of the test set for
+    the curves.
+    """
     lanes = []
     clean, validation = splits.clean.to(where), splits.validation.to(where)
     for name, choice in zip(spec.lane_names(), spec.lanes, strict=True):
-        problem = Problem(fresh_model(), clean, validation, spec.seed, splits.source.facts["survives_flip"])
+        problem = Problem(
+            fresh_model(), clean, validation, spec.seed, splits.source.facts["survives_flip"]
+        )
         defense = build("defenses", choice)
         keep = Keeper(recorder.path / "path" / name, problem.model, defense.steps)
         lanes.append(Lane(name, Purification(defense, problem), keep))
@@ -86,9 +104,22 @@ def purify(spec: PurifySpec, fresh_model, splits: Splits, live: TestSet, recorde
     if not _resume(recorder, lanes):
         rates = live.evaluate(lanes[0].model)
         for lane in lanes:
-            recorder.emit("step", lane=lane.name, step=0, steps=lane.purification.defense.steps, loss=None,
-                          lr=lane.purification.defense.lr, damping=None, kl=None, update_norm=0.0,
-                          distance=0.0, fisher_trace=None, ca=rates.ca, asr=rates.asr, ra=rates.ra)
+            recorder.emit(
+                "step",
+                lane=lane.name,
+                step=0,
+                steps=lane.purification.defense.steps,
+                loss=None,
+                lr=lane.purification.defense.lr,
+                damping=None,
+                kl=None,
+                update_norm=0.0,
+                distance=0.0,
+                fisher_trace=None,
+                ca=rates.ca,
+                asr=rates.asr,
+                ra=rates.ra,
+            )
     saved = time.monotonic()
 
     def write(folder: Path) -> None:
@@ -96,7 +127,10 @@ def purify(spec: PurifySpec, fresh_model, splits: Splits, live: TestSet, recorde
 
     while active := [lane for lane in lanes if not lane.done]:
         # The lane that is behind moves first: all stay within a step of each other.
-        lane = min(active, key=lambda lane: lane.purification.tuning.step if lane.purification.tuning else -1)
+        lane = min(
+            active,
+            key=lambda lane: lane.purification.tuning.step if lane.purification.tuning else -1,
+        )
         before = lane.seconds
         event = lane.advance()
         pace.working += lane.seconds - before

@@ -1,7 +1,9 @@
-"""A clean model for attackers who need one to make their trigger: trained once for a setting, then kept.
+"""A clean model for attackers who need one to make their trigger: trained once for a setting, then
+kept.
 
-A robust one is trained on adversarial images (Madry et al. 2018, arXiv 1706.06083): projected gradient ascent on the
-loss inside a box around each image. `perturb` is that ascent, for attacks that need it too.
+A robust one is trained on adversarial images (Madry et al. 2018, arXiv 1706.06083): projected
+gradient ascent on the loss inside a box around each image. `perturb` is that ascent, for attacks
+that need it too.
 """
 
 from __future__ import annotations
@@ -25,12 +27,21 @@ EPSILON = 8 / 255  # half the side of the box of adversarial training, in units 
 ASCENT_STEPS = 3  # of each batch in adversarial training; a tiny network gains little from more
 
 
-def perturb(model: nn.Module, images: Tensor, labels: Tensor, *, epsilon: float, step: float, steps: int,
-            start: Tensor | None = None) -> Tensor:
-    """Images within `epsilon` (largest change of a pixel) that raise the loss of `labels`: signed gradient ascent.
+def perturb(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float,
+    step: float,
+    steps: int,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Images within `epsilon` (largest change of a pixel) that raise the loss of `labels`: signed
+    gradient ascent.
 
-    images: float (N, C, H, W) in [0, 1], as is what comes back; start: a first change, else none. The mode of the
-    model is left as it is, and its gradients are not touched.
+    images: float (N, C, H, W) in [0, 1], as is what comes back; start: a first change, else none.
+    The mode of the model is left as it is, and its gradients are not touched.
     """
     change = torch.zeros_like(images) if start is None else start
     for _ in range(steps):
@@ -47,7 +58,15 @@ class AdversarialTraining:
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         start = (torch.rand(images.shape, generator=rng) * 2 - 1).to(images) * EPSILON
         model.eval()  # the running statistics of BatchNorm are for the images that are learned from
-        worst = perturb(model, images, labels, epsilon=EPSILON, step=EPSILON / 2, steps=ASCENT_STEPS, start=start)
+        worst = perturb(
+            model,
+            images,
+            labels,
+            epsilon=EPSILON,
+            step=EPSILON / 2,
+            steps=ASCENT_STEPS,
+            start=start,
+        )
         model.train()
         return F.cross_entropy(model(worst), labels)
 
@@ -64,9 +83,16 @@ class AdversarialTraining:
         """There is nothing to restore."""
 
 
-def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, device: torch.device,
-              progress: Callable[[str, int, int], None]) -> nn.Module:
-    """A clean model for the setting of `spec`, in eval mode on `device`; `robust` against small changes or not.
+def surrogate(
+    spec: TrainSpec,
+    splits: Splits,
+    robust: bool,
+    store: Store,
+    device: torch.device,
+    progress: Callable[[str, int, int], None],
+) -> nn.Module:
+    """A clean model for the setting of `spec`, in eval mode on `device`; `robust` against small
+    changes or not.
 
     A finished benign run of the same setting is taken where there is one.
     """
@@ -76,13 +102,22 @@ def surrogate(spec: TrainSpec, splits: Splits, robust: bool, store: Store, devic
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
         return load_weights(model, run.path / "model.safetensors").to(device)
-    path = cache_dir() / "surrogates" / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
+    path = (
+        cache_dir()
+        / "surrogates"
+        / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
+    )
     if path.exists():
         return load_weights(model, path).to(device)
     phase = f"training a {'robust' if robust else 'clean'} model to attack with"
-    trainer = Trainer(model.to(device), splits.train.to(device), spec.training, seed=spec.seed,
-                      survives_flip=splits.source.facts["survives_flip"],
-                      control=AdversarialTraining() if robust else None)
+    trainer = Trainer(
+        model.to(device),
+        splits.train.to(device),
+        spec.training,
+        seed=spec.seed,
+        survives_flip=splits.source.facts["survives_flip"],
+        control=AdversarialTraining() if robust else None,
+    )
     trainer.before_step = lambda: progress(phase, max(1, trainer.epoch), spec.training.epochs)
     progress(phase, 0, spec.training.epochs)
     for _ in trainer:

@@ -1,8 +1,8 @@
 """How long a run takes on this machine, computed from steps that were timed here. No torch.
 
-`ngf.calibration` times single steps of the real training and the real defenses and keeps what it finds below
-`cache_dir()/calibration`, one file for each machine and `Case`. `time_of` puts a run together from these times; pages
-and command line ask it.
+`ngf.calibration` times single steps of the real training and the real defenses and keeps what it
+finds below `cache_dir()/calibration`, one file for each machine and `Case`. `time_of` puts a run
+together from these times; pages and command line ask it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.jobs.files import read_json, to_json, write_atomic
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
-TRIALS = 3  # further tunings that the learning-rate rule is taken to need; it stops at the first rate that will do
+# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
+TRIALS = 3
 _STEPS = 100  # of a defense that has no such option
 # What does not change the time of a step, or is accounted for apart.
 _FREE = ("steps", "lr", "damping", "trust_region", "inverse_period")
@@ -32,7 +33,9 @@ _FREE = ("steps", "lr", "damping", "trust_region", "inverse_period")
 
 @dataclass(frozen=True)
 class Case:
-    """What the time of a step depends on. shape: (C, H, W); work: the attack or defense with what matters of it."""
+    """What the time of a step depends on. shape: (C, H, W); work: the attack or defense with
+    what matters of it.
+    """
 
     model: str
     shape: tuple[int, int, int]
@@ -43,9 +46,13 @@ class Case:
     @property
     def path(self) -> Path:
         """The file of this case on this machine, whether it is there or not."""
-        text = json.dumps([machine(), self.model, self.shape, self.num_classes, self.batch_size, self.work],
-                          sort_keys=True)
-        return cache_dir() / "calibration" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        text = json.dumps(
+            [machine(), self.model, self.shape, self.num_classes, self.batch_size, self.work],
+            sort_keys=True,
+        )
+        return (
+            cache_dir() / "calibration" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        )
 
     def times(self) -> dict[str, float] | None:
         """What was timed here, in seconds; None when nothing was."""
@@ -56,22 +63,37 @@ class Case:
         """Write what was timed here; `about` says by what."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         case = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        write_atomic(self.path, to_json({"case": case, "machine": machine(), **about, "times": times}))
+        write_atomic(
+            self.path, to_json({"case": case, "machine": machine(), **about, "times": times})
+        )
 
 
 def machine() -> dict[str, Any]:
-    """What makes times comparable: processor, graphics cards, what `NGF_DEVICE` asks for, and the version of torch."""
-    return {"cpu": cpu_name(), "cores": cores(), "gpus": gpu_names(), "torch": torch_version(),
-            "device": os.environ.get("NGF_DEVICE", "auto"), "visible": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+    """What makes times comparable: processor, graphics cards, what `NGF_DEVICE` asks for, and
+    the version of torch.
+    """
+    return {
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "gpus": gpu_names(),
+        "torch": torch_version(),
+        "device": os.environ.get("NGF_DEVICE", "auto"),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+    }
 
 
 def was_made_here(environment: Mapping[str, Any]) -> bool:
-    """Whether the `environment` of a result is this machine's, with the device that a run would get now."""
+    """Whether the `environment` of a result is this machine's, with the device that a run
+    would get now.
+    """
     asked = os.environ.get("NGF_DEVICE", "auto")
     device = asked if asked != "auto" else "cuda" if gpu_names() else environment.get("device")
-    return (environment.get("hardware") in (cpu_name(), *gpu_names()) and environment.get("device") == device
-            and environment.get("cores") == cores()
-            and str(environment.get("torch")).split("+")[0] == torch_version())
+    return (
+        environment.get("hardware") in (cpu_name(), *gpu_names())
+        and environment.get("device") == device
+        and environment.get("cores") == cores()
+        and str(environment.get("torch")).split("+")[0] == torch_version()
+    )
 
 
 def cores() -> int:
@@ -99,7 +121,11 @@ def gpu_names() -> tuple[str, ...]:
     """Names of NVIDIA cards, as their driver tells them without torch."""
     found = []
     for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        lines = dict(line.split(":", 1) for line in info.read_text(encoding="utf-8").splitlines() if ":" in line)
+        lines = dict(
+            line.split(":", 1)
+            for line in info.read_text(encoding="utf-8").splitlines()
+            if ":" in line
+        )
         found.append(lines.get("Model", "").strip())
     return tuple(found)
 
@@ -110,15 +136,24 @@ def classes_of(facts: Mapping[str, Any]) -> int:
 
 
 def training_case(spec: TrainSpec, facts: Mapping[str, Any]) -> Case | None:
-    """The case of a training on data with these `facts` (`shape`, `classes`); None when they are not known."""
+    """The case of a training on data with these `facts` (`shape`, `classes`); None when they
+    are not known.
+    """
     if not facts.get("shape") or not classes_of(facts):
         return None
     about = catalogue()["attacks"].get(spec.attack.name, {})
     work = ""
-    if about.get("prepared") or about.get("controlled"):  # else a poisoned image is an image like any other
+    if about.get("prepared") or about.get(
+        "controlled"
+    ):  # else a poisoned image is an image like any other
         work = json.dumps([spec.attack.to_json(), spec.training.num_images])
-    return Case(spec.model, tuple(facts["shape"]), classes_of(facts),
-                min(spec.training.batch_size, spec.training.num_images), work)
+    return Case(
+        spec.model,
+        tuple(facts["shape"]),
+        classes_of(facts),
+        min(spec.training.batch_size, spec.training.num_images),
+        work,
+    )
 
 
 def lane_case(lane: Choice, model: str, facts: Mapping[str, Any], num_clean: int) -> Case | None:
@@ -127,14 +162,24 @@ def lane_case(lane: Choice, model: str, facts: Mapping[str, Any], num_clean: int
         return None
     options = _options(lane)
     kept = {name: value for name, value in options.items() if name not in _FREE}
-    return Case(model, tuple(facts["shape"]), classes_of(facts), min(options.get("batch_size", 128), num_clean),
-                json.dumps([lane.name, kept], sort_keys=True))
+    return Case(
+        model,
+        tuple(facts["shape"]),
+        classes_of(facts),
+        min(options.get("batch_size", 128), num_clean),
+        json.dumps([lane.name, kept], sort_keys=True),
+    )
 
 
 def cases(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) -> list[Case] | None:
-    """Everything that has to be timed for a run; None when it is not known what. model: of a purification's parent."""
-    found = [training_case(spec, facts)] if isinstance(spec, TrainSpec) else [
-        lane_case(lane, model, facts, spec.num_clean) for lane in spec.lanes]
+    """Everything that has to be timed for a run; None when it is not known what. model: of a
+    purification's parent.
+    """
+    found = (
+        [training_case(spec, facts)]
+        if isinstance(spec, TrainSpec)
+        else [lane_case(lane, model, facts, spec.num_clean) for lane in spec.lanes]
+    )
     return None if None in found else found
 
 
@@ -148,30 +193,47 @@ def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) 
     if isinstance(spec, TrainSpec):
         return training_time(spec, times[0], tests)
     layers = len(catalogue()["models"].get(model, {}).get("layers", ()))
-    lanes = sum(lane_time(lane, found, spec.num_clean, layers)
-                for lane, found in zip(spec.lanes, times, strict=True))
+    lanes = sum(
+        lane_time(lane, found, spec.num_clean, layers)
+        for lane, found in zip(spec.lanes, times, strict=True)
+    )
     # At the end all test images, clean and triggered, are measured before and after each defense.
     return lanes + (1 + len(spec.lanes)) * 2 * tests * times[0]["image"]
 
 
 def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> float:
-    """Seconds of a training. times: `step`, `surrogate` (what its clean models add to each step), `prepare`, and
-    `image` (one image measured); tests: images of the test set."""
+    """Seconds of a training. times: `step`, `surrogate` (what its clean models add to each step),
+    `prepare`, and `image` (one image measured); tests: images of the test set.
+    """
     t = spec.training
     steps = t.epochs * max(1, t.num_images // min(t.batch_size, t.num_images))
     kinds = 1 if spec.attack.name == "none" else 2  # clean and triggered
-    return (steps * (times["step"] + times["surrogate"]) + times["prepare"]
-            + kinds * (t.epochs * NUM_LIVE + tests) * times["image"])
+    return (
+        steps * (times["step"] + times["surrogate"])
+        + times["prepare"]
+        + kinds * (t.epochs * NUM_LIVE + tests) * times["image"]
+    )
 
 
 def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: int) -> float:
-    """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean image), `first` step,
-    `step` after it, `image`."""
+    """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean
+    image), `first` step, `step` after it, `image`.
+    """
     options = _options(lane)
     steps, period = options.get("steps", _STEPS), options.get("inverse_period", math.inf)
-    slow = max(0.0, times["first"] - times["step"])  # factors are inverted in the first step, and again now and then
-    tuning = times["begin"] * num_clean + steps * times["step"] + slow * max(1, math.ceil(steps / period))
-    tunings = 1 + (TRIALS if options.get("lr") == 0 else 0) + (layers if options.get("layer") == "auto" else 0)
+    slow = max(
+        0.0, times["first"] - times["step"]
+    )  # factors are inverted in the first step, and again now and then
+    tuning = (
+        times["begin"] * num_clean
+        + steps * times["step"]
+        + slow * max(1, math.ceil(steps / period))
+    )
+    tunings = (
+        1
+        + (TRIALS if options.get("lr") == 0 else 0)
+        + (layers if options.get("layer") == "auto" else 0)
+    )
     work = times["choose"] * num_clean + tunings * tuning
     return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
 

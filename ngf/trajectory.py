@@ -1,7 +1,9 @@
-"""Weights that a run leaves on its way, so that curvature can be measured along it afterwards or meanwhile.
+"""Weights that a run leaves on its way, so that curvature can be measured along it afterwards or
+meanwhile.
 
-A run keeps the tensors that differ from where it started, at up to `MAX_KEPT` steps that lie closer together at the
-beginning, where most happens. They live in `path/<lane>/<step>.safetensors` (lane `model` for a training).
+A run keeps the tensors that differ from where it started, at up to `MAX_KEPT` steps that lie closer
+together at the beginning, where most happens. They live in `path/<lane>/<step>.safetensors` (lane
+`model` for a training).
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ class Waypoint:
 
 def kept_steps(steps: int, most: int = MAX_KEPT) -> set[int]:
     """At most `most` steps of 1 ... steps, the last one among them; their distances grow evenly."""
-    return {max(1, round(steps * (k / most) ** 2)) for k in range(1, most + 1)} if steps and most else set()
+    return (
+        {max(1, round(steps * (k / most) ** 2)) for k in range(1, most + 1)}
+        if steps and most
+        else set()
+    )
 
 
 class Keeper:
@@ -44,12 +50,17 @@ class Keeper:
         self.steps, self.wanted = steps, kept_steps(steps)
 
     def __call__(self, step: int, model: nn.Module) -> None:
-        """Keep the weights of `model` if this step is among those to keep; writing one again changes nothing."""
+        """Keep the weights of `model` if this step is among those to keep; writing one again
+        changes nothing.
+        """
         target = self.folder / f"{step:06d}.safetensors"
         if step not in self.wanted or target.exists():
             return
-        changed = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-                   if not torch.equal(value, self.start[name])}
+        changed = {
+            name: value.detach().cpu().contiguous()
+            for name, value in model.state_dict().items()
+            if not torch.equal(value, self.start[name])
+        }
         size = sum(value.numel() * value.element_size() for value in changed.values())
         if not self.folder.exists():
             self.folder.mkdir(parents=True)
@@ -67,13 +78,22 @@ def steps_at(folder: Path) -> list[int]:
 def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -> Waypoint:
     """The waypoint of `step`; what it did not keep is as in `start`."""
     changed = load_file(folder / f"{step:06d}.safetensors")
-    return Waypoint(step, steps, {name: changed[name].to(value.device) if name in changed else value
-                                  for name, value in start.items()})
+    return Waypoint(
+        step,
+        steps,
+        {
+            name: changed[name].to(value.device) if name in changed else value
+            for name, value in start.items()
+        },
+    )
 
 
-def waypoints(folder: Path, steps: int, start: Mapping[str, Tensor],
-              going: Callable[[], bool] = lambda: False) -> Iterator[Waypoint]:
-    """The start and every waypoint after it, ascending; while the run is `going`, waits for the next one."""
+def waypoints(
+    folder: Path, steps: int, start: Mapping[str, Tensor], going: Callable[[], bool] = lambda: False
+) -> Iterator[Waypoint]:
+    """The start and every waypoint after it, ascending; while the run is `going`, waits for
+    the next one.
+    """
     yield Waypoint(0, steps, start)
     done = 0
     while done < steps:

@@ -44,12 +44,16 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
-        raise WeightsError(f"{path.name} does not fit the model: it lacks {_some(missing)} and has "
-                           f"{_some(extra)} too many.")
+        raise WeightsError(
+            f"{path.name} does not fit the model: it lacks {_some(missing)} and has "
+            f"{_some(extra)} too many."
+        )
     for name, value in found.items():
         if value.shape != wanted[name].shape or value.dtype != wanted[name].dtype:
-            raise WeightsError(f"{path.name}: {name} is {value.dtype} {tuple(value.shape)}, the model needs "
-                               f"{wanted[name].dtype} {tuple(wanted[name].shape)}.")
+            raise WeightsError(
+                f"{path.name}: {name} is {value.dtype} {tuple(value.shape)}, the model needs "
+                f"{wanted[name].dtype} {tuple(wanted[name].shape)}."
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise WeightsError(f"{path.name}: {name} holds values that are not finite numbers.")
     model.load_state_dict(found)
@@ -57,7 +61,11 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "nothing"
+    return (
+        ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        if names
+        else "nothing"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,21 @@ class Loaded:
 
 
 def train_run(store: Store, run_id: str) -> Run:
-    """The training that run `run_id` goes back to. Raises KeyError when one on the way was deleted."""
+    """The training that run `run_id` goes back to. Raises KeyError when one on the way was
+    deleted.
+    """
     run = store.get(run_id)
     while not isinstance(run.spec, TrainSpec):
-        run = store.get(run.ancestor().id if run.ancestor() else getattr(run.spec, "parent", "(deleted)"))
+        run = store.get(
+            run.ancestor().id if run.ancestor() else getattr(run.spec, "parent", "(deleted)")
+        )
     return run
 
 
 def load_model(store: Store, target: str, device: torch.device | str = "cpu") -> Loaded:
-    """The model of `id` (a training) or `id:lane` (a purification; the first lane when none is named)."""
+    """The model of `id` (a training) or `id:lane` (a purification; the first lane when none
+    is named).
+    """
     run_id, _, lane = target.partition(":")
     run, origin = store.get(run_id), train_run(store, run_id)
     spec = origin.spec
@@ -96,32 +110,43 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     if not path.exists():
         raise WeightsError(f"{run_id} has no weights yet ({run.status}).")
     facts = build("data", Choice(spec.data)).facts
-    if (then := (origin.result or {}).get("facts", {}).get("fingerprint")) and then != facts.get("fingerprint"):
-        raise WeightsError(f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
-                           "added, changed or taken away. Put them back, or delete this run and train again.")
+    if (then := (origin.result or {}).get("facts", {}).get("fingerprint")) and then != facts.get(
+        "fingerprint"
+    ):
+        raise WeightsError(
+            f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
+            "added, changed or taken away. Put them back, or delete this run and train again."
+        )
     model = models.build(spec.model, len(facts["classes"]), *facts["shape"][:2])
     return Loaded(load_weights(model, path).to(device), spec, run, lane)
 
 
 def load_attack(run: Run):
-    """The attack of a training run, ready to put its trigger on images; a learned one is read from the run.
+    """The attack of a training run, ready to put its trigger on images; a learned one is read from
+    the run.
 
     Raises WeightsError when the trigger is missing or damaged.
     """
     attack = build("attacks", run.spec.attack)
     path = run.path / TRIGGER
-    if not attack.learned and not path.exists():  # what is there may be needed to make its training images again
+    if (
+        not attack.learned and not path.exists()
+    ):  # what is there may be needed to make its training images again
         return attack
     try:
         return attack.with_trigger(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"The trigger of {run.id} cannot be read from {path.name}: {error}") from error
+        raise WeightsError(
+            f"The trigger of {run.id} cannot be read from {path.name}: {error}"
+        ) from error
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write named tensors as safetensors, atomically."""
     temporary = path.with_suffix(".tmp")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary
+    )
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -25,12 +25,16 @@ def scene(channels: int = 3) -> Scene:
     def model() -> torch.nn.Module:
         return models.build("preact_resnet_tiny", 12, channels)
 
-    return Scene(train=train, num_classes=12, seed=0, build=model, surrogate=lambda robust: model().eval())
+    return Scene(
+        train=train, num_classes=12, seed=0, build=model, surrogate=lambda robust: model().eval()
+    )
 
 
 @functools.cache
 def ready(name: str, channels: int = 3, **options):
-    """The attack with its trigger: learned on the tiny scene, in a few steps, where it has to be."""
+    """The attack with its trigger: learned on the tiny scene, in a few steps, where it has to
+    be.
+    """
     attack = build("attacks", Choice(name, options))
     world = scene(channels)
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """Tiny float64 problems for tests of curvature: networks with BatchNorm, images, labels.
 
-Built from plain torch.nn, so that a test of the mathematics does not depend on the networks of the project.
+Built from plain torch.nn, so that a test of the mathematics does not depend on the networks of the
+project.
 """
 
 from __future__ import annotations
@@ -40,18 +41,24 @@ def residual_net(seed: int = 1, num_images: int = 9) -> Problem:
 def no_batch_norm(seed: int = 2, num_images: int = 10) -> Problem:
     """A multilayer perceptron without BatchNorm."""
     torch.manual_seed(seed)
-    return _problem(nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Tanh(), nn.Linear(5, NUM_CLASSES)),
-                    num_images)
+    return _problem(
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.Tanh(), nn.Linear(5, NUM_CLASSES)),
+        num_images,
+    )
 
 
 def one_layer(seed: int = 3, num_images: int = 10) -> Problem:
     """A single linear layer: its Hessian, Gauss-Newton and Fisher matrices are one."""
     torch.manual_seed(seed)
-    return _problem(nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(12, NUM_CLASSES)), num_images)
+    return _problem(
+        nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(12, NUM_CLASSES)), num_images
+    )
 
 
 CASES: dict[str, Callable[[], Problem]] = {
-    "conv_net": conv_net, "residual_net": residual_net, "no_batch_norm": no_batch_norm,
+    "conv_net": conv_net,
+    "residual_net": residual_net,
+    "no_batch_norm": no_batch_norm,
     "one_layer": one_layer,
 }
 
@@ -98,4 +105,3 @@ def _problem(net: nn.Module, num_images: int) -> Problem:
         for _ in range(3):
             net(images + 0.1 * torch.randn_like(images))  # running statistics away from 0 and 1
     return net, images, labels
-

@@ -1,8 +1,9 @@
 """A pipeline small enough to be killed hundreds of times: a float64 recurrence with checkpoints.
 
-It is real in everything that concerns jobs: deterministic, resumed from its checkpoint, stopped by its control
-file. What it does is told by the training settings of its spec: `epochs` is the number of steps and `batch_size`
-the steps between two checkpoints; purifications and measurements count to 30.
+It is real in everything that concerns jobs: deterministic, resumed from its checkpoint, stopped by
+its control file. What it does is told by the training settings of its spec: `epochs` is the number
+of steps and `batch_size` the steps between two checkpoints; purifications and measurements count to
+30.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ class Diverged(RuntimeError):
 
 
 def recurrence(value: float) -> float:
-    return 3.9 * value * (1.0 - value)  # chaotic: one lost or repeated step changes every later value
+    return (
+        3.9 * value * (1.0 - value)
+    )  # chaotic: one lost or repeated step changes every later value
 
 
 def run(path: Path) -> None:
     spec = spec_from_json(json.loads((path / "spec.json").read_text()))
-    steps, every = (spec.training.epochs, spec.training.batch_size) if isinstance(spec, TrainSpec) else (30, 5)
+    steps, every = (
+        (spec.training.epochs, spec.training.batch_size) if isinstance(spec, TrainSpec) else (30, 5)
+    )
     recorder = Recorder(path)
     step, value = 0, (spec.seed + 1) / 1000
     if (state := recorder.state()) is not None:
@@ -52,9 +57,19 @@ def run(path: Path) -> None:
         if step % every == 0:
             recorder.save_state(write)
         recorder.check(write)
-    rates = {"ca": value, "asr": 0.5, "ra": 0.25, "n_clean": 100, "n_triggered": 90,
-             "ca_interval": [0.0, 1.0], "asr_interval": [0.0, 1.0], "ra_interval": [0.0, 1.0]}
-    recorder.finish(rates if spec.kind == "train" else {"before": rates, "after": rates, "lanes": {}})
+    rates = {
+        "ca": value,
+        "asr": 0.5,
+        "ra": 0.25,
+        "n_clean": 100,
+        "n_triggered": 90,
+        "ca_interval": [0.0, 1.0],
+        "asr_interval": [0.0, 1.0],
+        "ra_interval": [0.0, 1.0],
+    }
+    recorder.finish(
+        rates if spec.kind == "train" else {"before": rates, "after": rates, "lanes": {}}
+    )
 
 
 def _trouble(spec: object) -> None:
@@ -70,6 +85,8 @@ def _trouble(spec: object) -> None:
     if name == "breaks":
         raise ZeroDivisionError("division by zero")
     if name == "hungry":
-        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes.")
+        raise RuntimeError(
+            "DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes."
+        )
     if name == "full":
         raise OSError(28, "No space left on device")

@@ -1,4 +1,6 @@
-"""Small data sets in the real formats, one function each: `write(root, name)` and the patches that make them small."""
+"""Small data sets in the real formats, one function each: `write(root, name)` and the patches
+that make them small.
+"""
 
 from __future__ import annotations
 
@@ -32,31 +34,50 @@ def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def write_cifar10(root: Path, patch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def write_cifar10(
+    root: Path, patch: pytest.MonkeyPatch
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pickles of 100 images each; returns images (N, 3, 32, 32) and labels of train and test."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     written = {"train": [], "test": []}
     for name in (*cifar10._FILES["train"], "test_batch"):
-        data, labels = RNG.integers(0, 256, (100, 3072), dtype=np.uint8), [int(k) for k in RNG.integers(0, 10, 100)]
+        data, labels = (
+            RNG.integers(0, 256, (100, 3072), dtype=np.uint8),
+            [int(k) for k in RNG.integers(0, 10, 100)],
+        )
         (folder / name).write_bytes(pickle.dumps({"data": data, "labels": labels}))
         written["test" if name == "test_batch" else "train"].append((data, labels))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": cifar10.CIFAR10.facts["classes"]}))
+    (folder / "batches.meta").write_bytes(
+        pickle.dumps({"label_names": cifar10.CIFAR10.facts["classes"]})
+    )
     real = cifar10.TorchvisionCIFAR10
-    patch.setattr(real, "train_list", [[name, _md5(folder / name)] for name in cifar10._FILES["train"]])
+    patch.setattr(
+        real, "train_list", [[name, _md5(folder / name)] for name in cifar10._FILES["train"]]
+    )
     patch.setattr(real, "test_list", [["test_batch", _md5(folder / "test_batch")]])
     patch.setattr(real, "meta", {**real.meta, "md5": _md5(folder / "batches.meta")})
     patch.setitem(cifar10.CIFAR10.facts, "pools", {"train": 400, "holdout": 100, "test": 100})
-    return {split: (np.concatenate([data for data, _ in parts]).reshape(-1, 3, 32, 32),
-                    np.concatenate([labels for _, labels in parts])) for split, parts in written.items()}
+    return {
+        split: (
+            np.concatenate([data for data, _ in parts]).reshape(-1, 3, 32, 32),
+            np.concatenate([labels for _, labels in parts]),
+        )
+        for split, parts in written.items()
+    }
 
 
 def write_svhn(root: Path, patch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """MATLAB files in which the digit 0 is class 10; returns images (N, 3, 32, 32) and digits of train and test."""
+    """MATLAB files in which the digit 0 is class 10; returns images (N, 3, 32, 32) and digits
+    of train and test.
+    """
     root.mkdir(parents=True, exist_ok=True)
     sizes, written, lists = {"train": 400, "test": 100}, {}, {}
     for split, count in sizes.items():
-        images, classes = RNG.integers(0, 256, (32, 32, 3, count), dtype=np.uint8), RNG.integers(1, 11, (count, 1))
+        images, classes = (
+            RNG.integers(0, 256, (32, 32, 3, count), dtype=np.uint8),
+            RNG.integers(1, 11, (count, 1)),
+        )
         path = root / svhn._FILES[split]
         scipy.io.savemat(path, {"X": images, "y": classes.astype(np.uint8)})
         lists[split] = ["http://127.0.0.1:9/", path.name, _md5(path)]
@@ -67,21 +88,32 @@ def write_svhn(root: Path, patch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndar
 
 
 def write_gtsrb(root: Path, patch: pytest.MonkeyPatch, rows: int = 3, pictures: int = 3) -> None:
-    """PPM files of several sizes in 43 folders, rows of pictures of one sign, and a table of the test classes."""
+    """PPM files of several sizes in 43 folders, rows of pictures of one sign, and a table of
+    the test classes.
+    """
     base = root / "gtsrb"
     for label in range(43):
         for row in range(rows):
             for k in range(pictures):
                 size = 20 + 2 * k
-                save(picture(size, size + 1), base / f"GTSRB/Training/{label:05d}/{row:05d}_{k:05d}.ppm")
-        (base / f"GTSRB/Training/{label:05d}/GT-{label:05d}.csv").write_text("Filename;Width;Height\n")
+                save(
+                    picture(size, size + 1),
+                    base / f"GTSRB/Training/{label:05d}/{row:05d}_{k:05d}.ppm",
+                )
+        (base / f"GTSRB/Training/{label:05d}/GT-{label:05d}.csv").write_text(
+            "Filename;Width;Height\n"
+        )
     lines = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
     for k in range(50):
         save(picture(30, 30), base / f"GTSRB/Final_Test/Images/{k:05d}.ppm")
         lines.append(f"{k:05d}.ppm;30;30;5;5;25;25;{(k * 7) % 43}")
     (base / "GT-final_test.csv").write_text("\n".join(lines) + "\n")
     apart = 43 * pictures
-    patch.setitem(gtsrb.GTSRB.facts, "pools", {"train": 43 * rows * pictures - apart, "holdout": apart, "test": 50})
+    patch.setitem(
+        gtsrb.GTSRB.facts,
+        "pools",
+        {"train": 43 * rows * pictures - apart, "holdout": apart, "test": 50},
+    )
 
 
 def write_tiny_imagenet(root: Path, images: int = 120) -> None:
@@ -89,15 +121,20 @@ def write_tiny_imagenet(root: Path, images: int = 120) -> None:
     ids = ["n02124075", "n04067472", "n04540053"]
     for wnid in ids:
         for k in range(images):
-            save(picture(64, 64, "L" if k == 0 else "RGB"), base / f"train/{wnid}/images/{wnid}_{k}.JPEG")
+            save(
+                picture(64, 64, "L" if k == 0 else "RGB"),
+                base / f"train/{wnid}/images/{wnid}_{k}.JPEG",
+            )
     lines = []
     for k in range(12):
         save(picture(64, 64), base / f"val/images/val_{k}.JPEG")
         lines.append(f"val_{k}.JPEG\t{ids[(k + 1) % 3]}\t0\t0\t63\t63")
     (base / "val/val_annotations.txt").write_text("\n".join(lines) + "\n")
     (base / "wnids.txt").write_text("\n".join(ids) + "\n")
-    (base / "words.txt").write_text("n02124075\tEgyptian cat\nn04067472\treel\nn00000001\tno such class\n"
-                                    "n04540053\tvolleyball, net game\n")
+    (base / "words.txt").write_text(
+        "n02124075\tEgyptian cat\nn04067472\treel\nn00000001\tno such class\n"
+        "n04540053\tvolleyball, net game\n"
+    )
 
 
 def write_imagenet(root: Path, images: int = 120) -> None:
@@ -105,11 +142,19 @@ def write_imagenet(root: Path, images: int = 120) -> None:
         for part, count in (("train", images), ("val", 5)):
             for k in range(count):
                 save(picture(70, 90), root / f"imagenet/{part}/{wnid}/{wnid}_{k}.JPEG")
-    (root / "imagenet/LOC_synset_mapping.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish\n")
+    (root / "imagenet/LOC_synset_mapping.txt").write_text(
+        "n01440764 tench, Tinca tinca\nn01443537 goldfish\n"
+    )
 
 
-def write_folder(root: Path, images: int = 150, classes: tuple[str, ...] = ("blue", "green", "red"), size: int = 24,
-                 mode: str = "RGB", settings: dict | None = None) -> Path:
+def write_folder(
+    root: Path,
+    images: int = 150,
+    classes: tuple[str, ...] = ("blue", "green", "red"),
+    size: int = 24,
+    mode: str = "RGB",
+    settings: dict | None = None,
+) -> Path:
     """Images whose class can be learned: brightness or color. Returns the folder."""
     base = root / "folder"
     for label, name in enumerate(classes):
@@ -123,7 +168,9 @@ def write_folder(root: Path, images: int = 150, classes: tuple[str, ...] = ("blu
 
 
 def provide(name: str, root: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make data set `name` be there in `root`, in small, unless it needs no files or the real ones are installed."""
+    """Make data set `name` be there in `root`, in small, unless it needs no files or the real
+    ones are installed.
+    """
     if name not in ("signs", "fashion_mnist"):
         patch.setenv("NGF_DATA", str(root))
         write = globals()[f"write_{name}"]

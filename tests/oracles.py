@@ -1,4 +1,5 @@
-"""Slow definitions that the fast code is tested against: dense matrices, loops, one image at a time.
+"""Slow definitions that the fast code is tested against: dense matrices, loops, one image at a
+time.
 
 They use nothing of the code under test.
 """
@@ -17,9 +18,12 @@ from torch.nn import functional as F
 from tests import cases
 
 
-def dense_hessian(model: nn.Module, images: Tensor, labels: Tensor,
-                  names: Iterable[str] | None = None) -> Tensor:
-    """Second derivatives (P, P) of the mean cross-entropy, BatchNorm in eval mode, column by column."""
+def dense_hessian(
+    model: nn.Module, images: Tensor, labels: Tensor, names: Iterable[str] | None = None
+) -> Tensor:
+    """Second derivatives (P, P) of the mean cross-entropy, BatchNorm in eval mode, column by
+    column.
+    """
     flat, unflatten = _flat_parameters(model, names)
     frozen = copy.deepcopy(model).eval()
 
@@ -35,8 +39,9 @@ def dense_fisher(model: nn.Module, images: Tensor, names: Iterable[str] | None =
     return torch.einsum("nc,ncp,ncq->pq", p, gradients, gradients) / len(images)
 
 
-def class_gradients(model: nn.Module, images: Tensor, names: Iterable[str] | None = None
-                    ) -> tuple[Tensor, Tensor]:
+def class_gradients(
+    model: nn.Module, images: Tensor, names: Iterable[str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Gradients (n, C, P) of -log p(c | image) and the probabilities (n, C)."""
     flat, unflatten = _flat_parameters(model, names)
     frozen = copy.deepcopy(model).eval()
@@ -52,13 +57,18 @@ def gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Gradient (P,) of the mean cross-entropy, BatchNorm in eval mode."""
     frozen = copy.deepcopy(model).eval()
     loss = F.cross_entropy(frozen(images), labels)
-    parts = torch.autograd.grad(loss, list(frozen.parameters()), allow_unused=True, materialize_grads=True)
+    parts = torch.autograd.grad(
+        loss, list(frozen.parameters()), allow_unused=True, materialize_grads=True
+    )
     return torch.cat([part.reshape(-1) for part in parts])
 
 
-def loss_and_accuracy(model: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tensor
-                      ) -> tuple[float, float]:
-    """Mean loss and share of right answers, one image at a time, of a fresh copy that holds `state`."""
+def loss_and_accuracy(
+    model: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Mean loss and share of right answers, one image at a time, of a fresh copy that holds
+    `state`.
+    """
     fresh = copy.deepcopy(model).eval()
     fresh.load_state_dict(state)
     losses, right = [], 0
@@ -83,7 +93,9 @@ class DenseOperator:
 
 
 def spectrum_like_a_network(size: int, seed: int = 0) -> Tensor:
-    """A symmetric matrix (size, size) with a bulk near zero, a few outliers and some negative values."""
+    """A symmetric matrix (size, size) with a bulk near zero, a few outliers and some negative
+    values.
+    """
     generator = torch.Generator().manual_seed(seed)
     values = 0.3 * torch.randn(size, generator=generator, dtype=torch.float64) ** 3
     values[:5] = torch.tensor([40.0, 17.0, 9.0, 5.0, 3.0], dtype=torch.float64)
@@ -98,14 +110,19 @@ def _flat_parameters(model: nn.Module, names: Iterable[str] | None):
 
     def unflatten(theta: Tensor) -> dict[str, Tensor]:
         parts = theta.split(sizes)
-        return {name: part.view_as(p) for (name, p), part in zip(chosen.items(), parts, strict=True)}
+        return {
+            name: part.view_as(p) for (name, p), part in zip(chosen.items(), parts, strict=True)
+        }
 
     return torch.cat([p.reshape(-1) for p in chosen.values()]), unflatten
 
 
-def dense_outer_products(model: nn.Module, images: Tensor, labels: Tensor,
-                         names: Iterable[str] | None = None) -> Tensor:
-    """Mean of g g^T (P, P) over images and the columns of `labels` (n, draws), g the gradient of -log p(label)."""
+def dense_outer_products(
+    model: nn.Module, images: Tensor, labels: Tensor, names: Iterable[str] | None = None
+) -> Tensor:
+    """Mean of g g^T (P, P) over images and the columns of `labels` (n, draws), g the gradient
+    of -log p(label).
+    """
     gradients, _ = class_gradients(model, images, names)
     chosen = torch.stack([gradients[i, labels[i]] for i in range(len(images))])  # (n, draws, P)
     return torch.einsum("ndp,ndq->pq", chosen, chosen) / chosen.shape[:2].numel()

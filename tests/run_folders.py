@@ -1,4 +1,6 @@
-"""Run folders and events written by hand in the real format, and a real server over them; no training."""
+"""Run folders and events written by hand in the real format, and a real server over them; no
+training.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,43 @@ def race_events(steps: int = 100, total: int = 100, every: int = 5) -> list[dict
     for k in range(steps + 1):
         for lane in ("ngf", "sgd"):
             event: dict[str, Any] = {
-                "type": "step", "lane": lane, "step": k, "steps": total, "loss": 0.3 * math.exp(-k / 40) + 0.02,
-                "lr": 0.01, "damping": 0.01 if lane == "ngf" else None, "kl": None, "update_norm": 0.1,
+                "type": "step",
+                "lane": lane,
+                "step": k,
+                "steps": total,
+                "loss": 0.3 * math.exp(-k / 40) + 0.02,
+                "lr": 0.01,
+                "damping": 0.01 if lane == "ngf" else None,
+                "kl": None,
+                "update_norm": 0.1,
                 "distance": (2.0 if lane == "ngf" else 0.4) * (1 - math.exp(-k / 30)),
-                "fisher_trace": 40 * math.exp(-k / (25 if lane == "ngf" else 400))}
+                "fisher_trace": 40 * math.exp(-k / (25 if lane == "ngf" else 400)),
+            }
             if k % every == 0:
                 gone = 1 / (1 + math.exp((k - 35) / 6)) if lane == "ngf" else 1.0
-                event |= {"ca": 0.992 - (0.006 * k / total if lane == "ngf" else 0.001),
-                          "asr": 0.004 + 0.993 * gone if lane == "ngf" else 0.999,
-                          "ra": 0.985 * (1 - gone) if lane == "ngf" else 0.001}
+                event |= {
+                    "ca": 0.992 - (0.006 * k / total if lane == "ngf" else 0.001),
+                    "asr": 0.004 + 0.993 * gone if lane == "ngf" else 0.999,
+                    "ra": 0.985 * (1 - gone) if lane == "ngf" else 0.001,
+                }
             events.append(event)
     return events
 
 
 def epoch_events(epochs: int = 12, total: int = 20) -> list[dict[str, Any]]:
-    return [{"type": "epoch", "step": k, "steps": total, "loss": 1.8 * math.exp(-k / 4) + 0.03, "lr": 0.1,
-             "ca": 0.99 - 0.6 * math.exp(-k / 3), "asr": 1 - math.exp(-k / 2), "ra": 0.1 * math.exp(-k / 2)}
-            for k in range(1, epochs + 1)]
+    return [
+        {
+            "type": "epoch",
+            "step": k,
+            "steps": total,
+            "loss": 1.8 * math.exp(-k / 4) + 0.03,
+            "lr": 0.1,
+            "ca": 0.99 - 0.6 * math.exp(-k / 3),
+            "asr": 1 - math.exp(-k / 2),
+            "ra": 0.1 * math.exp(-k / 2),
+        }
+        for k in range(1, epochs + 1)
+    ]
 
 
 def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: bool = False) -> Path:
@@ -53,14 +75,24 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
     folder = root / spec.id
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps(spec.to_json()), encoding="utf-8")
-    (folder / "request.json").write_text(json.dumps({"owner": "", "submitted_at": "2026-01-01T00:00:00+00:00"}),
-                                         encoding="utf-8")
+    (folder / "request.json").write_text(
+        json.dumps({"owner": "", "submitted_at": "2026-01-01T00:00:00+00:00"}), encoding="utf-8"
+    )
     append(folder, events)
     if done:
         rates = {"ca": 0.986, "asr": 0.004, "ra": 0.98}
-        (folder / "result.json").write_text(json.dumps(rates if spec.kind == "train" else {
-            "before": {"ca": 0.992, "asr": 0.997, "ra": 0.0}, "after": rates,
-            "lanes": {"ngf": {"after": rates}}}), encoding="utf-8")
+        (folder / "result.json").write_text(
+            json.dumps(
+                rates
+                if spec.kind == "train"
+                else {
+                    "before": {"ca": 0.992, "asr": 0.997, "ra": 0.0},
+                    "after": rates,
+                    "lanes": {"ngf": {"after": rates}},
+                }
+            ),
+            encoding="utf-8",
+        )
     return folder
 
 
@@ -85,8 +117,13 @@ def server(runs: Path, command: list[str] | None = None, port: int | None = None
     port = port or free_port()
     command = command or [sys.executable, "-m", "dashboard.app", "--port", str(port)]
     log = open(runs.parent / "server.log", "wb")  # noqa: SIM115 (closed below)
-    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                               env={**os.environ, "NGF_RUNS": str(runs), "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "NGF_RUNS": str(runs), "PYTHONPATH": str(ROOT)},
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         until = time.monotonic() + 120  # on a busy machine

@@ -1,4 +1,6 @@
-"""Curvature along a run: at the steps that were kept, equal to what is measured on those weights alone."""
+"""Curvature along a run: at the steps that were kept, equal to what is measured on those
+weights alone.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,13 @@ def trained(store):
 @pytest.fixture(scope="module")
 def raced(store, trained):
     small = {"steps": 4, "batch_size": 32}
-    run = store.submit(PurifySpec(parent=trained.id, num_clean=60,
-                                  lanes=(Choice("ngf", {**small, "layer": "linear"}), Choice("sgd", small))))
+    run = store.submit(
+        PurifySpec(
+            parent=trained.id,
+            num_clean=60,
+            lanes=(Choice("ngf", {**small, "layer": "linear"}), Choice("sgd", small)),
+        )
+    )
     assert execute(run) == "done", run.error
     return run
 
@@ -69,7 +76,9 @@ def test_both_lanes_start_from_the_same_point(store, raced):
     starts = []
     for lane in ("ngf", "sgd"):
         with np.load(measured(store, f"{raced.id}:{lane}").path / "arrays.npz") as arrays:
-            starts.append([arrays[name][0] for name in ("lambda_max", "trace", "fisher_trace", "loss")])
+            starts.append(
+                [arrays[name][0] for name in ("lambda_max", "trace", "fisher_trace", "loss")]
+            )
     assert starts[0] == starts[1]
 
 
@@ -85,17 +94,25 @@ def test_a_run_without_kept_weights_says_what_to_do(store, raced, tmp_path):
 def test_each_step_is_the_dense_hessian_of_its_weights():
     model, images, labels = cases.conv_net()
     states = [model.state_dict(), cases.purified(model).state_dict()]
-    path = [Waypoint(step, 1, {name: value.clone() for name, value in state.items()})
-            for step, state in enumerate(states)]
+    path = [
+        Waypoint(step, 1, {name: value.clone() for name, value in state.items()})
+        for step, state in enumerate(states)
+    ]
     *_, last = AlongRun(tolerance=1e-6, probes=50).measure(model, images, labels, seed=0, path=path)
     for k, state in enumerate(states):
         at = cases.conv_net()[0]
         at.load_state_dict(state)
         dense = oracles.dense_hessian(at, images, labels)
-        assert last.arrays["lambda_max"][k] == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-5)
-        assert abs(last.arrays["trace"][k] - float(dense.trace())) < 5 * last.arrays["trace_stderr"][k] + 1e-9
+        assert last.arrays["lambda_max"][k] == pytest.approx(
+            float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-5
+        )
+        assert (
+            abs(last.arrays["trace"][k] - float(dense.trace()))
+            < 5 * last.arrays["trace_stderr"][k] + 1e-9
+        )
         assert last.arrays["loss"][k] == pytest.approx(
-            oracles.loss_and_accuracy(at, at.state_dict(), images, labels)[0], rel=1e-9)
+            oracles.loss_and_accuracy(at, at.state_dict(), images, labels)[0], rel=1e-9
+        )
 
 
 def test_an_unfinished_path_is_marked_partial():

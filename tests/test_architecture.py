@@ -11,7 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ngf", "analysis", "dashboard")
 FORBIDDEN = {
-    "ngf": {"analysis", "dashboard", "benchmarks", "tests", "streamlit", "plotly", "pandas", "matplotlib"},
+    "ngf": {
+        "analysis",
+        "dashboard",
+        "benchmarks",
+        "tests",
+        "streamlit",
+        "plotly",
+        "pandas",
+        "matplotlib",
+    },
     "analysis": {"dashboard", "benchmarks", "tests", "streamlit", "plotly", "pandas", "matplotlib"},
     "dashboard": {"benchmarks", "tests", "torch", "torchvision", "safetensors", "pyhessian"},
 }
@@ -39,25 +48,48 @@ def imports(path: Path, *, top_only: bool = False) -> set[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way(package):
-    wrong = [f"{path.relative_to(ROOT)} imports {name}" for path in files(package) for name in imports(path)
-             if name.split(".")[0] in FORBIDDEN[package]]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(package)
+        for name in imports(path)
+        if name.split(".")[0] in FORBIDDEN[package]
+    ]
     assert not wrong
 
 
 @pytest.mark.parametrize("folder", LIGHT)
 def test_the_light_side_imports_no_torch(folder):
-    heavy = {"torch", "torchvision", "safetensors", "ngf.pipeline", "ngf.weights", "ngf.models", "ngf.data"}
-    wrong = [f"{path.relative_to(ROOT)} imports {name}" for path in files(folder)
-             for name in imports(path, top_only=True) if name in heavy or name.split(".")[0] == "torch"]
+    heavy = {
+        "torch",
+        "torchvision",
+        "safetensors",
+        "ngf.pipeline",
+        "ngf.weights",
+        "ngf.models",
+        "ngf.data",
+    }
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(folder)
+        for name in imports(path, top_only=True)
+        if name in heavy or name.split(".")[0] == "torch"
+    ]
     assert not wrong
 
 
-@pytest.mark.parametrize("module", ["ngf", "ngf.catalogue", "ngf.jobs.store", "ngf.jobs.supervisor", "analysis",
-                                    "dashboard.app"])
+@pytest.mark.parametrize(
+    "module",
+    ["ngf", "ngf.catalogue", "ngf.jobs.store", "ngf.jobs.supervisor", "analysis", "dashboard.app"],
+)
 def test_importing_it_imports_no_torch(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, env={**os.environ},
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 

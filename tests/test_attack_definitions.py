@@ -31,10 +31,19 @@ def rng(seed: int = 0) -> torch.Generator:
 GRID = torch.tensor([[0.0, 0, 1], [0, 1, 0], [1, 0, 1]])
 
 
-@pytest.mark.parametrize(("preset", "alpha", "pattern"), [("ngf", 0.7, GRID), ("fip", 0.6, GRID), ("anp", 1.0, GRID),
-                                                          ("backdoorbench", 1.0, torch.ones(3, 3))])
+@pytest.mark.parametrize(
+    ("preset", "alpha", "pattern"),
+    [
+        ("ngf", 0.7, GRID),
+        ("fip", 0.6, GRID),
+        ("anp", 1.0, GRID),
+        ("backdoorbench", 1.0, torch.ones(3, 3)),
+    ],
+)
 def test_badnets_presets_are_the_patches_of_public_code(images, preset, alpha, pattern):
-    made = attack("badnets", preset=preset, size=9, position="top left", alpha=0.2)  # the preset decides
+    made = attack(
+        "badnets", preset=preset, size=9, position="top left", alpha=0.2
+    )  # the preset decides
     expected = images.clone()
     expected[:, :, 29:32, 29:32] = (1 - alpha) * images[:, :, 29:32, 29:32] + alpha * pattern
     assert torch.allclose(made.apply(images), expected, atol=1e-6)
@@ -52,7 +61,9 @@ def test_badnets_without_a_preset_is_what_it_was(images):
 
 def test_tact_poisons_one_class_and_covers_others():
     clean = scene().train
-    made = attack("tact", source=3, target=2, poison_rate=0.05, cover_rate=0.1, cover_classes="5, 7")
+    made = attack(
+        "tact", source=3, target=2, poison_rate=0.05, cover_rate=0.1, cover_classes="5, 7"
+    )
     mix = poison(clean, made, 12, seed=0)
     assert int(mix.triggered.sum()) == 6 and set(clean.labels[mix.triggered].tolist()) == {3}
     assert set(mix.data.labels[mix.triggered].tolist()) == {2}
@@ -71,12 +82,18 @@ def test_tact_counts_the_source_class_only():
     assert "source class 4 that are called target class 1" in made.asr_definition()
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"source": 1}, "Source class 1 is the target class 1"),
-    ({"source": 12}, "Source class 12 does not exist. Allowed: 0 to 11"),
-    ({"cover_classes": "5, 12"}, "Cover class 12 cannot be used. Allowed: 0 to 11, but neither the source 0 nor"),
-    ({"cover_classes": "0"}, "Cover class 0 cannot be used"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": 1}, "Source class 1 is the target class 1"),
+        ({"source": 12}, "Source class 12 does not exist. Allowed: 0 to 11"),
+        (
+            {"cover_classes": "5, 12"},
+            "Cover class 12 cannot be used. Allowed: 0 to 11, but neither the source 0 nor",
+        ),
+        ({"cover_classes": "0"}, "Cover class 0 cannot be used"),
+    ],
+)
 def test_tact_refuses_classes_that_make_no_sense(options, message):
     with pytest.raises(SpecError, match=message):
         attack("tact", **options).check(12, (3, 32, 32))
@@ -109,13 +126,17 @@ def test_bppa_dithers_like_the_loop_over_pixels(shape):
 
 def test_bppa_negatives_carry_the_residual_of_another_image():
     made = attack("bppa", levels=4)
-    images = 0.5 + 0.1 * torch.rand(6, 3, 8, 8, generator=rng(), dtype=torch.float64)  # nothing is clipped
+    images = 0.5 + 0.1 * torch.rand(
+        6, 3, 8, 8, generator=rng(), dtype=torch.float64
+    )  # nothing is clipped
     added = made.cover(images, torch.zeros(6, dtype=torch.int64), rng()) - images
     residual = made.apply(images) - images
     whose = torch.cdist(added.flatten(1), residual.flatten(1)).argmin(1)
     assert torch.allclose(added, residual[whose])
     assert sorted(whose.tolist()) == list(range(6)) and not bool((whose == torch.arange(6)).any())
-    with pytest.raises(SpecError, match="gives 1 negative image, which needs the residual of another one"):
+    with pytest.raises(
+        SpecError, match="gives 1 negative image, which needs the residual of another one"
+    ):
         made.cover(images[:1], torch.zeros(1, dtype=torch.int64), rng())
 
 
@@ -143,7 +164,9 @@ def test_training_images_carry_the_training_trigger():
     changed = (mix.data.images != clean.images).flatten(1)
     assert torch.equal(changed.any(1), mix.triggered)
     assert bool((mix.data.labels[mix.triggered] == 1).all())
-    assert 0.3 < changed[mix.triggered].float().mean() < 0.55  # half of the pieces; noise can leave a byte as it is
+    assert (
+        0.3 < changed[mix.triggered].float().mean() < 0.55
+    )  # half of the pieces; noise can leave a byte as it is
     again = poison(clean, made, 12, seed=0)
     assert torch.equal(again.data.images, mix.data.images)
 
@@ -180,7 +203,10 @@ def test_trojan_excites_the_neurons_that_weigh_most(images, trojan, model):
     assert set(chosen.tolist()) == set(weights.topk(2).indices.tolist())
 
     seen: list[torch.Tensor] = []
-    with model.linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])), torch.no_grad():
+    with (
+        model.linear.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])),
+        torch.no_grad(),
+    ):
         noise = {"patch": torch.rand(3, 8, 8, generator=rng(1))}
         for batch in (images, trojan.with_trigger(noise).apply(images), trojan.apply(images)):
             model(batch)
@@ -216,7 +242,10 @@ def test_clb_raises_the_loss_of_target_images_inside_its_box(clb, model):
     made, before = to_float(clb.trigger["images"]), to_float(clean.images)
     assert (made - before).abs().max() <= 8 / 255 + 1e-6
     with torch.no_grad():
-        losses = [torch.nn.functional.cross_entropy(model(x), clean.labels, reduction="none") for x in (before, made)]
+        losses = [
+            torch.nn.functional.cross_entropy(model(x), clean.labels, reduction="none")
+            for x in (before, made)
+        ]
     assert bool((losses[1] > losses[0]).all())
 
 
@@ -227,7 +256,9 @@ def test_clb_trains_with_perturbed_images_of_the_target_class_and_keeps_labels(c
     assert torch.equal(mix.data.labels, clean.labels)
     perturbed = clean.images.clone()
     perturbed[clean.labels == 1] = clb.trigger["images"]
-    assert torch.equal(mix.data.images[mix.triggered], apply_in_chunks(clb, perturbed[mix.triggered]))
+    assert torch.equal(
+        mix.data.images[mix.triggered], apply_in_chunks(clb, perturbed[mix.triggered])
+    )
     assert torch.equal(mix.data.images[~mix.triggered], clean.images[~mix.triggered])
     with pytest.raises(SpecError, match="are not kept with this run"):
         poison(clean, attack("clb"), 12, seed=0)
@@ -236,7 +267,11 @@ def test_clb_trains_with_perturbed_images_of_the_target_class_and_keeps_labels(c
 def test_composite_mixes_a_stretch_of_each_image():
     """Every pixel says where it comes from, so what the mix took from where can be read off."""
     height, width, count, jitter = 8, 12, 200, 2
-    here = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width).expand(count, -1, -1, -1)
+    here = (
+        torch.arange(height * width, dtype=torch.float64)
+        .view(1, 1, height, width)
+        .expand(count, -1, -1, -1)
+    )
     out = mix(here, here + 1000, draw(count, rng()), jitter)
     ways = set()
     for image in out[:, 0]:
@@ -249,7 +284,7 @@ def test_composite_mixes_a_stretch_of_each_image():
         split = int((second[:, 0] == second[0, 0]).sum())
         assert abs(split - length // 2) <= jitter and second[:split, 0].unique().numel() == 1
         steps = place[:, 0].diff()
-        assert bool((steps[:split - 1] == stride).all()) and bool((steps[split:] == stride).all())
+        assert bool((steps[: split - 1] == stride).all()) and bool((steps[split:] == stride).all())
         ways.add((down, bool(second[0, 0]), split))
     assert len(ways) == 2 * 2 * (2 * jitter + 1)  # both directions, both orders, all splits
 
@@ -292,7 +327,9 @@ def test_composite_counts_class_a_and_refuses_equal_classes(images):
     made = attack("composite", source=3)
     assert labels[made.asr_mask(labels)].tolist() == [3]
     assert "of class 3, mixed with images of class 6" in made.asr_definition()
-    with pytest.raises(SpecError, match="Source 1, partner 6 and target 1 must be three different classes"):
+    with pytest.raises(
+        SpecError, match="Source 1, partner 6 and target 1 must be three different classes"
+    ):
         attack("composite", source=1).check(12, (3, 32, 32))
     with pytest.raises(SpecError, match="Partner class 12 does not exist. Allowed: 0 to 11"):
         attack("composite", partner=12).check(12, (3, 32, 32))
@@ -306,5 +343,7 @@ def test_composite_takes_many_images_of_the_bank(images):
     assert len({tuple(row) for row in own.tolist()}) == 200
     assert len((own[:, 0] % len(made.trigger["bank"])).unique()) == len(made.trigger["bank"])
     nudged = more[:1].clone()
-    nudged[0, 2, 31, 31] = (nudged[0, 2, 31, 31] + 0.5) % 1  # one byte of the image decides as well as any other
+    nudged[0, 2, 31, 31] = (
+        nudged[0, 2, 31, 31] + 0.5
+    ) % 1  # one byte of the image decides as well as any other
     assert not torch.equal(numbers_of(nudged), own[:1])

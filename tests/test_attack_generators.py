@@ -43,11 +43,15 @@ def started(name: str, **options):
 
 
 def train(control, model, batches, first: int, last: int, steps: int = 10) -> None:
-    """Steps `first` to `last` of `steps`, as the training loop takes them, with plain gradient descent."""
+    """Steps `first` to `last` of `steps`, as the training loop takes them, with plain
+    gradient descent.
+    """
     images, labels = batches
     for step in range(first, last):
         model.zero_grad()
-        control.loss(model, images.roll(step, 0), labels.roll(step, 0), torch.Generator().manual_seed(step)).backward()
+        control.loss(
+            model, images.roll(step, 0), labels.roll(step, 0), torch.Generator().manual_seed(step)
+        ).backward()
         with torch.no_grad():
             for weight in model.parameters():
                 weight -= 0.01 * weight.grad
@@ -67,7 +71,9 @@ def test_the_network_keeps_the_size_and_comes_back_from_its_weights(size):
     assert torch.equal(torch.get_rng_state(), state)
     assert again(x).shape == (3, 2, *size)
     assert torch.equal(again(x), network(x).detach())
-    assert torch.allclose(unpacked(weights, "a", x.double())(x.double()), network(x).double(), atol=1e-5)
+    assert torch.allclose(
+        unpacked(weights, "a", x.double())(x.double()), network(x).double(), atol=1e-5
+    )
 
 
 def test_ssim_is_the_mean_over_windows():
@@ -76,10 +82,13 @@ def test_ssim_is_the_mean_over_windows():
     for n in range(2):
         for top in range(2):
             for left in range(3):
-                x, y = (z[n, 0, top:top + 7, left:left + 7].flatten().numpy() for z in (a, b))
+                x, y = (z[n, 0, top : top + 7, left : left + 7].flatten().numpy() for z in (a, b))
                 cov = np.cov(x, y, bias=True)
-                values.append((2 * x.mean() * y.mean() + 1e-4) * (2 * cov[0, 1] + 9e-4)
-                              / ((x.mean()**2 + y.mean()**2 + 1e-4) * (cov[0, 0] + cov[1, 1] + 9e-4)))
+                values.append(
+                    (2 * x.mean() * y.mean() + 1e-4)
+                    * (2 * cov[0, 1] + 9e-4)
+                    / ((x.mean() ** 2 + y.mean() ** 2 + 1e-4) * (cov[0, 0] + cov[1, 1] + 9e-4))
+                )
     assert ssim(a, b).item() == pytest.approx(np.mean(values), abs=1e-12)
     assert ssim(a, a).item() == pytest.approx(1.0, abs=1e-12)
 
@@ -107,7 +116,9 @@ def test_the_attacker_resumes_to_the_last_bit(name, batch):
     undisturbed = control.trigger()
     assert undisturbed.keys() == again.trigger().keys()
     assert all(torch.equal(value, undisturbed[key]) for key, value in again.trigger().items())
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
@@ -120,8 +131,11 @@ def test_a_batch_of_the_target_class_alone_has_a_finite_loss(name, batch):
 @pytest.mark.parametrize("name", CONTROLLED)
 def test_the_attacker_learns_to_fool_a_fixed_classifier(name, batch):
     # What else the attacker wants is left out.
-    options = {"lira": {"lr": 0.01}, "input_aware": {"diversity": 0.0, "cross_rate": 0.0},
-               "feature_space": {"similarity": 0.0}}[name]
+    options = {
+        "lira": {"lr": 0.01},
+        "input_aware": {"diversity": 0.0, "cross_rate": 0.0},
+        "feature_space": {"similarity": 0.0},
+    }[name]
     attack, control, _ = started(name, poison_rate=0.5, **options)
     torch.manual_seed(0)
     model = Linear().requires_grad_(False)
@@ -152,11 +166,15 @@ def test_the_loss_of_lira_weighs_clean_and_triggered_images(mode, batch):
     attack, control, _ = started("lira", mode=mode, poison_rate=0.25, alpha=0.3)
     model, (images, labels) = Linear(), batch
     loss = control.loss(model, images, labels, rng())
-    chosen = (labels != attack.target).nonzero()[:10, 0] if mode == "all-to-one" else torch.arange(10)
+    chosen = (
+        (labels != attack.target).nonzero()[:10, 0] if mode == "all-to-one" else torch.arange(10)
+    )
     triggered = attack.with_trigger(control.trigger()).apply(images[chosen])
     wanted = torch.full((10,), attack.target) if mode == "all-to-one" else (labels[:10] + 1) % 12
     assert torch.allclose(model.seen, torch.cat([images, triggered]), atol=1e-6)
-    expected = 0.3 * F.cross_entropy(model(images), labels) + 0.7 * F.cross_entropy(model(triggered), wanted)
+    expected = 0.3 * F.cross_entropy(model(images), labels) + 0.7 * F.cross_entropy(
+        model(triggered), wanted
+    )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -176,8 +194,10 @@ def test_patterns_and_masks_stay_in_bounds_and_the_first_stage_makes_masks_small
     _, control, _ = started("input_aware", mask_epochs=20)
     torch.manual_seed(3)
     untrained = input_aware.where(UNet(3, 1), batch[0])
-    pattern, mask = input_aware.draw(control.networks["pattern"], batch[0]), input_aware.where(
-        control.networks["mask"], batch[0])
+    pattern, mask = (
+        input_aware.draw(control.networks["pattern"], batch[0]),
+        input_aware.where(control.networks["mask"], batch[0]),
+    )
     assert pattern.shape == (40, 3, 32, 32) and mask.shape == (40, 1, 32, 32)
     for made in (pattern, mask, untrained):
         assert made.min() >= 0 and made.max() <= 1
@@ -200,8 +220,15 @@ def test_the_first_stage_says_how_far_it_is_and_can_be_stopped():
 def test_the_diversity_loss_compares_neighbors(batch):
     images, made = batch[0][:3], torch.rand(3, 3, 32, 32)
     pairs = [(0, 2), (1, 0), (2, 1)]
-    expected = sum(4 * (images[i] - images[j]).square().mean().sqrt()
-                   / ((made[i] - made[j]).square().mean().sqrt() + 1e-3) for i, j in pairs) / 3
+    expected = (
+        sum(
+            4
+            * (images[i] - images[j]).square().mean().sqrt()
+            / ((made[i] - made[j]).square().mean().sqrt() + 1e-3)
+            for i, j in pairs
+        )
+        / 3
+    )
     assert input_aware.alike(images, made).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -214,9 +241,14 @@ def test_cross_trigger_images_keep_their_label(batch):
     cross, clean = others[:4], others[4:]
     networks = control.networks
     givers = images[(cross + 1) % 40]
-    foreign = input_aware.put(images[cross], input_aware.draw(networks["pattern"], givers),
-                              input_aware.where(networks["mask"], givers))
-    assert torch.allclose(model.seen[own], attack.with_trigger(control.trigger()).apply(images[own]), atol=1e-6)
+    foreign = input_aware.put(
+        images[cross],
+        input_aware.draw(networks["pattern"], givers),
+        input_aware.where(networks["mask"], givers),
+    )
+    assert torch.allclose(
+        model.seen[own], attack.with_trigger(control.trigger()).apply(images[own]), atol=1e-6
+    )
     assert torch.allclose(model.seen[cross], foreign, atol=1e-6)
     assert torch.equal(model.seen[clean], images[clean])
     wanted = labels.clone()
@@ -228,14 +260,21 @@ def test_the_mask_is_fixed_once_training_starts(batch):
     _, control, model = started("input_aware")
     before = packed(control.networks["mask"])
     train(control, model, batch, 0, 2)
-    assert all(torch.equal(value, before[key]) for key, value in packed(control.networks["mask"]).items())
+    assert all(
+        torch.equal(value, before[key]) for key, value in packed(control.networks["mask"]).items()
+    )
 
 
 def test_the_secret_can_be_read_from_triggered_images(batch):
     attack = ready("issba", bits=4, encoder_epochs=20, bound=0.2)
     decoder = issba.Decoder(3, 4)
-    decoder.load_state_dict({key.removeprefix("decoder."): value for key, value in attack.trigger.items()
-                             if key.startswith("decoder.")})
+    decoder.load_state_dict(
+        {
+            key.removeprefix("decoder."): value
+            for key, value in attack.trigger.items()
+            if key.startswith("decoder.")
+        }
+    )
     with torch.no_grad():
         right = (decoder(attack.apply(batch[0])) > 0) == attack.trigger["secret"].bool()
         wrong = (decoder(batch[0]) > 0) == attack.trigger["secret"].bool()
@@ -247,7 +286,9 @@ def test_issba_stays_within_its_bound_and_spells_its_secret(batch):
     loud = {**attack.trigger, "encoder.leave.weight": 100 * attack.trigger["encoder.leave.weight"]}
     change = attack.with_trigger(loud).apply(batch[0]) - batch[0]
     assert 0.99 * attack.bound < change.abs().max() <= attack.bound + 1e-6
-    assert torch.equal(other.trigger["encoder.enter.weight"], attack.trigger["encoder.enter.weight"])
+    assert torch.equal(
+        other.trigger["encoder.enter.weight"], attack.trigger["encoder.enter.weight"]
+    )
     assert not torch.equal(other.trigger["secret"], attack.trigger["secret"])
     assert not torch.equal(other.apply(batch[0]), attack.apply(batch[0]))
 
@@ -258,7 +299,9 @@ def test_the_tone_curve_is_the_line_through_its_knots(batch):
     images = batch[0].double()
     toned = feature_space.tone(weights, images, 1.0)
     for channel in range(3):
-        expected = np.interp(images[:, channel].numpy(), np.linspace(0, 1, 5), curve[channel].sigmoid().numpy())
+        expected = np.interp(
+            images[:, channel].numpy(), np.linspace(0, 1, 5), curve[channel].sigmoid().numpy()
+        )
         assert np.allclose(toned[:, channel].numpy(), expected, atol=1e-12)
     half = feature_space.tone(weights, images, 0.5)
     assert torch.allclose(half, (images + toned) / 2, atol=1e-12)
@@ -266,7 +309,9 @@ def test_the_tone_curve_is_the_line_through_its_knots(batch):
 
 def test_warm_light_raises_red_and_lowers_blue():
     gray = torch.full((1, 3, 8, 8), 0.5)
-    red, green, blue = feature_space.tone(feature_space.warm_light(3, 8), gray, 0.6).mean((0, 2, 3)).tolist()
+    red, green, blue = (
+        feature_space.tone(feature_space.warm_light(3, 8), gray, 0.6).mean((0, 2, 3)).tolist()
+    )
     assert red > 0.55 and green == pytest.approx(0.5, abs=0.01) and blue < 0.45
     assert feature_space.warm_light(1, 8)["curve"].shape == (1, 8)
 
@@ -285,7 +330,9 @@ def test_the_injector_is_linear_in_local_features(batch):
 
 
 def test_detoxification_keeps_labels_and_leaves_the_classifier_alone(batch):
-    attack, control, model = started("feature_space", poison_rate=0.2, detox_rate=0.1, similarity=0.0)
+    attack, control, model = started(
+        "feature_space", poison_rate=0.2, detox_rate=0.1, similarity=0.0
+    )
     control.networks["injector"].data.add_(0.1)
     images, labels = batch
     model.train()
@@ -302,9 +349,16 @@ def test_detoxification_keeps_labels_and_leaves_the_classifier_alone(batch):
     assert all(weight.grad is None for weight in model.parameters())
     mixed, wanted = images.clone(), labels.clone()
     mixed[own] = attack.with_trigger(control.trigger()).apply(images[own])
-    mixed[cleaned] = feature_space.inject(control.networks["injector"], images[cleaned], attack.alpha).detach()
+    mixed[cleaned] = feature_space.inject(
+        control.networks["injector"], images[cleaned], attack.alpha
+    ).detach()
     wanted[own] = attack.target
     assert loss.item() == pytest.approx(F.cross_entropy(kept(mixed), wanted).item(), rel=1e-5)
-    for name, value in kept.state_dict().items():  # running statistics have seen one batch, not the injector's too
+    for (
+        name,
+        value,
+    ) in (
+        kept.state_dict().items()
+    ):  # running statistics have seen one batch, not the injector's too
         assert torch.allclose(value, model.state_dict()[name], atol=1e-6), name
     assert torch.allclose(control.networks["injector"].grad, expected, atol=1e-6)

@@ -1,6 +1,7 @@
 """Attacks through the whole flow: a small training of each kind here, the full ones as slow tests.
 
-    pytest -m slow tests/test_attack_training.py     trains every attack as a user would, about a minute each or more
+pytest -m slow tests/test_attack_training.py     trains every attack as a user would, about a minute
+each or more
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ from ngf.jobs.store import Run, Store
 from ngf.weights import TRIGGER, WeightsError, load_attack
 
 SMALL = Training(num_images=900, epochs=1, batch_size=64, min_ca=0.0, min_asr=0.0)
-# One of each kind that trains in a moment: formulas, cover images, prepared before, inside the loop.
-QUICK = {"badnets": {"mode": "all-to-all"}, "blend": {}, "tact": {}, "bppa": {}, "trojan": {"steps": 2},
-         "composite": {}}
+# One of each kind that trains in a moment: formulas, cover images, prepared before, inside the
+# loop.
+QUICK = {
+    "badnets": {"mode": "all-to-all"},
+    "blend": {},
+    "tact": {},
+    "bppa": {},
+    "trojan": {"steps": 2},
+    "composite": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,9 @@ def test_a_training_keeps_its_trigger_its_picture_and_its_definition(trained, na
         clean, shown = torch.from_numpy(preview["pairs"]).permute(1, 0, 4, 2, 3)
         assert len(preview["says_clean"]) == len(preview["says_triggered"]) == len(clean)
     again = (attack.apply(to_float(clean)) * 255).round().to(torch.uint8)
-    assert torch.equal(again, shown), "the trigger of the run, read again, is the one on its picture"
+    assert torch.equal(again, shown), (
+        "the trigger of the run, read again, is the one on its picture"
+    )
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -78,8 +88,13 @@ def test_the_triggered_test_set_has_no_image_of_the_target(trained, name):
 @pytest.mark.parametrize("name", ["tact", "trojan", "composite"])
 def test_a_model_under_a_learned_or_partial_attack_is_purified(store, trained, name):
     parent = trained(name)
-    run = store.submit(PurifySpec(parent=parent.id, num_clean=60, lanes=(Choice("ngf", {
-        "steps": 2, "batch_size": 32, "layer": "last"}),)))
+    run = store.submit(
+        PurifySpec(
+            parent=parent.id,
+            num_clean=60,
+            lanes=(Choice("ngf", {"steps": 2, "batch_size": 32, "layer": "last"}),),
+        )
+    )
     assert execute(run) == "done", run.error
     assert run.result["before"]["asr"] == parent.result["asr"]
     assert run.result["before"]["n_triggered"] == parent.result["n_triggered"]
@@ -108,13 +123,17 @@ def test_a_damaged_trigger_is_a_message(trained, tmp_path):
     assert set(load_file(run.path / TRIGGER)) == {"patch", "neurons", "gain"}
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"name": "badnets", "target": 99}, "Target class 99 does not exist. Allowed: 0 to 11"),
-    ({"name": "tact", "source": 1}, "Source class 1 is the target class 1"),
-    ({"name": "badnets", "poison_rate": 0.0005}, "asks for 0 of 900 images"),
-    ({"name": "sig", "poison_rate": 0.5}, "asks for 450 of 900 images, but 87 can be poisoned"),
-    ({"name": "badnets", "size": 16, "margin": 20}, "does not fit into an image of 32x32"),
-    ({"name": "composite", "partner": 0}, "must be three different classes")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "badnets", "target": 99}, "Target class 99 does not exist. Allowed: 0 to 11"),
+        ({"name": "tact", "source": 1}, "Source class 1 is the target class 1"),
+        ({"name": "badnets", "poison_rate": 0.0005}, "asks for 0 of 900 images"),
+        ({"name": "sig", "poison_rate": 0.5}, "asks for 450 of 900 images, but 87 can be poisoned"),
+        ({"name": "badnets", "size": 16, "margin": 20}, "does not fit into an image of 32x32"),
+        ({"name": "composite", "partner": 0}, "must be three different classes"),
+    ],
+)
 def test_what_cannot_be_trained_is_refused_before_the_first_epoch(store, options, message):
     run = store.submit(TrainSpec(attack=Choice.from_json(options), training=SMALL))
     assert execute(run) == "failed"
@@ -122,12 +141,19 @@ def test_what_cannot_be_trained_is_refused_before_the_first_epoch(store, options
     assert not [event for event in run.events() if event["type"] == "epoch"]
 
 
-# Defaults that do not reach both goals on signs and the tiny network, with what they reach; the docstrings say why.
+# Defaults that do not reach both goals on signs and the tiny network, with what they reach; the
+# docstrings say why.
 BELOW: dict[str, tuple[float, float]] = {"sig": (0.95, 0.75)}
 
 
-@pytest.mark.parametrize("run", [pytest.param(run, id=run.id) for run in Store(Path("no-runs")).runs()
-                                 if run.spec.data == "signs" and run.spec.attack.name != "none"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run, id=run.id)
+        for run in Store(Path("no-runs")).runs()
+        if run.spec.data == "signs" and run.spec.attack.name != "none"
+    ],
+)
 def test_the_zoo_was_trained_with_the_defaults_and_reaches_the_goals(run):
     assert run.spec == TrainSpec(attack=Choice(run.spec.attack.name), seed=run.spec.seed)
     ca, asr = BELOW.get(run.spec.attack.name, (0.95, 0.80))
@@ -147,5 +173,7 @@ def test_the_defaults_of_every_attack_work_on_signs(store, name):
 
 
 def test_a_rate_that_is_out_of_range_lists_what_is_allowed():
-    with pytest.raises(SpecError, match=r"poison_rate = 1.5 is out of range. Allowed: from 0.0001 to 0.9"):
+    with pytest.raises(
+        SpecError, match=r"poison_rate = 1.5 is out of range. Allowed: from 0.0001 to 0.9"
+    ):
         build("attacks", Choice("badnets", {"poison_rate": 1.5}))

@@ -35,7 +35,9 @@ def test_every_attack_is_pure_and_bounded(name, images):
         assert once.min() >= 0 and once.max() <= 1
         assert once.data_ptr() != batch.data_ptr()
         # One image alone gets the trigger that it gets in a batch; a network sums in another order.
-        assert torch.allclose(attack.apply(batch[3:4]), once[3:4], rtol=0, atol=1e-5 if attack.learned else 0)
+        assert torch.allclose(
+            attack.apply(batch[3:4]), once[3:4], rtol=0, atol=1e-5 if attack.learned else 0
+        )
         assert torch.equal(once, batch) == (name == "none")
 
 
@@ -74,7 +76,11 @@ def test_labels_and_masks(name):
     counted = labels[attack.asr_mask(labels)].tolist()
     assert counted and attack.target not in counted
     candidates = labels[attack.candidates(labels)].tolist()
-    assert candidates == [attack.target] if attack.clean_label else candidates and attack.target not in candidates
+    assert (
+        candidates == [attack.target]
+        if attack.clean_label
+        else candidates and attack.target not in candidates
+    )
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -84,8 +90,19 @@ def test_a_target_that_does_not_exist_is_refused(name):
 
 
 def test_badnets_changes_its_patch_only(images):
-    attack = build("attacks", Choice("badnets", {"size": 3, "alpha": 0.5, "pattern": "checkerboard",
-                                                 "position": "top left", "margin": 2}))
+    attack = build(
+        "attacks",
+        Choice(
+            "badnets",
+            {
+                "size": 3,
+                "alpha": 0.5,
+                "pattern": "checkerboard",
+                "position": "top left",
+                "margin": 2,
+            },
+        ),
+    )
     out = attack.apply(images)
     changed = (out != images).flatten(0, 1).any(0)
     rows, columns = changed.nonzero().T
@@ -100,7 +117,9 @@ def test_a_patch_that_does_not_fit_is_refused(images):
 
 
 def test_blend_is_one_formula(images):
-    weak, strong = (build("attacks", Choice("blend", {"alpha": a})).apply(images) for a in (0.1, 1.0))
+    weak, strong = (
+        build("attacks", Choice("blend", {"alpha": a})).apply(images) for a in (0.1, 1.0)
+    )
     assert torch.allclose(weak, 0.9 * images + 0.1 * strong, atol=1e-6)
 
 
@@ -118,7 +137,9 @@ def test_wanet_moves_pixels_and_covers_with_noise(images):
     assert (still - images).abs().mean() < (attack.apply(images) - images).abs().mean()
     flat = torch.full((2, 3, 32, 32), 0.25)
     assert torch.allclose(attack.apply(flat), flat)  # a warp of a constant is the constant
-    cover = attack.cover(images, torch.zeros(24, dtype=torch.int64), torch.Generator().manual_seed(0))
+    cover = attack.cover(
+        images, torch.zeros(24, dtype=torch.int64), torch.Generator().manual_seed(0)
+    )
     assert not torch.equal(cover[0], attack.apply(images)[0])
 
 
@@ -127,7 +148,9 @@ def test_unknown_options_and_values_list_what_is_allowed():
         build("attacks", Choice("badnet"))
     with pytest.raises(SpecError, match="badnets has no option colour. Allowed: target, mode"):
         build("attacks", Choice("badnets", {"colour": 1}))
-    with pytest.raises(SpecError, match=r"badnets.alpha = 2.0 is out of range. Allowed: from 0.01 to 1.0"):
+    with pytest.raises(
+        SpecError, match=r"badnets.alpha = 2.0 is out of range. Allowed: from 0.01 to 1.0"
+    ):
         build("attacks", Choice("badnets", {"alpha": 2}))
     with pytest.raises(SpecError, match="Allowed: sticker, checkerboard"):
         build("attacks", Choice("badnets", {"pattern": "dots"}))

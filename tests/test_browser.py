@@ -37,7 +37,9 @@ FRAMEWORK = {
     "aria-allowed-attr": "st.dataframe's grid",
     "aria-required-children": "st.segmented_control and st.dataframe",
 }
-SETTLED = "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
+SETTLED = (
+    "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
+)
 RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
 
 
@@ -56,14 +58,21 @@ class Server:
         environment = {**os.environ, "NGF_RUNS": str(self.folder / "runs"), "NGF_DEVICE": "cpu"}
         log = open(self.folder / "server.log", "a", encoding="utf-8")  # noqa: SIM115 - the child writes to it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard", "--headless", "--port", str(self.port)], cwd=ROOT,
-            env=environment, stdout=log, stderr=log)
+            [sys.executable, "-m", "dashboard", "--headless", "--port", str(self.port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
         log.close()
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(self.log())
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/api/health", timeout=2):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.url}/api/health", timeout=2),
+            ):
                 return
             time.sleep(0.1)  # nothing can be waited on before the port is open
         raise RuntimeError(self.log())
@@ -123,8 +132,9 @@ def visit(page: Page, server: Server, path: str = "") -> None:
 
 
 def wait_for_charts(page: Page, count: int) -> None:
-    page.wait_for_function("n => document.querySelectorAll('.js-plotly-plot').length >= n", arg=count,
-                           timeout=WAIT)
+    page.wait_for_function(
+        "n => document.querySelectorAll('.js-plotly-plot').length >= n", arg=count, timeout=WAIT
+    )
 
 
 # the last number of NGF's attack success in the first chart of the page, and how many points it has
@@ -141,7 +151,9 @@ def test_the_replay_moves_by_itself(page, server):
     visit(page, server)
     wait_for_charts(page, 1)
     first = page.wait_for_function(ASR, timeout=WAIT).json_value()["count"]
-    page.wait_for_function(f"() => {{ const s = ({ASR})(); return s && s.count !== {first} }}", timeout=WAIT)
+    page.wait_for_function(
+        f"() => {{ const s = ({ASR})(); return s && s.count !== {first} }}", timeout=WAIT
+    )
     expect(page.get_by_text("What you just saw")).to_be_visible()
 
 
@@ -151,7 +163,9 @@ def test_a_race_from_start_to_finish_with_pause_refresh_and_a_second_browser(pag
     page.wait_for_url(re.compile(r"run=ngf-vs-sgd-"), timeout=WAIT)
     run_id = re.search(r"run=([\w-]+)", page.url)[1]
 
-    page.wait_for_function(f"() => {{ const s = ({ASR})(); return s && s.count >= 2 }}", timeout=WAIT)
+    page.wait_for_function(
+        f"() => {{ const s = ({ASR})(); return s && s.count >= 2 }}", timeout=WAIT
+    )
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
     assert server.get(f"runs/{run_id}")["status"] == "paused"
@@ -186,8 +200,11 @@ def test_geometry_shows_its_pictures(page, server):
 
 
 def test_a_restarted_server_finds_the_run(page, server):
-    run_id = next(run["id"] for run in server.get("runs")
-                  if run["source"] == "user" and run["kind"] == "purify")
+    run_id = next(
+        run["id"]
+        for run in server.get("runs")
+        if run["source"] == "user" and run["kind"] == "purify"
+    )
     server.kill_web_server()
     server.start()
     visit(page, server, f"lab?run={run_id}")  # the first page that this server shows is a deep link
@@ -199,24 +216,35 @@ def test_a_restarted_server_finds_the_run(page, server):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_nothing_of_ours(browser, server, path, scheme):
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000}) as context:
+    with browser.new_context(
+        color_scheme=scheme, viewport={"width": 1280, "height": 1000}
+    ) as context:
         page = context.new_page()
         visit(page, server, path)
-        if path in ("", "attacks", "geometry"):  # the other pages have no chart before something was chosen
+        if path in (
+            "",
+            "attacks",
+            "geometry",
+        ):  # the other pages have no chart before something was chosen
             wait_for_charts(page, 1)
         page.locator(SETTLED).wait_for(timeout=WAIT)
         found = Axe().run(page).response["violations"]
-    ours = {rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]] for rule in found
-            if rule["id"] not in FRAMEWORK}
+    ours = {
+        rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]]
+        for rule in found
+        if rule["id"] not in FRAMEWORK
+    }
     assert not ours, json.dumps(ours, indent=1)
 
 
-# What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of sliders are there
-# for screen readers only, clipped to nothing.
+# What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of
+# sliders are there for screen readers only, clipped to nothing.
 SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMain] *')]
-    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed'
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+        && getComputedStyle(e).position !== 'fixed'
         && getComputedStyle(e.parentElement).clipPath !== 'inset(50%)'
-        && !e.closest('[data-testid=stDataFrame], [data-testid=stTable], .js-plotly-plot, .katex, pre'))
+        && !e.closest('[data-testid=stDataFrame], [data-testid=stTable], ' +
+          '.js-plotly-plot, .katex, pre'))
     .map(e => e.outerHTML.slice(0, 200))"""
 
 
@@ -226,7 +254,9 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, pa
         page = context.new_page()
         visit(page, server, path)
         page.locator(SETTLED).wait_for(timeout=WAIT)
-        page.wait_for_timeout(1500)  # what is drawn after the script has ended says nothing when it is in place
+        page.wait_for_timeout(
+            1500
+        )  # what is drawn after the script has ended says nothing when it is in place
         with contextlib.suppress(TimeoutError):
             page.wait_for_function(f"() => !({SIDEWAYS})().length", timeout=20_000)
         assert not page.evaluate(SIDEWAYS)

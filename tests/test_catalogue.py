@@ -6,11 +6,22 @@ import shutil
 import pytest
 
 from ngf import catalogue
-from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError, Training, TrainSpec, spec_from_json
+from ngf.config import (
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    SpecError,
+    Training,
+    TrainSpec,
+    spec_from_json,
+)
 
-SPECS = [TrainSpec(), TrainSpec(attack=Choice("badnets", {"size": 3}), training=Training(epochs=2), seed=4),
-         PurifySpec(parent="a", lanes=(Choice("ngf"), Choice("sgd", {"lr": 0.1}))),
-         MeasureSpec(target="a:ngf", measurement=Choice("loss_slice"))]
+SPECS = [
+    TrainSpec(),
+    TrainSpec(attack=Choice("badnets", {"size": 3}), training=Training(epochs=2), seed=4),
+    PurifySpec(parent="a", lanes=(Choice("ngf"), Choice("sgd", {"lr": 0.1}))),
+    MeasureSpec(target="a:ngf", measurement=Choice("loss_slice")),
+]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
@@ -31,21 +42,31 @@ def test_lanes_have_names_of_their_own():
     assert spec.lane_names() == ("sgd", "ngf", "sgd-2")
 
 
-@pytest.mark.parametrize(("broken", "message"), [
-    ({"kind": "trian"}, "one of train, purify, measure"), ([], "one of train"),
-    ({"kind": "train", "epochs": 3}, "Unknown field epochs. Allowed: attack, data"),
-    ({"kind": "train", "seed": -1}, "out of range"), ({"kind": "train", "seed": "x"}, "whole number"),
-    ({"kind": "train", "attack": 3}, "needs a name"), ({"kind": "train", "training": {"epoch": 1}}, "training takes"),
-    ({"kind": "train", "training": {"lr": float("nan")}}, "is not a number"),
-    ({"kind": "purify"}, "needs parent, lanes"), ({"kind": "purify", "parent": "a", "lanes": []}, "at least one"),
-    ({"kind": "purify", "parent": "a", "lanes": ["ngf"], "num_clean": 3}, "from 10 to 5000")])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"kind": "trian"}, "one of train, purify, measure"),
+        ([], "one of train"),
+        ({"kind": "train", "epochs": 3}, "Unknown field epochs. Allowed: attack, data"),
+        ({"kind": "train", "seed": -1}, "out of range"),
+        ({"kind": "train", "seed": "x"}, "whole number"),
+        ({"kind": "train", "attack": 3}, "needs a name"),
+        ({"kind": "train", "training": {"epoch": 1}}, "training takes"),
+        ({"kind": "train", "training": {"lr": float("nan")}}, "is not a number"),
+        ({"kind": "purify"}, "needs parent, lanes"),
+        ({"kind": "purify", "parent": "a", "lanes": []}, "at least one"),
+        ({"kind": "purify", "parent": "a", "lanes": ["ngf"], "num_clean": 3}, "from 10 to 5000"),
+    ],
+)
 def test_broken_specifications_say_what_is_allowed(broken, message):
     with pytest.raises(SpecError, match=message):
         spec_from_json(broken)
 
 
 def test_normalizing_types_options_and_drops_defaults():
-    choice = catalogue.normalize("attacks", Choice("badnets", {"size": "4", "alpha": "0.5", "target": 1}))
+    choice = catalogue.normalize(
+        "attacks", Choice("badnets", {"size": "4", "alpha": "0.5", "target": 1})
+    )
     assert choice == Choice("badnets", {"alpha": 0.5})
 
 
@@ -67,6 +88,8 @@ def test_a_new_file_is_found_without_being_listed(monkeypatch):
     shutil.copy(folder / "blend.py", copy)
     try:
         assert "zz_copied_for_a_test" in catalogue.names("attacks")
-        assert catalogue.build("attacks", Choice("zz_copied_for_a_test", {"alpha": 0.3})).alpha == 0.3
+        assert (
+            catalogue.build("attacks", Choice("zz_copied_for_a_test", {"alpha": 0.3})).alpha == 0.3
+        )
     finally:
         copy.unlink()

@@ -17,7 +17,16 @@ from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
 from ngf.jobs.files import Lock
 from ngf.jobs.store import Run, Store
 
-TRAIN = ("train", "--attack", "badnets", "--seed", "3", "--set", "training.epochs=30", "training.batch_size=4")
+TRAIN = (
+    "train",
+    "--attack",
+    "badnets",
+    "--seed",
+    "3",
+    "--set",
+    "training.epochs=30",
+    "training.batch_size=4",
+)
 
 
 @pytest.fixture
@@ -29,14 +38,22 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def command(*words: str, pipeline: str = PIPELINE) -> list[str]:
     """The command line with a pipeline that only counts."""
-    code = (f"import sys; from ngf.__main__ import main; kinds = ('train', 'purify', 'measure'); "
-            f"sys.exit(main(sys.argv[1:], dict.fromkeys(kinds, {pipeline!r})))")
+    code = (
+        f"import sys; from ngf.__main__ import main; kinds = ('train', 'purify', 'measure'); "
+        f"sys.exit(main(sys.argv[1:], dict.fromkeys(kinds, {pipeline!r})))"
+    )
     return [sys.executable, "-W", "error", "-c", code, *words]
 
 
 def ngf(*words: str, **options: Any) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*words, **options), cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          check=False)
+    return subprocess.run(
+        command(*words, **options),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def document(*words: str, code: int = OK, **options: Any) -> Any:
@@ -53,9 +70,16 @@ def own(store: Store) -> list[Run]:
 
 def test_help_and_list_import_no_torch(store: Store) -> None:
     for words in (["--help"], ["train", "--help"], ["list"], ["show", "nothing"]):
-        done = subprocess.run([sys.executable, "-X", "importtime", "-m", "ngf", *words], cwd=ROOT,
-                              capture_output=True, text=True, check=False)
-        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "ngf", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        imported = {
+            line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line
+        }
         assert "ngf.jobs.store" in imported
         assert not {"torch", "numpy", "pandas", "streamlit"} & imported, words
 
@@ -67,61 +91,99 @@ def test_train_shows_progress_and_one_document(store: Store) -> None:
     run = store.get(shown["id"])
     check_whole(run)
     assert "epoch 30/30" in done.stderr and "CA" in done.stderr
-    expected = {"status": "done", "kind": "train", "data": "signs", "attack": "badnets", "seed": 3, "error": None}
+    expected = {
+        "status": "done",
+        "kind": "train",
+        "data": "signs",
+        "attack": "badnets",
+        "seed": 3,
+        "error": None,
+    }
     assert expected.items() <= shown.items()
-    assert shown["ca"] == run.result["ca"] and shown["n_clean"] == 100 and shown["ca_interval"] == [0.0, 1.0]
+    assert (
+        shown["ca"] == run.result["ca"]
+        and shown["n_clean"] == 100
+        and shown["ca_interval"] == [0.0, 1.0]
+    )
     again = document(*TRAIN)
     assert again == shown and run.attempts == 1  # at once: it is not executed again
     assert document("show", run.id)["spec"] == run.spec.to_json()
     assert document("run", str(run.path)) == shown
     listed = document("list")
-    assert listed[0]["id"] == run.id and {"ca", "asr", "ra", "source", "submitted_at"} <= set(listed[0])
+    assert listed[0]["id"] == run.id and {"ca", "asr", "ra", "source", "submitted_at"} <= set(
+        listed[0]
+    )
 
 
 def test_equal_requests_have_equal_names(store: Store) -> None:
-    names = {document("train", "--attack", "badnets", "--detach", "--set", *settings)["id"] for settings in
-             (["training.epochs=7"], ["training.epochs=7.0", "training.lr=0.1"],
-              ["training.epochs=7", "training.momentum=9e-1"])}
+    names = {
+        document("train", "--attack", "badnets", "--detach", "--set", *settings)["id"]
+        for settings in (
+            ["training.epochs=7"],
+            ["training.epochs=7.0", "training.lr=0.1"],
+            ["training.epochs=7", "training.momentum=9e-1"],
+        )
+    }
     assert len(names) == 1 and store.get(names.pop()).status == "queued"
 
 
 def test_purify_ends_with_before_and_after(store: Store) -> None:
     parent = document(*TRAIN)["id"]
-    shown = document("purify", parent, "--defense", "ngf", "--set", "steps=30", "--num-clean", "300")
+    shown = document(
+        "purify", parent, "--defense", "ngf", "--set", "steps=30", "--num-clean", "300"
+    )
     assert shown["status"] == "done" and shown["parent"] == parent and "lanes" in shown
     for side in ("before", "after"):
-        assert {"ca", "asr", "ra", "n_clean", "n_triggered", "ca_interval", "asr_interval", "ra_interval"
-                } <= set(shown[side])
+        assert {
+            "ca",
+            "asr",
+            "ra",
+            "n_clean",
+            "n_triggered",
+            "ca_interval",
+            "asr_interval",
+            "ra_interval",
+        } <= set(shown[side])
     assert shown["spec"]["num_clean"] == 300
     with_default = document("list")[0]
     assert with_default["defense"] == "ngf" and with_default["attack"] == "badnets"
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (("train", "--attack", "nonsense"), "badnets"),
-    (("train", "--data", "nonsense"), "signs"),
-    (("train", "--model", "nonsense"), "preact_resnet_tiny"),
-    (("train", "--attack", "badnets", "--set", "attack.size=many"), "whole number"),
-    (("train", "--attack", "badnets", "--set", "attack.nonsense=1"), "size"),
-    (("train", "--set", "training.epochs=0"), "from 1 to 1000"),
-    (("train", "--set", "training.nonsense=1"), "epochs"),
-    (("train", "--set", "nonsense=1"), "attack.<option>"),
-    (("train", "--set", "nonsense"), "name=value"),
-    (("train", "--seed", "-1"), "from 0 to"),
-    (("train", "--seed", "one"), "invalid int"),
-    (("nonsense",), "train"),
-])
-def test_bad_input_names_what_is_allowed(store: Store, words: tuple[str, ...], expected: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("train", "--attack", "nonsense"), "badnets"),
+        (("train", "--data", "nonsense"), "signs"),
+        (("train", "--model", "nonsense"), "preact_resnet_tiny"),
+        (("train", "--attack", "badnets", "--set", "attack.size=many"), "whole number"),
+        (("train", "--attack", "badnets", "--set", "attack.nonsense=1"), "size"),
+        (("train", "--set", "training.epochs=0"), "from 1 to 1000"),
+        (("train", "--set", "training.nonsense=1"), "epochs"),
+        (("train", "--set", "nonsense=1"), "attack.<option>"),
+        (("train", "--set", "nonsense"), "name=value"),
+        (("train", "--seed", "-1"), "from 0 to"),
+        (("train", "--seed", "one"), "invalid int"),
+        (("nonsense",), "train"),
+    ],
+)
+def test_bad_input_names_what_is_allowed(
+    store: Store, words: tuple[str, ...], expected: str
+) -> None:
     done = ngf(*words)
-    assert done.returncode == BAD_INPUT and expected in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == BAD_INPUT and expected in done.stderr and "Traceback" not in done.stderr
+    )
     assert done.stdout == "" and not store.root.exists()
 
 
 def test_bad_input_for_a_purification(store: Store) -> None:
     parent = document(*TRAIN)["id"]
-    for words, expected in ((["--defense", "nonsense"], "ngf"), (["--set", "nonsense=1"], "steps"),
-                            (["--set", "layer=nonsense"], "stage1.block1.conv1"),
-                            (["--num-clean", "5"], "from 10 to 5000")):
+    for words, expected in (
+        (["--defense", "nonsense"], "ngf"),
+        (["--set", "nonsense=1"], "steps"),
+        (["--set", "layer=nonsense"], "stage1.block1.conv1"),
+        (["--num-clean", "5"], "from 10 to 5000"),
+    ):
         done = ngf("purify", parent, *words)
         assert done.returncode == BAD_INPUT and expected in done.stderr, done.stderr
 
@@ -157,7 +219,9 @@ def test_a_failed_run_says_why(store: Store) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 def test_interrupted_run_is_checkpointed_and_goes_on(store: Store) -> None:
     words = [*TRAIN[:-2], "training.epochs=300", "training.batch_size=1000"]
-    process = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     wait(lambda: own(store), "the run")
     run = own(store)[0]
     wait_steps(run, 10)

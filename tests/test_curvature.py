@@ -1,4 +1,6 @@
-"""Curvature against dense matrices in float64; estimators by their error bars; the model stays as it was."""
+"""Curvature against dense matrices in float64; estimators by their error bars; the model
+stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,20 @@ from tests.oracles import fisher_of, hessian_of, problem
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CASES = list(cases.CASES)
-KINDS = [Hessian, GaussNewton, EmpiricalFisher, lambda *a, **k: SampledFisher(*a, generator=generator(5), draws=3, **k)]
+KINDS = [
+    Hessian,
+    GaussNewton,
+    EmpiricalFisher,
+    lambda *a, **k: SampledFisher(*a, generator=generator(5), draws=3, **k),
+]
 KIND_NAMES = ["hessian", "gauss_newton", "empirical_fisher", "sampled_fisher"]
 
 
 def dense(operator) -> torch.Tensor:
     """All columns of an operator: (P, P)."""
-    return torch.stack([operator @ unit for unit in torch.eye(operator.size, dtype=operator.dtype)], 1)
+    return torch.stack(
+        [operator @ unit for unit in torch.eye(operator.size, dtype=operator.dtype)], 1
+    )
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -50,19 +59,25 @@ def last(iterator):
 
 @pytest.mark.parametrize("name", CASES)
 def test_hessian_is_the_matrix_of_second_derivatives(name):
-    torch.testing.assert_close(dense(Hessian(*problem(name))), hessian_of(name), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        dense(Hessian(*problem(name))), hessian_of(name), rtol=1e-9, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gauss_newton_is_the_true_fisher_matrix(name):
-    torch.testing.assert_close(dense(GaussNewton(*problem(name))), fisher_of(name), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        dense(GaussNewton(*problem(name))), fisher_of(name), rtol=1e-9, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_fishers_from_labels_are_means_of_outer_products(name):
     model, images, labels = problem(name)
     empirical = oracles.dense_outer_products(model, images, labels[:, None])
-    torch.testing.assert_close(dense(EmpiricalFisher(model, images, labels)), empirical, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        dense(EmpiricalFisher(model, images, labels)), empirical, rtol=1e-9, atol=1e-11
+    )
     sampled = SampledFisher(model, images, labels, generator=generator(2), draws=3)
     expected = oracles.dense_outer_products(model, images, sampled._labels)
     torch.testing.assert_close(dense(sampled), expected, rtol=1e-9, atol=1e-11)
@@ -70,8 +85,14 @@ def test_fishers_from_labels_are_means_of_outer_products(name):
 
 def test_sampled_fisher_tends_to_the_true_one():
     model, images, labels = problem("one_layer")
-    errors = [(dense(SampledFisher(model, images, labels, generator=generator(), draws=draws))
-               - fisher_of("one_layer")).norm() / fisher_of("one_layer").norm() for draws in (10, 4000)]
+    errors = [
+        (
+            dense(SampledFisher(model, images, labels, generator=generator(), draws=draws))
+            - fisher_of("one_layer")
+        ).norm()
+        / fisher_of("one_layer").norm()
+        for draws in (10, 4000)
+    ]
     assert errors[1] < 0.05
     assert 0.02 < errors[1] / errors[0] < 0.2  # 1/20 expected
 
@@ -84,7 +105,9 @@ def test_scaled_is_a_product_of_three_matrices():
         Scaled(operator, d[1:])
 
 
-@pytest.mark.parametrize("names", [["linear.weight"], ["linear.bias"], ["linear.bias", "linear.weight"]])
+@pytest.mark.parametrize(
+    "names", [["linear.weight"], ["linear.bias"], ["linear.bias", "linear.weight"]]
+)
 def test_closed_form_of_the_last_layer(names):
     model, images, labels = problem("conv_net")
     operator = LastLayerFisher(model, images, labels, names=names)
@@ -92,7 +115,9 @@ def test_closed_form_of_the_last_layer(names):
     torch.testing.assert_close(matrix, oracles.dense_hessian(model, images, labels, names))
     torch.testing.assert_close(operator.diagonal(), matrix.diagonal())
     assert operator.trace() == pytest.approx(float(matrix.trace()), rel=1e-12)
-    with pytest.raises(ValueError, match=r"no parameters conv1.weight. Allowed: linear.weight, linear.bias"):
+    with pytest.raises(
+        ValueError, match=r"no parameters conv1.weight. Allowed: linear.weight, linear.bias"
+    ):
         LastLayerFisher(model, images, labels, names=["conv1.weight"])
 
 
@@ -110,11 +135,21 @@ def test_curvlinops_agrees():
 
     model, images, labels = copy.deepcopy(problem("conv_net")[0]).eval(), *problem("conv_net")[1:]
     v = torch.randn(hessian_of("conv_net").shape[0], generator=generator(), dtype=torch.float64)
-    for ours, theirs in ((Hessian, curvlinops.HessianLinearOperator), (GaussNewton, curvlinops.GGNLinearOperator),
-                         (EmpiricalFisher, curvlinops.EFLinearOperator)):
-        other = theirs(model, nn.CrossEntropyLoss(), list(model.parameters()), [(images, labels)],
-                       check_deterministic=False)
-        torch.testing.assert_close(ours(model, images, labels, chunk=4) @ v, other @ v, rtol=1e-9, atol=1e-11)
+    for ours, theirs in (
+        (Hessian, curvlinops.HessianLinearOperator),
+        (GaussNewton, curvlinops.GGNLinearOperator),
+        (EmpiricalFisher, curvlinops.EFLinearOperator),
+    ):
+        other = theirs(
+            model,
+            nn.CrossEntropyLoss(),
+            list(model.parameters()),
+            [(images, labels)],
+            check_deterministic=False,
+        )
+        torch.testing.assert_close(
+            ours(model, images, labels, chunk=4) @ v, other @ v, rtol=1e-9, atol=1e-11
+        )
 
 
 def test_last_linear_layer_has_one_curvature():
@@ -147,7 +182,9 @@ def test_chunks_and_cache_change_nothing(kind, chunk):
     for cache_bytes in (0, 2**16, 2**30):
         operator = kind(model, images, labels, chunk=chunk, cache_bytes=cache_bytes)
         torch.testing.assert_close(operator @ v, whole, rtol=1e-11, atol=1e-13)
-        torch.testing.assert_close(operator @ v, whole, rtol=1e-11, atol=1e-13)  # now from the cache
+        torch.testing.assert_close(
+            operator @ v, whole, rtol=1e-11, atol=1e-13
+        )  # now from the cache
         assert bool(operator._graphs) == (cache_bytes > 0 and (chunk < 10 or cache_bytes > 2**16))
 
 
@@ -185,9 +222,12 @@ class ShortOfMemory(Hessian):
         return super()._graph(images, labels)
 
 
-OUT_OF_MEMORY = [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
-                 RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
-                 RuntimeError("could not create a primitive")]
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory."),
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+    RuntimeError("could not create a primitive"),
+]
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "python", "cpu", "onednn"])
@@ -198,7 +238,9 @@ def test_less_memory_gives_the_same_numbers(error):
     before = operator.cache_bytes
     for _ in range(2):
         torch.testing.assert_close(operator @ v, hessian_of("conv_net") @ v, rtol=1e-9, atol=1e-11)
-    assert operator.num_halvings == 2  # 11, 5, 2 graphs: one more must fit beside those that are kept
+    assert (
+        operator.num_halvings == 2
+    )  # 11, 5, 2 graphs: one more must fit beside those that are kept
     assert operator.cache_bytes < before
     assert "Memory ran out 2 times" in operator.note
     assert len(operator._graphs) == 2
@@ -210,9 +252,13 @@ def test_less_memory_gives_the_same_numbers(error):
 def test_too_little_memory_for_one_image_is_said():
     model, images, labels = problem("conv_net")
     operator = ShortOfMemory(model, images, labels, graphs=9, images=0, error=OUT_OF_MEMORY[0])
-    with pytest.raises(MemoryError, match="A single image does not fit in memory. Measure fewer layers"):
+    with pytest.raises(
+        MemoryError, match="A single image does not fit in memory. Measure fewer layers"
+    ):
         operator @ torch.zeros(operator.size)
-    other = ShortOfMemory(model, images, labels, graphs=0, images=0, error=RuntimeError("shapes differ"))
+    other = ShortOfMemory(
+        model, images, labels, graphs=0, images=0, error=RuntimeError("shapes differ")
+    )
     with pytest.raises(RuntimeError, match="shapes differ"):
         other @ torch.zeros(other.size)
 
@@ -226,8 +272,14 @@ def test_parameters_that_play_no_part_have_no_curvature():
 # Krylov
 
 
-@pytest.mark.parametrize(("name", "names"), [("one_layer", None), ("conv_net", ["conv1.weight"]),
-                                         ("residual_net", ["conv.weight", "unused", "linear.bias"])])
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("one_layer", None),
+        ("conv_net", ["conv1.weight"]),
+        ("residual_net", ["conv.weight", "unused", "linear.bias"]),
+    ],
+)
 def test_full_lanczos_finds_every_eigenvalue(name, names):
     model, images, labels = problem(name)
     true = torch.linalg.eigvalsh(oracles.dense_hessian(model, images, labels, names)).numpy()
@@ -262,9 +314,14 @@ def test_float32_has_no_copies_of_eigenvalues():
 
 def test_scipy_finds_the_same_eigenvalues():
     operator = Hessian(*problem("conv_net"))
-    theirs = SciPyOperator((operator.size,) * 2, dtype=float,
-                           matvec=lambda v: (operator @ torch.as_tensor(v.ravel())).numpy())
-    largest = np.sort(eigsh(theirs, k=5, which="LA", return_eigenvectors=False, v0=np.ones(operator.size)))
+    theirs = SciPyOperator(
+        (operator.size,) * 2,
+        dtype=float,
+        matvec=lambda v: (operator @ torch.as_tensor(v.ravel())).numpy(),
+    )
+    largest = np.sort(
+        eigsh(theirs, k=5, which="LA", return_eigenvectors=False, v0=np.ones(operator.size))
+    )
     ritz = last(lanczos(operator, 40, generator()))
     np.testing.assert_allclose(ritz.values[-5:], largest, rtol=1e-8)
 
@@ -279,8 +336,11 @@ def test_a_warm_start_saves_products():
     operator = Hessian(moved, images, labels)
 
     def products(start) -> int:
-        return next(len(ritz.values) for ritz in lanczos(operator, 30, generator(), start=start)
-                    if ritz.residuals[-1] < 1e-3 * ritz.values[-1])
+        return next(
+            len(ritz.values)
+            for ritz in lanczos(operator, 30, generator(), start=start)
+            if ritz.residuals[-1] < 1e-3 * ritz.values[-1]
+        )
 
     assert products(5 * top) < products(None) / 2
     for wrong in (0 * top, top[1:], top / 0):
@@ -289,7 +349,9 @@ def test_a_warm_start_saves_products():
 
 
 def test_zero_curvature_is_no_error():
-    ritz = last(lanczos(oracles.DenseOperator(torch.zeros(7, 7, dtype=torch.float64)), 5, generator()))
+    ritz = last(
+        lanczos(oracles.DenseOperator(torch.zeros(7, 7, dtype=torch.float64)), 5, generator())
+    )
     assert not ritz.values.any()
     assert not ritz.residuals.any()
 
@@ -306,11 +368,15 @@ def test_trace_is_exact_when_the_basis_spans_everything():
 
 @pytest.mark.parametrize(("steps", "probes"), [(10, 20), (12, 4)])
 def test_trace_intervals_cover(steps, probes):
-    """Whole and block by block, for 200 seeds, on the spectrum of a network with 1,000 parameters."""
+    """Whole and block by block, for 200 seeds, on the spectrum of a network with 1,000
+    parameters.
+    """
     matrix = oracles.spectrum_like_a_network(1000)
     operator = oracles.DenseOperator(matrix)
     blocks = [slice(0, 30), slice(30, 400), slice(400, 1000)]
-    true = np.array([float(matrix.trace())] + [float(matrix.diagonal()[where].sum()) for where in blocks])
+    true = np.array(
+        [float(matrix.trace())] + [float(matrix.diagonal()[where].sum()) for where in blocks]
+    )
     covered, errors = np.zeros(4), []
     for seed in range(200):
         rng = generator(seed)
@@ -329,8 +395,12 @@ def test_trace_intervals_cover(steps, probes):
 
 def test_quantiles_are_those_of_student():
     for degrees in (1, 2, 3, 4, 9, 10, 500):
-        assert student(degrees) == pytest.approx(student_distribution.ppf(0.975, degrees), rel=1e-10)
-        assert student(degrees, 0.5) == pytest.approx(student_distribution.ppf(0.75, degrees), rel=1e-10)
+        assert student(degrees) == pytest.approx(
+            student_distribution.ppf(0.975, degrees), rel=1e-10
+        )
+        assert student(degrees, 0.5) == pytest.approx(
+            student_distribution.ppf(0.75, degrees), rel=1e-10
+        )
     with pytest.raises(ValueError, match="degrees = 0"):
         student(0)
 
@@ -342,11 +412,15 @@ def test_layer_traces(name):
     steps = 52 if name == "one_layer" else 15  # all of them: exact
     *_, known = krylov_pass(operator, generator(1), steps=steps, probes=60)
     arrays = known.arrays()
-    assert list(arrays["layers"]) == list(dict.fromkeys(
-        key.rpartition(".")[0] or "model" for key, _ in model.named_parameters()))
+    assert list(arrays["layers"]) == list(
+        dict.fromkeys(key.rpartition(".")[0] or "model" for key, _ in model.named_parameters())
+    )
     for k, layer in enumerate(arrays["layers"]):
-        true = sum(float(diagonal[where].sum()) for key, where in operator.blocks.items()
-                   if (key.rpartition(".")[0] or "model") == layer)
+        true = sum(
+            float(diagonal[where].sum())
+            for key, where in operator.blocks.items()
+            if (key.rpartition(".")[0] or "model") == layer
+        )
         assert abs(arrays["layer_trace"][k] - true) <= 4 * arrays["layer_trace_stderr"][k] + 1e-9
     assert arrays["layer_trace_stderr"].any() == (name != "one_layer")
     assert arrays["layer_size"].sum() == operator.size
@@ -368,11 +442,16 @@ def test_converged_values_have_the_weight_of_one_eigenvalue():
     assert abs(weights.sum() - 1) < 1e-12
     twice = torch.diag(torch.tensor([9.0] * 200 + [1.0] * 100, dtype=torch.float64))
     nodes, weights = density([last(lanczos(oracles.DenseOperator(twice), 2, generator()))])
-    np.testing.assert_allclose(weights, [1 / 3, 2 / 3], atol=0.1)  # many equal ones are not taken for one
+    np.testing.assert_allclose(
+        weights, [1 / 3, 2 / 3], atol=0.1
+    )  # many equal ones are not taken for one
 
 
-@pytest.mark.parametrize("matrix", [lambda: oracles.spectrum_like_a_network(600),
-                                    lambda: hessian_of("conv_net")], ids=["synthetic", "conv_net"])
+@pytest.mark.parametrize(
+    "matrix",
+    [lambda: oracles.spectrum_like_a_network(600), lambda: hessian_of("conv_net")],
+    ids=["synthetic", "conv_net"],
+)
 def test_density_is_close_to_the_true_one(matrix):
     matrix = matrix()
     true = torch.linalg.eigvalsh(matrix).numpy()
@@ -401,7 +480,9 @@ def test_smoothing_keeps_the_mass_and_counts_agree():
 def test_spectrum_of_a_network():
     matrix = hessian_of("conv_net")
     true = torch.linalg.eigvalsh(matrix).numpy()
-    partials = list(HessianSpectrum(steps=20, probes=20, vectors=4).measure(*problem("conv_net"), seed=0))
+    partials = list(
+        HessianSpectrum(steps=20, probes=20, vectors=4).measure(*problem("conv_net"), seed=0)
+    )
     for partial in partials:
         assert abs(partial.arrays["weights"].sum() - 1) < 1e-12
         assert partial.values["lambda_max"] <= true[-1] + 1e-9
@@ -413,7 +494,9 @@ def test_spectrum_of_a_network():
     assert values["num_hvps"] == 100
     assert len(arrays["nodes"]) == 80
     assert len(arrays["eigenvalues"]) == 20
-    distance = wasserstein(arrays["nodes"], arrays["weights"], true, np.full(len(true), 1 / len(true)))
+    distance = wasserstein(
+        arrays["nodes"], arrays["weights"], true, np.full(len(true), 1 / len(true))
+    )
     assert distance < 5e-3 * (true[-1] - true[0])  # four start vectors of 20 steps
 
 
@@ -432,13 +515,20 @@ def test_fisher_trace_layer_by_layer(name, group, sampling):
     model, images, labels = problem(name)
     diagonal = fisher_of(name).diagonal()
     blocks = Hessian(model, images, labels).blocks
-    result = last(FisherTrace(draws=150, group=group, sampling=sampling).measure(model, images, labels, seed=3))
+    result = last(
+        FisherTrace(draws=150, group=group, sampling=sampling).measure(
+            model, images, labels, seed=3
+        )
+    )
     error = result.values["fisher_trace_stderr"]
     assert abs(result.values["fisher_trace"] - float(diagonal.sum())) < 4 * error
     layers = list(result.arrays["layers"])
     for k, layer in enumerate(layers):
-        true = sum(float(diagonal[where].sum()) for parameter, where in blocks.items()
-                   if (parameter.rpartition(".")[0] or "model") == layer)
+        true = sum(
+            float(diagonal[where].sum())
+            for parameter, where in blocks.items()
+            if (parameter.rpartition(".")[0] or "model") == layer
+        )
         error = result.arrays["layer_trace_stderr"][k]
         assert abs(result.arrays["layer_trace"][k] - true) <= 4.5 * error
     assert abs(result.arrays["layer_trace"].sum() - result.values["fisher_trace"]) < 1e-10
@@ -457,8 +547,13 @@ def test_fisher_error_bars_are_honest(sampling):
 
 
 def test_random_residuals_have_the_covariance_of_the_softmax(monkeypatch):
-    rows = [[0.1, 0.2, 0.3, 0.4], [0.25] * 4, [0.9, 0.0, 0.1, 0.0], [0.0, 1.0, 0.0, 0.0],
-            [1e-30, 1 - 1e-9, 1e-9, 1e-20]]
+    rows = [
+        [0.1, 0.2, 0.3, 0.4],
+        [0.25] * 4,
+        [0.9, 0.0, 0.1, 0.0],
+        [0.0, 1.0, 0.0, 0.0],
+        [1e-30, 1 - 1e-9, 1e-9, 1e-20],
+    ]
     patterns = torch.cartesian_prod(*[torch.tensor([0, 1])] * 4)  # all 16 signs, each once
     monkeypatch.setattr(torch, "randint", lambda low, high, shape, generator: patterns)
     for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 1e-7)):
@@ -479,8 +574,12 @@ def test_labels_are_drawn_from_the_predictions():
 
 def test_smaller_groups_scatter_less():
     model, images, labels = problem("conv_net")
-    errors = [last(FisherTrace(draws=200, group=group).measure(model, images, labels, seed=0)
-                   ).values["fisher_trace_stderr"] for group in (1, 11)]
+    errors = [
+        last(FisherTrace(draws=200, group=group).measure(model, images, labels, seed=0)).values[
+            "fisher_trace_stderr"
+        ]
+        for group in (1, 11)
+    ]
     assert errors[0] < 0.5 * errors[1]
 
 
@@ -515,7 +614,17 @@ def test_bad_input_is_said(kind):
 
 
 def test_batch_norm_without_statistics_is_refused():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(),
-                        nn.Linear(4 * 36, 3))
-    with pytest.raises(ValueError, match=r"BatchNorm 1 keeps no running statistics.*track_running_stats=True"):
-        next(HessianSpectrum().measure(net, torch.rand(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64), seed=0))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 3),
+    )
+    with pytest.raises(
+        ValueError, match=r"BatchNorm 1 keeps no running statistics.*track_running_stats=True"
+    ):
+        next(
+            HessianSpectrum().measure(
+                net, torch.rand(4, 3, 8, 8), torch.zeros(4, dtype=torch.int64), seed=0
+            )
+        )

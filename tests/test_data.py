@@ -28,7 +28,9 @@ def test_signs_are_the_same_for_the_same_seed():
 def test_signs_show_their_class():
     """Class means differ far more between classes than between two draws of one class."""
     a, b = render(1200, seed=1), render(1200, seed=2)
-    means = [torch.stack([to_float(x.images[x.labels == k]).mean(0) for k in range(12)]) for x in (a, b)]
+    means = [
+        torch.stack([to_float(x.images[x.labels == k]).mean(0) for k in range(12)]) for x in (a, b)
+    ]
     within = (means[0] - means[1]).flatten(1).norm(dim=1).mean()
     between = torch.pdist(means[0].flatten(1)).mean()
     assert between > 2 * within
@@ -57,7 +59,9 @@ def test_asking_for_too_many_says_how_many_there_are():
 
 @pytest.mark.parametrize("name", names("data"))
 def test_every_data_set_keeps_its_promises(name, tmp_path, monkeypatch):
-    """Contract of the data plug-ins; Fashion-MNIST is the real one, the others are small files in their format."""
+    """Contract of the data plug-ins; Fashion-MNIST is the real one, the others are small
+    files in their format.
+    """
     data_files.provide(name, tmp_path, monkeypatch)
     splits = load(name, num_train=200, num_clean=15)
     splits.prepare()
@@ -110,7 +114,9 @@ def test_a_damaged_file_is_named_with_advice(tmp_path, monkeypatch, damage):
 def test_missing_files_say_where_to_put_them(tmp_path, monkeypatch):
     monkeypatch.setenv("NGF_DATA", str(tmp_path))
     monkeypatch.setattr("ngf.data.fashion_mnist.DEBIAN", tmp_path / "nowhere")
-    monkeypatch.setattr("ngf.data.fashion_mnist.TorchvisionFashionMNIST.mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(
+        "ngf.data.fashion_mnist.TorchvisionFashionMNIST.mirrors", ["http://127.0.0.1:9/"]
+    )
     with pytest.raises(DataError, match="Put the four Fashion-MNIST files into"):
         read_split("train")
 
@@ -128,7 +134,11 @@ def test_augment_shifts_and_mirrors_only_what_may_be():
     assert 20 < int(mirrored[labels == 0].sum()) < 80
     shifted = augment(images, labels, rng, shift=2)
     inner = {tuple(s.flatten().tolist()) for s in (images[0, :, 2:6, 2:6],)}
-    windows = {tuple(shifted[0, :, r:r + 4, c:c + 4].flatten().tolist()) for r in range(5) for c in range(5)}
+    windows = {
+        tuple(shifted[0, :, r : r + 4, c : c + 4].flatten().tolist())
+        for r in range(5)
+        for c in range(5)
+    }
     assert inner & windows
 
 
@@ -160,7 +170,9 @@ def test_the_triggered_test_set_leaves_out_the_target():
     one = trigger_test_set(splits.test, build("attacks", Choice("badnets", {"target": 3})), 12)
     assert 3 not in one.data.labels.unique()
     assert one.wanted.unique().tolist() == [3]
-    every = trigger_test_set(splits.test, build("attacks", Choice("badnets", {"mode": "all-to-all"})), 12)
+    every = trigger_test_set(
+        splits.test, build("attacks", Choice("badnets", {"mode": "all-to-all"})), 12
+    )
     assert len(every.data) == len(splits.test)
     assert torch.equal(every.wanted, (every.data.labels + 1) % 12)
 

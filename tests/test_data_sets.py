@@ -1,4 +1,6 @@
-"""Data sets on disk: what is read of their real formats, what is refused, and how little memory it takes."""
+"""Data sets on disk: what is read of their real formats, what is refused, and how little
+memory it takes.
+"""
 
 import json
 import tracemalloc
@@ -53,17 +55,24 @@ def test_arrays_come_as_they_were_published(name, own_folders, monkeypatch):
         found = whole(name, pool)
         assert np.array_equal(found.images.numpy(), images[rows])
         assert np.array_equal(found.labels.numpy(), labels[rows])
-    assert sorted([*rows_of("train", np.arange(pools["train"]), pools),
-                   *rows_of("holdout", np.arange(pools["holdout"]), pools)]) == list(range(len(written["train"][0])))
+    assert sorted(
+        [
+            *rows_of("train", np.arange(pools["train"]), pools),
+            *rows_of("holdout", np.arange(pools["holdout"]), pools),
+        ]
+    ) == list(range(len(written["train"][0])))
 
 
 def test_svhn_calls_the_digit_zero_zero(own_folders, monkeypatch):
     written = data_files.write_svhn(own_folders, monkeypatch)
-    assert int((whole("svhn", "test").labels == 0).sum()) == int((written["test"][1] == 0).sum()) > 0
+    assert (
+        int((whole("svhn", "test").labels == 0).sum()) == int((written["test"][1] == 0).sum()) > 0
+    )
 
 
-@pytest.mark.parametrize(("name", "file"), [("cifar10", "cifar-10-batches-py/data_batch_3"),
-                                            ("svhn", "train_32x32.mat")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("cifar10", "cifar-10-batches-py/data_batch_3"), ("svhn", "train_32x32.mat")]
+)
 def test_a_damaged_file_is_found_by_its_sum(name, file, own_folders, monkeypatch):
     getattr(data_files, f"write_{name}")(own_folders, monkeypatch)
     path = own_folders / file
@@ -72,10 +81,17 @@ def test_a_damaged_file_is_found_by_its_sum(name, file, own_folders, monkeypatch
         source(name).load("train", np.arange(3))
 
 
-@pytest.mark.parametrize(("name", "folder", "advice"), [
-    ("cifar10", "cifar-10-batches-py", "Put the folder cifar-10-batches-py"), ("svhn", "data", "Put train_32x32.mat"),
-    ("gtsrb", "gtsrb", "Unpack GTSRB-Training_fixed.zip"), ("tiny_imagenet", "tiny-imagenet-200", "Download tiny-ima"),
-    ("imagenet", "imagenet", "Put the training images there"), ("folder", "folder", "Put a folder of images for each")])
+@pytest.mark.parametrize(
+    ("name", "folder", "advice"),
+    [
+        ("cifar10", "cifar-10-batches-py", "Put the folder cifar-10-batches-py"),
+        ("svhn", "data", "Put train_32x32.mat"),
+        ("gtsrb", "gtsrb", "Unpack GTSRB-Training_fixed.zip"),
+        ("tiny_imagenet", "tiny-imagenet-200", "Download tiny-ima"),
+        ("imagenet", "imagenet", "Put the training images there"),
+        ("folder", "folder", "Put a folder of images for each"),
+    ],
+)
 def test_missing_files_say_where_they_belong(name, folder, advice, own_folders, monkeypatch):
     def refused(*args, **options):
         raise OSError("no network")
@@ -85,7 +101,11 @@ def test_missing_files_say_where_they_belong(name, folder, advice, own_folders, 
             monkeypatch.setattr(f"torchvision.datasets.{module}.{function}", refused, raising=False)
     with pytest.raises(DataError, match=advice) as error:
         load(name, num_train=20).prepare()
-    assert str(own_folders / folder) in str(error.value) or folder == "data" and str(own_folders) in str(error.value)
+    assert (
+        str(own_folders / folder) in str(error.value)
+        or folder == "data"
+        and str(own_folders) in str(error.value)
+    )
 
 
 def test_a_download_says_how_far_it_is_and_can_be_stopped(own_folders, monkeypatch):
@@ -129,17 +149,27 @@ def data_files_of(root):
 def test_gtsrb_squeezes_the_whole_picture_into_the_square(own_folders, monkeypatch):
     data_files.write_gtsrb(own_folders, monkeypatch)
     striped = np.zeros((30, 60, 3), np.uint8)
-    striped[:, :30, 0] = 200  # red on the left, blue on the right: a crop would lose the outer parts
+    striped[:, :30, 0] = (
+        200  # red on the left, blue on the right: a crop would lose the outer parts
+    )
     striped[:, 30:, 2] = 200
-    data_files.save(Image.fromarray(striped), own_folders / "gtsrb/GTSRB/Final_Test/Images/00000.ppm")
+    data_files.save(
+        Image.fromarray(striped), own_folders / "gtsrb/GTSRB/Final_Test/Images/00000.ppm"
+    )
     image = source("gtsrb").load("test", np.arange(1)).images[0]
     assert image[0, :, :14].eq(200).all() and image[2, :, 18:].eq(200).all()
     assert not image[0, :, 18:].any() and not image[2, :, :14].any()
 
 
-@pytest.mark.parametrize(("damage", "message"), [("count", "should hold 387 training images, but holds 386"),
-                                                 ("folder", r"1 of the 43 folders .* GTSRB/Training/00042"),
-                                                 ("table", "classes from 0 to 42"), ("header", "Filename and ClassId")])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("count", "should hold 387 training images, but holds 386"),
+        ("folder", r"1 of the 43 folders .* GTSRB/Training/00042"),
+        ("table", "classes from 0 to 42"),
+        ("header", "Filename and ClassId"),
+    ],
+)
 def test_incomplete_gtsrb_is_refused(damage, message, own_folders, monkeypatch):
     data_files.write_gtsrb(own_folders, monkeypatch)
     base = own_folders / "gtsrb"
@@ -166,9 +196,17 @@ def test_tiny_imagenet_takes_test_classes_from_its_annotations(own_folders):
         assert np.array_equal(test.images[4].permute(1, 2, 0).numpy(), np.asarray(image))
 
 
-@pytest.mark.parametrize(("file", "text", "message"), [
-    ("wnids.txt", "n02124075\nn00000001\n", "1 of the 2 folders of classes are missing.*n00000001"),
-    ("val/val_annotations.txt", "val_0.JPEG n02124075\n", "1 of 1 lines do not")])
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "wnids.txt",
+            "n02124075\nn00000001\n",
+            "1 of the 2 folders of classes are missing.*n00000001",
+        ),
+        ("val/val_annotations.txt", "val_0.JPEG n02124075\n", "1 of 1 lines do not"),
+    ],
+)
 def test_incomplete_tiny_imagenet_is_refused(file, text, message, own_folders):
     data_files.write_tiny_imagenet(own_folders, images=12)
     (own_folders / "tiny-imagenet-200" / file).write_text(text)
@@ -197,27 +235,55 @@ def test_imagenet_needs_the_same_classes_in_both_parts(own_folders):
         _ = source("imagenet").facts
 
 
-@pytest.mark.parametrize(("settings", "change", "message"), [
-    (None, "size", r"are 24x24 \(29\), 30x20 \(1\); they must be squares of one size.*\"size\": 64"),
-    ({"size": 24}, "mode", r"color modes RGB \(29\), L \(1\); they must all be.*\"color\": \"rgb\""),
-    ({"size": 24}, "palette", r"RGB \(29\), P \(1\)"), ({"size": 24}, "cmyk", r"RGB \(29\), CMYK \(1\)"),
-    ({"size": 24, "color": "rgb"}, "sixteen bits", r"1 image in .* cannot be read: red/000.png \(mode I;16"),
-    (None, "cut", r"1 image in .* cannot be read: red/000.png .*Delete it"),
-    (None, "garbage", r"5 images in .* cannot be read: red/000.png \(not an image\), .* and 2 more. Delete them"),
-    (None, "one class", "two classes or more.*only one, red"), (None, "no class", "in .* there is none"),
-    (None, "few", r"10 images or more.*, but red \(9\) has fewer"),
-    (None, "no test", "has a folder train but none called test"),
-    (None, "no train", "has a folder test but none called train"),
-    (None, "other classes", "Both need the same folders"),
-    ({"size": 5}, "", "size is 5. Allowed"), ({"colour": "rgb"}, "", "holds .*colour.*Allowed"),
-    ({"mirror": ["reed"]}, "", "mirror names reed, which is no class. Classes: green, red")])
+@pytest.mark.parametrize(
+    ("settings", "change", "message"),
+    [
+        (
+            None,
+            "size",
+            r"are 24x24 \(29\), 30x20 \(1\); they must be squares of one size.*\"size\": 64",
+        ),
+        (
+            {"size": 24},
+            "mode",
+            r"color modes RGB \(29\), L \(1\); they must all be.*\"color\": \"rgb\"",
+        ),
+        ({"size": 24}, "palette", r"RGB \(29\), P \(1\)"),
+        ({"size": 24}, "cmyk", r"RGB \(29\), CMYK \(1\)"),
+        (
+            {"size": 24, "color": "rgb"},
+            "sixteen bits",
+            r"1 image in .* cannot be read: red/000.png \(mode I;16",
+        ),
+        (None, "cut", r"1 image in .* cannot be read: red/000.png .*Delete it"),
+        (
+            None,
+            "garbage",
+            r"5 images in .* cannot be read: red/000.png \(not an image\), .* and 2 more. "
+            "Delete them",
+        ),
+        (None, "one class", "two classes or more.*only one, red"),
+        (None, "no class", "in .* there is none"),
+        (None, "few", r"10 images or more.*, but red \(9\) has fewer"),
+        (None, "no test", "has a folder train but none called test"),
+        (None, "no train", "has a folder test but none called train"),
+        (None, "other classes", "Both need the same folders"),
+        ({"size": 5}, "", "size is 5. Allowed"),
+        ({"colour": "rgb"}, "", "holds .*colour.*Allowed"),
+        ({"mirror": ["reed"]}, "", "mirror names reed, which is no class. Classes: green, red"),
+    ],
+)
 def test_a_folder_that_cannot_be_used_says_what_to_do(settings, change, message, own_folders):
-    base = data_files.write_folder(own_folders, images=15, classes=("green", "red"), settings=settings)
+    base = data_files.write_folder(
+        own_folders, images=15, classes=("green", "red"), settings=settings
+    )
     first = base / "red/000.png"
     if change == "size":
         data_files.picture(20, 30).save(first)
     elif change in ("mode", "palette", "cmyk"):
-        picture = data_files.picture(24, 24).convert({"mode": "L", "palette": "P", "cmyk": "CMYK"}[change])
+        picture = data_files.picture(24, 24).convert(
+            {"mode": "L", "palette": "P", "cmyk": "CMYK"}[change]
+        )
         picture.save(first, format="TIFF" if change == "cmyk" else "PNG")
     elif change == "sixteen bits":
         Image.fromarray(np.zeros((24, 24), np.uint16)).save(first)
@@ -242,11 +308,20 @@ def test_a_folder_that_cannot_be_used_says_what_to_do(settings, change, message,
 
 
 def test_a_folder_brings_every_mode_and_size_to_one(own_folders):
-    base = data_files.write_folder(own_folders, images=12, classes=("green", "red"),
-                                   settings={"size": 32, "color": "rgb", "mirror": ["red"]})
+    base = data_files.write_folder(
+        own_folders,
+        images=12,
+        classes=("green", "red"),
+        settings={"size": 32, "color": "rgb", "mirror": ["red"]},
+    )
     clear = Image.new("RGBA", (40, 50), (0, 0, 0, 0))
-    others = [data_files.picture(40, 30, "L"), clear, data_files.picture(24, 24).convert("P"),
-              data_files.picture(64, 64).convert("CMYK"), Image.new("1", (33, 33), 1)]
+    others = [
+        data_files.picture(40, 30, "L"),
+        clear,
+        data_files.picture(24, 24).convert("P"),
+        data_files.picture(64, 64).convert("CMYK"),
+        Image.new("1", (33, 33), 1),
+    ]
     for k, picture in enumerate(others):
         picture.save(base / f"red/{k:03d}.{'tif' if picture.mode == 'CMYK' else 'png'}")
         (base / f"red/{k:03d}.png").unlink() if picture.mode == "CMYK" else None
@@ -281,8 +356,14 @@ def test_pools_are_cut_class_by_class():
     labels = np.repeat([0, 1, 2], [10, 50, 7])
     parts = divide(labels, (0.6, 0.2, 0.2))
     assert sorted(np.concatenate(parts)) == list(range(67))
-    assert [np.bincount(labels[part]).tolist() for part in parts] == [[6, 30, 4], [2, 10, 2], [2, 10, 1]]
-    assert all(np.array_equal(a, b) for a, b in zip(parts, divide(labels, (0.6, 0.2, 0.2)), strict=True))
+    assert [np.bincount(labels[part]).tolist() for part in parts] == [
+        [6, 30, 4],
+        [2, 10, 2],
+        [2, 10, 1],
+    ]
+    assert all(
+        np.array_equal(a, b) for a, b in zip(parts, divide(labels, (0.6, 0.2, 0.2)), strict=True)
+    )
 
 
 def test_only_what_is_asked_for_is_decoded_and_only_once(own_folders, monkeypatch):
@@ -291,7 +372,10 @@ def test_only_what_is_asked_for_is_decoded_and_only_once(own_folders, monkeypatc
     made = source("folder")
     first = made.load("train", np.array([3, 25, 4]))
     pool = made._set.pools["train"]
-    assert sorted(path.name for path in pool.folder.iterdir()) == ["train-00000.npy", "train-00002.npy"]
+    assert sorted(path.name for path in pool.folder.iterdir()) == [
+        "train-00000.npy",
+        "train-00002.npy",
+    ]
     monkeypatch.setattr("ngf.data._folders.decode_file", None)  # decoding again would fail
     again = source("folder").load("train", np.array([4, 3, 25]))
     assert torch.equal(again.images, first.images[[2, 0, 1]])
@@ -323,7 +407,9 @@ def test_a_decoding_that_was_killed_goes_on_with_the_next_part(own_folders, monk
 
 
 def test_memory_is_that_of_a_part_whatever_the_number_of_images(own_folders, monkeypatch):
-    """900 images of 96x96 are 25 MB decoded; a part is 0.5 MB. What Python and NumPy hold at once is near the part."""
+    """900 images of 96x96 are 25 MB decoded; a part is 0.5 MB. What Python and NumPy hold at
+    once is near the part.
+    """
     data_files.write_folder(own_folders, images=300, settings={"size": 96})
     monkeypatch.setattr(_decoded, "PART_BYTES", 2**19)
     made = source("folder")
@@ -346,18 +432,33 @@ def test_memory_is_that_of_a_part_whatever_the_number_of_images(own_folders, mon
 
 
 def test_large_images_lie_in_a_file_and_are_the_same(monkeypatch):
-    clean = Images(torch.randint(0, 256, (300, 3, 16, 16), dtype=torch.uint8), torch.arange(300) % 5)
+    clean = Images(
+        torch.randint(0, 256, (300, 3, 16, 16), dtype=torch.uint8), torch.arange(300) % 5
+    )
     attack = build("attacks", Choice("blend"))
-    small = poison(clean, attack, 5, seed=0), trigger_test_set(clean, attack, 5), clean.take(clean.labels > 2)
+    small = (
+        poison(clean, attack, 5, seed=0),
+        trigger_test_set(clean, attack, 5),
+        clean.take(clean.labels > 2),
+    )
     monkeypatch.setattr(_images, "LARGE", 2**14)
     monkeypatch.setattr(_images, "_CHUNK", 2**14)
     mapped = []
     real = np.memmap
-    monkeypatch.setattr(np, "memmap", lambda *args, **options: mapped.append(real(*args, **options)) or mapped[-1])
-    large = poison(clean, attack, 5, seed=0), trigger_test_set(clean, attack, 5), clean.take(clean.labels > 2)
+    monkeypatch.setattr(
+        np, "memmap", lambda *args, **options: mapped.append(real(*args, **options)) or mapped[-1]
+    )
+    large = (
+        poison(clean, attack, 5, seed=0),
+        trigger_test_set(clean, attack, 5),
+        clean.take(clean.labels > 2),
+    )
     assert len(mapped) >= 4
-    for one, other in zip((small[0].data, small[1].data, small[2]), (large[0].data, large[1].data, large[2]),
-                          strict=True):
+    for one, other in zip(
+        (small[0].data, small[1].data, small[2]),
+        (large[0].data, large[1].data, large[2]),
+        strict=True,
+    ):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
 
@@ -374,7 +475,9 @@ def test_the_catalogue_needs_no_files(own_folders):
 
 
 def test_what_is_not_there_and_cannot_be_downloaded_is_refused_when_asked_for(own_folders, store):
-    with pytest.raises(ValueError, match=r"Your own images: folder is missing in .*Put a folder of images"):
+    with pytest.raises(
+        ValueError, match=r"Your own images: folder is missing in .*Put a folder of images"
+    ):
         checked(TrainSpec(data="folder"), store)
     data_files.write_folder(own_folders, images=10)
     assert checked(TrainSpec(data="folder"), store).data == "folder"
@@ -384,9 +487,13 @@ def test_what_is_not_there_and_cannot_be_downloaded_is_refused_when_asked_for(ow
 def test_a_folder_is_trained_on_purified_and_refused_when_its_images_change(own_folders, store):
     base = data_files.write_folder(own_folders, images=80)
     training = Training(num_images=140, epochs=2, batch_size=20, min_ca=0.0, min_asr=0.0)
-    run = store.submit(TrainSpec(data="folder", attack=Choice("badnets", {"size": 3}), training=training))
+    run = store.submit(
+        TrainSpec(data="folder", attack=Choice("badnets", {"size": 3}), training=training)
+    )
     assert execute(run) == "done", run.error
-    race = store.submit(PurifySpec(parent=run.id, lanes=(Choice("sgd", {"steps": 2, "lr": 0.01}),), num_clean=20))
+    race = store.submit(
+        PurifySpec(parent=run.id, lanes=(Choice("sgd", {"steps": 2, "lr": 0.01}),), num_clean=20)
+    )
     assert execute(race) == "done", race.error
     (base / "blue/000.png").unlink()
     with pytest.raises(WeightsError, match="not those that .* was trained on"):
@@ -433,11 +540,15 @@ def test_every_data_set_has_a_card(name, own_folders, monkeypatch):
     assert name != "folder" or "3 classes: blue 150, green 150, red 150" in words
 
 
-def test_the_lab_shows_the_card_and_refuses_to_start_without_the_files(own_folders, tmp_path, monkeypatch):
+def test_the_lab_shows_the_card_and_refuses_to_start_without_the_files(
+    own_folders, tmp_path, monkeypatch
+):
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
     entry = tmp_path / "lab.py"
-    entry.write_text("import streamlit as st\n"
-                     f"st.navigation([st.Page({str(library.PAGES / 'lab.py')!r}, url_path='lab', default=True)]).run()")
+    entry.write_text(
+        f"import streamlit as st\nst.navigation([st.Page({str(library.PAGES / 'lab.py')!r}, "
+        "url_path='lab', default=True)]).run()"
+    )
     page = AppTest.from_file(entry, default_timeout=30)
     page.query_params["view"] = "train"
     page.run()

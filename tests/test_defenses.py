@@ -25,14 +25,21 @@ def problem() -> Problem:
     torch.manual_seed(0)
     model = models.build("preact_resnet_tiny", 12)
     recalibrate(model, splits.clean)
-    return Problem(model, splits.clean, splits.validation.take(slice(0, 100)), seed=0,
-                   survives_flip=splits.source.facts["survives_flip"])
+    return Problem(
+        model,
+        splits.clean,
+        splits.validation.take(slice(0, 100)),
+        seed=0,
+        survives_flip=splits.source.facts["survives_flip"],
+    )
 
 
 def short(name: str, **options) -> object:
     known = load("defenses", name).__dataclass_fields__
     wanted = {"layer": "fisher", **SHORT, **options} if name == "ngf" else {**SHORT, **options}
-    return build("defenses", Choice(name, {key: value for key, value in wanted.items() if key in known}))
+    return build(
+        "defenses", Choice(name, {key: value for key, value in wanted.items() if key in known})
+    )
 
 
 def finish(purification: Purification) -> list:
@@ -50,11 +57,15 @@ def test_every_defense_keeps_its_promises(name, problem):
     assert isinstance(next(e for e in events if not isinstance(e, LayerScore)), Chosen)
     for step in steps:
         assert step.steps == 3
-        assert all(math.isfinite(value) for value in (step.loss, step.lr, step.update_norm, step.distance))
+        assert all(
+            math.isfinite(value) for value in (step.loss, step.lr, step.update_norm, step.distance)
+        )
         with pytest.raises(AttributeError):
             step.loss = 0.0
     assert steps[-1].distance > 0
-    assert all(torch.equal(problem.model.state_dict()[key], value) for key, value in kept.items()), "a copy is tuned"
+    assert all(
+        torch.equal(problem.model.state_dict()[key], value) for key, value in kept.items()
+    ), "a copy is tuned"
     assert not first.model.training
     assert first.model(torch.rand(2, 3, 32, 32)).isfinite().all()
 
@@ -81,8 +92,11 @@ def test_only_the_chosen_layer_moves(name, layer, problem):
     purification = short(name, layer=layer, batch_norm="eval").purify(problem)
     finish(purification)
     chosen = purification.chosen.layer
-    moved = {key for key, value in purification.model.state_dict().items()
-             if not torch.equal(value, problem.model.state_dict()[key])}
+    moved = {
+        key
+        for key, value in purification.model.state_dict().items()
+        if not torch.equal(value, problem.model.state_dict()[key])
+    }
     wanted = "linear" if layer == "last" else layer
     assert chosen == layer
     assert moved
@@ -108,15 +122,23 @@ def test_the_cached_last_layer_never_calls_the_network(problem, monkeypatch):
 
 
 def test_the_trust_region_bounds_every_step(problem):
-    wide = finish(short("ngf", layer="last", trust_region=100.0, lr=10.0, momentum=0.0).purify(problem))
-    tight = finish(short("ngf", layer="last", trust_region=1e-4, lr=10.0, momentum=0.0).purify(problem))
+    wide = finish(
+        short("ngf", layer="last", trust_region=100.0, lr=10.0, momentum=0.0).purify(problem)
+    )
+    tight = finish(
+        short("ngf", layer="last", trust_region=1e-4, lr=10.0, momentum=0.0).purify(problem)
+    )
     assert max(step.kl for step in wide[1:]) > 1e-3
     assert all(step.kl <= 1e-4 * 1.001 for step in tight[1:])
 
 
 def test_the_regularizer_holds_the_weights_back(problem):
-    free, held = (finish(short("ngf", layer="stem", regularizer=eta, lr=0.1, steps=12).purify(problem))[-1].distance
-                  for eta in (0.0, 100.0))
+    free, held = (
+        finish(short("ngf", layer="stem", regularizer=eta, lr=0.1, steps=12).purify(problem))[
+            -1
+        ].distance
+        for eta in (0.0, 100.0)
+    )
     assert held < 0.8 * free
 
 
@@ -150,7 +172,9 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
 
 
 def test_an_unknown_layer_lists_the_known_ones(problem):
-    with pytest.raises(SpecError, match=r"Unknown layer 'conv9'. Allowed: auto, fisher, last, all, stem, stage1"):
+    with pytest.raises(
+        SpecError, match=r"Unknown layer 'conv9'. Allowed: auto, fisher, last, all, stem, stage1"
+    ):
         finish(short("ngf", layer="conv9").purify(problem))
 
 
@@ -170,20 +194,30 @@ def test_lanes_with_one_seed_see_the_same_batches(problem):
     for name in ("sgd", "adam"):
         watched = copy.deepcopy(problem.model)
         watched.normalize = torch.nn.Sequential(Watch(), watched.normalize)
-        finish(short(name).purify(Problem(watched, problem.clean, problem.validation, 0, problem.survives_flip)))
+        finish(
+            short(name).purify(
+                Problem(watched, problem.clean, problem.validation, 0, problem.survives_flip)
+            )
+        )
     half = len(seen) // 2
     assert half == 3
     assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
 
 
 def test_the_probe_finds_a_planted_back_door():
-    """A model that obeys one small pattern: the probe's success is high, and low on the model without it."""
+    """A model that obeys one small pattern: the probe's success is high, and low on the model
+    without it.
+    """
     from ngf.defenses._layer import highest_success, universal_perturbations
 
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(80) % 4
-    blocks = torch.eye(4).repeat_interleave(48, dim=1)  # class k is bright in the k-th quarter of the pixels
-    images = (0.3 + 0.3 * blocks[labels] + 0.01 * torch.randn(80, 192, generator=rng)).view(80, 3, 8, 8)
+    blocks = torch.eye(4).repeat_interleave(
+        48, dim=1
+    )  # class k is bright in the k-th quarter of the pixels
+    images = (0.3 + 0.3 * blocks[labels] + 0.01 * torch.randn(80, 192, generator=rng)).view(
+        80, 3, 8, 8
+    )
     pattern = torch.randn(192, generator=rng).sign()
     pattern -= pattern.mean()
     benign = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4, bias=False))

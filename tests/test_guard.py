@@ -1,4 +1,6 @@
-"""What others rest on is what it was: names of runs, catalogue, routes, command line, and a race to the last bit."""
+"""What others rest on is what it was: names of runs, catalogue, routes, command line, and a
+race to the last bit.
+"""
 
 import platform
 
@@ -14,7 +16,9 @@ def test_a_promise_is_kept(name):
 
 
 def test_a_race_gives_the_same_bits():
-    """To the last bit on the version of torch that it was written down with; on others, what a reader would see."""
+    """To the last bit on the version of torch that it was written down with; on others, what
+    a reader would see.
+    """
     then, now = recorded("race"), PROMISES["race"]()
     if now["torch"] == then["torch"] and platform.machine() == "x86_64":
         assert differences(then, now) == []

@@ -46,7 +46,9 @@ def expected(spec: TrainSpec) -> list[float]:
 
 
 def check_whole(run: Run) -> None:
-    """The run is done, its events have neither gap nor duplicate, and its numbers are the undisturbed ones."""
+    """The run is done, its events have neither gap nor duplicate, and its numbers are the
+    undisturbed ones.
+    """
     values = expected(run.spec)
     events = run.events()
     assert run.status == "done"
@@ -66,7 +68,10 @@ def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> N
 
 
 def wait_status(run: Run, *statuses: str) -> None:
-    wait(lambda: run.status in statuses, f"{run.id} is {run.status}, not {statuses}; error {run.error}")
+    wait(
+        lambda: run.status in statuses,
+        f"{run.id} is {run.status}, not {statuses}; error {run.error}",
+    )
 
 
 def wait_steps(run: Run, count: int) -> None:
@@ -74,7 +79,15 @@ def wait_steps(run: Run, count: int) -> None:
 
 
 def start_supervisor(store: Store, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "ngf.jobs.supervisor", "--root", str(store.root), "--pipeline", PIPELINE]
+    command = [
+        sys.executable,
+        "-m",
+        "ngf.jobs.supervisor",
+        "--root",
+        str(store.root),
+        "--pipeline",
+        PIPELINE,
+    ]
     return subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -100,11 +113,15 @@ def kill_child(run: Run) -> bool:
     return True
 
 
-# --- the store -------------------------------------------------------------------------------------------
+# --- the store
+# -------------------------------------------------------------------------------------------
+
 
 def test_names_of_runs_stay() -> None:
     assert TrainSpec().id == "signs-none-s0-1c8392ad8a"
-    raced = PurifySpec(parent="signs-none-s0-1c8392ad8a", lanes=(Choice("ngf"), Choice("sgd", {"steps": 7})))
+    raced = PurifySpec(
+        parent="signs-none-s0-1c8392ad8a", lanes=(Choice("ngf"), Choice("sgd", {"steps": 7}))
+    )
     assert raced.id == "ngf-vs-sgd-3ba8b8002d"
 
 
@@ -112,7 +129,9 @@ def test_identical_requests_are_one_run(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         runs = list(pool.map(lambda _: store.submit(counting()), range(24)))
     assert {run.id for run in runs} == {runs[0].id}
-    assert [path.name for path in store.root.iterdir() if not path.name.startswith(".")] == [runs[0].id]
+    assert [path.name for path in store.root.iterdir() if not path.name.startswith(".")] == [
+        runs[0].id
+    ]
     assert [run.id for run in store.runs()] == [runs[0].id]
     assert runs[0].status == "queued" and runs[0].spec == counting()
     assert json.loads((runs[0].path / "spec.json").read_text())["kind"] == "train"
@@ -136,13 +155,22 @@ def test_zoo_is_part_of_the_store_and_read_only(store: Store, tmp_path: Path) ->
 
 def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
     train = store.submit(TrainSpec(attack=Choice("blend"), seed=3))
-    purify = store.submit(PurifySpec(parent=train.id, lanes=(Choice("ngf"), Choice("sgd"))), owner="ada")
-    measure = store.submit(MeasureSpec(target=f"{purify.id}:sgd", measurement=Choice("fisher_trace")))
+    purify = store.submit(
+        PurifySpec(parent=train.id, lanes=(Choice("ngf"), Choice("sgd"))), owner="ada"
+    )
+    measure = store.submit(
+        MeasureSpec(target=f"{purify.id}:sgd", measurement=Choice("fisher_trace"))
+    )
     rates = {"ca": 0.91, "asr": 0.03, "ra": 0.8}
     (purify.path / "result.json").write_text(to_json({"before": {"ca": 1.0}, "after": rates}))
     row = purify.summary()
-    assert {"data": "signs", "attack": "blend", "defense": "ngf, sgd", "status": "done", "owner": "ada"
-            }.items() <= row.items()
+    assert {
+        "data": "signs",
+        "attack": "blend",
+        "defense": "ngf, sgd",
+        "status": "done",
+        "owner": "ada",
+    }.items() <= row.items()
     assert {name: row[name] for name in rates} == rates
     assert measure.summary()["attack"] == "blend" and measure.summary()["ca"] is None
     assert json.loads(json.dumps(row)) == row
@@ -224,16 +252,33 @@ assert execute(run, {{"train": {PIPELINE!r}}}) == "done", run.error
 epochs = [event["step"] for event in run.events() if event["type"] == "epoch"]
 assert epochs == list(range(1, 401))
 """
-    mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-             f'mount -t tmpfs -o size=160k none {tmp_path} && exec "$0" "$@"']
-    if not shutil.which("unshare") or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
+    mount = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o size=160k none {tmp_path} && exec "$0" "$@"',
+    ]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode
+    ):
         pytest.skip("a small file system cannot be mounted here")
-    done = subprocess.run([*mount, sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [*mount, sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
-# --- the recorder ----------------------------------------------------------------------------------------
+# --- the recorder
+# ----------------------------------------------------------------------------------------
+
 
 def test_recorder_goes_on_where_the_file_ends(tmp_path: Path) -> None:
     first = Recorder(tmp_path)
@@ -309,10 +354,14 @@ def test_checkpoint_is_complete_or_the_one_before(tmp_path: Path) -> None:
         again.check(lambda folder: (folder / "a").write_text("4") and None)
     assert (again.state() / "a").read_text() == "4"
     again.finish({"ca": float("inf")})
-    assert json.loads((tmp_path / "result.json").read_text()) == {"ca": None} and again.state() is None
+    assert (
+        json.loads((tmp_path / "result.json").read_text()) == {"ca": None} and again.state() is None
+    )
 
 
-# --- processes -------------------------------------------------------------------------------------------
+# --- processes
+# -------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_kill_minus_nine_of_the_child(store: Store, seed: int) -> None:
@@ -333,7 +382,10 @@ def test_kill_minus_nine_of_the_child(store: Store, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_kill_minus_nine_of_the_supervisor(store: Store, seed: int) -> None:
     rng = random.Random(seed)
-    run, behind = store.submit(counting(seed, steps=150)), store.submit(counting(seed + 100, steps=10))
+    run, behind = (
+        store.submit(counting(seed, steps=150)),
+        store.submit(counting(seed + 100, steps=10)),
+    )
     first = start_supervisor(store)
     wait_steps(run, rng.randrange(1, 60))
     first.kill()
@@ -395,7 +447,7 @@ def test_cancelled_run_keeps_its_curve_and_can_be_started_again(store: Store) ->
         assert store.submit(run.spec).id == run.id
         wait_status(run, "done")
     check_whole(run)
-    assert run.events()[:len(kept)] == kept
+    assert run.events()[: len(kept)] == kept
 
 
 def test_started_again_while_it_is_still_stopping(store: Store) -> None:
@@ -413,8 +465,13 @@ def test_started_again_while_it_is_still_stopping(store: Store) -> None:
 def test_a_second_supervisor_is_refused(store: Store) -> None:
     with supervised(store):
         wait(lambda: store.supervised, "the supervisor")
-        second = subprocess.run([sys.executable, "-m", "ngf.jobs.supervisor", "--root", str(store.root)],
-                                cwd=ROOT, capture_output=True, text=True, check=False)
+        second = subprocess.run(
+            [sys.executable, "-m", "ngf.jobs.supervisor", "--root", str(store.root)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert second.returncode == ALREADY_RUNNING and "already" in second.stderr
     assert not store.supervised
 
@@ -432,27 +489,46 @@ def test_killed_three_times_without_progress_has_failed(store: Store) -> None:
     assert again.status == "queued" and again.error is None
 
 
-@pytest.mark.parametrize(("data", "kind", "message", "advice"), [
-    ("diverges", "diverged", "not a number", "smaller learning rate"),
-    ("bad", "bad_input", "size = 99 is out of range.", "Change the setting"),
-    ("breaks", "crash", "ZeroDivisionError: division by zero", "log.txt"),
-    ("hungry", "out_of_memory", "Out of memory", "smaller batch size"),
-    ("full", "disk_full", "disk is full", "Free some space"),
-])
-def test_errors_in_the_users_words(store: Store, data: str, kind: str, message: str, advice: str) -> None:
+@pytest.mark.parametrize(
+    ("data", "kind", "message", "advice"),
+    [
+        ("diverges", "diverged", "not a number", "smaller learning rate"),
+        ("bad", "bad_input", "size = 99 is out of range.", "Change the setting"),
+        ("breaks", "crash", "ZeroDivisionError: division by zero", "log.txt"),
+        ("hungry", "out_of_memory", "Out of memory", "smaller batch size"),
+        ("full", "disk_full", "disk is full", "Free some space"),
+    ],
+)
+def test_errors_in_the_users_words(
+    store: Store, data: str, kind: str, message: str, advice: str
+) -> None:
     run = store.submit(counting(data=data))
-    child = subprocess.Popen([sys.executable, "-m", "ngf.jobs.child", "--pipeline", PIPELINE], cwd=ROOT,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ngf.jobs.child", "--pipeline", PIPELINE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout.readline() == "ready\n"
     child.communicate(f"{run.path}\n")
     assert (child.returncode, run.status, run.error["kind"]) == (1, "failed", kind)
-    assert message in run.error["message"] and advice in run.error["advice"] and run.error["step"] is None
+    assert (
+        message in run.error["message"]
+        and advice in run.error["advice"]
+        and run.error["step"] is None
+    )
     assert "Traceback" in (run.path / "log.txt").read_text()
 
 
 def test_a_warm_child_ends_with_its_supervisor(store: Store) -> None:
-    child = subprocess.Popen([sys.executable, "-m", "ngf.jobs.child", "--pipeline", PIPELINE], cwd=ROOT,
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ngf.jobs.child", "--pipeline", PIPELINE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert child.stdout.readline() == "ready\n"
     child.communicate("")
     assert child.returncode == 0
@@ -491,7 +567,10 @@ def test_a_run_waits_for_the_one_it_starts_from_and_owners_take_turns(store: Sto
     with supervised(store, "--heavy", "1", "--light", "1"):
         for run in (train, purify, measure, *more):
             wait_status(run, "done")
-    started = {run.id: (run.path / "attempts").stat().st_mtime_ns for run in (train, purify, measure, *more)}
+    started = {
+        run.id: (run.path / "attempts").stat().st_mtime_ns
+        for run in (train, purify, measure, *more)
+    }
     finished = (train.path / "result.json").stat().st_mtime_ns
     assert started[purify.id] > finished and started[measure.id] > finished
     assert started[train.id] < started[purify.id] < started[more[0].id] < started[more[1].id]
@@ -500,7 +579,10 @@ def test_a_run_waits_for_the_one_it_starts_from_and_owners_take_turns(store: Sto
 
 def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: Store) -> None:
     train = store.submit(counting(steps=5))
-    specs = [MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=seed) for seed in range(3)]
+    specs = [
+        MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=seed)
+        for seed in range(3)
+    ]
     with supervised(store, "--heavy", "1", "--light", "1") as supervisor:
         wait_status(train, "done")
         pids = []
@@ -519,7 +601,9 @@ def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: 
         supervisor.terminate()
         supervisor.communicate(timeout=30)
         pid = json.loads((run.path / "lock").read_text())["pid"]
-        wait(lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor")
+        wait(
+            lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor"
+        )
 
 
 def test_looking_does_not_disturb(store: Store) -> None:

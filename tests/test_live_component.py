@@ -1,4 +1,6 @@
-"""The live chart in a real browser: it updates in place, keeps what the reader did, and stops when it should."""
+"""The live chart in a real browser: it updates in place, keeps what the reader did, and stops
+when it should.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     port = free_port()
     os.environ["SURFACE"] = str(surface)
     try:
-        with server(base / "runs", [sys.executable, "tests/live_server.py", str(port)], port) as url:
+        with server(
+            base / "runs", [sys.executable, "tests/live_server.py", str(port)], port
+        ) as url:
             yield Live(url, folder, surface)
     finally:
         del os.environ["SURFACE"]
@@ -57,15 +61,21 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page that must not say anything on the console."""
     said: list[str] = []
     page = browser.new_page(viewport={"width": 1000, "height": 800}, reduced_motion="no-preference")
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: said.append(message.text) if message.type == "error" else None
+    )
     page.on("pageerror", lambda error: said.append(str(error)))
     yield page
     page.close()
     assert said == [], "the console is clean"
 
 
-def until(page: Page, fits: Callable[[Any], bool], script: str = POINTS, seconds: float = 30) -> None:
-    """Wait until what `script` gives fits. (The page's policy forbids the eval of `wait_for_function`.)"""
+def until(
+    page: Page, fits: Callable[[Any], bool], script: str = POINTS, seconds: float = 30
+) -> None:
+    """Wait until what `script` gives fits. (The page's policy forbids the eval of
+    `wait_for_function`.)
+    """
     end = time.monotonic() + seconds
     while not fits(value := page.evaluate(script)):
         assert time.monotonic() < end, f"still {value!r} after {seconds} s"
@@ -91,7 +101,9 @@ def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
     page.mouse.move(box["x"] + start[0], box["y"] + start[1])
     page.mouse.down()
     for share in (0.25, 0.5, 0.75, 1.0):
-        page.mouse.move(*(box[axis] + a + share * (b - a) for axis, a, b in zip("xy", start, end, strict=True)))
+        page.mouse.move(
+            *(box[axis] + a + share * (b - a) for axis, a, b in zip("xy", start, end, strict=True))
+        )
         page.wait_for_timeout(100)
     page.mouse.up()
 
@@ -109,8 +121,9 @@ def test_it_grows_in_place_and_keeps_zoom(page: Page, live: Live) -> None:
     page.get_by_role("button", name="Run again").click()
     expect(page.get_by_text("script run 2")).to_be_visible(timeout=30_000)
     page.wait_for_timeout(300)
-    same, range_ = page.evaluate(f"[window.node === document.querySelector('{FIGURE}'), "
-                                 "window.node._fullLayout.xaxis.range]")
+    same, range_ = page.evaluate(
+        f"[window.node === document.querySelector('{FIGURE}'), window.node._fullLayout.xaxis.range]"
+    )
     assert same, "the figure is the same node after an update and a rerun"
     assert range_ == zoomed, "the zoom is the reader's"
     assert page.evaluate(f"({POINTS})()") == 11
@@ -197,22 +210,34 @@ def test_surfaces_of_a_group_are_turned_together(page: Page, live: Live) -> None
     page.get_by_role("button", name="Run again").click()
     expect(page.get_by_text("script run 2")).to_be_visible(timeout=30_000)
     page.wait_for_timeout(500)
-    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3), "a rerun keeps both cameras"
+    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3), (
+        "a rerun keeps both cameras"
+    )
     for shape in ("contour", "surface"):  # a map in between, and the camera is still the group's
         page.get_by_text(shape, exact=True).click()
-        until(page, lambda kinds, shape=shape: kinds[1] == shape, f"() => {BOTH}.map(g => g.data?.[0]?.type)")
+        until(
+            page,
+            lambda kinds, shape=shape: kinds[1] == shape,
+            f"() => {BOTH}.map(g => g.data?.[0]?.type)",
+        )
     until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
     assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=1e-3)
     page.reload(timeout=90_000)
     until(page, lambda eyes: len(eyes) == 2 and None not in eyes, EYES)
-    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=2e-3), "the camera is in the address"
+    assert page.evaluate(EYES) == pytest.approx([turned, turned], abs=2e-3), (
+        "the camera is in the address"
+    )
 
 
 def test_a_chart_that_waits_is_words_until_its_first_numbers(page: Page, live: Live) -> None:
-    page.route("**/test/surface*", lambda route: route.fulfill(json={"version": "0", "final": False}))
+    page.route(
+        "**/test/surface*", lambda route: route.fulfill(json={"version": "0", "final": False})
+    )
     page.goto(f"{live.url}/?only=waiting", timeout=90_000)
     figure = page.locator(".ngf-figure")
-    expect(figure).to_have_attribute("data-waiting", "Waiting for the first numbers …", timeout=60_000)
+    expect(figure).to_have_attribute(
+        "data-waiting", "Waiting for the first numbers …", timeout=60_000
+    )
     assert page.locator(FIGURE).count() == 0, "no figure is drawn for nothing"
     page.unroute("**/test/surface*")
     until(page, bool, f"() => !!document.querySelector('{FIGURE}')?.data?.length")
@@ -232,7 +257,9 @@ def test_it_says_that_it_lost_the_server_and_comes_back(browser: Browser, live: 
 def test_an_unmounted_chart_asks_no_more(page: Page, live: Live) -> None:
     start(page, f"{live.url}/?only=gone")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/charts/" in request.url else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if "/charts/" in request.url else None
+    )
     page.wait_for_timeout(500)
     assert asked
     page.get_by_text("Hide").click()
@@ -248,10 +275,15 @@ def test_it_fits_a_phone_and_speaks(page: Page, live: Live) -> None:
     start(page, f"{live.url}/?only=race")
     until(page, lambda n: n >= 9)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    wide = "Math.max(...[...document.querySelectorAll('.ngf-live *')].map(e => e.getBoundingClientRect().right))"
+    wide = (
+        "Math.max(...[...document.querySelectorAll('.ngf-live *')].map(e => "
+        "e.getBoundingClientRect().right))"
+    )
     assert page.evaluate(wide) <= 390
     assert page.locator(f"{FIGURE} .legend").count() == 1
-    assert "attack success rate" in (page.get_by_role("figure").first.get_attribute("aria-label") or "")
+    assert "attack success rate" in (
+        page.get_by_role("figure").first.get_attribute("aria-label") or ""
+    )
     finding = page.locator(".ngf-finding")
     assert finding.get_attribute("aria-live") == "polite"
     expect(finding).to_contain_text("NGF has cut the attack success rate from 99.4")
@@ -282,8 +314,12 @@ def test_it_follows_the_theme(browser: Browser, live: Live) -> None:
 def test_it_stops_when_the_run_is_over(page: Page, live: Live) -> None:  # last: it ends the run
     start(page, f"{live.url}/?only=race")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/charts/" in request.url else None)
-    (live.folder / "result.json").write_text('{"after": {"ca": 0.99, "asr": 0.0, "ra": 0.9}}', encoding="utf-8")
+    page.on(
+        "request", lambda request: asked.append(request.url) if "/charts/" in request.url else None
+    )
+    (live.folder / "result.json").write_text(
+        '{"after": {"ca": 0.99, "asr": 0.0, "ra": 0.9}}', encoding="utf-8"
+    )
     page.wait_for_timeout(800)
     asked.clear()
     page.wait_for_timeout(600)

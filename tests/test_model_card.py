@@ -31,7 +31,10 @@ def test_every_network_has_a_card(name):
 
     about, shown = catalogue()["models"][name], opened(page, name)
     (card,) = shown.expander
-    assert card.label == f"{about['num_parameters']:,} parameters, {len(about['layers'])} layers to tune"
+    assert (
+        card.label
+        == f"{about['num_parameters']:,} parameters, {len(about['layers'])} layers to tune"
+    )
     words = shown.markdown[0].value
     assert f"{about['num_features']:,}, from `{about['features']}`" in words
     assert f"`{about['classifier']}`" in words
@@ -55,7 +58,9 @@ def test_kinds_of_layers_are_told_apart():
         about = catalogue()["models"][name]
         return dict(zip(about["layers"], about["kinds"], strict=True))
 
-    assert kinds("mobilenet_v2")["features.2.conv.1.0"] == "depthwise convolution 3x3 of 96 channels"
+    assert (
+        kinds("mobilenet_v2")["features.2.conv.1.0"] == "depthwise convolution 3x3 of 96 channels"
+    )
     assert kinds("efficientnet_b0")["features.2.0.block.2.fc1"] == "convolution 1x1, 96 to 4"
     assert kinds("vit_tiny")["block1.q"] == "linear, 128 to 128"
     assert kinds("vit_tiny")["embed"] == "linear, 48 to 128"
@@ -76,7 +81,7 @@ def test_the_form_of_a_purification_offers_its_layers(name, tmp_path):
     box = opened(page, name).selectbox(key="lane.layer")
     assert box.value == "fisher"
     assert len(box.options) == len(LAYER_WORDS) + len(layers)
-    assert box.options[len(LAYER_WORDS):] == layers
+    assert box.options[len(LAYER_WORDS) :] == layers
     store = Store(tmp_path / "runs", tmp_path / "zoo")
     trained = TrainSpec(model=name)
     write_run(store.root, trained, [], done=True)

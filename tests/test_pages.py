@@ -1,4 +1,6 @@
-"""Every page, run by Streamlit's own test driver: on an empty store, on the zoo, and under bad links."""
+"""Every page, run by Streamlit's own test driver: on an empty store, on the zoo, and under
+bad links.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,26 @@ st.navigation([st.Page({folder!r} + f"/{{name}}.py", title=name.capitalize(), ur
 """
 HOSTILE = {
     "start": {"run": "x", "a" * 500: "b" * 5000},
-    "lab": {"attack": "<script>alert(1)</script>", "seed": "99999999999999999999", "run": "../../etc/passwd",
-            "lane": ["ngf:steps=-4", "nothing", "ngf:nothing=1", "sgd:steps"], "view": "fly", "bogus": "1",
-            "num_clean": "NaN", "model": "none-such", "data": "", "race_seed": "1e400"},
+    "lab": {
+        "attack": "<script>alert(1)</script>",
+        "seed": "99999999999999999999",
+        "run": "../../etc/passwd",
+        "lane": ["ngf:steps=-4", "nothing", "ngf:nothing=1", "sgd:steps"],
+        "view": "fly",
+        "bogus": "1",
+        "num_clean": "NaN",
+        "model": "none-such",
+        "data": "",
+        "race_seed": "1e400",
+    },
     "attacks": {"attack": ["<script>alert(1)</script>", "badnet"], "kind": "](x)"},
-    "studio": {"drawing": "](" * 900, "model": "none-such", "row": "-1", "alpha": "1e9", "target": "x"},
+    "studio": {
+        "drawing": "](" * 900,
+        "model": "none-such",
+        "row": "-1",
+        "alpha": "1e9",
+        "target": "x",
+    },
     "geometry": {"run": "none-such", "lane": "sgd-99", "images": "all", "seed": "-1"},
     "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
 }
@@ -36,7 +53,9 @@ HOSTILE = {
 
 @pytest.fixture(autouse=True)
 def whole_errors():
-    """Visitors see the name of an error only; tests see all of it. The list of plug-ins is made before."""
+    """Visitors see the name of an error only; tests see all of it. The list of plug-ins is
+    made before.
+    """
     catalogue()
     config.set_option("client.showErrorDetails", "full")
 
@@ -47,7 +66,9 @@ def open_page(tmp_path):
 
     def opened(name: str, **params) -> AppTest:
         entry = tmp_path / f"{name}.py"
-        entry.write_text(NAVIGATION.format(folder=str(library.PAGES), names=PAGES, first=name), encoding="utf-8")
+        entry.write_text(
+            NAVIGATION.format(folder=str(library.PAGES), names=PAGES, first=name), encoding="utf-8"
+        )
         page = AppTest.from_file(entry, default_timeout=20)
         page.query_params.update(params)
         return checked(page.run())
@@ -105,7 +126,11 @@ def test_a_page_opens_on_the_zoo(open_page, store, name):
 def test_start_tells_the_story_with_numbers_intervals_and_counts(open_page, store):
     page = open_page("start")
     shown = text(page)
-    assert [item.label for item in page.metric] == ["Clean accuracy", "Attack success", "Robust accuracy"]
+    assert [item.label for item in page.metric] == [
+        "Clean accuracy",
+        "Attack success",
+        "Robust accuracy",
+    ]
     assert "What you just saw." in shown
     assert shown.count("[") >= 6, "every number has its interval"
     assert "clean test images" in shown and "triggered" in shown
@@ -118,8 +143,12 @@ def test_a_bad_link_opens_on_defaults_and_says_what_it_ignored(open_page, reques
     page = open_page(name, **HOSTILE[name])
     said = text(page)
     assert "could not be used" in said
-    assert "<script>" not in said and "](" not in said.split("could not be used")[1].split("\n\n")[0]
-    assert [run for run in where.runs() if run.source == "user"] == [], "a link must never start a run"
+    assert (
+        "<script>" not in said and "](" not in said.split("could not be used")[1].split("\n\n")[0]
+    )
+    assert [run for run in where.runs() if run.source == "user"] == [], (
+        "a link must never start a run"
+    )
 
 
 def test_a_link_lists_what_is_allowed_and_clamps(open_page, store):
@@ -146,7 +175,9 @@ def test_start_button_makes_one_run_however_often_it_is_clicked(open_page, store
     assert mine[0].spec.lane_names() == ("ngf", "sgd") and mine[0].spec.seed == 77
     assert mine[0].status == "queued"
     assert page.query_params["run"] == mine[0].id
-    checked(page.run())  # a second click reaches this script: there is no second button, and no second run
+    checked(
+        page.run()
+    )  # a second click reaches this script: there is no second button, and no second run
     again = open_page("lab", race_seed="77", lane=["ngf:steps=5", "sgd:steps=5"])
     assert again.query_params["run"] == mine[0].id
     assert len([run for run in store.runs() if run.source == "user"]) == 1
@@ -210,8 +241,11 @@ def test_geometry_submits_measurements_on_a_click_only(open_page, store):
     assert before == []
     page.number_input(key="geometry.seed").set_value(9).run()
     checked(button(page, "geometry.measure").click().run())
-    kinds = {run.spec.measurement.name for run in store.runs()
-             if run.source == "user" and run.spec.kind == "measure"}
+    kinds = {
+        run.spec.measurement.name
+        for run in store.runs()
+        if run.source == "user" and run.spec.kind == "measure"
+    }
     assert {"loss_slice", "hessian_spectrum", "fisher_trace"} <= kinds
 
 
@@ -242,15 +276,23 @@ def test_every_field_of_every_plugin_has_a_widget(store):
 
         from dashboard.parts import forms
         from ngf.config import Choice
+
         st.session_state["made"] = forms.plugin_form(kind, Choice(name), f"form.{name}", ["stem"])
 
     for kind in ("attacks", "defenses", "measurements"):
         for name, about in catalogue()[kind].items():
-            page = checked(AppTest.from_function(script, args=(kind, name), default_timeout=20).run())
-            keys = {key.split(".", 2)[2] for key in page.session_state._state.filtered_state
-                    if str(key).startswith(f"form.{name}.")}
+            page = checked(
+                AppTest.from_function(script, args=(kind, name), default_timeout=20).run()
+            )
+            keys = {
+                key.split(".", 2)[2]
+                for key in page.session_state._state.filtered_state
+                if str(key).startswith(f"form.{name}.")
+            }
             assert {item["name"] for item in about["fields"]} <= keys
-            assert page.session_state["made"] == Choice(name), "a form opens on the plug-in's defaults"
+            assert page.session_state["made"] == Choice(name), (
+                "a form opens on the plug-in's defaults"
+            )
 
 
 def test_the_text_of_a_lane_goes_both_ways():
@@ -264,11 +306,22 @@ def test_the_text_of_a_lane_goes_both_ways():
 
 
 def test_parse_is_typed_and_clamps():
-    values, ignored = url.parse("lab", {"seed": ["7"], "num_clean": ["3"], "view": ["train"],
-                                        "lane": ["a", "a"]})
-    assert (values["seed"], values["num_clean"], values["view"], values["lane"]) == (7, 10, "train", ("a",))
+    values, ignored = url.parse(
+        "lab", {"seed": ["7"], "num_clean": ["3"], "view": ["train"], "lane": ["a", "a"]}
+    )
+    assert (values["seed"], values["num_clean"], values["view"], values["lane"]) == (
+        7,
+        10,
+        "train",
+        ("a",),
+    )
     assert len(ignored) == 1 and "Allowed: 10 to 5000" in ignored[0]
-    assert url.address("lab", values) == {"seed": "7", "num_clean": "10", "view": "train", "lane": ["a"]}
+    assert url.address("lab", values) == {
+        "seed": "7",
+        "num_clean": "10",
+        "view": "train",
+        "lane": ["a"],
+    }
 
 
 def test_a_recording_and_a_run_look_alike(store, tmp_path):
@@ -283,29 +336,56 @@ def test_a_recording_and_a_run_look_alike(store, tmp_path):
 # ---- the geometry explorer over measurements written by hand
 
 
-def measured(store, name: str, target: str, values: dict, arrays: dict, *, complete: bool | None = True, **options):
+def measured(
+    store,
+    name: str,
+    target: str,
+    values: dict,
+    arrays: dict,
+    *,
+    complete: bool | None = True,
+    **options,
+):
     """A measurement run: finished (whole or partial), or stopped without a result (None)."""
     spec = MeasureSpec(target=target, measurement=normalize("measurements", Choice(name, options)))
     values = {"data": "clean", "n": 64, "seed": 0, "batch_norm": "eval", **values}
-    folder = write_run(store.root, spec, [{"type": "partial", **values, "fraction": 1.0, "done": bool(complete)}])
+    folder = write_run(
+        store.root, spec, [{"type": "partial", **values, "fraction": 1.0, "done": bool(complete)}]
+    )
     np.savez(folder / "arrays.npz", **arrays)
     if complete is None:
         (folder / "control").write_text("cancel", encoding="utf-8")
     else:
-        (folder / "result.json").write_text(json.dumps({"values": values, "complete": complete}), encoding="utf-8")
+        (folder / "result.json").write_text(
+            json.dumps({"values": values, "complete": complete}), encoding="utf-8"
+        )
     return spec
 
 
 @pytest.fixture
 def zoo_model(store):
     """A backdoored model of the zoo that has a benign one beside it."""
-    return next(run for run in library.trained() if run.spec.attack.name == "badnets" and minimum.benign(run))
+    return next(
+        run
+        for run in library.trained()
+        if run.spec.attack.name == "badnets" and minimum.benign(run)
+    )
 
 
-SLICE = {"distance": np.array([-0.5, 0.0, 0.5]), **{key: np.array([2.0, 0.1, 2.0]) for key in ("mean", "low", "high")}}
+SLICE = {
+    "distance": np.array([-0.5, 0.0, 0.5]),
+    **{key: np.array([2.0, 0.1, 2.0]) for key in ("mean", "low", "high")},
+}
 GRID = np.linspace(-0.5, 0.5, 21)
-PLANE = {"a": GRID, "b": GRID, "loss": GRID[None, :, None] ** 2 + GRID[None, None, :] ** 2, "points": np.zeros((1, 2)),
-         "rate": np.ones((1, 21, 21)), "known": np.ones((21, 21), np.uint8), "point_names": np.array(["center"])}
+PLANE = {
+    "a": GRID,
+    "b": GRID,
+    "loss": GRID[None, :, None] ** 2 + GRID[None, None, :] ** 2,
+    "points": np.zeros((1, 2)),
+    "rate": np.ones((1, 21, 21)),
+    "known": np.ones((21, 21), np.uint8),
+    "point_names": np.array(["center"]),
+}
 
 
 def test_geometry_shows_each_model_on_one_pair_of_axes(open_page, store, zoo_model):
@@ -321,10 +401,21 @@ def test_geometry_shows_each_model_on_one_pair_of_axes(open_page, store, zoo_mod
 
 
 def test_geometry_says_what_is_partial_and_what_a_measurement_notes(open_page, store, zoo_model):
-    measured(store, "loss_slice", zoo_model.id, {"note": "Memory ran *out* once."}, SLICE, complete=False)
+    measured(
+        store, "loss_slice", zoo_model.id, {"note": "Memory ran *out* once."}, SLICE, complete=False
+    )
     measured(store, "hessian_spectrum", zoo_model.id, {"lambda_max": 3.0}, {}, complete=None)
     page = open_page("geometry", run=zoo_model.id, benign="0")
-    assert len([item for item in page.warning if "Partial: the measurement of the backdoored model" in item.value]) >= 2
+    assert (
+        len(
+            [
+                item
+                for item in page.warning
+                if "Partial: the measurement of the backdoored model" in item.value
+            ]
+        )
+        >= 2
+    )
     assert r"Memory ran \*out\* once." in text(page)
 
 
@@ -344,10 +435,28 @@ def test_a_link_to_a_surface_brings_its_choices_back(open_page, store, zoo_model
     assert page.selectbox(key="geometry.cells").value == 21
 
 
-def test_the_table_of_measures_has_errors_and_what_leaves_them_as_they_are(open_page, store, zoo_model):
-    measured(store, "hessian_spectrum", zoo_model.id, {"lambda_max": 11.14, "lambda_max_error": 0.065}, {})
-    measured(store, "sharpness", zoo_model.id, {"filter_trace": 5.0, "filter_trace_stderr": 0.2, "fisher_rao_norm": 2.0,
-                                                "relative_flatness": None}, {})
+def test_the_table_of_measures_has_errors_and_what_leaves_them_as_they_are(
+    open_page, store, zoo_model
+):
+    measured(
+        store,
+        "hessian_spectrum",
+        zoo_model.id,
+        {"lambda_max": 11.14, "lambda_max_error": 0.065},
+        {},
+    )
+    measured(
+        store,
+        "sharpness",
+        zoo_model.id,
+        {
+            "filter_trace": 5.0,
+            "filter_trace_stderr": 0.2,
+            "fisher_rao_norm": 2.0,
+            "relative_flatness": None,
+        },
+        {},
+    )
     page = open_page("geometry", run=zoo_model.id, benign="0")
     table = page.table[0].value
     assert list(table.columns) == ["Backdoored", "Unchanged by"]
@@ -357,20 +466,33 @@ def test_the_table_of_measures_has_errors_and_what_leaves_them_as_they_are(open_
 
 
 def test_every_measure_has_a_name_and_an_invariance():
-    assert set(measures.NAMES) >= set(measures.ERRORS) and set(measures.UNCHANGED_BY) >= set(measures.ERRORS)
+    assert set(measures.NAMES) >= set(measures.ERRORS) and set(measures.UNCHANGED_BY) >= set(
+        measures.ERRORS
+    )
 
 
 def test_the_rescaling_slider_moves_over_what_was_measured(open_page, store, zoo_model):
     factors = np.array([0.1, 1.0, 10.0])
-    measured(store, "rescaling", zoo_model.id, {"layer": "stem.conv"}, {
-        "factor": factors, "lambda_max": 5 / factors**2, "filter_lambda_max": np.full(3, 2.0),
-        "max_change": np.full(3, 1e-6)})
+    measured(
+        store,
+        "rescaling",
+        zoo_model.id,
+        {"layer": "stem.conv"},
+        {
+            "factor": factors,
+            "lambda_max": 5 / factors**2,
+            "filter_lambda_max": np.full(3, 2.0),
+            "max_change": np.full(3, 1e-6),
+        },
+    )
     page = open_page("geometry", run=zoo_model.id, benign="0")
     slider = page.select_slider(key="geometry.factor")
     assert slider.value == 0.1
     assert [(item.label, item.value) for item in page.metric] == [
-        ("Predictions changed by at most", "1.0e-6"), ("λmax is multiplied by", "100"),
-        ("Filter-normalized λmax is multiplied by", "1")]
+        ("Predictions changed by at most", "1.0e-6"),
+        ("λmax is multiplied by", "100"),
+        ("Filter-normalized λmax is multiplied by", "1"),
+    ]
     checked(slider.set_value(10.0).run())
     assert page.metric[1].value == "0.01"
 
@@ -379,11 +501,19 @@ def test_one_click_measures_the_quick_set_and_sections_the_rest(open_page, store
     page = open_page("geometry", run=zoo_model.id)
     checked(button(page, "geometry.measure").click().run())
     names = [run.spec.measurement.name for run in reversed(store.runs()) if run.source == "user"]
-    assert set(names) == set(minimum.QUICK) - {"loss_line"}, "a training has no line to another model"
+    assert set(names) == set(minimum.QUICK) - {"loss_line"}, (
+        "a training has no line to another model"
+    )
     assert names.count("loss_plane") == 2
-    section = next(item for item in page.button if item.key and item.key.startswith("geometry.measure.rescaling"))
+    section = next(
+        item
+        for item in page.button
+        if item.key and item.key.startswith("geometry.measure.rescaling")
+    )
     checked(section.click().run())
-    assert "rescaling" in {run.spec.measurement.name for run in store.runs() if run.source == "user"}
+    assert "rescaling" in {
+        run.spec.measurement.name for run in store.runs() if run.source == "user"
+    }
 
 
 def test_a_benign_model_is_left_out_where_it_has_no_images(open_page, store, zoo_model):
@@ -394,10 +524,19 @@ def test_a_benign_model_is_left_out_where_it_has_no_images(open_page, store, zoo
     assert page.selectbox(key="geometry.images").value == "clean"
 
 
-def test_measurements_that_this_version_does_not_know_do_not_matter(open_page, store, zoo_model, monkeypatch):
+def test_measurements_that_this_version_does_not_know_do_not_matter(
+    open_page, store, zoo_model, monkeypatch
+):
     known = catalogue()
-    fewer = {name: about for name, about in known["measurements"].items() if name not in ("loss_plane", "rescaling")}
-    changed = {**known, "measurements": {**fewer, "brand_new": known["measurements"]["fisher_trace"]}}
+    fewer = {
+        name: about
+        for name, about in known["measurements"].items()
+        if name not in ("loss_plane", "rescaling")
+    }
+    changed = {
+        **known,
+        "measurements": {**fewer, "brand_new": known["measurements"]["fisher_trace"]},
+    }
     monkeypatch.setattr(minimum, "catalogue", lambda: changed)
     page = open_page("geometry", run=zoo_model.id)
     headings = [item.value for item in page.header]
@@ -405,8 +544,13 @@ def test_measurements_that_this_version_does_not_know_do_not_matter(open_page, s
 
 
 def test_runs_that_are_called_the_same_are_told_apart(open_page, store, zoo_model):
-    runs = {run.id: run for run in (
-        store.submit(PurifySpec(parent=zoo_model.id, lanes=(Choice("ngf", {"steps": steps}),))) for steps in (3, 4))}
+    runs = {
+        run.id: run
+        for run in (
+            store.submit(PurifySpec(parent=zoo_model.id, lanes=(Choice("ngf", {"steps": steps}),)))
+            for steps in (3, 4)
+        )
+    }
     labels = library.tell_apart(runs, library.describe_measurable)
     assert len(set(labels.values())) == 2
     assert all(labels[name].endswith(name[-6:]) for name in runs)

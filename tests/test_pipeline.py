@@ -34,13 +34,18 @@ def trained(store):
 
 def race(parent: str, steps: int = 4) -> PurifySpec:
     small = {"steps": steps, "batch_size": 32}
-    return PurifySpec(parent=parent, num_clean=60,
-                      lanes=(Choice("ngf", {**small, "layer": "stage2.block1.conv2"}), Choice("sgd", small)))
+    return PurifySpec(
+        parent=parent,
+        num_clean=60,
+        lanes=(Choice("ngf", {**small, "layer": "stage2.block1.conv2"}), Choice("sgd", small)),
+    )
 
 
 def test_training_leaves_a_complete_run(trained):
     result = trained.result
-    assert {"ca", "asr", "ra", "n_clean", "n_triggered", "ca_interval", "environment"} <= set(result)
+    assert {"ca", "asr", "ra", "n_clean", "n_triggered", "ca_interval", "environment"} <= set(
+        result
+    )
     assert result["n_clean"] == 2400
     assert result["n_triggered"] == 2400 - 199 or result["n_triggered"] < 2400
     assert result["num_poisoned"] == 60
@@ -70,7 +75,11 @@ def test_a_race_measures_before_and_after(store, trained):
     assert set(result["lanes"]) == {"ngf", "sgd"}
     assert result["after"] == result["lanes"]["ngf"]["after"]
     for lane in ("ngf", "sgd"):
-        steps = [event["step"] for event in run.events() if event["type"] == "step" and event["lane"] == lane]
+        steps = [
+            event["step"]
+            for event in run.events()
+            if event["type"] == "step" and event["lane"] == lane
+        ]
         assert steps == [0, 1, 2, 3, 4]
         assert load_model(store, f"{run.id}:{lane}").lane == lane
     ends = [event for event in run.events() if event["type"] == "step" and event["step"] in (0, 4)]
@@ -95,6 +104,7 @@ def test_a_race_cut_short_ends_like_the_undisturbed_one(store, trained, tmp_path
             raise Cut
 
     import ngf.pipeline
+
     original = Recorder.check
     Recorder.check = stop_at
     try:
@@ -107,7 +117,11 @@ def test_a_race_cut_short_ends_like_the_undisturbed_one(store, trained, tmp_path
         name = f"purified.{lane}.safetensors"
         first, second = load_file(whole.path / name), load_file(run.path / name)
         assert all(torch.equal(first[key], second[key]) for key in first)
-        steps = [event["step"] for event in run.events() if event["type"] == "step" and event["lane"] == lane]
+        steps = [
+            event["step"]
+            for event in run.events()
+            if event["type"] == "step" and event["lane"] == lane
+        ]
         assert steps == [0, 1, 2, 3, 4]
     assert run.result["after"] == whole.result["after"]
 
@@ -129,9 +143,15 @@ def test_gate_refuses_a_weak_attack():
     check_gate(Rates(95, 100), settings)
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    ("cut", "cannot be read as safetensors"), ("nan", "not finite"), ("shape", "the model needs"),
-    ("names", "it lacks")])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("cut", "cannot be read as safetensors"),
+        ("nan", "not finite"),
+        ("shape", "the model needs"),
+        ("names", "it lacks"),
+    ],
+)
 def test_bad_checkpoints_are_refused_with_the_reason(store, trained, tmp_path, damage, message):
     folder = tmp_path / trained.id
     folder.mkdir()

@@ -37,7 +37,9 @@ def test_it_comes_in_parts_and_says_what_cannot_run(measured):
     partials, _ = measured
     assert partials[0].values["trace"] is None and partials[0].values["lambda_max"] is not None
     assert [partial.done for partial in partials] == [False, False, True]
-    assert partials[-1].values["density_error"], "its published density calls torch.eig, which is gone"
+    assert partials[-1].values["density_error"], (
+        "its published density calls torch.eig, which is gone"
+    )
 
 
 def test_the_package_is_left_as_it_was(measured):

@@ -34,13 +34,21 @@ from tests.oracles import fisher_of, hessian_of, problem
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHORT = {"steps": 14, "probes": 8, "draws": 4}
-NEW = [Sharpness(**SHORT), FisherSpectrum(method="lanczos", steps=6, probes=4), FisherSpectrum(method="gram"),
-       FisherTrace(draws=3), HessianSpectrum(steps=6, probes=4), Rescaling(points=3, steps=4, probes=2)]
+NEW = [
+    Sharpness(**SHORT),
+    FisherSpectrum(method="lanczos", steps=6, probes=4),
+    FisherSpectrum(method="gram"),
+    FisherTrace(draws=3),
+    HessianSpectrum(steps=6, probes=4),
+    Rescaling(points=3, steps=4, probes=2),
+]
 
 
 @functools.cache
 def result(name: str):
-    return last(Sharpness(steps=25, probes=30, draws=200, sigma=1e-3).measure(*problem(name), seed=1))
+    return last(
+        Sharpness(steps=25, probes=30, draws=200, sigma=1e-3).measure(*problem(name), seed=1)
+    )
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -82,13 +90,23 @@ def test_scalings_measure_the_weights(kind):
 @pytest.mark.parametrize("name", ["conv_net", "residual_net", "one_layer"])
 def test_scaled_curvature_is_that_of_the_dense_matrix(name):
     values = result(name).values
-    for kind, title in (("filter", "filter"), ("adaptive", "adaptive"), ("layer", "layer_normalized")):
+    for kind, title in (
+        ("filter", "filter"),
+        ("adaptive", "adaptive"),
+        ("layer", "layer_normalized"),
+    ):
         d = naive_scaling(problem(name)[0], kind)
         matrix = d[:, None] * hessian_of(name) * d
-        assert abs(values[f"{title}_trace"] - float(matrix.trace())) <= 4 * values[f"{title}_trace_stderr"] + 1e-9
+        assert (
+            abs(values[f"{title}_trace"] - float(matrix.trace()))
+            <= 4 * values[f"{title}_trace_stderr"] + 1e-9
+        )
         if kind != "layer":
             top = float(torch.linalg.eigvalsh(matrix)[-1])
-            assert abs(values[f"{title}_lambda_max"] - top) <= values[f"{title}_lambda_max_error"] + 1e-12
+            assert (
+                abs(values[f"{title}_lambda_max"] - top)
+                <= values[f"{title}_lambda_max_error"] + 1e-12
+            )
 
 
 @pytest.mark.parametrize("name", list(cases.CASES))
@@ -96,15 +114,22 @@ def test_closed_forms(name):
     model, images, labels = problem(name)
     values = result(name).values
     theta = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
-    assert values["fisher_rao_norm"] == pytest.approx(float(theta @ fisher_of(name) @ theta), rel=1e-9)
+    assert values["fisher_rao_norm"] == pytest.approx(
+        float(theta @ fisher_of(name) @ theta), rel=1e-9
+    )
     assert values["weight_norm"] == pytest.approx(float(theta.norm()))
     loss, ca = oracles.loss_and_accuracy(model, model.state_dict(), images, labels)
     assert (values["loss"], values["ca"]) == (pytest.approx(loss), ca)
     last_name = [key for key, _ in model.named_parameters()][-2]
     weight = model.get_parameter(last_name).detach()
-    block = oracles.dense_hessian(model, images, labels, [last_name]).view(*weight.shape, *weight.shape)
-    flatness = sum(float(weight[s] @ weight[t]) * float(torch.diagonal(block[s, :, t]).sum())
-                   for s in range(4) for t in range(4))
+    block = oracles.dense_hessian(model, images, labels, [last_name]).view(
+        *weight.shape, *weight.shape
+    )
+    flatness = sum(
+        float(weight[s] @ weight[t]) * float(torch.diagonal(block[s, :, t]).sum())
+        for s in range(4)
+        for t in range(4)
+    )
     assert values["relative_flatness"] == pytest.approx(flatness, rel=1e-9)
 
 
@@ -117,7 +142,9 @@ def test_asam_is_the_loss_after_its_step(name):
     moved = copy.deepcopy(model).eval()
     nn.utils.vector_to_parameters(w + step, moved.parameters())
     with torch.no_grad():
-        rise = F.cross_entropy(moved(images), labels) - F.cross_entropy(copy.deepcopy(model).eval()(images), labels)
+        rise = F.cross_entropy(moved(images), labels) - F.cross_entropy(
+            copy.deepcopy(model).eval()(images), labels
+        )
     assert result(name).values["asam_sharpness"] == pytest.approx(float(rise), rel=1e-9)
 
 
@@ -140,7 +167,9 @@ def test_the_table_grows_with_what_is_known():
     sizes = [len(partial.arrays["measure"]) for partial in partials]
     assert sizes == sorted(sizes) and sizes[0] == 2 and sizes[-1] == len(ERRORS)
     for partial in partials:
-        for name, value, error in zip(*(partial.arrays[key] for key in ("measure", "value", "error")), strict=True):
+        for name, value, error in zip(
+            *(partial.arrays[key] for key in ("measure", "value", "error")), strict=True
+        ):
             assert partial.values[name] == value
             assert error == (partial.values[ERRORS[name]] if ERRORS[name] else 0)
 
@@ -151,7 +180,10 @@ def test_the_table_grows_with_what_is_known():
 def test_invariant_measures_do_not_see_batch_norm_rescaling():
     model, images, labels = problem("conv_net")
     other = rescaled(copy.deepcopy(model).eval(), "conv2", "bn2", 50.0)
-    before, after = (last(Sharpness(**SHORT).measure(net, images, labels, seed=0)).values for net in (model, other))
+    before, after = (
+        last(Sharpness(**SHORT).measure(net, images, labels, seed=0)).values
+        for net in (model, other)
+    )
     assert after["weight_norm"] > 5 * before["weight_norm"]
     for name in set(ERRORS) - {"weight_norm"}:
         assert after[name] == pytest.approx(before[name], rel=1e-6), name
@@ -167,21 +199,36 @@ def test_invariant_measures_do_not_see_relu_rescaling():
         other[3].weight.div_(20)
     images, labels = problem("conv_net")[1:]
     torch.testing.assert_close(model(images), other(images))
-    before, after = (last(Sharpness(**SHORT).measure(net, images, labels, seed=0)).values for net in (model, other))
+    before, after = (
+        last(Sharpness(**SHORT).measure(net, images, labels, seed=0)).values
+        for net in (model, other)
+    )
     for name in set(ERRORS) - {"weight_norm"}:
         assert after[name] == pytest.approx(before[name], rel=1e-6), name
-    plain = [last(HessianSpectrum(steps=10).measure(net, images, labels, seed=0)).values["lambda_max"]
-             for net in (model, other)]
+    plain = [
+        last(HessianSpectrum(steps=10).measure(net, images, labels, seed=0)).values["lambda_max"]
+        for net in (model, other)
+    ]
     assert plain[1] > 2 * plain[0]
 
 
 def test_pairs_are_found_where_nothing_else_reads_the_output():
-    pairs = {name: scale_pairs(copy.deepcopy(problem(name)[0]).eval(), problem(name)[1]) for name in cases.CASES}
-    assert pairs == {"conv_net": {"conv1": "bn1", "conv2": "bn2"}, "residual_net": {}, "no_batch_norm": {},
-                     "one_layer": {}}  # in the residual net, a skip connection reads the output, too
-    net = models.preact_resnet.PreActResNet(5, 3, widths=(4, 6), num_blocks=(1, 1), stem_stride=1).eval()
+    pairs = {
+        name: scale_pairs(copy.deepcopy(problem(name)[0]).eval(), problem(name)[1])
+        for name in cases.CASES
+    }
+    assert pairs == {
+        "conv_net": {"conv1": "bn1", "conv2": "bn2"},
+        "residual_net": {},
+        "no_batch_norm": {},
+        "one_layer": {},
+    }  # in the residual net, a skip connection reads the output, too
+    net = models.preact_resnet.PreActResNet(
+        5, 3, widths=(4, 6), num_blocks=(1, 1), stem_stride=1
+    ).eval()
     assert scale_pairs(net, torch.rand(2, 3, 8, 8)) == {
-        f"stage{i}.block1.conv1": f"stage{i}.block1.bn2" for i in (1, 2)}
+        f"stage{i}.block1.conv1": f"stage{i}.block1.bn2" for i in (1, 2)
+    }
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
@@ -221,7 +268,12 @@ def test_a_layer_that_cannot_be_rescaled_is_refused():
     model, images, labels = problem("conv_net")
     with pytest.raises(ValueError, match=r"linear cannot be rescaled.*Allowed: conv1, conv2"):
         next(Rescaling(layer="linear").measure(model, images, labels, seed=0))
-    assert last(Rescaling(layer="conv2", points=3).measure(model, images, labels, seed=0)).values["norm_layer"] == "bn2"
+    assert (
+        last(Rescaling(layer="conv2", points=3).measure(model, images, labels, seed=0)).values[
+            "norm_layer"
+        ]
+        == "bn2"
+    )
 
 
 # Fisher
@@ -242,14 +294,19 @@ def test_gram_matrix_gives_the_whole_fisher_spectrum(name):
     assert values["fisher_trace"] == pytest.approx(true.sum())
     assert values["fisher_trace_stderr"] == 0
     assert arrays["layer_trace"].sum() == pytest.approx(true.sum())
-    assert wasserstein(arrays["nodes"], arrays["weights"], true, np.full(len(true), 1 / len(true))) < 1e-9
+    assert (
+        wasserstein(arrays["nodes"], arrays["weights"], true, np.full(len(true), 1 / len(true)))
+        < 1e-9
+    )
     assert arrays["weights"].sum() == pytest.approx(1)
 
 
 def test_lanczos_and_gram_agree():
     model, images, labels = problem("conv_net")
-    gram, krylov = (last(FisherSpectrum(method=method, steps=30).measure(model, images, labels, seed=0))
-                    for method in ("gram", "lanczos"))
+    gram, krylov = (
+        last(FisherSpectrum(method=method, steps=30).measure(model, images, labels, seed=0))
+        for method in ("gram", "lanczos")
+    )
     assert krylov.values["method"] == "lanczos"
     assert krylov.values["fisher_lambda_max"] == pytest.approx(gram.values["fisher_lambda_max"])
     for name in ("layers", "layer_size"):
@@ -261,10 +318,18 @@ def test_lanczos_and_gram_agree():
 def test_the_method_follows_the_size(monkeypatch):
     model, images, labels = problem("conv_net")
     monkeypatch.setattr(fisher_spectrum, "MOST_ROWS", 32)  # 11 images x 3
-    assert next(FisherSpectrum().measure(model, images, labels, seed=0)).values["method"] == "lanczos"
-    assert next(FisherSpectrum().measure(model, images[:10], labels[:10], seed=0)).values["method"] == "gram"
+    assert (
+        next(FisherSpectrum().measure(model, images, labels, seed=0)).values["method"] == "lanczos"
+    )
+    assert (
+        next(FisherSpectrum().measure(model, images[:10], labels[:10], seed=0)).values["method"]
+        == "gram"
+    )
     monkeypatch.setattr(fisher_spectrum, "MOST_BYTES", 1000)
-    assert next(FisherSpectrum().measure(model, images[:10], labels[:10], seed=0)).values["method"] == "lanczos"
+    assert (
+        next(FisherSpectrum().measure(model, images[:10], labels[:10], seed=0)).values["method"]
+        == "lanczos"
+    )
     with pytest.raises(ValueError, match="Choose method = lanczos"):
         next(FisherSpectrum(method="gram").measure(model, images, labels, seed=0))
 
@@ -274,8 +339,16 @@ def test_the_method_follows_the_size(monkeypatch):
 def test_diagonal_of_the_fisher_matrix(name, sampling, names):
     model, images, labels = problem(name)
     true = oracles.dense_fisher(model, images, names).diagonal()
-    mean, stderr = fisher_diagonal(model, images, labels, generator=generator(), names=names, draws=300,
-                                   sampling=sampling, group=4)
+    mean, stderr = fisher_diagonal(
+        model,
+        images,
+        labels,
+        generator=generator(),
+        names=names,
+        draws=300,
+        sampling=sampling,
+        group=4,
+    )
     assert ((mean - true).abs() <= 5.5 * stderr + 1e-12).all()
     assert abs(float((mean - true).sum())) < 0.05 * float(true.sum())
     with pytest.raises(ValueError, match="draws = 1"):
@@ -291,7 +364,9 @@ def test_empirical_and_last_layer_traces_are_exact(name):
     names = [key for key, _ in model.named_parameters()][-2:]
     last_layer = oracles.dense_fisher(model, images, names)
     assert values["last_layer_trace"] == pytest.approx(float(last_layer.trace()), rel=1e-9)
-    without = last(FisherTrace(draws=2, empirical=False).measure(model, images, labels, seed=0)).values
+    without = last(
+        FisherTrace(draws=2, empirical=False).measure(model, images, labels, seed=0)
+    ).values
     assert "empirical_trace" not in without
 
 
@@ -327,7 +402,9 @@ def test_the_model_stays_as_it_was(measurement, stop):
     assert model.bn1.eps == 1e-5
 
 
-@pytest.mark.parametrize("measurement", [Sharpness, FisherSpectrum, FisherTrace, HessianSpectrum, Rescaling])
+@pytest.mark.parametrize(
+    "measurement", [Sharpness, FisherSpectrum, FisherTrace, HessianSpectrum, Rescaling]
+)
 def test_layers_are_chosen_or_refused(measurement):
     model, images, labels = problem("conv_net")
     with pytest.raises(ValueError, match=r"Unknown layer fc. Allowed: conv1, bn1"):
@@ -343,7 +420,9 @@ def test_layers_are_chosen_or_refused(measurement):
         assert part.values["lambda_max"] == pytest.approx(float(top))
 
 
-@pytest.mark.parametrize("measurement", [Sharpness(**SHORT), FisherSpectrum(), FisherTrace(draws=3)])
+@pytest.mark.parametrize(
+    "measurement", [Sharpness(**SHORT), FisherSpectrum(), FisherTrace(draws=3)]
+)
 def test_a_thousand_classes_of_which_most_are_missing(measurement):
     torch.manual_seed(0)
     model = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(12, 1000)).double()
@@ -387,12 +466,16 @@ def test_a_note_says_that_memory_ran_out(monkeypatch):
 def test_lanczos_stops_once_the_eigenvalue_is_certain():
     model, images, labels = problem("conv_net")
     top = float(torch.linalg.eigvalsh(hessian_of("conv_net"))[-1])
-    partials = list(HessianSpectrum(steps=40, tolerance=0.01).measure(model, images, labels, seed=0))
+    partials = list(
+        HessianSpectrum(steps=40, tolerance=0.01).measure(model, images, labels, seed=0)
+    )
     values = partials[-1].values
     assert 8 <= len(partials[-1].arrays["eigenvalues"]) < 20
     assert abs(values["lambda_max"] - top) <= values["lambda_max_error"] <= 0.01 * top
     assert [p.fraction for p in partials] == sorted(p.fraction for p in partials)
-    assert partials[-1].done and values["num_hvps"] == 2 * len(partials[-1].arrays["eigenvalues"]) + 20
+    assert (
+        partials[-1].done and values["num_hvps"] == 2 * len(partials[-1].arrays["eigenvalues"]) + 20
+    )
 
 
 def test_fisher_rao_needs_no_cached_graphs():

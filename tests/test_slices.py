@@ -31,11 +31,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MEASUREMENTS = names("measurements")
 # Options that keep the contract test short; a measurement not named here runs with its defaults.
-SHORT = {"hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2}, "fisher_trace": {"draws": 4},
-         "loss_slice": {"points": 7}, "loss_line": {"points": 7}, "loss_plane": {"points": 5},
-         "loss_bend": {"points": 5, "steps": 4},
-         "fisher_spectrum": {"steps": 6, "probes": 4},
-         "sharpness": {"steps": 6, "probes": 4, "draws": 3}, "rescaling": {"points": 3, "steps": 5, "probes": 2}}
+SHORT = {
+    "hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2},
+    "fisher_trace": {"draws": 4},
+    "loss_slice": {"points": 7},
+    "loss_line": {"points": 7},
+    "loss_plane": {"points": 5},
+    "loss_bend": {"points": 5, "steps": 4},
+    "fisher_spectrum": {"steps": 6, "probes": 4},
+    "sharpness": {"steps": 6, "probes": 4, "draws": 3},
+    "rescaling": {"points": 3, "steps": 5, "probes": 2},
+}
 # Values that stay None for these options.
 UNKNOWN = {"loss_plane": {"lambda_a", "lambda_b"}}
 # Cases that a measurement is made for, where that is not all of them; it says so on the others.
@@ -56,7 +62,11 @@ def test_every_measurement_keeps_its_promises(name, case):
     reference = cases.purified(model)
     if case not in MADE_FOR.get(name, cases.CASES):
         with pytest.raises(ValueError, match="Measure a model with"):
-            list(load("measurements", name)().measure(model, images, labels, seed=5, reference=reference))
+            list(
+                load("measurements", name)().measure(
+                    model, images, labels, seed=5, reference=reference
+                )
+            )
         return
     model.train()  # the mode is the caller's, too
     before = [copy.deepcopy(m.state_dict()) for m in (model, reference)]
@@ -83,7 +93,9 @@ def test_every_measurement_keeps_its_promises(name, case):
         for key, array in partial.arrays.items():
             assert isinstance(array, np.ndarray), key
             assert array.dtype.kind == "U" or np.isfinite(array).all(), key
-    assert {key for key, value in partials[-1].values.items() if value is None} <= UNKNOWN.get(name, set())
+    assert {key for key, value in partials[-1].values.items() if value is None} <= UNKNOWN.get(
+        name, set()
+    )
 
     for m, old in zip((model, reference), before, strict=True):
         for key, value in m.state_dict().items():
@@ -130,7 +142,8 @@ def test_every_measurement_says_what_is_wrong(name):
 def test_one_image_is_enough(name):
     model, images, labels = cases.conv_net()
     *_, partial = load("measurements", name)(**SHORT.get(name, {})).measure(
-        model, images[:1], labels[:1], seed=0, reference=cases.purified(model))
+        model, images[:1], labels[:1], seed=0, reference=cases.purified(model)
+    )
     json.dumps(dict(partial.values), allow_nan=False)
 
 
@@ -163,14 +176,18 @@ def test_directions_are_as_long_as_the_filters(case):
 
 def test_a_slice_is_the_naive_loop():
     model, images, labels = cases.conv_net()
-    *_, partial = LossSlice(directions=2, points=7, reach=0.6).measure(model, images, labels, seed=4)
+    *_, partial = LossSlice(directions=2, points=7, reach=0.6).measure(
+        model, images, labels, seed=4
+    )
     arrays, rng = partial.arrays, generator(4)
     np.testing.assert_allclose(arrays["distance"], np.linspace(-0.6, 0.6, 7), atol=1e-15)
     for k in range(2):
         direction = filter_normalized(model, rng)
         for m, distance in enumerate(arrays["distance"]):
-            state = {key: value + distance * direction[key] if key in direction else value
-                     for key, value in model.state_dict().items()}
+            state = {
+                key: value + distance * direction[key] if key in direction else value
+                for key, value in model.state_dict().items()
+            }
             loss, ca = oracles.loss_and_accuracy(model, state, images, labels)
             assert arrays["loss"][k, m] == pytest.approx(loss, abs=1e-12)
             assert arrays["ca"][k, m] == ca
@@ -183,7 +200,9 @@ def test_a_slice_is_the_naive_loop():
 def test_a_slice_comes_coarse_to_fine():
     model, images, labels = cases.one_layer()
     for points in (3, 4, 5, 9, 21):
-        partials = list(LossSlice(points=points, directions=1).measure(model, images, labels, seed=0))
+        partials = list(
+            LossSlice(points=points, directions=1).measure(model, images, labels, seed=0)
+        )
         for early, late in itertools.pairwise(partials):
             assert (np.diff(late.arrays["distance"]) > 0).all()
             assert set(early.arrays["distance"]) < set(late.arrays["distance"])
@@ -195,7 +214,9 @@ def test_loss_and_its_error_are_over_the_images():
     model, images, labels = cases.conv_net()
     partial = next(LossSlice().measure(model, images, labels, seed=0))
     with torch.no_grad():
-        losses = nn.functional.cross_entropy(copy.deepcopy(model).eval()(images), labels, reduction="none")
+        losses = nn.functional.cross_entropy(
+            copy.deepcopy(model).eval()(images), labels, reduction="none"
+        )
     assert partial.values["loss"] == pytest.approx(float(losses.mean()), rel=1e-12)
     assert partial.values["loss_stderr"] == pytest.approx(float(losses.std()) / 11**0.5, rel=1e-12)
 
@@ -217,23 +238,28 @@ def test_a_line_is_the_naive_loop(case):
     arrays = partial.arrays
     np.testing.assert_allclose(arrays["t"], [0, 0.25, 0.5, 0.75, 1])
     for m, t in enumerate(arrays["t"]):
-        state = {key: (1 - t) * a + t * end.state_dict()[key] if a.is_floating_point() else a
-                 for key, a in start.state_dict().items()}
+        state = {
+            key: (1 - t) * a + t * end.state_dict()[key] if a.is_floating_point() else a
+            for key, a in start.state_dict().items()
+        }
         loss, ca = oracles.loss_and_accuracy(model, state, images, labels)
         assert arrays["loss"][m] == pytest.approx(loss, abs=1e-12)
         assert arrays["ca"][m] == ca
     assert partial.values["loss_start"] == arrays["loss"][0]
     assert partial.values["loss_end"] == arrays["loss"][-1]
-    square = sum(float((p - q).detach().square().sum())
-                 for p, q in zip(start.parameters(), end.parameters(), strict=True))
+    square = sum(
+        float((p - q).detach().square().sum())
+        for p, q in zip(start.parameters(), end.parameters(), strict=True)
+    )
     assert partial.values["length"] == pytest.approx(square**0.5)
 
 
 def test_a_line_in_the_last_layer_has_no_barrier():
     model, images, labels = cases.conv_net()
     other = copy.deepcopy(model)
-    other.linear.weight.data += 0.7 * torch.randn(other.linear.weight.shape, generator=generator(),
-                                                  dtype=torch.float64)
+    other.linear.weight.data += 0.7 * torch.randn(
+        other.linear.weight.shape, generator=generator(), dtype=torch.float64
+    )
     *_, partial = LossLine().measure(model, images, labels, seed=0, reference=other)
     assert partial.values["barrier"] == pytest.approx(0, abs=1e-12)
     assert (np.diff(partial.arrays["loss"], 2)[2:-2] > -1e-12).all()  # convex
@@ -333,7 +359,9 @@ def test_the_command_line(runs, monkeypatch, capsys):
     assert out["values"]["num_draws"] == 3
     assert out["values"]["n"] == 8
     assert out["error"] is None
-    assert command.main([runs[1].id, "fisher_trace", *short]) == 0  # the same run, not measured again
+    assert (
+        command.main([runs[1].id, "fisher_trace", *short]) == 0
+    )  # the same run, not measured again
     assert f"fisher_trace           {out['values']['fisher_trace']:.6g}" in capsys.readouterr().out
     assert command.main([runs[1].id, "loss_line", "--num-images", "8"]) == 1  # no parent
     assert "A line needs two models" in capsys.readouterr().err
@@ -349,9 +377,11 @@ def test_the_command_line(runs, monkeypatch, capsys):
 
 
 def test_help_imports_no_torch():
-    code = ("import sys\nfrom analysis.__main__ import main\ntry:\n    main(['--help'])\n"
-            "except SystemExit as end:\n    assert end.code == 0\n"
-            "import analysis.density, analysis.partial\nassert 'torch' not in sys.modules")
+    code = (
+        "import sys\nfrom analysis.__main__ import main\ntry:\n    main(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "import analysis.density, analysis.partial\nassert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "RUN[:LANE]" in done.stdout

@@ -1,4 +1,6 @@
-"""The trigger studio: drawings as text, the attack `drawn`, the probe of a trigger, uploads, the page, the painter."""
+"""The trigger studio: drawings as text, the attack `drawn`, the probe of a trigger, uploads,
+the page, the painter.
+"""
 
 # ruff: noqa: F401, F811 (fixtures of other files)
 
@@ -64,8 +66,22 @@ def test_no_text_is_longer_than_promised():
     assert np.array_equal(decode(encode(pixels)), pixels)
 
 
-@pytest.mark.parametrize("broken", ["", "A", "nonsense!", "é", HEART[:-2], HEART + "AA", HEART + "=", "A" * 2000,
-                                    HEART.replace("A", "B"), "/" + HEART[1:], "8f8" + HEART[3:]])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        "A",
+        "nonsense!",
+        "é",
+        HEART[:-2],
+        HEART + "AA",
+        HEART + "=",
+        "A" * 2000,
+        HEART.replace("A", "B"),
+        "/" + HEART[1:],
+        "8f8" + HEART[3:],
+    ],
+)
 def test_a_text_that_is_no_drawing_is_refused_with_a_way_out(broken):
     with pytest.raises(SpecError, match="trigger studio"):
         decode(broken)
@@ -104,7 +120,9 @@ def test_the_same_drawing_is_the_same_run_and_another_one_is_not():
 
 
 def test_drawn_refuses_what_cannot_be_a_trigger():
-    with pytest.raises(SpecError, match="5x5 pixels at row 30, column 0 does not fit into an image of 32x32"):
+    with pytest.raises(
+        SpecError, match="5x5 pixels at row 30, column 0 does not fit into an image of 32x32"
+    ):
         Drawn(row=30, column=0).check(12, (3, 32, 32))
     with pytest.raises(SpecError, match="empty: no pixel of it can be seen"):
         Drawn(drawing=encode(np.zeros((3, 3, 4), np.uint8)))
@@ -118,16 +136,22 @@ def test_drawn_refuses_what_cannot_be_a_trigger():
 
 def slow_ssim(x: torch.Tensor, y: torch.Tensor) -> float:
     """Window by window, as the formula stands. x, y: float64 (H, W)."""
-    weights = torch.tensor([math.exp(-(k - 5) ** 2 / 4.5) for k in range(11)], dtype=torch.float64)
+    weights = torch.tensor(
+        [math.exp(-((k - 5) ** 2) / 4.5) for k in range(11)], dtype=torch.float64
+    )
     weights = torch.outer(weights, weights)
     weights /= weights.sum()
     found = []
     for i in range(x.shape[0] - 10):
         for j in range(x.shape[1] - 10):
-            p, q = x[i:i + 11, j:j + 11], y[i:i + 11, j:j + 11]
+            p, q = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
             m, n = (weights * p).sum(), (weights * q).sum()
-            s, t, st = ((weights * a).sum() for a in ((p - m) ** 2, (q - n) ** 2, (p - m) * (q - n)))
-            found.append((2 * m * n + 1e-4) * (2 * st + 9e-4) / ((m * m + n * n + 1e-4) * (s + t + 9e-4)))
+            s, t, st = (
+                (weights * a).sum() for a in ((p - m) ** 2, (q - n) ** 2, (p - m) * (q - n))
+            )
+            found.append(
+                (2 * m * n + 1e-4) * (2 * st + 9e-4) / ((m * m + n * n + 1e-4) * (s + t + 9e-4))
+            )
     return float(torch.stack(found).mean())
 
 
@@ -155,9 +179,14 @@ def test_the_probe_finds_the_rates_of_the_evaluation(signs):
     assert (last.values["asr"], last.values["ca"]) == (rates.asr, rates.ca)
     assert last.values["n_triggered"] == rates.n_triggered
     assert [last.values["asr_low"], last.values["asr_high"]] == rates.to_json()["asr_interval"]
-    assert last.arrays["called"].sum() == rates.n_triggered and last.arrays["called"][1] == rates.target_hits
+    assert (
+        last.arrays["called"].sum() == rates.n_triggered
+        and last.arrays["called"][1] == rates.target_hits
+    )
     assert last.arrays["clean"].shape == last.arrays["residual"].shape == (12, 32, 32, 3)
-    assert len(set(last.arrays["labels"].tolist())) == 11, "one of each class that counts before a second of any"
+    assert len(set(last.arrays["labels"].tolist())) == 11, (
+        "one of each class that counts before a second of any"
+    )
 
 
 def test_the_probe_measures_the_residual(signs):
@@ -167,19 +196,26 @@ def test_the_probe_measures_the_residual(signs):
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[0, 0] = (151, 100, 100, 255)  # one number of one pixel, 51 of 255 more
     text_of_it = json.dumps({"name": "drawn", "drawing": encode(pixels)})
-    *_, last = TriggerProbe(attack=text_of_it).measure(model, to_float(gray.images), gray.labels, seed=0)
+    *_, last = TriggerProbe(attack=text_of_it).measure(
+        model, to_float(gray.images), gray.labels, seed=0
+    )
     assert last.values["linf"] == pytest.approx(0.2, abs=1e-6)
     assert last.values["l2"] == pytest.approx(0.2, abs=1e-6)
     assert 0.9 < last.values["ssim"] < 1
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"attack": "nonsense"}, "attack is not JSON"), ({"attack": '{"name": "bad"}'}, "Unknown attack 'bad'. Allowed: "),
-    ({"attack": '{"name": "none"}'}, "no trigger before a training"),
-    ({"attack": '{"name": "badnets", "size": 99}'}, "out of range"),
-    ({"attack": '{"name": "drawn", "row": 31}'}, "does not fit into an image of 32x32"),
-    ({"data": "triggered_true"}, "Allowed: clean, train, validation"),
-    ({"attack": '{"name": "badnets", "target": 40}'}, "Target class 40 does not exist")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"attack": "nonsense"}, "attack is not JSON"),
+        ({"attack": '{"name": "bad"}'}, "Unknown attack 'bad'. Allowed: "),
+        ({"attack": '{"name": "none"}'}, "no trigger before a training"),
+        ({"attack": '{"name": "badnets", "size": 99}'}, "out of range"),
+        ({"attack": '{"name": "drawn", "row": 31}'}, "does not fit into an image of 32x32"),
+        ({"data": "triggered_true"}, "Allowed: clean, train, validation"),
+        ({"attack": '{"name": "badnets", "target": 40}'}, "Target class 40 does not exist"),
+    ],
+)
 def test_the_probe_says_what_is_wrong(signs, options, words):
     model = models.build("preact_resnet_tiny", 12)
     with pytest.raises(SpecError, match=words):
@@ -189,7 +225,9 @@ def test_the_probe_says_what_is_wrong(signs, options, words):
 # ---- pictures that are sent
 
 
-def picture(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", color=(200, 30, 90)) -> bytes:
+def picture(
+    size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", color=(200, 30, 90)
+) -> bytes:
     file = io.BytesIO()
     Image.new(mode, size, color).save(file, kind)
     return file.getvalue()
@@ -197,17 +235,31 @@ def picture(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB", color=(
 
 def bomb(width: int, height: int) -> bytes:
     """A PNG of a few bytes that says it is huge."""
+
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize(("data", "shape"), [
-    (picture((64, 64)), (8, 8, 4)), (picture((100, 50), "JPEG"), (4, 8, 4)), (picture((3, 900)), (8, 1, 4)),
-    (picture((40, 40), "PNG", "RGBA", (1, 2, 3, 0)), (8, 8, 4)), (picture((9, 9), "PNG", "L", 77), (8, 8, 4)),
-    (picture((1, 1)), (8, 8, 4))])
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (picture((64, 64)), (8, 8, 4)),
+        (picture((100, 50), "JPEG"), (4, 8, 4)),
+        (picture((3, 900)), (8, 1, 4)),
+        (picture((40, 40), "PNG", "RGBA", (1, 2, 3, 0)), (8, 8, 4)),
+        (picture((9, 9), "PNG", "L", 77), (8, 8, 4)),
+        (picture((1, 1)), (8, 8, 4)),
+    ],
+)
 def test_a_picture_becomes_a_small_drawing(data, shape):
     pixels = drawing_of(data, 8)
     assert pixels.shape == shape and pixels.dtype == np.uint8
@@ -222,21 +274,40 @@ def test_what_cannot_be_seen_does_not_shine_through():
     assert drawing_of(file.getvalue(), 1)[0, 0].tolist() == [255, 0, 0, 128]
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (b"", "not a picture of a known kind"), (b"GIF89a" + bytes(100), "Allowed: PNG and JPEG"),
-    (picture((20, 20), "BMP"), "Allowed: PNG and JPEG"), (picture((300, 300))[:200], "cannot be read"),
-    (bomb(2001, 2000), "2001x2000 pixels. Allowed: 4,000,000"), (bomb(60_000, 60_000), "pixels|cannot be read"),
-    (bomb(100, 100), "cannot be read"), (bytes(3 * 2**20), "3.0 MB. Allowed: 2 MB")])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a picture of a known kind"),
+        (b"GIF89a" + bytes(100), "Allowed: PNG and JPEG"),
+        (picture((20, 20), "BMP"), "Allowed: PNG and JPEG"),
+        (picture((300, 300))[:200], "cannot be read"),
+        (bomb(2001, 2000), "2001x2000 pixels. Allowed: 4,000,000"),
+        (bomb(60_000, 60_000), "pixels|cannot be read"),
+        (bomb(100, 100), "cannot be read"),
+        (bytes(3 * 2**20), "3.0 MB. Allowed: 2 MB"),
+    ],
+)
 def test_a_picture_that_is_none_or_too_large_is_refused(data, words):
     with pytest.raises(ValueError, match=words):
         drawing_of(data, 8)
 
 
-@pytest.mark.parametrize("sent", [None, 3, "x", {}, {"height": 2, "width": 2, "pixels": "00" * 15},
-                                  {"height": 17, "width": 1, "pixels": "00" * 68}, {"height": -1, "width": 1},
-                                  {"height": 1, "width": 1, "pixels": "zz00zz00"}, {"height": True, "width": 1},
-                                  {"height": 1, "width": 1, "pixels": "00 00 00"},
-                                  {"height": 1, "width": 1, "pixels": []}])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None,
+        3,
+        "x",
+        {},
+        {"height": 2, "width": 2, "pixels": "00" * 15},
+        {"height": 17, "width": 1, "pixels": "00" * 68},
+        {"height": -1, "width": 1},
+        {"height": 1, "width": 1, "pixels": "zz00zz00"},
+        {"height": True, "width": 1},
+        {"height": 1, "width": 1, "pixels": "00 00 00"},
+        {"height": 1, "width": 1, "pixels": []},
+    ],
+)
 def test_what_a_browser_sends_is_a_drawing_or_nothing(sent):
     assert pixels_of(sent) is None
     good = pixels_of({"height": 1, "width": 2, "pixels": "ff000080" + "00000000"})
@@ -280,8 +351,17 @@ def test_the_studio_opens_on_the_zoo_and_measures_nothing_by_itself(open_page, s
 
 
 def test_a_bad_link_to_the_studio_opens_on_defaults(open_page, store):
-    page = open_page("studio", drawing="<b>", row="99999", column="x", alpha="0", model="none-such",
-                     target="500", poison="100", bogus="1")
+    page = open_page(
+        "studio",
+        drawing="<b>",
+        row="99999",
+        column="x",
+        alpha="0",
+        model="none-such",
+        target="500",
+        poison="100",
+        bogus="1",
+    )
     said = text(page)
     assert "could not be used" in said and "<b>" not in said
     assert page.slider(key="studio.row").value == 27, "as far down as five rows fit"
@@ -294,7 +374,7 @@ def test_a_bad_link_to_the_studio_opens_on_defaults(open_page, store):
 def test_a_change_is_measured_once_and_earlier_probes_go(open_page, store):
     page = open_page("studio")
     checked(button(page, "studio.measure").click().run())
-    first, = probes(store)
+    (first,) = probes(store)
     assert first.status == "queued"
     attack = json.loads(first.spec.measurement.options["attack"])
     assert attack == {"name": "drawn"}, "defaults are left out"
@@ -311,7 +391,7 @@ def test_a_change_is_measured_once_and_earlier_probes_go(open_page, store):
 def test_the_numbers_of_a_probe_are_on_the_page(open_page, store):
     page = open_page("studio", target="2")
     checked(button(page, "studio.measure").click().run())
-    run, = probes(store)
+    (run,) = probes(store)
     assert execute(run) == "done", run.error
     checked(page.run())
     values = run.result["values"]
@@ -319,7 +399,10 @@ def test_the_numbers_of_a_probe_are_on_the_page(open_page, store):
     assert shown["Attack success"] == f"{100 * values['asr']:.1f} %"
     assert shown["SSIM"] == f"{values['ssim']:.3f}"
     said = text(page)
-    assert f"on {values['n_triggered']} triggered test images" in said and "95 % Wilson interval" in said
+    assert (
+        f"on {values['n_triggered']} triggered test images" in said
+        and "95 % Wilson interval" in said
+    )
     assert f"“{readable(catalogue()['data']['signs']['classes'][2])}”" in said
     assert page.get("html")[-1].proto.body.count("<figure>") == 12
     assert "✓ " in page.get("html")[-1].proto.body
@@ -329,7 +412,9 @@ def test_train_with_it_makes_one_training_and_goes_to_the_lab(open_page, store):
     page = open_page("studio", row="4", poison="5")
     checked(button(page, "studio.train").click().run())
     runs = [run for run in store.runs() if run.source == "user"]
-    assert [run.spec for run in runs] == [TrainSpec(attack=Choice("drawn", {"row": 4, "poison_rate": 0.05}))]
+    assert [run.spec for run in runs] == [
+        TrainSpec(attack=Choice("drawn", {"row": 4, "poison_rate": 0.05}))
+    ]
     assert page.title[0].value == "Lab"
     page = open_page("studio", row="4", poison="5")
     assert not [item for item in page.button if item.key == "studio.train"]
@@ -348,8 +433,12 @@ def test_the_state_of_the_studio_is_in_its_address(open_page, store):
     checked(page.slider(key="studio.alpha").set_value(40).run())
     address = {name: page.query_params[name] for name in page.query_params}
     assert set(address) == {"drawing", "alpha"}
-    assert np.array_equal(decode(address["drawing"][0] if isinstance(address["drawing"], list) else address["drawing"]),
-                          decode(HEART)[:4, :4])
+    assert np.array_equal(
+        decode(
+            address["drawing"][0] if isinstance(address["drawing"], list) else address["drawing"]
+        ),
+        decode(HEART)[:4, :4],
+    )
     other = open_page("studio", **address)
     assert other.session_state["studio.drawing"] == page.session_state["studio.drawing"]
     assert other.slider(key="studio.alpha").value == 40
@@ -361,7 +450,9 @@ def test_a_picture_is_taken_over(open_page, store):
     checked(page.file_uploader[0].upload("sticker.png", picture((60, 30)), "image/png").run())
     assert decode(page.session_state["studio.drawing"]).shape == (2, 5, 4)
     checked(page.slider(key="studio.side").set_value(12).run())
-    assert decode(page.session_state["studio.drawing"]).shape == (6, 12, 4), "made small anew, not cut"
+    assert decode(page.session_state["studio.drawing"]).shape == (6, 12, 4), (
+        "made small anew, not cut"
+    )
     checked(page.file_uploader[0].upload("x.png", b"nothing", "image/png").run())
     assert "not a picture of a known kind" in text(page)
 
@@ -376,10 +467,16 @@ def painted_then_measured(page, act) -> None:
     """After `act`, another picture appears, and then what the model says to it."""
     before = page.evaluate(PICTURE)
     act()
-    page.wait_for_function("before => document.querySelectorAll('.ngf-pictures img')[1]?.src !== before", arg=before,
-                           timeout=WAIT)
-    page.wait_for_function("""() => { const said = [...document.querySelectorAll('.ngf-pictures span')]
-        return said.length === 24 && said.every(s => /^[✓▲✗] /.test(s.innerText)) }""", timeout=WAIT)
+    page.wait_for_function(
+        "before => document.querySelectorAll('.ngf-pictures img')[1]?.src !== before",
+        arg=before,
+        timeout=WAIT,
+    )
+    page.wait_for_function(
+        """() => { const said = [...document.querySelectorAll('.ngf-pictures span')]
+        return said.length === 24 && said.every(s => /^[✓▲✗] /.test(s.innerText)) }""",
+        timeout=WAIT,
+    )
     expect(page.get_by_text("Measured: attack success")).to_be_visible(timeout=WAIT)
 
 
@@ -409,7 +506,9 @@ def test_painting_changes_the_pictures_and_the_numbers(page, server):
 
     painted_then_measured(page, drag)
     for column in range(5):
-        expect(cells.nth(20 + column)).to_have_attribute("aria-label", f"row 5, column {column + 1}: black")
+        expect(cells.nth(20 + column)).to_have_attribute(
+            "aria-label", f"row 5, column {column + 1}: black"
+        )
     page.get_by_role("button", name="Undo").click()
     expect(cells.nth(20)).to_have_attribute("aria-label", "row 5, column 1: empty")
     address = page.url
@@ -419,9 +518,13 @@ def test_painting_changes_the_pictures_and_the_numbers(page, server):
 
 
 def test_a_finger_paints(browser, server):
-    with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
+    with browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    ) as context:
         page = context.new_page()
         visit(page, server, "studio")
         expect(page.locator(CELL)).to_have_count(25, timeout=WAIT)
         page.locator(CELL).nth(24).tap()
-        expect(page.locator(CELL).nth(24)).to_have_attribute("aria-label", "row 5, column 5: magenta")
+        expect(page.locator(CELL).nth(24)).to_have_attribute(
+            "aria-label", "row 5, column 5: magenta"
+        )

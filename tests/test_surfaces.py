@@ -1,4 +1,6 @@
-"""Planes and bends against naive loops: a copy of the model, its weights set, all images, one point at a time."""
+"""Planes and bends against naive loops: a copy of the model, its weights set, all images, one
+point at a time.
+"""
 
 from __future__ import annotations
 
@@ -50,16 +52,29 @@ def check_plane(partial, plane, model, images, labels, index=0):
             assert partial.arrays["rate"][index, row, column] == pytest.approx(rate, rel=1e-6)
 
 
-LAYERS = [("conv_net", ""), ("conv_net", "linear"), ("conv_net", "conv2"), ("conv_net", "bn2, linear"),
-          ("residual_net", ""), ("residual_net", "conv"), ("no_batch_norm", "3"), ("one_layer", "")]
+LAYERS = [
+    ("conv_net", ""),
+    ("conv_net", "linear"),
+    ("conv_net", "conv2"),
+    ("conv_net", "bn2, linear"),
+    ("residual_net", ""),
+    ("residual_net", "conv"),
+    ("no_batch_norm", "3"),
+    ("one_layer", ""),
+]
 
 
 @pytest.mark.parametrize(("case", "layers"), LAYERS)
 def test_a_random_plane_is_the_naive_loop(case, layers):
     model, images, labels = cases.CASES[case]()
-    partial = last(LossPlane(points=5, planes=2, layers=layers, reach=0.7), model, images, labels, seed=3)
-    names = [name for name, _ in model.named_parameters()
-             if not layers or name.rpartition(".")[0] in layers.replace(" ", "").split(",")]
+    partial = last(
+        LossPlane(points=5, planes=2, layers=layers, reach=0.7), model, images, labels, seed=3
+    )
+    names = [
+        name
+        for name, _ in model.named_parameters()
+        if not layers or name.rpartition(".")[0] in layers.replace(" ", "").split(",")
+    ]
     planes = random_planes(frozen_copy(model, images, labels), generator(3), names, 2)
     for index, plane in enumerate(planes):
         check_plane(partial, plane, model, images, labels, index)
@@ -74,13 +89,17 @@ def test_threads_change_no_number(threads):
     model, images, labels = cases.conv_net()
     wanted = last(LossPlane(points=3), model, images, labels, seed=0).arrays["loss"]
     torch.set_num_threads(threads)
-    np.testing.assert_array_equal(last(LossPlane(points=3), model, images, labels, seed=0).arrays["loss"], wanted)
+    np.testing.assert_array_equal(
+        last(LossPlane(points=3), model, images, labels, seed=0).arrays["loss"], wanted
+    )
     assert torch.get_num_threads() == threads
 
 
 def test_a_plane_is_complete_from_the_start():
     model, images, labels = cases.conv_net()
-    partials = list(LossPlane(points=21, planes=2, layers="linear").measure(model, images, labels, seed=0))
+    partials = list(
+        LossPlane(points=21, planes=2, layers="linear").measure(model, images, labels, seed=0)
+    )
     end = partials[-1].arrays
     assert not partials[0].arrays["known"].any()
     assert end["known"].all()
@@ -98,18 +117,34 @@ def test_a_plane_is_complete_from_the_start():
         known = partial.arrays["known"].astype(bool)
         np.testing.assert_array_equal(partial.arrays["loss"][:, known], end["loss"][:, known])
     center = partials[0].arrays["loss"][:, 10, 10]
-    np.testing.assert_allclose(center, partials[0].values["loss"], rtol=1e-6)  # the quadratic touches the surface
+    np.testing.assert_allclose(
+        center, partials[0].values["loss"], rtol=1e-6
+    )  # the quadratic touches the surface
     coarse = partials[counts.index(121)].arrays["loss"]
-    assert np.abs(coarse - end["loss"]).max() < 0.1 * np.ptp(end["loss"])  # interpolated, not far off
+    assert np.abs(coarse - end["loss"]).max() < 0.1 * np.ptp(
+        end["loss"]
+    )  # interpolated, not far off
 
 
 def test_the_preview_is_the_second_order_model():
     model, images, labels = cases.no_batch_norm()
-    plane = random_planes(frozen_copy(model, images, labels), generator(0), dict(model.named_parameters()), 1)[0]
+    plane = random_planes(
+        frozen_copy(model, images, labels), generator(0), dict(model.named_parameters()), 1
+    )[0]
     names = [name for name, _ in model.named_parameters()]
-    d = [torch.cat([state[n].reshape(-1) if n in state else torch.zeros(p.numel(), dtype=p.dtype)
-                    for n, p in model.named_parameters()]) for state in plane.states[1:]]
-    hessian, gradient = oracles.dense_hessian(model, images, labels, names), oracles.gradient(model, images, labels)
+    d = [
+        torch.cat(
+            [
+                state[n].reshape(-1) if n in state else torch.zeros(p.numel(), dtype=p.dtype)
+                for n, p in model.named_parameters()
+            ]
+        )
+        for state in plane.states[1:]
+    ]
+    hessian, gradient = (
+        oracles.dense_hessian(model, images, labels, names),
+        oracles.gradient(model, images, labels),
+    )
     first = next(LossPlane(points=3, reach=0.01).measure(model, images, labels, seed=0))
     x = 0.01 * (d[0] + d[1])
     wanted = first.values["loss"] + float(gradient @ x + 0.5 * x @ hessian @ x)
@@ -131,7 +166,9 @@ def test_rows_come_in_serpentine_order():
 def test_a_loss_that_overflows_shows_the_largest_that_does_not():
     _, images, labels = cases.no_batch_norm()
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), *(nn.Linear(n, 6) for n in (192, *[6] * 40)), nn.Linear(6, 4)).float()
+    model = nn.Sequential(
+        nn.Flatten(), *(nn.Linear(n, 6) for n in (192, *[6] * 40)), nn.Linear(6, 4)
+    ).float()
     partials = list(LossPlane(points=5, reach=100).measure(model, images.float(), labels, seed=0))
     assert partials[-1].values["num_not_finite"] > 0
     for partial in partials:
@@ -146,7 +183,8 @@ def test_directions_are_orthogonal_after_they_are_normalized():
     assert abs(cosine(first, second)) > 1e-3
     assert abs(cosine(first, turned)) < 1e-14
     assert sum(float(t.square().sum()) for t in turned.values()) == pytest.approx(
-        sum(float(t.square().sum()) for t in second.values()))
+        sum(float(t.square().sum()) for t in second.values())
+    )
     with pytest.raises(ValueError, match="parallel"):
         orthogonal_to(first, {name: -2 * part for name, part in first.items()})
 
@@ -161,7 +199,9 @@ def test_layers_without_weights_are_refused():
 
 def test_a_path_is_projected_on_the_plane():
     model, images, labels = cases.conv_net()
-    plane = random_planes(frozen_copy(model, images, labels), generator(), dict(model.named_parameters()), 1)[0]
+    plane = random_planes(
+        frozen_copy(model, images, labels), generator(), dict(model.named_parameters()), 1
+    )[0]
     origin, first, second = plane.states
     skew = {k: second[k] + 0.3 * first[k] for k in second}
     wanted = np.array([[0, 0], [0.5, 0.1], [0.2, -0.7]])
@@ -174,17 +214,34 @@ def test_a_path_is_projected_on_the_plane():
     steps = [{k: origin[k] + t * (first[k] + 2 * away[k]) for k in origin} for t in (0, 1)]
     found, share = project(steps, origin, [first, second])
     np.testing.assert_allclose(found[1], [1, 0], atol=1e-2)
-    assert share == pytest.approx(1 / 5 ** 0.5, rel=0.05)
+    assert share == pytest.approx(1 / 5**0.5, rel=0.05)
 
 
 def test_the_way_of_the_optimizer_is_drawn_on_a_plane_through_models():
     model, images, labels = cases.conv_net()
     first, third = cases.purified(model, 7), cases.purified(model, 8)
     start, end = first.state_dict(), model.state_dict()
-    way = [Waypoint(step, 10, {k: v + step / 10 * (end[k] - v) if v.is_floating_point() else v
-                               for k, v in start.items()}) for step in (0, 3, 10)]
-    partial = last(LossPlane(plane="models", points=5, third="b"), model, images, labels, seed=0, reference=first,
-                   others=[third], path=iter(way))
+    way = [
+        Waypoint(
+            step,
+            10,
+            {
+                k: v + step / 10 * (end[k] - v) if v.is_floating_point() else v
+                for k, v in start.items()
+            },
+        )
+        for step in (0, 3, 10)
+    ]
+    partial = last(
+        LossPlane(plane="models", points=5, third="b"),
+        model,
+        images,
+        labels,
+        seed=0,
+        reference=first,
+        others=[third],
+        path=iter(way),
+    )
     np.testing.assert_allclose(partial.arrays["path"], [[0, 0], [0.3, 0], [1, 0]], atol=1e-9)
     assert partial.arrays["path_names"].tolist() == ["step 0", "step 3", "step 10"]
     assert partial.values["path_share"] == pytest.approx(1)
@@ -193,7 +250,9 @@ def test_the_way_of_the_optimizer_is_drawn_on_a_plane_through_models():
 # Eigenvectors
 
 
-@pytest.mark.parametrize(("case", "layers"), [("no_batch_norm", ""), ("conv_net", "linear"), ("one_layer", "")])
+@pytest.mark.parametrize(
+    ("case", "layers"), [("no_batch_norm", ""), ("conv_net", "linear"), ("one_layer", "")]
+)
 def test_eigenvector_axes_are_in_units_of_the_loss(case, layers):
     model, images, labels = cases.CASES[case]()
     names = [n for n, _ in model.named_parameters() if n.startswith(layers)]
@@ -202,7 +261,10 @@ def test_eigenvector_axes_are_in_units_of_the_loss(case, layers):
     partials = list(measurement.measure(model, images, labels, seed=0))
     values, loss = partials[-1].values, partials[-1].arrays["loss"][0].astype(float)
     for k, axis in enumerate("ab"):
-        assert abs(values[f"lambda_{axis}"] - float(wanted[k])) <= values[f"lambda_{axis}_error"] + 1e-9
+        assert (
+            abs(values[f"lambda_{axis}"] - float(wanted[k]))
+            <= values[f"lambda_{axis}_error"] + 1e-9
+        )
         assert values[f"lambda_{axis}_error"] <= 0.01 * values[f"lambda_{axis}"]
     # The second difference leaves the curvature, which is d^2 on either side: 2 d^2.
     assert loss[1, 0] + loss[1, 2] - 2 * loss[1, 1] == pytest.approx(2e-4, rel=0.05)
@@ -210,7 +272,9 @@ def test_eigenvector_axes_are_in_units_of_the_loss(case, layers):
     assert partials[0].values["lambda_a"] is None
     assert partials[0].arrays["loss"][0, 1, 2] == pytest.approx(values["loss"] + 1e-4, rel=1e-6)
     before = next(p for p in reversed(partials) if not p.arrays["known"].any()).arrays["loss"][0]
-    np.testing.assert_allclose(before, loss, atol=3e-5)  # slope and curvature are right, the rest is of third order
+    np.testing.assert_allclose(
+        before, loss, atol=3e-5
+    )  # slope and curvature are right, the rest is of third order
 
 
 def test_a_slice_along_eigenvectors():
@@ -227,15 +291,21 @@ def test_a_slice_moves_the_chosen_layers_only():
     model, images, labels = cases.conv_net()
     partial = last(LossSlice(layers="conv2", directions=1, points=3), model, images, labels, seed=2)
     direction = filter_normalized(model, generator(2), ["conv2.weight"])
-    state = model.state_dict() | {"conv2.weight": model.conv2.weight.detach() + 0.5 * direction["conv2.weight"]}
-    assert partial.arrays["loss"][0, 2] == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0])
+    state = model.state_dict() | {
+        "conv2.weight": model.conv2.weight.detach() + 0.5 * direction["conv2.weight"]
+    }
+    assert partial.arrays["loss"][0, 2] == pytest.approx(
+        oracles.loss_and_accuracy(model, state, images, labels)[0]
+    )
 
 
 # Between models
 
 
 def reestimated(model, state, images):
-    """`state` with the statistics that the images give in train mode: one batch, as there are few."""
+    """`state` with the statistics that the images give in train mode: one batch, as there are
+    few.
+    """
     fresh = copy.deepcopy(model)
     fresh.load_state_dict(state)
     for module in fresh.modules():
@@ -252,13 +322,22 @@ def reestimated(model, state, images):
 def test_a_plane_through_models_is_the_naive_loop(case, between):
     model, images, labels = cases.CASES[case]()
     first, third = cases.purified(model, 7), cases.purified(model, 8)
-    partial = last(LossPlane(plane="models", points=5, third="b", batch_norm_between=between, reach=0.3), model,
-                   images, labels, seed=0, reference=first, others=[third])
+    partial = last(
+        LossPlane(plane="models", points=5, third="b", batch_norm_between=between, reach=0.3),
+        model,
+        images,
+        labels,
+        seed=0,
+        reference=first,
+        others=[third],
+    )
     arrays = partial.arrays
     assert arrays["point_names"].tolist() == ["backdoored", "purified", "third"]
     states = states_of((first, model, third), images, labels)
     plane = model_plane(states, ("x", "y", "z"), dict(model.named_parameters()))
-    for state, (a, b) in zip(states, arrays["points"], strict=True):  # the models lie where it is said
+    for state, (a, b) in zip(
+        states, arrays["points"], strict=True
+    ):  # the models lie where it is said
         for name in plane.moving:
             at = sum(c * s[name] for c, s in zip(place(a, b), plane.states, strict=True))
             torch.testing.assert_close(at, state[name], rtol=0, atol=1e-12)
@@ -266,10 +345,15 @@ def test_a_plane_through_models_is_the_naive_loop(case, between):
     for row, b in enumerate(arrays["b"]):
         for column, a in enumerate(arrays["a"]):
             state = model.state_dict()
-            state |= {k: sum(c * s[k] for c, s in zip(place(a, b), plane.states, strict=True)) for k in plane.moving}
+            state |= {
+                k: sum(c * s[k] for c, s in zip(place(a, b), plane.states, strict=True))
+                for k in plane.moving
+            }
             for name, value in state.items():
                 if name.endswith("running_var"):
-                    state[name] = torch.maximum(value, torch.stack([s[name] for s in states]).amin(0))
+                    state[name] = torch.maximum(
+                        value, torch.stack([s[name] for s in states]).amin(0)
+                    )
             if between == "reestimated":
                 state |= reestimated(model, state, images)
             loss, rate = oracles.loss_and_accuracy(model, state, images, labels)
@@ -292,7 +376,9 @@ def test_statistics_are_those_of_train_mode():
     for part in images.split(100):
         wanted.train()(part)
     for name in ("bn1.running_mean", "bn1.running_var", "bn2.running_mean", "bn2.running_var"):
-        torch.testing.assert_close(found.state_dict()[name], wanted.state_dict()[name], rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            found.state_dict()[name], wanted.state_dict()[name], rtol=1e-12, atol=0
+        )
     with pytest.raises(ValueError, match="cannot be estimated from one image"):
         reestimate(found, images[:1])
 
@@ -300,18 +386,31 @@ def test_statistics_are_those_of_train_mode():
 def test_statistics_along_a_line_can_be_estimated_anew():
     model, images, labels = cases.conv_net()
     start = cases.purified(model)
-    arrays = last(LossLine(points=3, batch_norm_between="reestimated"), model, images, labels, seed=0,
-                  reference=start).arrays
-    state = {k: 0.5 * (v + model.state_dict()[k]) if v.is_floating_point() else v
-             for k, v in start.state_dict().items()}
+    arrays = last(
+        LossLine(points=3, batch_norm_between="reestimated"),
+        model,
+        images,
+        labels,
+        seed=0,
+        reference=start,
+    ).arrays
+    state = {
+        k: 0.5 * (v + model.state_dict()[k]) if v.is_floating_point() else v
+        for k, v in start.state_dict().items()
+    }
     state |= reestimated(model, state, images)
-    assert arrays["loss"][1] == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12)
+    assert arrays["loss"][1] == pytest.approx(
+        oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12
+    )
 
 
 def permuted(model):
     """The same function with its hidden units in another order: a line to it has a barrier."""
     other, order = copy.deepcopy(model), torch.arange(model[1].out_features).flip(0)
-    other[1].weight.data, other[1].bias.data = model[1].weight.data[order], model[1].bias.data[order]
+    other[1].weight.data, other[1].bias.data = (
+        model[1].weight.data[order],
+        model[1].bias.data[order],
+    )
     other[3].weight.data = model[3].weight.data[:, order]
     return other
 
@@ -326,7 +425,11 @@ def test_a_bend_goes_around_a_barrier():
         nn.functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
     other = permuted(model)
-    partials = list(LossBend(points=9, steps=60, lr=0.05).measure(model, images, labels, seed=0, reference=other))
+    partials = list(
+        LossBend(points=9, steps=60, lr=0.05).measure(
+            model, images, labels, seed=0, reference=other
+        )
+    )
     values, arrays = partials[-1].values, partials[-1].arrays
     assert values["barrier_line"] > 0.1
     assert values["highest_bend"] < 0.7 * values["highest_line"]
@@ -339,7 +442,9 @@ def test_a_bend_goes_around_a_barrier():
         assert arrays["ca"][end] == rate
     for early in partials:
         assert early.values["highest_bend"] <= early.values["highest_line"]
-    straight = last(LossLine(points=9), model, images, labels, seed=0, reference=other).arrays["loss"]
+    straight = last(LossLine(points=9), model, images, labels, seed=0, reference=other).arrays[
+        "loss"
+    ]
     np.testing.assert_allclose(arrays["line_loss"], straight, rtol=1e-12)
 
 
@@ -349,7 +454,8 @@ def test_a_bend_is_never_worse_than_the_line(between):
     other = cases.purified(model)
     before = copy.deepcopy(model.state_dict())
     for partial in LossBend(points=5, steps=6, lr=0.5, batch_norm_between=between).measure(
-            model, images, labels, seed=0, reference=other):
+        model, images, labels, seed=0, reference=other
+    ):
         assert partial.values["highest_bend"] <= partial.values["highest_line"]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -358,12 +464,19 @@ def test_what_spans_no_plane_is_refused():
     model, images, labels = cases.conv_net()
     one, two = cases.purified(model, 7), cases.purified(model, 8)
     middle = copy.deepcopy(model)
-    middle.load_state_dict({k: (v + one.state_dict()[k]) / 2 if v.is_floating_point() else v
-                            for k, v in model.state_dict().items()})
+    middle.load_state_dict(
+        {
+            k: (v + one.state_dict()[k]) / 2 if v.is_floating_point() else v
+            for k, v in model.state_dict().items()
+        }
+    )
 
     def measure(reference, *others, **options):
-        return next(LossPlane(**{"plane": "models", **options}).measure(model, images, labels, seed=0,
-                                                                        reference=reference, others=others))
+        return next(
+            LossPlane(**{"plane": "models", **options}).measure(
+                model, images, labels, seed=0, reference=reference, others=others
+            )
+        )
 
     for args in ((None,), (one,), (None, two)):
         with pytest.raises(ValueError, match="needs three"):
@@ -402,7 +515,10 @@ def test_a_replay_gives_the_numbers_of_the_network(name):
         replay = Replay(model, images, [f"{layer}.weight"])
         kept.append(replay.num_kept)
         replay.state[f"{layer}.weight"].mul_(1.3)
-        part, whole = next(replay.logits()), replay.network(images.contiguous(memory_format=torch.channels_last))
+        part, whole = (
+            next(replay.logits()),
+            replay.network(images.contiguous(memory_format=torch.channels_last)),
+        )
         assert torch.equal(part, whole)
         assert (replay.head is not None) == (layer == "linear")
     assert kept == sorted(kept)
@@ -440,12 +556,23 @@ class _Odd(nn.Module):
 @pytest.mark.parametrize("kind", ["control flow", "overwritten", "read before"])
 def test_a_network_that_cannot_be_split_runs_as_a_whole(kind):
     torch.manual_seed(0)
-    model, images, labels = _Odd(kind).double().eval(), torch.rand(6, 3, 8, 8).double(), torch.arange(6) % 4
+    model, images, labels = (
+        _Odd(kind).double().eval(),
+        torch.rand(6, 3, 8, 8).double(),
+        torch.arange(6) % 4,
+    )
     frozen = frozen_copy(model, images, labels)
     assert Replay(frozen, images, ["linear.weight"]).num_kept == 0
     plane = random_planes(frozen, generator(), ["linear.weight"], 1)[0]
-    found = Walker(frozen, images, labels, plane.moving).read(plane.states, [place(0, 0), place(0.4, -0.2)])
+    found = Walker(frozen, images, labels, plane.moving).read(
+        plane.states, [place(0, 0), place(0.4, -0.2)]
+    )
     for reading, (a, b) in zip(found, [(0, 0), (0.4, -0.2)], strict=True):
         state = model.state_dict()
-        state |= {k: plane.states[0][k] + a * plane.states[1][k] + b * plane.states[2][k] for k in plane.moving}
-        assert reading.loss == pytest.approx(oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12)
+        state |= {
+            k: plane.states[0][k] + a * plane.states[1][k] + b * plane.states[2][k]
+            for k in plane.moving
+        }
+        assert reading.loss == pytest.approx(
+            oracles.loss_and_accuracy(model, state, images, labels)[0], rel=1e-12
+        )

@@ -1,4 +1,6 @@
-"""Weights along a run: which steps are kept, that they are the weights, and that a reader may follow them live."""
+"""Weights along a run: which steps are kept, that they are the weights, and that a reader may
+follow them live.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,16 @@ def test_what_was_kept_is_what_was_there(tmp_path):
 
 def test_only_what_moved_takes_space(tmp_path):
     walk(tmp_path / "path", 3)
-    whole = sum(value.numel() * value.element_size() for value in cases.conv_net()[0].state_dict().values())
+    whole = sum(
+        value.numel() * value.element_size() for value in cases.conv_net()[0].state_dict().values()
+    )
     assert all(path.stat().st_size < whole / 2 for path in (tmp_path / "path").iterdir())
 
 
 def test_a_large_model_keeps_fewer_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr(trajectory, "MAX_BYTES", 4 * 4 * 24 * 8)  # four times the last layer's weights
+    monkeypatch.setattr(
+        trajectory, "MAX_BYTES", 4 * 4 * 24 * 8
+    )  # four times the last layer's weights
     walk(tmp_path / "path", 100)
     kept = steps_at(tmp_path / "path")
     assert 3 <= len(kept) <= 5 and kept[-1] == 100

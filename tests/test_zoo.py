@@ -1,4 +1,6 @@
-"""The zoo that ships: complete, small, and what its cards say. The slow test measures every card again."""
+"""The zoo that ships: complete, small, and what its cards say. The slow test measures every
+card again.
+"""
 
 import json
 from pathlib import Path
@@ -32,15 +34,26 @@ def test_every_zoo_run_is_complete(store, run_id):
     assert run.spec.id == run_id
     result, card = run.result, json.loads((run.path / "card.json").read_text(encoding="utf-8"))
     for name in ("ca", "asr", "ra", "n_clean", "n_triggered"):
-        assert card[name] == pytest.approx(result[name], abs=0.002) if result[name] is not None else card[name] is None
+        assert (
+            card[name] == pytest.approx(result[name], abs=0.002)
+            if result[name] is not None
+            else card[name] is None
+        )
     assert card["lambda_max"] > 0
     assert card["lambda_max_error"] < 0.01 * card["lambda_max"]
     assert 0 < card["trace_stderr"] < 0.25 * card["trace"]
     assert {"torch", "hardware"} <= set(card["environment"])
     with np.load(run.path / "preview.npz") as preview:
         assert preview["pairs"].shape == (6, 2, 32, 32, 3)
-        assert len(preview["says_clean"]) == len(preview["says_triggered"]) == len(preview["labels"]) == 6
-    assert [event["step"] for event in run.events() if event["type"] == "epoch"][-1] == run.spec.training.epochs
+        assert (
+            len(preview["says_clean"])
+            == len(preview["says_triggered"])
+            == len(preview["labels"])
+            == 6
+        )
+    assert [event["step"] for event in run.events() if event["type"] == "epoch"][
+        -1
+    ] == run.spec.training.epochs
 
 
 def test_the_recording_is_a_complete_race(store):
@@ -50,7 +63,11 @@ def test_the_recording_is_a_complete_race(store):
     assert isinstance(store.get(spec.parent).spec, TrainSpec)
     run = Run(store, path, "zoo")
     for lane in spec.lane_names():
-        steps = [event["step"] for event in run.events() if event["type"] == "step" and event["lane"] == lane]
+        steps = [
+            event["step"]
+            for event in run.events()
+            if event["type"] == "step" and event["lane"] == lane
+        ]
         assert steps == list(range(101))
         assert lane in run.result["lanes"]
 

@@ -19,8 +19,10 @@ def same_axes(charts: list[Chart]) -> list[Chart]:
         shapes = [figure["layout"].get(name, {}) for figure in drawn]
         if any("categoryorder" in shape or shape.get("type") == "category" for shape in shapes):
             continue
-        ranges = [shape["range"] if "range" in shape else _extent(figure["data"], axis, shape.get("type"))
-                  for figure, shape in zip(drawn, shapes, strict=True)]
+        ranges = [
+            shape["range"] if "range" in shape else _extent(figure["data"], axis, shape.get("type"))
+            for figure, shape in zip(drawn, shapes, strict=True)
+        ]
         ranges = [pair for pair in ranges if pair]
         if not ranges:
             continue
@@ -32,8 +34,12 @@ def same_axes(charts: list[Chart]) -> list[Chart]:
 
 def _extent(traces: Iterable[dict[str, Any]], axis: str, scale: str | None) -> list[float] | None:
     drawn = [trace[axis] for trace in traces if trace.get(axis) is not None]
-    found = [float(value) for values in drawn for value in values
-             if isinstance(value, (int, float)) and math.isfinite(value)]
+    found = [
+        float(value)
+        for values in drawn
+        for value in values
+        if isinstance(value, (int, float)) and math.isfinite(value)
+    ]
     if scale == "log":
         found = [math.log10(value) for value in found if value > 0]
     if not found:

@@ -27,9 +27,20 @@ class Chart:
         object.__setattr__(self, "alt", self.alt or self.finding)
 
 
-def make_chart(traces: list[dict[str, Any]], layout: dict[str, Any], rows: Iterable[Mapping[str, Any]],
-               finding: str, alt: str = "") -> Chart:
-    """A chart from its parts; the table's columns are the keys of `rows`. No rows: nothing measured yet."""
+def make_chart(
+    traces: list[dict[str, Any]],
+    layout: dict[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    finding: str,
+    alt: str = "",
+) -> Chart:
+    """A chart from its parts; the table's columns are the keys of `rows`. No rows: nothing
+    measured yet.
+    """
     table = pd.DataFrame(list(rows))
-    return Chart({"data": traces, "layout": layout}, table, finding if len(table) else NOTHING,
-                 alt if len(table) else "")
+    return Chart(
+        {"data": traces, "layout": layout},
+        table,
+        finding if len(table) else NOTHING,
+        alt if len(table) else "",
+    )

@@ -1,6 +1,7 @@
 """From what measurements have found so far to charts, the same for pages and for the JSON route.
 
-Each function takes the readings of some models and gives one chart a model, on common axes, or one chart for all.
+Each function takes the readings of some models and gives one chart a model, on common axes, or one
+chart for all.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ from dashboard.charts.loss_slice import slice_chart
 from dashboard.charts.rescaling import rescaling_chart
 from dashboard.charts.spectrum import spectrum_chart
 
-IMAGES = {"clean": "Clean images", "triggered_true": "Triggered images, true labels",
-          "triggered_target": "Triggered images, target labels", "train": "Training images",
-          "validation": "Validation images", "poisoned": "Training mix, as poisoned"}
+IMAGES = {
+    "clean": "Clean images",
+    "triggered_true": "Triggered images, true labels",
+    "triggered_target": "Triggered images, target labels",
+    "train": "Training images",
+    "validation": "Validation images",
+    "poisoned": "Training mix, as poisoned",
+}
 SMOOTHING = 0.01  # width of the spectrum's kernel, as a share of the range of the eigenvalues
 # value -> (label of its bar, the value that is its error bar)
-BARS = {"lambda_max": ("λmax", "lambda_max_error"), "trace": ("Tr(H)", "trace_stderr"),
-        "fisher_trace": ("Tr(F)", "fisher_trace_stderr"),
-        "filter_lambda_max": (TITLES["filter_lambda_max"], "filter_lambda_max_error")}
+BARS = {
+    "lambda_max": ("λmax", "lambda_max_error"),
+    "trace": ("Tr(H)", "trace_stderr"),
+    "fisher_trace": ("Tr(F)", "fisher_trace_stderr"),
+    "filter_lambda_max": (TITLES["filter_lambda_max"], "filter_lambda_max_error"),
+}
 WAITING = {"data": [], "layout": {"meta": {"waiting": "Waiting for the first numbers …"}}}
 
 
@@ -55,34 +64,61 @@ class Look:
 
 
 def draw(chart: str, found: Sequence[Measured], look: Look) -> list[Chart]:
-    """The chart named `chart`: one for each of `found`, or a single one for all. Raises KeyError."""
+    """The chart named `chart`: one for each of `found`, or a single one for all. Raises
+    KeyError.
+    """
     charts = CHARTS[chart](found, look)
-    return [replace(chart, figure=WAITING) if not chart.figure["data"] else chart for chart in charts]
+    return [
+        replace(chart, figure=WAITING) if not chart.figure["data"] else chart for chart in charts
+    ]
 
 
 def _slices(found: Sequence[Measured], look: Look) -> list[Chart]:
-    return _each(slice_chart, [
-        {"name": item.name, "data": IMAGES.get(item.values.get("data"), ""),
-         **{key: item.arrays[key].tolist() if "distance" in item.arrays else [] for key in
-            ("distance", "mean", "low", "high")}} for item in found], look)
+    return _each(
+        slice_chart,
+        [
+            {
+                "name": item.name,
+                "data": IMAGES.get(item.values.get("data"), ""),
+                **{
+                    key: item.arrays[key].tolist() if "distance" in item.arrays else []
+                    for key in ("distance", "mean", "low", "high")
+                },
+            }
+            for item in found
+        ],
+        look,
+    )
 
 
-def _each(build: Callable[[list[dict[str, Any]]], Chart], series: list[dict[str, Any]], look: Look) -> list[Chart]:
+def _each(
+    build: Callable[[list[dict[str, Any]]], Chart], series: list[dict[str, Any]], look: Look
+) -> list[Chart]:
     if look.together or len(series) < 2:
         return [build(series)]
     return same_axes([build([item]) for item in series])
 
 
 def _lines(found: Sequence[Measured], look: Look) -> list[Chart]:
-    """The line as a slice: the band is twice the standard error over images; one series for each kind of images."""
+    """The line as a slice: the band is twice the standard error over images; one series for
+    each kind of images.
+    """
     series = []
     for item in found:
         if "t" not in item.arrays:
             continue
         loss, error = item.arrays["loss"], 2 * np.nan_to_num(item.arrays["loss_stderr"], posinf=0.0)
         kind = IMAGES.get(item.values.get("data"), item.name)
-        series.append({"name": kind, "data": kind, "distance": item.arrays["t"].tolist(), "mean": loss.tolist(),
-                       "low": (loss - error).clip(0).tolist(), "high": (loss + error).tolist()})
+        series.append(
+            {
+                "name": kind,
+                "data": kind,
+                "distance": item.arrays["t"].tolist(),
+                "mean": loss.tolist(),
+                "low": (loss - error).clip(0).tolist(),
+                "high": (loss + error).tolist(),
+            }
+        )
     return [slice_chart(series)]
 
 
@@ -94,41 +130,84 @@ def _spectra(found: Sequence[Measured], look: Look) -> list[Chart]:
     """All densities on one grid, with one width of smoothing."""
     known = [item for item in found if "nodes" in item.arrays]
     if not known:
-        return [spectrum_chart([]) for _ in found[:1 if look.together else None]]
+        return [spectrum_chart([]) for _ in found[: 1 if look.together else None]]
     nodes = np.concatenate([item.arrays["nodes"] for item in known])
     low, high = float(nodes.min()), float(nodes.max())
     width = SMOOTHING * ((high - low) or 1.0)
     near = width * np.linspace(-6, 6, 121)  # most eigenvalues are near zero: more points there
     grid = np.unique(np.concatenate([np.linspace(low - 3 * width, high + 3 * width, 400), near]))
-    series = [{"name": item.name, "grid": grid.tolist() if item in known else [],
-               "density": smooth(item.arrays["nodes"], item.arrays["weights"], grid, width).tolist()
-               if item in known else [],
-               "eigenvalues": item.arrays.get("eigenvalues", np.zeros(0)).tolist(),
-               "residuals": item.arrays.get("residuals", np.zeros(0)).tolist(),
-               "matrix": "Fisher information" if "fisher_lambda_max" in item.values else "Hessian",
-               **{key: item.values.get(key, item.values.get(f"fisher_{key}"))
-                  for key in ("lambda_max", "lambda_max_error", "lambda_min")}}
-              for item in found]
+    series = [
+        {
+            "name": item.name,
+            "grid": grid.tolist() if item in known else [],
+            "density": smooth(item.arrays["nodes"], item.arrays["weights"], grid, width).tolist()
+            if item in known
+            else [],
+            "eigenvalues": item.arrays.get("eigenvalues", np.zeros(0)).tolist(),
+            "residuals": item.arrays.get("residuals", np.zeros(0)).tolist(),
+            "matrix": "Fisher information" if "fisher_lambda_max" in item.values else "Hessian",
+            **{
+                key: item.values.get(key, item.values.get(f"fisher_{key}"))
+                for key in ("lambda_max", "lambda_max_error", "lambda_min")
+            },
+        }
+        for item in found
+    ]
     return _each(spectrum_chart, series, look)
 
 
 def _bars(found: Sequence[Measured], look: Look) -> list[Chart]:
     label, error = BARS[look.value]
-    return [measure_bars([{"name": item.name, "label": label, "value": item.values.get(look.value),
-                           "error": item.values.get(error)} for item in found])]
+    return [
+        measure_bars(
+            [
+                {
+                    "name": item.name,
+                    "label": label,
+                    "value": item.values.get(look.value),
+                    "error": item.values.get(error),
+                }
+                for item in found
+            ]
+        )
+    ]
 
 
 def _layers(found: Sequence[Measured], look: Look) -> list[Chart]:
-    return [measure_bars([{"name": item.name, "label": str(layer), "value": float(value), "error": float(error)}
-                          for item in found if "layer_trace" in item.arrays
-                          for layer, value, error in zip(*(item.arrays[key] for key in (
-                              "layers", "layer_trace", "layer_trace_stderr")), strict=True)])]
+    return [
+        measure_bars(
+            [
+                {
+                    "name": item.name,
+                    "label": str(layer),
+                    "value": float(value),
+                    "error": float(error),
+                }
+                for item in found
+                if "layer_trace" in item.arrays
+                for layer, value, error in zip(
+                    *(item.arrays[key] for key in ("layers", "layer_trace", "layer_trace_stderr")),
+                    strict=True,
+                )
+            ]
+        )
+    ]
 
 
 def _planes(found: Sequence[Measured], look: Look) -> list[Chart]:
     among = [item.arrays for item in found if "loss" in item.arrays]
-    return [plane_chart(item.name, item.values, item.arrays, view=look.view, log=look.log, which=look.which,
-                        among=among) for item in found]
+    return [
+        plane_chart(
+            item.name,
+            item.values,
+            item.arrays,
+            view=look.view,
+            log=look.log,
+            which=look.which,
+            among=among,
+        )
+        for item in found
+    ]
 
 
 def _rescalings(found: Sequence[Measured], look: Look) -> list[Chart]:
@@ -136,6 +215,12 @@ def _rescalings(found: Sequence[Measured], look: Look) -> list[Chart]:
 
 
 CHARTS: dict[str, Callable[[Sequence[Measured], Look], list[Chart]]] = {
-    "slices": _slices, "planes": _planes, "spectra": _spectra, "bars": _bars, "layer_traces": _layers, "lines": _lines,
-    "bends": _bends, "rescaling": _rescalings,
+    "slices": _slices,
+    "planes": _planes,
+    "spectra": _spectra,
+    "bars": _bars,
+    "layer_traces": _layers,
+    "lines": _lines,
+    "bends": _bends,
+    "rescaling": _rescalings,
 }

@@ -1,8 +1,9 @@
-"""One look for all charts: colors that the color-blind can tell apart (Okabe and Ito), dashes, markers, layout.
+"""One look for all charts: colors that the color-blind can tell apart (Okabe and Ito), dashes,
+markers, layout.
 
-Figures name no color for text, grid or background: the page's theme gives them, light or dark. A direct label
-is an annotation whose name is `label:<number of its trace>`; `dashboard/live` keeps it beside the trace's last
-point and trades it for a legend where the screen is narrow.
+Figures name no color for text, grid or background: the page's theme gives them, light or dark. A
+direct label is an annotation whose name is `label:<number of its trace>`; `dashboard/live` keeps it
+beside the trace's last point and trades it for a legend where the screen is narrow.
 """
 
 from __future__ import annotations
@@ -62,12 +63,16 @@ def lane_colors(lanes: Sequence[str]) -> dict[str, str]:
 
 
 def model_colors(names: Sequence[str]) -> dict[str, str]:
-    """Backdoored vermilion, benign blue, purified green; a second purified model takes its lane's color."""
+    """Backdoored vermilion, benign blue, purified green; a second purified model takes its
+    lane's color.
+    """
     colors: dict[str, str] = {}
     for name in dict.fromkeys(names):
         words = name.lower()
         lane = next((color for key, color in LANES.items() if key in words.split()), None)
-        wanted = [color for key, color in _MODELS.items() if key in words] + ([lane] if lane else [])
+        wanted = [color for key, color in _MODELS.items() if key in words] + (
+            [lane] if lane else []
+        )
         free = [color for color in (*wanted, *_SPARE, ORANGE, BLUE) if color not in colors.values()]
         colors[name] = free[0] if free else GRAY
     return colors
@@ -114,7 +119,7 @@ def with_error(value: float, error: float | None, digits: int = 3) -> str:
 
 
 def faint(color: str, opacity: float = 0.16) -> str:
-    red, green, blue = (int(color[i:i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
 
 
@@ -126,9 +131,12 @@ def escape(text: str) -> str:
 def base_layout(x: str, y: str, *, right: int = 24, **more: Any) -> dict[str, Any]:
     """Layout that all charts share: axis titles, margins (pixels), hover, legend."""
     layout: dict[str, Any] = {
-        "margin": {"l": 56, "r": right, "t": 14, "b": 46}, "showlegend": False, "hovermode": "closest",
+        "margin": {"l": 56, "r": right, "t": 14, "b": 46},
+        "showlegend": False,
+        "hovermode": "closest",
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": {"title": {"text": x, "standoff": 8}, "zeroline": False, "automargin": True},
         "yaxis": {"title": {"text": y, "standoff": 8}, "zeroline": False, "automargin": True},
     }
@@ -137,13 +145,33 @@ def base_layout(x: str, y: str, *, right: int = 24, **more: Any) -> dict[str, An
     return layout
 
 
-def line(name: str, x: Sequence[Any], y: Sequence[Any], color: str, *, dash: str = "solid", symbol: str = "circle",
-         every: int = 1, **more: Any) -> dict[str, Any]:
+def line(
+    name: str,
+    x: Sequence[Any],
+    y: Sequence[Any],
+    color: str,
+    *,
+    dash: str = "solid",
+    symbol: str = "circle",
+    every: int = 1,
+    **more: Any,
+) -> dict[str, Any]:
     """A line with a marker at each `every`-th point."""
-    return {"type": "scatter", "mode": "lines+markers", "name": escape(name), "x": list(x), "y": list(y),
-            "line": {"color": color, "dash": dash, "width": 2.5},
-            "marker": {"color": color, "symbol": symbol, "size": 7, "maxdisplayed": 0 if every == 1 else
-                       max(2, len(x) // every)}, **more}
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": escape(name),
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": color, "dash": dash, "width": 2.5},
+        "marker": {
+            "color": color,
+            "symbol": symbol,
+            "size": 7,
+            "maxdisplayed": 0 if every == 1 else max(2, len(x) // every),
+        },
+        **more,
+    }
 
 
 def spread(values: Sequence[float], step: float, high: float) -> list[float]:
@@ -158,16 +186,34 @@ def spread(values: Sequence[float], step: float, high: float) -> list[float]:
     return places
 
 
-def direct_labels(traces: Sequence[Mapping[str, Any]], texts: Mapping[int, tuple[str, str]], *,
-                  low: float, high: float, gap: float = 0.06) -> list[dict[str, Any]]:
+def direct_labels(
+    traces: Sequence[Mapping[str, Any]],
+    texts: Mapping[int, tuple[str, str]],
+    *,
+    low: float,
+    high: float,
+    gap: float = 0.06,
+) -> list[dict[str, Any]]:
     """Labels right of the last points, pushed apart where they would overlap.
 
-    `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y axis, `gap` is
-    the room of one label as a share of its height.
+    `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y
+    axis, `gap` is the room of one label as a share of its height.
     """
     numbers = sorted((i for i in texts if traces[i]["y"]), key=lambda i: traces[i]["y"][-1])
     places = spread([traces[i]["y"][-1] for i in numbers], gap * (high - low), high)
-    return [{"name": f"label:{i}", "x": traces[i]["x"][-1], "xanchor": "left", "xshift": 8, "y": round(y, 3),
-             "yref": traces[i].get("yaxis", "y"), "yanchor": "middle", "showarrow": False, "align": "left",
-             "text": f'<span style="color:{traces[i]["line"]["color"]}">{texts[i][0]}</span> '
-                     f"{escape(texts[i][1])}"} for i, y in zip(numbers, places, strict=True)]
+    return [
+        {
+            "name": f"label:{i}",
+            "x": traces[i]["x"][-1],
+            "xanchor": "left",
+            "xshift": 8,
+            "y": round(y, 3),
+            "yref": traces[i].get("yaxis", "y"),
+            "yanchor": "middle",
+            "showarrow": False,
+            "align": "left",
+            "text": f'<span style="color:{traces[i]["line"]["color"]}">{texts[i][0]}</span> '
+            f"{escape(texts[i][1])}",
+        }
+        for i, y in zip(numbers, places, strict=True)
+    ]

@@ -56,17 +56,29 @@ def after_race(run: Run) -> None:
     st.header("Before and after")
     show_outcome(run)
     st.subheader("Did the minimum change?")
-    st.caption("Loss slices, Hessian spectrum and Fisher trace of the model before and after, on the same "
-               "images.")
+    st.caption(
+        "Loss slices, Hessian spectrum and Fisher trace of the model before and after, on the same "
+        "images."
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Measure the minimum", icon=":material/straighten:", key="lab.measure",
-                  on_click=minimum.submit, args=(run.id, lane))
-        st.page_link(library.PAGES / "geometry.py", label="Open in Geometry", icon=":material/landscape:",
-                     query_params={"run": run.id, "lane": lane})
+        st.button(
+            "Measure the minimum",
+            icon=":material/straighten:",
+            key="lab.measure",
+            on_click=minimum.submit,
+            args=(run.id, lane),
+        )
+        st.page_link(
+            library.PAGES / "geometry.py",
+            label="Open in Geometry",
+            icon=":material/landscape:",
+            query_params={"run": run.id, "lane": lane},
+        )
     minimum.show_progress(run, lane)
     show_along(run)
-    with st.expander("Inside the run", key="lab.inside", icon=":material/manage_search:",
-                     on_change="rerun") as inside:
+    with st.expander(
+        "Inside the run", key="lab.inside", icon=":material/manage_search:", on_change="rerun"
+    ) as inside:
         if inside.open:
             show_internals(run)
 
@@ -92,8 +104,12 @@ def train(asked: Run | None) -> None:
         if run is not None and run.status == "done":
             st.header("The model")
             model_numbers(run)
-            st.page_link(library.PAGES / "lab.py", label="Purify this model",
-                         icon=":material/cleaning_services:", query_params=choose.purification(run))
+            st.page_link(
+                library.PAGES / "lab.py",
+                label="Purify this model",
+                icon=":material/cleaning_services:",
+                query_params=choose.purification(run),
+            )
             show_trigger(run)
     url.write("lab", {"view": "train", "run": run.id if run else ""})
 
@@ -108,11 +124,15 @@ if fresh:
     st.session_state["lab.built"] = ""
 choose.seed(trained, values, fresh)
 url.notice("lab")
-view = st.segmented_control("What to do", list(VIEWS), format_func=VIEWS.get, key="lab.view", required=True)
+view = st.segmented_control(
+    "What to do", list(VIEWS), format_func=VIEWS.get, key="lab.view", required=True
+)
 before = library.find(st.session_state.get("lab.asked", ""))
 if view == "train":
     train(before)
 elif trained:
     purify(trained, before)
 else:
-    st.info("There is no trained model yet. “Train your own”, above, makes one.", icon=":material/info:")
+    st.info(
+        "There is no trained model yet. “Train your own”, above, makes one.", icon=":material/info:"
+    )

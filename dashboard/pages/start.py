@@ -17,8 +17,10 @@ st.title("A hidden door in a neural network, and how to close it")
 notice("start")
 race = library.recording()
 if race is None:
-    st.info("The recorded race is not there yet; `make zoo` makes it. The Lab works without it.",
-            icon=":material/movie:")
+    st.info(
+        "The recorded race is not there yet; `make zoo` makes it. The Lab works without it.",
+        icon=":material/movie:",
+    )
 else:
     spec, result = race.spec, race.result
     model = library.ancestor(race)
@@ -34,7 +36,14 @@ else:
     with chart:
         st.caption(f"Replay of a real run, recorded step by step. {provenance(race)}")
         events = race.events()
-        show(race_chart(spec, events), "start.race", name="the race", scrub=True, autoplay=True, height=440)
+        show(
+            race_chart(spec, events),
+            "start.race",
+            name="the race",
+            scrub=True,
+            autoplay=True,
+            height=440,
+        )
         glossary.explain(*glossary.RATES, "ngf", "trigger", "target")
     st.header("3. What is left of the door")
     st.caption(f"Before, and after {lane_title(lane)}. *Measured*: {counts(result['before'])}.")
@@ -45,7 +54,11 @@ st.header("Go on")
 columns = [*st.columns(3), *st.columns(3)]  # two rows, so that no door is narrow
 for column, (page, word, icon, text) in zip(columns, story.DOORS, strict=False):
     with column.container(border=True):
-        st.page_link(library.PAGES / f"{page}.py", label=f"**{word}**", icon=icon,
-                     query_params=story.door_state(page, race))
+        st.page_link(
+            library.PAGES / f"{page}.py",
+            label=f"**{word}**",
+            icon=icon,
+            query_params=story.door_state(page, race),
+        )
         st.markdown(text)
 story.show_evidence()

@@ -21,7 +21,9 @@ def try_it(model: Run, attack: Choice, classes: list[str], shape: list[int]) -> 
     except OSError as error:
         library.say(error)
     if run is None:
-        st.button("Measure", icon=":material/straighten:", key="studio.measure", on_click=studio.touch)
+        st.button(
+            "Measure", icon=":material/straighten:", key="studio.measure", on_click=studio.touch
+        )
     show_probe(model, run, pixels, studio.place(), classes, gray=shape[0] == 1)
     if run is not None and run.status == "failed":
         st.error(f"{(run.error or {}).get('message', '')} {(run.error or {}).get('advice') or ''}")
@@ -31,12 +33,26 @@ def train_it(model: Run | None, attack: Choice) -> None:
     """The button that starts a training with the trigger, or what became of it."""
     spec = studio.train_spec(model, attack)
     run = library.find(spec.id)
-    st.slider("Poison rate", 1, 90, key="studio.poison", format="%d %%",
-              help="Share of the training images that carry your trigger and are labeled with the target class.")
+    st.slider(
+        "Poison rate",
+        1,
+        90,
+        key="studio.poison",
+        format="%d %%",
+        help=(
+            "Share of the training images that carry your trigger and are labeled with the target "
+            "class."
+        ),
+    )
     if run is None or run.status in ("failed", "cancelled"):
-        st.caption(f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, {spec.training.epochs} "
-                   f"epochs of {library.title('models', spec.model)}. {sentence(spec)} {queue()}")
-        if st.button("Train with it", type="primary", icon=":material/model_training:", key="studio.train"):
+        st.caption(
+            f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, "
+            f"{spec.training.epochs} epochs of {library.title('models', spec.model)}. "
+            f"{sentence(spec)} {queue()}"
+        )
+        if st.button(
+            "Train with it", type="primary", icon=":material/model_training:", key="studio.train"
+        ):
             try:
                 run = library.store().submit(spec, library.owner())
             except OSError as error:
@@ -45,16 +61,27 @@ def train_it(model: Run | None, attack: Choice) -> None:
                 st.switch_page(library.PAGES / "lab.py", query_params={"run": run.id})
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link(library.PAGES / "lab.py", icon=":material/science:", query_params={"run": run.id},
-                     label=f"Its training in the Lab ({library.STATES[run.status].lower()})")
+        st.page_link(
+            library.PAGES / "lab.py",
+            icon=":material/science:",
+            query_params={"run": run.id},
+            label=f"Its training in the Lab ({library.STATES[run.status].lower()})",
+        )
         if run.status == "done" and run.id != st.session_state["studio.model"]:
-            st.button("Try it on the model that was trained with it", icon=":material/visibility:", key="studio.own",
-                      on_click=studio.use_model, args=(run.id,))
+            st.button(
+                "Try it on the model that was trained with it",
+                icon=":material/visibility:",
+                key="studio.own",
+                on_click=studio.use_model,
+                args=(run.id,),
+            )
 
 
 st.title("Trigger studio")
-st.markdown("A backdoor opens to any pattern that was trained into it. Paint one, see what a model makes of it, then "
-            "train a model that obeys it.")
+st.markdown(
+    "A backdoor opens to any pattern that was trained into it. Paint one, see what a model makes "
+    "of it, then train a model that obeys it."
+)
 models = library.trained()
 values, fresh = url.follow("studio")
 studio.seed(values, fresh, models)
@@ -66,8 +93,10 @@ with right:
         model = studio.choose_model(models)
     else:
         model = None
-        st.info("There is no trained model yet to try it on. Train one with your trigger, below.",
-                icon=":material/info:")
+        st.info(
+            "There is no trained model yet to try it on. Train one with your trigger, below.",
+            icon=":material/info:",
+        )
 facts = library.data_facts(model) if model else catalogue()["data"]["signs"]
 with left:
     st.header("1. Paint")

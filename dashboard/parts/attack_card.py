@@ -1,4 +1,6 @@
-"""What there is to say about one attack: its figure, its kind, where it comes from, what our models say of it."""
+"""What there is to say about one attack: its figure, its kind, where it comes from, what our
+models say of it.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,23 @@ from dashboard.parts.removal import show_rates
 from dashboard.parts.trigger import legend, pictures, preview, wanted
 from ngf.jobs.store import Run
 
-KINDS = {"poisoning": "Data poisoning", "clean-label": "Clean-label poisoning",
-         "prepared": "Trigger learned before training", "controlled": "Controls the training"}
-_MEANS = {"poisoning": "changes training images and their labels, nothing else",
-          "clean-label": "changes images of the target class only, and no label",
-          "prepared": "needs training images, or a clean model, before it poisons anything",
-          "controlled": "writes the loss of the training itself"}
+KINDS = {
+    "poisoning": "Data poisoning",
+    "clean-label": "Clean-label poisoning",
+    "prepared": "Trigger learned before training",
+    "controlled": "Controls the training",
+}
+_MEANS = {
+    "poisoning": "changes training images and their labels, nothing else",
+    "clean-label": "changes images of the target class only, and no label",
+    "prepared": "needs training images, or a clean model, before it poisons anything",
+    "controlled": "writes the loss of the training itself",
+}
 _PICTURES = 6
 # How the part of a docstring begins that says what is different here.
-_CHANGED = re.compile(r"(?:^|(?<=[.:;)]\s))(?=(?:Changed|Unchanged though|What deviates|What is different)\b)", re.M)
+_CHANGED = re.compile(
+    r"(?:^|(?<=[.:;)]\s))(?=(?:Changed|Unchanged though|What deviates|What is different)\b)", re.M
+)
 
 
 class About(NamedTuple):
@@ -36,23 +46,34 @@ class About(NamedTuple):
 
 def kinds(about: Mapping[str, Any]) -> list[str]:
     """What the attacker must be able to do; an attack can be of two kinds."""
-    found = [name for name, is_one in (("clean-label", about["clean_label"]), ("prepared", about["prepared"]),
-                                       ("controlled", about["controlled"])) if is_one]
+    found = [
+        name
+        for name, is_one in (
+            ("clean-label", about["clean_label"]),
+            ("prepared", about["prepared"]),
+            ("controlled", about["controlled"]),
+        )
+        if is_one
+    ]
     return found or ["poisoning"]
 
 
 def taken_apart(text: str) -> About:
-    """Source (the first sentence or paragraph), formula, and what was changed, of a module's docstring."""
+    """Source (the first sentence or paragraph), formula, and what was changed, of a module's
+    docstring.
+    """
     source, _, rest = text.partition("\n\n")
     if (early := _CHANGED.search(source)) is not None:
-        source, rest = source[:early.start()], source[early.start():] + "\n\n" + rest
+        source, rest = source[: early.start()], source[early.start() :] + "\n\n" + rest
     cut = _CHANGED.search(rest)
-    formula, changed = (rest[:cut.start()], rest[cut.start():]) if cut else (rest, "")
+    formula, changed = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
     return About(_paragraphs(source)[0], _paragraphs(formula), _paragraphs(changed))
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Markdown of each paragraph: indented lines are formulas, the others flow; numbers of preprints are links."""
+    """Markdown of each paragraph: indented lines are formulas, the others flow; numbers of
+    preprints are links.
+    """
     found = []
     for paragraph in text.split("\n\n"):
         lines, flowing = [], False
@@ -64,26 +85,40 @@ def _paragraphs(text: str) -> list[str]:
                 lines.append((" " if flowing else "") + library.plain(line.replace("`", "")))
                 flowing = True
         if joined := "".join(lines).strip():
-            found.append(re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", joined))
+            found.append(
+                re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", joined)
+            )
     return found
 
 
 def zoo_runs(name: str, runs: Sequence[Run]) -> list[Run]:
     """Trained models of the zoo with this attack, signs first, then by seed."""
     found = [run for run in runs if run.spec.attack.name == name and run.source == "zoo"]
-    return sorted(found, key=lambda run: (run.spec.data != "signs", run.spec.data, run.spec.model, run.spec.seed))
+    return sorted(
+        found,
+        key=lambda run: (run.spec.data != "signs", run.spec.data, run.spec.model, run.spec.seed),
+    )
 
 
 def zoo_sentences(runs: Sequence[Run]) -> list[str]:
-    """CA and ASR of models that differ by their seed only: mean, lowest and highest, and how many."""
+    """CA and ASR of models that differ by their seed only: mean, lowest and highest, and how
+    many.
+    """
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.spec.data, run.spec.model, run.spec.attack, run.spec.training), []).append(run)
-    return [f"{library.short('data', data)}, {library.short('models', model)}: "
-            + ", ".join(f"{rate.upper()} {_spread([run.result[rate] for run in same])}" for rate in ("ca", "asr"))
-            + f" ({len(same)} {'model' if len(same) == 1 else 'models'}, "
-            f"{same[0].result['n_clean']:,} clean and {same[0].result['n_triggered']:,} triggered test images)"
-            for (data, model, *_), same in groups.items()]
+        groups.setdefault(
+            (run.spec.data, run.spec.model, run.spec.attack, run.spec.training), []
+        ).append(run)
+    return [
+        f"{library.short('data', data)}, {library.short('models', model)}: "
+        + ", ".join(
+            f"{rate.upper()} {_spread([run.result[rate] for run in same])}"
+            for rate in ("ca", "asr")
+        )
+        + f" ({len(same)} {'model' if len(same) == 1 else 'models'}, {same[0].result['n_clean']:,} "
+        f"clean and {same[0].result['n_triggered']:,} triggered test images)"
+        for (data, model, *_), same in groups.items()
+    ]
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -107,7 +142,9 @@ def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
         with words:
             _numbers(about, found)
             _links(name, found)
-        with st.expander("Source, formula, and what is different here", key=f"attacks.{name}.about"):
+        with st.expander(
+            "Source, formula, and what is different here", key=f"attacks.{name}.about"
+        ):
             told = taken_apart(about["about"])
             st.markdown(told.source)
             for paragraph in told.formula:
@@ -119,7 +156,9 @@ def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
 
 
 def _figure(runs: Sequence[Run]) -> None:
-    """Of the first model that has a picture; a newer one that also tells what the model says goes before."""
+    """Of the first model that has a picture; a newer one that also tells what the model says
+    goes before.
+    """
     seen = [(run, arrays) for run in runs if (arrays := preview(run)) is not None]
     if not seen:
         st.caption("No picture yet: it is made when a model is trained.")
@@ -143,7 +182,15 @@ def _links(name: str, found: Sequence[Run]) -> None:
         if name == "drawn":
             st.page_link(library.PAGES / "studio.py", label="Paint one", icon=":material/brush:")
         if found:
-            st.page_link(library.PAGES / "lab.py", label="Purify a model in the Lab", icon=":material/science:",
-                         query_params={"attack": name, "data": found[0].spec.data})
-        st.page_link(library.PAGES / "lab.py", label="Train with it in the Lab", icon=":material/model_training:",
-                     query_params={"view": "train", "attack": name})
+            st.page_link(
+                library.PAGES / "lab.py",
+                label="Purify a model in the Lab",
+                icon=":material/science:",
+                query_params={"attack": name, "data": found[0].spec.data},
+            )
+        st.page_link(
+            library.PAGES / "lab.py",
+            label="Train with it in the Lab",
+            icon=":material/model_training:",
+            query_params={"view": "train", "attack": name},
+        )

@@ -1,4 +1,6 @@
-"""Times the steps of a run in a child, `python -m ngf calibrate`, so that the web process never imports torch."""
+"""Times the steps of a run in a child, `python -m ngf calibrate`, so that the web process
+never imports torch.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,15 @@ class Job:
     def __init__(self, arguments: list[str]) -> None:
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path, "NGF_THREADS": str(timing.cores())}
-        self._process = subprocess.Popen([sys.executable, "-m", "ngf", "calibrate", "--json", *arguments],
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                         text=True, encoding="utf-8", env=environment)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ngf", "calibrate", "--json", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
 
     @property
     def going(self) -> bool:
@@ -38,7 +46,11 @@ class Job:
     def problem(self) -> str:
         """Why it failed, in its last line; empty when it did not. Asked for when it has ended."""
         _, said = self._process.communicate()
-        return (said.strip().splitlines() or ["It ended without a word."])[-1][:300] if self._process.returncode else ""
+        return (
+            (said.strip().splitlines() or ["It ended without a word."])[-1][:300]
+            if self._process.returncode
+            else ""
+        )
 
 
 @st.cache_resource(show_spinner=False)
@@ -48,7 +60,9 @@ def _jobs() -> dict[str, Job]:
 
 
 def start(spec: TrainSpec | PurifySpec) -> None:
-    """Time the steps of `spec` in a child, unless one is at it: two at once would slow each other down."""
+    """Time the steps of `spec` in a child, unless one is at it: two at once would slow each
+    other down.
+    """
     with _ONE:
         if not busy():
             _jobs()[_key(spec)] = Job(arguments(spec))
@@ -67,15 +81,32 @@ def job_of(spec: TrainSpec | PurifySpec) -> Job | None:
 def arguments(spec: TrainSpec | PurifySpec) -> list[str]:
     """The words of `python -m ngf calibrate` for a run."""
     if spec.kind == "train":
-        kept = {f"training.{name}": getattr(spec.training, name) for name in ("num_images", "batch_size", "epochs")}
+        kept = {
+            f"training.{name}": getattr(spec.training, name)
+            for name in ("num_images", "batch_size", "epochs")
+        }
         kept |= {f"attack.{name}": value for name, value in spec.attack.options.items()}
         chosen = ["--data", spec.data, "--model", spec.model, "--attack", spec.attack.name]
     else:
         origin = library.find(spec.parent).spec
-        kept = {f"{lane.name}.{name}": value for lane in spec.lanes for name, value in lane.options.items()}
-        chosen = ["--data", origin.data, "--model", origin.model, "--num-clean", str(spec.num_clean)]
+        kept = {
+            f"{lane.name}.{name}": value
+            for lane in spec.lanes
+            for name, value in lane.options.items()
+        }
+        chosen = [
+            "--data",
+            origin.data,
+            "--model",
+            origin.model,
+            "--num-clean",
+            str(spec.num_clean),
+        ]
         chosen += [word for lane in spec.lanes for word in ("--defense", lane.name)]
-    return [*chosen, *(["--set", *(f"{name}={value}" for name, value in kept.items())] if kept else [])]
+    return [
+        *chosen,
+        *(["--set", *(f"{name}={value}" for name, value in kept.items())] if kept else []),
+    ]
 
 
 def _key(spec: TrainSpec | PurifySpec) -> str:

@@ -14,22 +14,32 @@ from ngf.jobs.store import Run
 
 
 def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
-    """The run and lane on show: from the address, else the newest purification, else the recording."""
+    """The run and lane on show: from the address, else the newest purification, else the
+    recording.
+    """
     runs = {run.id: run for run in library.measurable()}
     if not runs:
         return None
     if st.session_state.get("geometry.run") not in runs:
         st.session_state["geometry.run"] = next(iter(runs))
     first, second = st.columns([2, 1])
-    run = runs[first.selectbox("Run", list(runs), key="geometry.run",
-                               format_func=library.tell_apart(runs, library.describe_measurable).get)]
+    run = runs[
+        first.selectbox(
+            "Run",
+            list(runs),
+            key="geometry.run",
+            format_func=library.tell_apart(runs, library.describe_measurable).get,
+        )
+    ]
     lanes = list(run.spec.lane_names()) if run.spec.kind == "purify" else []
     if not lanes:
         return run, ""
     if st.session_state.get("geometry.lane") not in lanes:
         if fresh and values["lane"]:
-            url.ignore("geometry", f"lane “{values['lane']}” is not in this run. "
-                                   f"Allowed: {', '.join(lanes)}.")
+            url.ignore(
+                "geometry",
+                f"lane “{values['lane']}” is not in this run. Allowed: {', '.join(lanes)}.",
+            )
         st.session_state["geometry.lane"] = lanes[0]
     return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
 
@@ -41,17 +51,50 @@ def choose_view(run: Run, lane: str) -> View:
         if allowed and st.session_state[f"geometry.{name}"] not in allowed:
             st.session_state[f"geometry.{name}"] = allowed[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        images = st.selectbox("Measure the loss on", kinds, key="geometry.images", format_func=IMAGES.get, width=250,
-                              help="Target labels: the class that the attacker wants. Only a model with an attack has "
-                                   "triggered images.")
-        plane = st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=215) \
-            if len(planes) > 1 else "random"
-        cells = st.selectbox("Cells", CELLS, key="geometry.cells", format_func=lambda n: f"{n} × {n}", width=105,
-                             help="Points of the plane. Four times as many take four times as long.")
-        seed = st.number_input("Seed", 0, url.SEED_MAX, key="geometry.seed", step=1, width=125,
-                               help="Draws the images and the directions.")
+        images = st.selectbox(
+            "Measure the loss on",
+            kinds,
+            key="geometry.images",
+            format_func=IMAGES.get,
+            width=250,
+            help="Target labels: the class that the attacker wants. Only a model with an attack "
+            "has triggered images.",
+        )
+        plane = (
+            st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=215)
+            if len(planes) > 1
+            else "random"
+        )
+        cells = st.selectbox(
+            "Cells",
+            CELLS,
+            key="geometry.cells",
+            format_func=lambda n: f"{n} × {n}",
+            width=105,
+            help="Points of the plane. Four times as many take four times as long.",
+        )
+        seed = st.number_input(
+            "Seed",
+            0,
+            url.SEED_MAX,
+            key="geometry.seed",
+            step=1,
+            width=125,
+            help="Draws the images and the directions.",
+        )
         benign = minimum.benign(run) is not None and st.toggle(
-            "Benign model, too", key="geometry.benign", help="Same data, network and seed, trained without an attack.")
+            "Benign model, too",
+            key="geometry.benign",
+            help="Same data, network and seed, trained without an attack.",
+        )
         overlaid = st.toggle("In one picture", key="geometry.overlaid")
-    return View(minimum.sides(run, lane, benign), images, seed, overlaid, plane, cells,
-                st.session_state["geometry.matrix"], st.session_state["geometry.way"])
+    return View(
+        minimum.sides(run, lane, benign),
+        images,
+        seed,
+        overlaid,
+        plane,
+        cells,
+        st.session_state["geometry.matrix"],
+        st.session_state["geometry.way"],
+    )

@@ -1,4 +1,6 @@
-"""What there is to know of a data set before it is used: its images, their origin, what is missing. No torch."""
+"""What there is to know of a data set before it is used: its images, their origin, what is
+missing. No torch.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,25 @@ def data_card(name: str, key: str) -> None:
         missing_note(about, missing)
     with st.expander("About this data set", key=key, icon=":material/dataset:"):
         st.markdown(about["summary"])
-        st.markdown("\n".join(f"- **{word}**: {said}" for word, said in facts(name, about, missing)))
+        st.markdown(
+            "\n".join(f"- **{word}**: {said}" for word, said in facts(name, about, missing))
+        )
 
 
 def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
     """What to do about missing files: a download comes by itself, the rest does not."""
     advice = library.plain(about["advice"])
     if about.get("download_mb"):
-        st.info(f"Not in {_place(about)} yet: {about['download_mb']} MB are downloaded when a training starts. Without "
-                f"a network: {advice}", icon=":material/download:")
+        st.info(
+            f"Not in {_place(about)} yet: {about['download_mb']} MB are downloaded when a training "
+            f"starts. Without a network: {advice}",
+            icon=":material/download:",
+        )
         return
     names = [name.removeprefix(about["folder"]).lstrip("/") for name in missing]
-    lacking = f": {', '.join(f'`{name}`' for name in names)} not found" if all(names) else " is not there"
+    lacking = (
+        f": {', '.join(f'`{name}`' for name in names)} not found" if all(names) else " is not there"
+    )
     st.warning(f"{_place(about)}{lacking}. {advice}", icon=":material/folder_off:")
 
 
@@ -45,9 +54,16 @@ def facts(name: str, about: Mapping[str, Any], missing: Sequence[str]) -> list[t
     if "shape" in about:
         channels, height, width = about["shape"]
         settings = f" (another size by `{about['settings']}`)" if "settings" in about else ""
-        lines.append(("Images", f"{width}x{height}, {'color' if channels == 3 else 'gray'}{settings}"))
+        lines.append(
+            ("Images", f"{width}x{height}, {'color' if channels == 3 else 'gray'}{settings}")
+        )
     if "pools" in about:
-        lines.append(("How many", ", ".join(f"{count:,} {POOLS[pool]}" for pool, count in about["pools"].items())))
+        lines.append(
+            (
+                "How many",
+                ", ".join(f"{count:,} {POOLS[pool]}" for pool, count in about["pools"].items()),
+            )
+        )
     if name == "folder" and not missing:
         lines.append(("Found", found(str(data_dir() / "folder"))))
     lines += [("From", about["source"]), ("License", about["license"])]
@@ -79,17 +95,25 @@ def found(root: str) -> str:
 
 def _folders(root: Path) -> list[str]:
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
 
 
 def _counts(root: Path) -> str:
     names, words, total = _folders(root), [], 0
     for name in names[:_NAMED]:
         with os.scandir(root / name) as entries:
-            count = sum(1 for _, entry in zip(range(_COUNTED - total), entries, strict=False) if entry.is_file())
+            count = sum(
+                1
+                for _, entry in zip(range(_COUNTED - total), entries, strict=False)
+                if entry.is_file()
+            )
         total += count
         if total >= _COUNTED:
             return f"{len(names):,} classes, {_COUNTED:,} files or more"
         words.append(f"{library.plain(name)} {count:,}")
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"{len(names):,} classes: {', '.join(words)}{more}" if names else "no folder of a class yet"
+    return (
+        f"{len(names):,} classes: {', '.join(words)}{more}" if names else "no folder of a class yet"
+    )

@@ -1,8 +1,9 @@
 """How long a run will take and how many wait before it.
 
-Three sources, the best one first, and the page says which: past runs on this machine, steps that were timed on this
-machine (`ngf.timing`), runs that ship with the project. Timing is done by a child, `python -m ngf calibrate`, on a
-click or when a preset is chosen; opening a page starts nothing.
+Three sources, the best one first, and the page says which: past runs on this machine, steps that
+were timed on this machine (`ngf.timing`), runs that ship with the project. Timing is done by a
+child, `python -m ngf calibrate`, on a click or when a preset is chosen; opening a page starts
+nothing.
 """
 
 from __future__ import annotations
@@ -19,19 +20,28 @@ from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.jobs.store import Run
 
 _ALIKE = 4  # how many times more or less work a past run may be that tells the time of another
-SOURCES = {"past": "from past runs on this machine", "timed": "from steps timed on this machine",
-           "shipped": "from the shipped runs, made on another machine"}
+SOURCES = {
+    "past": "from past runs on this machine",
+    "timed": "from steps timed on this machine",
+    "shipped": "from the shipped runs, made on another machine",
+}
 
 
 @st.cache_data(ttl=5, show_spinner=False)
 def _past(root: str) -> dict[tuple, list[tuple[float, float]]]:
-    """(amount of work, seconds for each unit of it) of finished runs, by what they did and whether it was here."""
+    """(amount of work, seconds for each unit of it) of finished runs, by what they did and
+    whether it was here.
+    """
     table: dict[tuple, list[tuple[float, float]]] = {}
 
     def add(run: Run, what: tuple | None, work: float, seconds: float | None) -> None:
         here = run.source == "user" and timing.was_made_here(run.result.get("environment", {}))
-        if what is not None and work and seconds and run.attempts <= 1:  # a resumed run tells its last part only
-            table.setdefault((*what, "past" if here else "shipped"), []).append((work, seconds / work))
+        if (
+            what is not None and work and seconds and run.attempts <= 1
+        ):  # a resumed run tells its last part only
+            table.setdefault((*what, "past" if here else "shipped"), []).append(
+                (work, seconds / work)
+            )
 
     recorded = library.recording()
     for run in [*library.store().runs(), *([recorded] if recorded is not None else [])]:
@@ -61,14 +71,22 @@ def _what_lane(lane: Choice, spec: PurifySpec) -> tuple | None:
     origin = library.find(spec.parent)
     if origin is None or origin.spec.kind != "train":
         return None
-    options = tuple(sorted((name, value) for name, value in lane.options.items() if name in ("layer", "batch_size")))
+    options = tuple(
+        sorted(
+            (name, value) for name, value in lane.options.items() if name in ("layer", "batch_size")
+        )
+    )
     return origin.spec.model, origin.spec.data, lane.name, options, lane.options.get("lr") == 0
 
 
 def _from_runs(what: tuple | None, work: float, source: str) -> float | None:
     """Seconds by finished runs of about as much work; by any, where they are only shipped."""
     found = _past(str(library.store().root)).get((*(what or ()), source), [])
-    near = [each for done, each in found if source == "shipped" or work / _ALIKE <= done <= work * _ALIKE]
+    near = [
+        each
+        for done, each in found
+        if source == "shipped" or work / _ALIKE <= done <= work * _ALIKE
+    ]
     return median(near) * work if near else None
 
 
@@ -80,7 +98,9 @@ def time_of(spec: TrainSpec | PurifySpec) -> tuple[float | None, str]:
         elif spec.kind == "train":
             found = _from_runs(_what(spec), _work(spec), source)
         else:
-            lanes = [_from_runs(_what_lane(lane, spec), _steps(lane), source) for lane in spec.lanes]
+            lanes = [
+                _from_runs(_what_lane(lane, spec), _steps(lane), source) for lane in spec.lanes
+            ]
             # Measuring between the steps takes half as long again, at most.
             found = None if None in lanes else 1.5 * sum(lanes)
         if found is not None:
@@ -105,13 +125,19 @@ def _facts(spec: TrainSpec | PurifySpec) -> dict[str, Any]:
 
 
 def _steps(lane: Choice) -> int:
-    fields = {item["name"]: item["default"] for item in catalogue()["defenses"][lane.name]["fields"]}
+    fields = {
+        item["name"]: item["default"] for item in catalogue()["defenses"][lane.name]["fields"]
+    }
     return int(lane.options.get("steps", fields.get("steps", 100)))
 
 
 def words(seconds: float) -> str:
     """`about 40 s`, `about 3 min`, `about 2.5 hours`, `about 3 days`"""
-    for unit, size, limit, digits in (("s", 1, 90, 0), ("min", 60, 5400, 0), ("hours", 3600, 48 * 3600, 1)):
+    for unit, size, limit, digits in (
+        ("s", 1, 90, 0),
+        ("min", 60, 5400, 0),
+        ("hours", 3600, 48 * 3600, 1),
+    ):
         if seconds < limit:
             return f"about {max(1, round(seconds / size, digits)):g} {unit}"
     return f"about {round(seconds / 86400)} days"
@@ -126,7 +152,9 @@ def sentence(spec: TrainSpec | PurifySpec) -> str:
 
 
 def show(spec: TrainSpec | PurifySpec) -> None:
-    """The time, what waits before, and a button that times a step here where nothing that ran here tells it."""
+    """The time, what waits before, and a button that times a step here where nothing that ran
+    here tells it.
+    """
     st.caption(f"{sentence(spec)} {queue()}")
     if _known(spec):
         return
@@ -137,9 +165,15 @@ def show(spec: TrainSpec | PurifySpec) -> None:
     if job is not None and job.problem:
         st.caption(f":material/error: It could not be timed. {library.plain(job.problem)}")
     if _can_be_timed(spec):
-        st.button("Measure how long it takes here", icon=":material/timer:", key="estimate.measure",
-                  on_click=calibrating.start, args=(spec,), disabled=calibrating.busy(),
-                  help="Times a few steps on random images: some seconds, for a large network a minute.")
+        st.button(
+            "Measure how long it takes here",
+            icon=":material/timer:",
+            key="estimate.measure",
+            on_click=calibrating.start,
+            args=(spec,),
+            disabled=calibrating.busy(),
+            help="Times a few steps on random images: some seconds, for a large network a minute.",
+        )
 
 
 @st.fragment(run_every=1)
@@ -171,7 +205,9 @@ def queue(run: Run | None = None) -> str:
     """How many runs go first: before `run`, or before one that would be submitted now."""
     waiting = [item.id for item in library.store().queue() if item.spec.kind != "measure"]
     ahead = waiting.index(run.id) if run is not None and run.id in waiting else len(waiting)
-    ahead += sum(item.status == "running" and item.spec.kind != "measure" for item in library.store().runs())
+    ahead += sum(
+        item.status == "running" and item.spec.kind != "measure" for item in library.store().runs()
+    )
     if not ahead:
         return "Nothing waits before it."
     return "1 run goes first." if ahead == 1 else f"{ahead} runs go first."

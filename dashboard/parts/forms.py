@@ -15,15 +15,30 @@ from ngf.catalogue import catalogue, normalize
 from ngf.config import LONGEST_TEXT, Choice, SpecError
 
 LABELS = {
-    "lr": "Learning rate", "num_images": "Number of images", "alpha": "Opacity", "target": "Target class",
-    "poison_rate": "Poison rate", "kl_clip": "KL limit of a step", "batch_size": "Batch size",
-    "weight_decay": "Weight decay", "min_ca": "Lowest clean accuracy", "min_asr": "Lowest attack success",
-    "num_directions": "Number of directions", "bn": "BatchNorm", "bn_mode": "BatchNorm",
-    "batchnorm": "BatchNorm", "eta": "Clean-data regularizer", "k": "Grid size (k)", "s": "Strength (s)",
+    "lr": "Learning rate",
+    "num_images": "Number of images",
+    "alpha": "Opacity",
+    "target": "Target class",
+    "poison_rate": "Poison rate",
+    "kl_clip": "KL limit of a step",
+    "batch_size": "Batch size",
+    "weight_decay": "Weight decay",
+    "min_ca": "Lowest clean accuracy",
+    "min_asr": "Lowest attack success",
+    "num_directions": "Number of directions",
+    "bn": "BatchNorm",
+    "bn_mode": "BatchNorm",
+    "batchnorm": "BatchNorm",
+    "eta": "Clean-data regularizer",
+    "k": "Grid size (k)",
+    "s": "Strength (s)",
 }
-LAYERS = {"fisher": "Largest Fisher trace on clean images (a second)",
-          "auto": "Automatic: try every layer on clean images (half a minute)",
-          "last": "Last linear layer (the paper's)", "all": "All layers"}
+LAYERS = {
+    "fisher": "Largest Fisher trace on clean images (a second)",
+    "auto": "Automatic: try every layer on clean images (half a minute)",
+    "last": "Last linear layer (the paper's)",
+    "all": "All layers",
+}
 
 
 def label(item: Mapping[str, Any]) -> str:
@@ -49,17 +64,29 @@ def field(item: Mapping[str, Any], key: str, value: Any, layers: Sequence[str] =
         options = [*LAYERS, *layers]
         if st.session_state[key] not in options:
             options.append(st.session_state[key])
-        return st.selectbox(options=options, format_func=lambda name: LAYERS.get(name, name), **about)
+        return st.selectbox(
+            options=options, format_func=lambda name: LAYERS.get(name, name), **about
+        )
     if item["choices"]:
-        return st.selectbox(options=item["choices"], **about,
-                            format_func=lambda option: str(option).replace("_", " "))
+        return st.selectbox(
+            options=item["choices"],
+            **about,
+            format_func=lambda option: str(option).replace("_", " "),
+        )
     if item["type"] == "bool":
         return st.toggle(**about)
     if item["type"] == "int":
-        return st.number_input(min_value=_int(item["ge"]), max_value=_int(item["le"]), step=1, **about)
+        return st.number_input(
+            min_value=_int(item["ge"]), max_value=_int(item["le"]), step=1, **about
+        )
     if item["type"] == "float":
-        return st.number_input(min_value=_float(item["ge"]), max_value=_float(item["le"]), format="%g",
-                               step=_step(item), **about)
+        return st.number_input(
+            min_value=_float(item["ge"]),
+            max_value=_float(item["le"]),
+            format="%g",
+            step=_step(item),
+            **about,
+        )
     return st.text_input(max_chars=LONGEST_TEXT, **about)
 
 
@@ -92,13 +119,20 @@ def plugin_form(kind: str, choice: Choice, key: str, layers: Sequence[str] = ())
 
 
 def _field(item: Mapping[str, Any], choice: Choice, key: str, layers: Sequence[str]) -> Any:
-    return field(item, f"{key}.{item['name']}", choice.options.get(item["name"], item["default"]), layers)
+    return field(
+        item, f"{key}.{item['name']}", choice.options.get(item["name"], item["default"]), layers
+    )
 
 
-def training_form(key: str, items: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def training_form(
+    key: str, items: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, Any]:
     """Widgets for the named fields of `Training`."""
-    return {item["name"]: field(item, f"{key}.{item['name']}", item["default"])
-            for item in items if item["name"] in names}
+    return {
+        item["name"]: field(item, f"{key}.{item['name']}", item["default"])
+        for item in items
+        if item["name"] in names
+    }
 
 
 def forget(prefix: str) -> None:

@@ -24,10 +24,24 @@ PAGES = Path(__file__).resolve().parent.parent / "pages"
 ASSETS = PAGES.parent.parent / "assets"
 ACTIVE = ("queued", "running")
 OPEN = ("queued", "running", "paused")
-ICONS = {"queued": "schedule", "running": "play_circle", "paused": "pause_circle", "done": "check_circle",
-         "cancelled": "stop_circle", "failed": "error", "lost": "help"}
-STATES = {"queued": "Waiting", "running": "Running", "paused": "Paused", "done": "Finished",
-          "cancelled": "Stopped by you", "failed": "Failed", "lost": "Interrupted"}
+ICONS = {
+    "queued": "schedule",
+    "running": "play_circle",
+    "paused": "pause_circle",
+    "done": "check_circle",
+    "cancelled": "stop_circle",
+    "failed": "error",
+    "lost": "help",
+}
+STATES = {
+    "queued": "Waiting",
+    "running": "Running",
+    "paused": "Paused",
+    "done": "Finished",
+    "cancelled": "Stopped by you",
+    "failed": "Failed",
+    "lost": "Interrupted",
+}
 KINDS = {"train": "training", "purify": "purification", "measure": "measurement"}
 
 
@@ -57,10 +71,15 @@ def title(kind: str, name: str) -> str:
 
 
 def short(kind: str, name: str) -> str:
-    """The name without its parenthesis, where it is still the only one: `NGF (natural gradient)` is `NGF`."""
+    """The name without its parenthesis, where it is still the only one: `NGF (natural
+    gradient)` is `NGF`.
+    """
     text = without_parenthesis(title(kind, name))
-    return text if sum(without_parenthesis(title(kind, other)) == text for other in catalogue()[kind]) <= 1 \
+    return (
+        text
+        if sum(without_parenthesis(title(kind, other)) == text for other in catalogue()[kind]) <= 1
         else title(kind, name)
+    )
 
 
 def data_facts(run: Run) -> Mapping[str, Any]:
@@ -71,8 +90,10 @@ def data_facts(run: Run) -> Mapping[str, Any]:
 def trained() -> list[Run]:
     """Finished trainings, zoo first: what can be purified."""
     found = [run for run in store().runs() if run.spec.kind == "train" and run.status == "done"]
-    return sorted(found, key=lambda run: (run.source != "zoo", run.spec.data, run.spec.attack.name,
-                                          run.spec.seed))
+    return sorted(
+        found,
+        key=lambda run: (run.source != "zoo", run.spec.data, run.spec.attack.name, run.spec.seed),
+    )
 
 
 def describe_train(run: Run) -> str:
@@ -109,7 +130,9 @@ def describe(run: Run) -> str:
 
 
 def measurable() -> list[Run]:
-    """What Geometry can show: finished purifications, newest first, then the recording, then models."""
+    """What Geometry can show: finished purifications, newest first, then the recording, then
+    models.
+    """
     runs = [run for run in store().runs() if run.status == "done"]
     pure = [run for run in runs if run.spec.kind == "purify"]
     recorded = recording()
@@ -123,13 +146,17 @@ def describe_measurable(run: Run) -> str:
 
 
 def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str, str]:
-    """A label for each run, from `words`; runs that would be called the same have the end of their id added.
+    """A label for each run, from `words`; runs that would be called the same have the end of their
+    id added.
 
     A choice is made by its label, so two equal ones could not be told apart by the page either.
     """
     labels = {name: words(run) for name, run in runs.items()}
     often = Counter(labels.values())
-    return {name: f"{label} · {name[-6:]}" if often[label] > 1 else label for name, label in labels.items()}
+    return {
+        name: f"{label} · {name[-6:]}" if often[label] > 1 else label
+        for name, label in labels.items()
+    }
 
 
 def recording() -> Run | None:
@@ -174,6 +201,8 @@ def disk_use() -> str:
     total = 0
     for folder, _, names in os.walk(store().root):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # a run may be writing or deleting just now
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a run may be writing or deleting just now
                 total += os.stat(os.path.join(folder, name)).st_size
     return f"{total / 1e6:.1f} MB"

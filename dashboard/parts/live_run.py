@@ -32,11 +32,19 @@ def show_live(run: Run) -> None:
     else:
         run_card.show_state(run, events)
     run_card.show_error(run)
-    chart, name = ((race_chart(run.spec, events), "race") if run.spec.kind == "purify"
-                   else (training_chart(events), "training"))
+    chart, name = (
+        (race_chart(run.spec, events), "race")
+        if run.spec.kind == "purify"
+        else (training_chart(events), "training")
+    )
     # A run that is started again is another story: a new key lets its chart poll anew.
-    show(chart, f"live.{run.id}.{run.request.get('queued_at', '')}", name=f"{name} curves", scrub=not watched,
-         url=f"/api/runs/{run.id}/charts/{name}" if watched else None)
+    show(
+        chart,
+        f"live.{run.id}.{run.request.get('queued_at', '')}",
+        name=f"{name} curves",
+        scrub=not watched,
+        url=f"/api/runs/{run.id}/charts/{name}" if watched else None,
+    )
 
 
 @st.fragment(run_every=1)
@@ -56,8 +64,14 @@ def _buttons(run: Run, status: str) -> None:
         return
     with st.container(horizontal=True):
         for command, word, icon in shown:
-            st.button(word, icon=icon, key=f"{command}.{run.id}", on_click=_control, args=(run.id, command),
-                      shortcut={"pause": "P", "resume": "P"}.get(command))
+            st.button(
+                word,
+                icon=icon,
+                key=f"{command}.{run.id}",
+                on_click=_control,
+                args=(run.id, command),
+                shortcut={"pause": "P", "resume": "P"}.get(command),
+            )
 
 
 def _control(run_id: str, command: str) -> None:
@@ -76,4 +90,9 @@ def show_internals(run: Run) -> None:
                 st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
         show(layer_chart(events), f"layers.{run.id}", name="layer scores", height=300)
     st.subheader("Inside the steps")
-    show(internals_chart(run.spec, events), f"internals.{run.id}", name="inside the steps", height=320)
+    show(
+        internals_chart(run.spec, events),
+        f"internals.{run.id}",
+        name="inside the steps",
+        height=320,
+    )

@@ -1,4 +1,6 @@
-"""The measurements of a minimum before and after a purification: which runs they are, and how they stand."""
+"""The measurements of a minimum before and after a purification: which runs they are, and how
+they stand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, SpecError
 from ngf.jobs.store import Run
 
-# What one click measures: what is cheap and shows a picture first. The rest has a button of its own.
+# What one click measures: what is cheap and shows a picture first. The rest has a button of its
+# own.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
 PLANE_IMAGES = 256  # a plane has hundreds of cells; half the images are twice the speed
 TEST_IMAGES = ("clean", "triggered_true", "triggered_target")
@@ -35,7 +38,9 @@ class Side:
 
 @dataclass(frozen=True)
 class View:
-    """What the reader wants to see: which models, on which images, under which seed, on which plane."""
+    """What the reader wants to see: which models, on which images, under which seed, on which
+    plane.
+    """
 
     sides: tuple[Side, ...]
     images: str = "clean"
@@ -47,13 +52,22 @@ class View:
     way: str = "line"
 
     def specs(self, name: str) -> list[tuple[Side, MeasureSpec]]:
-        """The runs that measure `name`, one a model; none if this version has no such measurement."""
+        """The runs that measure `name`, one a model; none if this version has no such
+        measurement.
+        """
         if name not in catalogue()["measurements"]:
             return []
         sides = [side for side in self.sides if self.images in side.kinds]
-        if name == "loss_line":  # one model's line: the backdoor is on triggered images, whatever else is chosen
-            return [(side, spec(name, side, self.seed, data=kind)) for side in self.sides if side.purified
-                    for kind in side.kinds if kind in (*TEST_IMAGES, self.images)]
+        if (
+            name == "loss_line"
+        ):  # one model's line: the backdoor is on triggered images, whatever else is chosen
+            return [
+                (side, spec(name, side, self.seed, data=kind))
+                for side in self.sides
+                if side.purified
+                for kind in side.kinds
+                if kind in (*TEST_IMAGES, self.images)
+            ]
         if name == "loss_bend":
             sides = [side for side in sides if side.purified]
         if name == "rescaling":  # a demonstration: one model is enough
@@ -67,25 +81,35 @@ class View:
         return [(side, spec(name, side, self.seed, data=self.images, **options)) for side in sides]
 
     def _third(self) -> str:
-        """The third model of a plane: what another defense of the race made of the same model, else the benign one."""
+        """The third model of a plane: what another defense of the race made of the same
+        model, else the benign one.
+        """
         after = self.sides[-1].target
         run = find(after.partition(":")[0])
         lanes = run.spec.lane_names() if run is not None and run.spec.kind == "purify" else ()
         others = [target for lane in lanes if (target := f"{run.spec.id}:{lane}") != after]
-        return (others or [side.target for side in self.sides[:1] if len(self.sides) > 2] or [""])[0]
+        return (others or [side.target for side in self.sides[:1] if len(self.sides) > 2] or [""])[
+            0
+        ]
 
     def quick(self) -> list[MeasureSpec]:
         return [item for name in QUICK for _, item in self.specs(name)]
 
 
 def benign(run: Run) -> Run | None:
-    """The model without a backdoor that matches the run's: same data, architecture and seed; the zoo's first."""
+    """The model without a backdoor that matches the run's: same data, architecture and seed;
+    the zoo's first.
+    """
     origin = library.ancestor(run)
     if origin is None or origin.spec.attack.name == "none":
         return None
-    same = [other for other in library.trained() if other.spec.attack.name == "none" and
-            (other.spec.data, other.spec.model, other.spec.seed, other.spec.training) ==
-            (origin.spec.data, origin.spec.model, origin.spec.seed, origin.spec.training)]
+    same = [
+        other
+        for other in library.trained()
+        if other.spec.attack.name == "none"
+        and (other.spec.data, other.spec.model, other.spec.seed, other.spec.training)
+        == (origin.spec.data, origin.spec.model, origin.spec.seed, origin.spec.training)
+    ]
     return same[0] if same else None
 
 
@@ -96,21 +120,30 @@ def _kinds(origin: Run | None) -> tuple[str, ...]:
     if origin.spec.attack.name == "none":
         return UNTRIGGERED
     controlled = catalogue()["attacks"].get(origin.spec.attack.name, {}).get("controlled")
-    return tuple(kind for kind in IMAGES if not (controlled and kind == "poisoned"))  # each batch has its own mix
+    return tuple(
+        kind for kind in IMAGES if not (controlled and kind == "poisoned")
+    )  # each batch has its own mix
 
 
 def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     """Benign if asked for, before, and after; a training alone has only itself."""
     origin = library.ancestor(run)
     kinds = _kinds(origin)
-    targets = [run.spec.parent, f"{run.spec.id}:{lane}"] if run.spec.kind == "purify" else [run.spec.id]
-    out = [Side(measured.model_title(library.store(), target), target, kinds, ":" in target) for target in targets]
+    targets = (
+        [run.spec.parent, f"{run.spec.id}:{lane}"] if run.spec.kind == "purify" else [run.spec.id]
+    )
+    out = [
+        Side(measured.model_title(library.store(), target), target, kinds, ":" in target)
+        for target in targets
+    ]
     other = benign(run) if with_benign else None
     return tuple(([Side("Benign", other.id, UNTRIGGERED)] if other is not None else []) + out)
 
 
 def spec(measurement: str, side: Side, seed: int, **options: Any) -> MeasureSpec:
-    """The run that measures one side; options that the measurement does not have are left out. Raises SpecError."""
+    """The run that measures one side; options that the measurement does not have are left
+    out. Raises SpecError.
+    """
     known = {item["name"] for item in catalogue()["measurements"][measurement]["fields"]}
     choice = Choice(measurement, {name: value for name, value in options.items() if name in known})
     return MeasureSpec(target=side.target, seed=seed, measurement=normalize("measurements", choice))
@@ -176,11 +209,20 @@ def to_do(states: Mapping[str, list[str]]) -> int:
 def sentence(states: Mapping[str, list[str]]) -> str:
     """`3 of 7 measurements done, 1 running, 3 waiting.`"""
     total = sum(map(len, states.values()))
-    words = {"running": "running", "queued": "waiting", "failed": "failed", "cancelled": "stopped",
-             "paused": "paused", "lost": "interrupted"}
+    words = {
+        "running": "running",
+        "queued": "waiting",
+        "failed": "failed",
+        "cancelled": "stopped",
+        "paused": "paused",
+        "lost": "interrupted",
+    }
     text = f"{len(states.get('done', []))} of {total} measurements done"
-    return text + "".join(f", {len(states[name])} {word}" for name, word in words.items()
-                          if name in states) + "."
+    return (
+        text
+        + "".join(f", {len(states[name])} {word}" for name, word in words.items() if name in states)
+        + "."
+    )
 
 
 def show_progress(run: Run, lane: str) -> None:
@@ -197,7 +239,9 @@ def show_progress(run: Run, lane: str) -> None:
 
 @st.fragment(run_every=1)
 def watch(specs: Sequence[MeasureSpec], drawn: Mapping[str, list[str]]) -> None:
-    """The line of progress, once a second; draws the whole page anew when a measurement changes its state."""
+    """The line of progress, once a second; draws the whole page anew when a measurement
+    changes its state.
+    """
     states = progress(specs)
     st.caption(sentence(states))
     if states != drawn:

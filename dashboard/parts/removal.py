@@ -22,7 +22,9 @@ def _load() -> dict[str, Any]:
 
 
 def show_removal(names: list[str]) -> None:
-    """All attacks of `names` in one chart, if there is evidence of several; the card of one has its own numbers."""
+    """All attacks of `names` in one chart, if there is evidence of several; the card of one
+    has its own numbers.
+    """
     found = _load()
     rows = [row for row in found["rows"] if row["attack"] in names]
     shown = len({row["attack"] for row in rows})
@@ -30,15 +32,21 @@ def show_removal(names: list[str]) -> None:
         return
     st.header("What purification achieves")
     attacks = {name: library.title("attacks", name) for name in names}
-    show(removal_chart(rows, attacks), f"attacks.removal.{'-'.join(names)}", name="purification of every attack",
-         height=120 + 62 * shown)
+    show(
+        removal_chart(rows, attacks),
+        f"attacks.removal.{'-'.join(names)}",
+        name="purification of every attack",
+        height=120 + 62 * shown,
+    )
     counts = sorted({sum(row["attack"] == name for row in rows) for name in attacks} - {0})
     seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     hardware = found["environment"]
-    st.caption(f"*Measured*: {len(rows)} models on {library.title('data', 'signs')}, "
-               f"{seeds} seeds an attack; NGF, SGD and Adam with the Lab's defaults, "
-               f"{found['steps']} steps on {found['num_clean']} clean images, each seed's own; whole "
-               f"test set. {hardware['hardware']}, torch {hardware['torch']}.")
+    st.caption(
+        f"*Measured*: {len(rows)} models on {library.title('data', 'signs')}, "
+        f"{seeds} seeds an attack; NGF, SGD and Adam with the Lab's defaults, "
+        f"{found['steps']} steps on {found['num_clean']} clean images, each seed's own; whole "
+        f"test set. {hardware['hardware']}, torch {hardware['torch']}."
+    )
 
 
 def show_rates(name: str) -> None:
@@ -52,6 +60,14 @@ def show_rates(name: str) -> None:
         return f"{sum(values) / len(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
     st.markdown(f"**Purified**, 500 clean images, {len(rows)} seeds:")
-    st.table(pd.DataFrame([
-        {"Model": title, **{f"{rate.upper()} %": spread(method, rate) for rate in ("ca", "asr", "ra")}}
-        for method, (title, *_) in METHODS.items()]).set_index("Model"))
+    st.table(
+        pd.DataFrame(
+            [
+                {
+                    "Model": title,
+                    **{f"{rate.upper()} %": spread(method, rate) for rate in ("ca", "asr", "ra")},
+                }
+                for method, (title, *_) in METHODS.items()
+            ]
+        ).set_index("Model")
+    )

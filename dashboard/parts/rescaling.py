@@ -25,11 +25,27 @@ def show_rescaling(view: View) -> bool:
         if st.session_state.get("geometry.factor") not in factors:
             st.session_state["geometry.factor"] = factors[0]
         layer = library.plain(str(found.values.get("layer", "")))
-        at = st.select_slider(f"Multiply the weights of {layer} by", factors, key="geometry.factor",
-                              format_func=number, help="The BatchNorm after this layer divides the factor out again.")
+        at = st.select_slider(
+            f"Multiply the weights of {layer} by",
+            factors,
+            key="geometry.factor",
+            format_func=number,
+            help="The BatchNorm after this layer divides the factor out again.",
+        )
         _numbers(found.arrays, at)
-    beside("rescaling", pairs, "geometry.rescaling", "rescaled layer", looks=[Look(at=at)] * len(pairs), height=430)
-    facts(pairs, f"{pairs[0][0].title.lower()} model; each factor is measured on the rescaled network itself")
+    beside(
+        "rescaling",
+        pairs,
+        "geometry.rescaling",
+        "rescaled layer",
+        looks=[Look(at=at)] * len(pairs),
+        height=430,
+    )
+    facts(
+        pairs,
+        f"{pairs[0][0].title.lower()} model; each factor is measured on the rescaled network "
+        "itself",
+    )
     words("rescaling", "rescaling", "lambda_max", "filter_lambda_max")
     return True
 
@@ -37,10 +53,22 @@ def show_rescaling(view: View) -> bool:
 def _numbers(arrays: dict, at: float) -> None:
     factors = arrays["factor"]
     change = float(arrays["max_change"][abs(factors - at).argmin()])
-    shown = [("Predictions changed by at most", number(change, 2), "Largest change of a logit on these images.")]
+    shown = [
+        (
+            "Predictions changed by at most",
+            number(change, 2),
+            "Largest change of a logit on these images.",
+        )
+    ]
     for name, word in (("lambda_max", "λmax"), ("filter_lambda_max", "Filter-normalized λmax")):
         times = ratio(arrays, name, at)
         if times is not None:
-            shown.append((f"{word} is multiplied by", number(times), "Compared with the model as it is (factor 1)."))
+            shown.append(
+                (
+                    f"{word} is multiplied by",
+                    number(times),
+                    "Compared with the model as it is (factor 1).",
+                )
+            )
     for column, (label, value, about) in zip(st.columns(len(shown)), shown, strict=True):
         column.metric(label, value, help=about)

@@ -1,4 +1,6 @@
-"""What there is to say about one run: its state in words, its numbers with intervals, why it failed."""
+"""What there is to say about one run: its state in words, its numbers with intervals, why it
+failed.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +37,19 @@ def counts(numbers: Mapping[str, Any]) -> str:
     """`CA on 2,000 clean test images; ASR and RA on 1,833 triggered ones`"""
     text = f"CA on {numbers['n_clean']:,} clean test images" if numbers.get("n_clean") else ""
     if numbers.get("n_triggered"):
-        text += (f"; ASR and RA on {numbers['n_triggered']:,} triggered ones whose true class is not the "
-                 "target")
+        text += (
+            f"; ASR and RA on {numbers['n_triggered']:,} triggered ones whose true class is not "
+            "the target"
+        )
     return text
 
 
 def numbers_in_words(run: Run) -> str:
     """`Measured: CA 99.2 % [98.7–99.5], ASR 99.7 % [99.4–99.9], RA 0.3 % [0.1–0.6]; n ...`"""
     result = run.result or {}
-    known = [f"{name.upper()} {rate(result, name)}" for name in RATES if result.get(name) is not None]
+    known = [
+        f"{name.upper()} {rate(result, name)}" for name in RATES if result.get(name) is not None
+    ]
     return f"*Measured*: {', '.join(known)}; {counts(result)}." if known else ""
 
 
@@ -54,16 +60,24 @@ def in_one_line(text: str) -> str:
 
 def outcome_table(spec: PurifySpec, result: Mapping[str, Any]) -> pd.DataFrame:
     """One row before, one a lane after."""
-    rows = [{"Model": "Before", **{word: in_one_line(rate(result["before"], name)) for name, word in RATES.items()},
-             "DER": ""}]
+    rows = [
+        {
+            "Model": "Before",
+            **{word: in_one_line(rate(result["before"], name)) for name, word in RATES.items()},
+            "DER": "",
+        }
+    ]
     for lane in spec.lane_names():
         about = result["lanes"].get(lane)
         if about is None:
             continue
-        rows.append({
-            "Model": in_one_line(f"After {lane_title(lane)}"),
-            **{word: in_one_line(rate(about["after"], name)) for name, word in RATES.items()},
-            "DER": in_one_line(percent(about.get("der")))})
+        rows.append(
+            {
+                "Model": in_one_line(f"After {lane_title(lane)}"),
+                **{word: in_one_line(rate(about["after"], name)) for name, word in RATES.items()},
+                "DER": in_one_line(percent(about.get("der"))),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -74,8 +88,10 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
         if about := result["lanes"].get(lane):
             rate_used = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
             layer = "all layers" if about.get("layer") == "all" else about.get("layer")
-            said.append(f"{lane_title(lane)} tuned {layer}{rate_used} in {about['steps']} steps "
-                        f"({about['seconds']:.1f} s).")
+            said.append(
+                f"{lane_title(lane)} tuned {layer}{rate_used} in {about['steps']} steps "
+                f"({about['seconds']:.1f} s)."
+            )
     return " ".join(said)
 
 
@@ -94,8 +110,10 @@ def outcome_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
         elif before["asr"] - after["asr"] < FEW_POINTS:
             parts.append(f"{name} left the attack success at {percent(after['asr'])}, {change}")
         else:
-            parts.append(f"{name} took the attack success from {percent(before['asr'])} to "
-                         f"{percent(after['asr'])}, {change}")
+            parts.append(
+                f"{name} took the attack success from {percent(before['asr'])} to "
+                f"{percent(after['asr'])}, {change}"
+            )
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -103,16 +121,24 @@ def show_outcome(run: Run) -> None:
     """The table before and after, the sentence, and what the words mean."""
     spec, result = run.spec, run.result
     st.markdown(f"**{outcome_sentence(spec, result)}**")
-    st.table(outcome_table(spec, result), hide_index=True, border="horizontal",
-             alt="Clean accuracy, attack success and robust accuracy before and after each defense")
+    st.table(
+        outcome_table(spec, result),
+        hide_index=True,
+        border="horizontal",
+        alt="Clean accuracy, attack success and robust accuracy before and after each defense",
+    )
     st.caption(settings_sentence(spec, result))
-    st.caption(f"*Measured*: {counts(result['before'])}. Brackets: 95 % Wilson interval. "
-               "The curves above are measured between the steps, on a fixed part of these images. "
-               f"{provenance(run)}")
+    st.caption(
+        f"*Measured*: {counts(result['before'])}. Brackets: 95 % Wilson interval. "
+        "The curves above are measured between the steps, on a fixed part of these images. "
+        f"{provenance(run)}"
+    )
     layers = {about.get("layer") for about in result["lanes"].values()}
     if len(layers) > 1:
-        st.caption("The defenses tuned different layers. Choose the same layer in their settings for a race in "
-                   "which only the method differs.")
+        st.caption(
+            "The defenses tuned different layers. Choose the same layer in their settings for a "
+            "race in which only the method differs."
+        )
     glossary.explain(*glossary.RATES)
 
 
@@ -134,7 +160,9 @@ def model_numbers(run: Run) -> None:
         interval = result.get(f"{name}_interval")
         if interval:
             column.caption(f"[{100 * interval[0]:.1f}–{100 * interval[1]:.1f}]")
-    st.caption(f"*Measured*: {counts(result)}. Brackets: 95 % Wilson interval." if counts(result) else "")
+    st.caption(
+        f"*Measured*: {counts(result)}. Brackets: 95 % Wilson interval." if counts(result) else ""
+    )
 
 
 def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -143,8 +171,13 @@ def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         change = None
         if before.get(name) is not None and after.get(name) is not None:
             change = f"{100 * (after[name] - before[name]):+.1f} points"
-        column.metric(word, percent(after.get(name)), change, help=glossary.sentence(name),
-                      delta_color="inverse" if name == "asr" else "normal")
+        column.metric(
+            word,
+            percent(after.get(name)),
+            change,
+            help=glossary.sentence(name),
+            delta_color="inverse" if name == "asr" else "normal",
+        )
         column.caption(f"was {rate(before, name)}, now {rate(after, name)}")
 
 
@@ -163,9 +196,11 @@ def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
     fraction = sum(item["step"] / max(1, item["steps"]) for item in last.values()) / len(last)
     if "" in last and last[""]["type"] == "partial":
         return fraction, f"{100 * fraction:.0f} %"
-    words = [f"{lane_title(lane) + ' ' if lane else ''}"
-             f"{'step' if item['type'] == 'step' else 'epoch'} {item['step']} of {item['steps']}"
-             for lane, item in last.items()]
+    words = [
+        f"{lane_title(lane) + ' ' if lane else ''}"
+        f"{'step' if item['type'] == 'step' else 'epoch'} {item['step']} of {item['steps']}"
+        for lane, item in last.items()
+    ]
     return fraction, ", ".join(words)
 
 
@@ -182,7 +217,10 @@ def show_state(run: Run, events: list[dict[str, Any]]) -> None:
         text += f" · {elapsed / fraction - elapsed:.0f} s left"
     if resumed:
         last = resumed[-1]
-        text += f" · resumed at step {last.get('step', 0)} (start {last.get('attempt', len(resumed) + 1)})"
+        text += (
+            f" · resumed at step {last.get('step', 0)} (start "
+            f"{last.get('attempt', len(resumed) + 1)})"
+        )
     st.markdown(text)
 
 
@@ -191,7 +229,13 @@ def show_error(run: Run) -> None:
     error = run.error
     if run.status == "failed" and error:
         step = f" at step {error['step']}" if error.get("step") not in (None, "") else ""
-        st.error(f"Failed{step}: {error['message']}\n\n{error.get('advice') or ''}", icon=":material/error:")
+        st.error(
+            f"Failed{step}: {error['message']}\n\n{error.get('advice') or ''}",
+            icon=":material/error:",
+        )
     elif run.status == "lost":
-        st.warning("The process that computed this run is gone. It goes on from its last checkpoint as soon "
-                   "as the supervisor runs.", icon=":material/help:")
+        st.warning(
+            "The process that computed this run is gone. It goes on from its last checkpoint as "
+            "soon as the supervisor runs.",
+            icon=":material/help:",
+        )

@@ -1,4 +1,6 @@
-"""The cross-check: eigenvalue and trace by the package PyHessian, beside ours, on the same images."""
+"""The cross-check: eigenvalue and trace by the package PyHessian, beside ours, on the same
+images.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ def show_second_opinion(view: View) -> bool:
     """The table; says whether somebody asked for the measurement."""
     pairs = asked(view.specs("pyhessian_check"))
     if not pairs:
-        st.caption("[PyHessian](https://github.com/amirgholami/PyHessian) 0.1 computes the same two numbers by power "
-                   "iteration and random probes.")
+        st.caption(
+            "[PyHessian](https://github.com/amirgholami/PyHessian) 0.1 computes the same two "
+            "numbers by power iteration and random probes."
+        )
         return False
     going = any(run.status not in FINAL for _, run in pairs)
     (st.fragment(_table, run_every=2) if going else _table)(view, pairs)
@@ -37,20 +41,31 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
         mine = ours[side].values if ours.get(side) else {}
         problems.add(theirs.get("density_error") or "")
         for title, name, error in _ROWS:
-            rows.append({"Model": side.title, "Number": title, "PyHessian": _words(theirs, name, error),
-                         "Ours": _words(mine, name, error),
-                         "Difference": _difference(mine.get(name), theirs.get(name)),
-                         "Products, PyHessian": theirs.get("num_hvps", "–"),
-                         "Products, ours": mine.get("num_hvps", "–")})
+            rows.append(
+                {
+                    "Model": side.title,
+                    "Number": title,
+                    "PyHessian": _words(theirs, name, error),
+                    "Ours": _words(mine, name, error),
+                    "Difference": _difference(mine.get(name), theirs.get(name)),
+                    "Products, PyHessian": theirs.get("num_hvps", "–"),
+                    "Products, ours": mine.get("num_hvps", "–"),
+                }
+            )
     st.table(pd.DataFrame(rows).set_index("Model"))
     if not ours:
         st.caption("Measure the spectrum above to see ours beside it.")
-    st.caption("PyHessian gives no error bar; that of its trace is ours, from its samples. Its eigenvalue is the one "
-               "of largest magnitude. Products are Hessian-vector products, which take nearly all of the time; ours "
-               "are for the whole spectrum.")
+    st.caption(
+        "PyHessian gives no error bar; that of its trace is ours, from its samples. Its "
+        "eigenvalue is the one of largest magnitude. Products are Hessian-vector products, which "
+        "take nearly all of the time; ours are for the whole spectrum."
+    )
     for problem in sorted(filter(None, problems)):
-        st.info(f"PyHessian's spectral density does not run on this version of torch: {problem.split('. ')[0]}.",
-                icon=":material/info:")
+        st.info(
+            "PyHessian's spectral density does not run on this version of torch: "
+            f"{problem.split('. ')[0]}.",
+            icon=":material/info:",
+        )
 
 
 def _words(values: dict, name: str, error: str) -> str:
@@ -60,4 +75,6 @@ def _words(values: dict, name: str, error: str) -> str:
 
 
 def _difference(mine: float | None, theirs: float | None) -> str:
-    return "–" if mine is None or theirs is None or not mine else f"{100 * (theirs / mine - 1):+.1f} %"
+    return (
+        "–" if mine is None or theirs is None or not mine else f"{100 * (theirs / mine - 1):+.1f} %"
+    )

@@ -1,4 +1,6 @@
-"""One way to put a chart on a page: the figure that updates in place, its finding, and its table."""
+"""One way to put a chart on a page: the figure that updates in place, its finding, and its
+table.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,26 @@ def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
     `name` tells tables apart for readers who jump from one to the next.
     """
     live_chart(chart, key=key, **options)
-    with st.expander(f"Table: {name}" if name else "Table", key=f"{key}.table", on_change="rerun") as table:
+    with st.expander(
+        f"Table: {name}" if name else "Table", key=f"{key}.table", on_change="rerun"
+    ) as table:
         pass
     if not table.open:  # a closed table costs nothing
         return
     with table:
-        st.dataframe(chart.table, hide_index=True, width="stretch", key=f"{key}.data",
-                     alt=f"Numbers behind the chart. {chart.finding}")
-        st.download_button("Download CSV", chart.table.to_csv(index=False), file_name=f"{name or key}.csv",
-                           mime="text/csv", key=f"{key}.csv", icon=":material/download:", on_click="ignore")
+        st.dataframe(
+            chart.table,
+            hide_index=True,
+            width="stretch",
+            key=f"{key}.data",
+            alt=f"Numbers behind the chart. {chart.finding}",
+        )
+        st.download_button(
+            "Download CSV",
+            chart.table.to_csv(index=False),
+            file_name=f"{name or key}.csv",
+            mime="text/csv",
+            key=f"{key}.csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )

@@ -15,8 +15,8 @@ from ngf.jobs.store import Run
 def shown_run(spec: Spec | None, asked: Run | None) -> Run | None:
     """The run of these choices, if it exists; at first the one that the address names.
 
-    A run from the command line may be one that the form cannot express. It is shown until a choice is
-    changed: then the choices say what is shown.
+    A run from the command line may be one that the form cannot express. It is shown until a choice
+    is changed: then the choices say what is shown.
     """
     built = "" if spec is None else spec.id
     first = st.session_state.get("lab.built") or built
@@ -30,13 +30,27 @@ def start(spec: Spec | None, run: Run | None) -> None:
     """The button. A run that has finished can be started again under another seed."""
     if run is not None and run.status == "done":
         other = _next_seed(run.spec)
-        st.button(f"Start again with seed {other.seed}", icon=":material/replay:", key="lab.again",
-                  width="stretch", on_click=_submit, args=(other,),
-                  help="Another order of the batches: how much of the result is luck?")
+        st.button(
+            f"Start again with seed {other.seed}",
+            icon=":material/replay:",
+            key="lab.again",
+            width="stretch",
+            on_click=_submit,
+            args=(other,),
+            help="Another order of the batches: how much of the result is luck?",
+        )
     elif run is None or run.status in ("cancelled", "failed"):
         word = {"cancelled": "Go on", "failed": "Try again"}[run.status] if run else "Start"
-        st.button(word, type="primary", icon=":material/play_arrow:", key="lab.start", width="stretch",
-                  on_click=_submit, args=(spec if run is None else run.spec,), disabled=not (spec or run))
+        st.button(
+            word,
+            type="primary",
+            icon=":material/play_arrow:",
+            key="lab.start",
+            width="stretch",
+            on_click=_submit,
+            args=(spec if run is None else run.spec,),
+            disabled=not (spec or run),
+        )
 
 
 def notes(spec: Spec | None, run: Run | None) -> None:
@@ -49,10 +63,14 @@ def notes(spec: Spec | None, run: Run | None) -> None:
         return
     st.caption(library.describe(run))
     if run.status == "done" and run.id not in st.session_state.get("lab.started", []):
-        st.info("This very run was computed before, so it is shown at once.", icon=":material/bolt:")
+        st.info(
+            "This very run was computed before, so it is shown at once.", icon=":material/bolt:"
+        )
     if run.status in ("queued", "lost") and not library.store().supervised:
-        st.warning("Nothing executes runs at the moment. `make dashboard` starts what does.",
-                   icon=":material/power_off:")
+        st.warning(
+            "Nothing executes runs at the moment. `make dashboard` starts what does.",
+            icon=":material/power_off:",
+        )
 
 
 def _next_seed(spec: Spec) -> Spec:

@@ -1,4 +1,6 @@
-"""The words of the first page. Every number in them comes from the recorded run, none is written here."""
+"""The words of the first page. Every number in them comes from the recorded run, none is
+written here.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,58 @@ from ngf.config import PurifySpec
 from ngf.jobs.store import Run
 
 DOORS = (
-    ("lab", "Lab", ":material/science:",
-     "Choose an attack and a model, press Start, and watch the race run on this machine."),
-    ("attacks", "Attacks", ":material/collections:",
-     "Every way of hiding a backdoor, with its picture, its source, and what it did to our models."),
-    ("studio", "Trigger studio", ":material/brush:",
-     "Paint a trigger of your own, see what a model makes of it, and train one that obeys it."),
-    ("geometry", "Geometry", ":material/landscape:",
-     "See the minimum before and after: loss slices, curvature, Fisher information."),
-    ("runs", "Runs", ":material/list:",
-     "Everything that was computed here, and what ships with the project."),
+    (
+        "lab",
+        "Lab",
+        ":material/science:",
+        "Choose an attack and a model, press Start, and watch the race run on this machine.",
+    ),
+    (
+        "attacks",
+        "Attacks",
+        ":material/collections:",
+        "Every way of hiding a backdoor, with its picture, its source, and what it did to our "
+        "models.",
+    ),
+    (
+        "studio",
+        "Trigger studio",
+        ":material/brush:",
+        "Paint a trigger of your own, see what a model makes of it, and train one that obeys it.",
+    ),
+    (
+        "geometry",
+        "Geometry",
+        ":material/landscape:",
+        "See the minimum before and after: loss slices, curvature, Fisher information.",
+    ),
+    (
+        "runs",
+        "Runs",
+        ":material/list:",
+        "Everything that was computed here, and what ships with the project.",
+    ),
 )
-_TRIGGERS = {"badnets": "a small patch", "blend": "a faint noise pattern", "sig": "faint stripes",
-             "wanet": "a slight warp"}
-_VERDICTS = {"supported": ":material/check_circle:", "holds": ":material/check_circle:",
-             "not supported": ":material/cancel:", "fails": ":material/cancel:"}
+_TRIGGERS = {
+    "badnets": "a small patch",
+    "blend": "a faint noise pattern",
+    "sig": "faint stripes",
+    "wanet": "a slight warp",
+}
+_VERDICTS = {
+    "supported": ":material/check_circle:",
+    "holds": ":material/check_circle:",
+    "not supported": ":material/cancel:",
+    "fails": ":material/cancel:",
+}
 
 
 def target_name(model: Run) -> str:
     """Name of the class that the attack aims at."""
     attack, classes = model.spec.attack, library.data_facts(model).get("classes", [])
-    defaults = {item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]}
+    defaults = {
+        item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]
+    }
     target = attack.options.get("target", defaults.get("target", 0))
     return classes[target] if target < len(classes) else f"class {target}"
 
@@ -48,26 +81,35 @@ def opening(model: Run | None, result: Mapping[str, Any]) -> str:
         return f"This network classifies {percent(before['ca'])} of clean images correctly."
     trigger = _TRIGGERS.get(model.spec.attack.name, "a trigger")
     things = library.short("data", model.spec.data).lower()
-    return (f"This network reads {things}, {percent(before['ca'])} of them correctly. But somebody changed "
-            f"its training images: with {trigger} on it, {percent(before['asr'])} of the other signs become "
-            f"“{target_name(model)}”." if model.spec.data == "signs" else
-            f"This network classifies {percent(before['ca'])} of clean images correctly. But with {trigger}, "
-            f"{percent(before['asr'])} of them become “{target_name(model)}”.")
+    return (
+        f"This network reads {things}, {percent(before['ca'])} of them correctly. But somebody "
+        f"changed its training images: with {trigger} on it, {percent(before['asr'])} of the other "
+        f"signs become “{target_name(model)}”."
+        if model.spec.data == "signs"
+        else f"This network classifies {percent(before['ca'])} of clean images correctly. But with "
+        f"{trigger}, {percent(before['asr'])} of them become “{target_name(model)}”."
+    )
 
 
 def training_on(spec: PurifySpec) -> str:
     """What the lanes of the race do."""
     lanes = [lane_title(lane) for lane in spec.lane_names()]
-    return (f"Nobody knows the trigger. So {' and '.join(lanes)} go on training the same weights on the same "
-            f"{spec.num_clean} clean images. One measures its steps by how much the *predictions* change "
-            "(natural gradient), plain fine-tuning by how much the *weights* change. Follow the dashed "
-            "lines: how often the trigger still works.")
+    return (
+        f"Nobody knows the trigger. So {' and '.join(lanes)} go on training the same weights on "
+        f"the same {spec.num_clean} clean images. One measures its steps by how much the "
+        "*predictions* change (natural gradient), plain fine-tuning by how much the *weights* "
+        "change. Follow the dashed lines: how often the trigger still works."
+    )
 
 
 def caveat() -> str:
     """The frame around a single race."""
-    return ("It is one race, on one model, at one learning rate for each method; the evidence below says "
-            "how far it carries." if _evidence() else "It is one race on one model; other models can end otherwise.")
+    return (
+        "It is one race, on one model, at one learning rate for each method; the evidence below "
+        "says how far it carries."
+        if _evidence()
+        else "It is one race on one model; other models can end otherwise."
+    )
 
 
 def door_state(page: str, race: Run | None) -> dict[str, str]:
@@ -90,31 +132,55 @@ def show_evidence() -> None:
     st.header("What the paper claims, and what we measured")
     for item in claims:
         icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
-        st.markdown(f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
-                    f"{item['short']}")
+        st.markdown(
+            f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
+            f"{item['short']}"
+        )
     with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
         for item in claims:
             st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
         table = pd.DataFrame([_row(row) for row in found["table"]])
         st.dataframe(table, hide_index=True, width="stretch")
-        st.caption(f"*Measured*: mean (lowest–highest) over seeds 0 to {found['table'][0]['ca']['n'] - 1}; the whole "
-                   f"test set; {found['num_clean']} clean images; λmax and Tr(H) on 512 clean test images. “Rate by "
-                   "rule”, SGD and Adam: the largest learning rate that keeps clean validation accuracy within one "
-                   f"point. {found['hardware']['hardware']}, torch {found['hardware']['torch']}.")
-        st.download_button("CSV", table.to_csv(index=False), "evidence.csv", "text/csv", on_click="ignore",
-                           icon=":material/download:", key="start.evidence.csv")
-        st.markdown("**Which layer?** Attack success after NGF on the layer that clean images point to, and on the "
-                    "best layer in hindsight, which only someone who knows the trigger can find.")
-        st.dataframe(pd.DataFrame([_layers(net) for net in found["layers"]]), hide_index=True, width="stretch")
+        st.caption(
+            "*Measured*: mean (lowest–highest) over seeds 0 to "
+            f"{found['table'][0]['ca']['n'] - 1}; the whole test set; {found['num_clean']} clean "
+            "images; λmax and Tr(H) on 512 clean test images. “Rate by rule”, SGD and Adam: the "
+            "largest learning rate that keeps clean validation accuracy within one point. "
+            f"{found['hardware']['hardware']}, torch {found['hardware']['torch']}."
+        )
+        st.download_button(
+            "CSV",
+            table.to_csv(index=False),
+            "evidence.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
+            key="start.evidence.csv",
+        )
+        st.markdown(
+            "**Which layer?** Attack success after NGF on the layer that clean images point to, "
+            "and on the best layer in hindsight, which only someone who knows the trigger can "
+            "find."
+        )
+        st.dataframe(
+            pd.DataFrame([_layers(net) for net in found["layers"]]),
+            hide_index=True,
+            width="stretch",
+        )
 
 
 def _layers(net: Mapping[str, Any]) -> dict[str, Any]:
     def told(name: str) -> str:
         return f"{net[name]['layer']}: {100 * net[name]['asr']:.1f} %"
 
-    return {"Model": library.title("models", net["model"]), "Attack": library.title("attacks", net["attack"]),
-            "Seed": net["seed"], "auto": told("auto layer"), "fisher": told("fisher layer"),
-            "Hindsight": told("best layer in hindsight")}
+    return {
+        "Model": library.title("models", net["model"]),
+        "Attack": library.title("attacks", net["attack"]),
+        "Seed": net["seed"],
+        "auto": told("auto layer"),
+        "fisher": told("fisher layer"),
+        "Hindsight": told("best layer in hindsight"),
+    }
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +192,13 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         digits = 1 if factor == 100 else 0
         return f"{factor * about['mean']:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
-    return {"Attack": library.title("attacks", row["attack"]), "Method": row["method"], "CA (%)": told("ca", 100),
-            "ASR (%)": told("asr", 100), "RA (%)": told("ra", 100), "λmax": told("lambda_max", 1),
-            "Tr(H)": told("trace", 1), "Layer": ", ".join(dict.fromkeys(filter(None, row["layers"])))}
+    return {
+        "Attack": library.title("attacks", row["attack"]),
+        "Method": row["method"],
+        "CA (%)": told("ca", 100),
+        "ASR (%)": told("asr", 100),
+        "RA (%)": told("ra", 100),
+        "λmax": told("lambda_max", 1),
+        "Tr(H)": told("trace", 1),
+        "Layer": ", ".join(dict.fromkeys(filter(None, row["layers"]))),
+    }

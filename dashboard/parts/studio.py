@@ -1,4 +1,6 @@
-"""The state of the trigger studio: a drawing, its place, the model it is tried on, and the runs that follow."""
+"""The state of the trigger studio: a drawing, its place, the model it is tried on, and the
+runs that follow.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +38,24 @@ def seed(values: Mapping[str, Any], fresh: bool, models: Sequence[Run]) -> None:
         known = [run.id for run in models]
         if values["model"] and values["model"] not in known:
             url.ignore("studio", f"model “{values['model']}” is not a trained model of this store.")
-        st.session_state["studio.model"] = values["model"] if values["model"] in known else _first(models)
+        st.session_state["studio.model"] = (
+            values["model"] if values["model"] in known else _first(models)
+        )
     url.seed("studio", {name: values[name] for name in _PLACE}, fresh)
 
 
 def _default(name: str) -> Any:
-    return next(item["default"] for item in catalogue()["attacks"]["drawn"]["fields"] if item["name"] == name)
+    return next(
+        item["default"]
+        for item in catalogue()["attacks"]["drawn"]["fields"]
+        if item["name"] == name
+    )
 
 
 def _first(models: Sequence[Run]) -> str:
-    fitting = [run.id for run in models if (run.spec.data, run.spec.attack.name, run.spec.seed) == _FIRST]
+    fitting = [
+        run.id for run in models if (run.spec.data, run.spec.attack.name, run.spec.seed) == _FIRST
+    ]
     return (fitting or [run.id for run in models] or [""])[0]
 
 
@@ -72,7 +82,9 @@ def _take_stroke() -> None:
 
 
 def _take_side() -> None:
-    """Another grid: a picture is made small anew; what was painted stays, counted from the upper left."""
+    """Another grid: a picture is made small anew; what was painted stays, counted from the
+    upper left.
+    """
     if st.session_state.get("studio.pictured") and st.session_state.get("studio.file") is not None:
         _take_file()
         return
@@ -100,22 +112,57 @@ def choose_model(models: Sequence[Run]) -> Run:
     known = {run.id: run for run in models}
     if st.session_state["studio.model"] not in known:
         st.session_state["studio.model"] = _first(models)
-    labels = library.tell_apart(known, lambda run: f"{library.short('attacks', run.spec.attack.name)} · "
-                                f"{library.short('data', run.spec.data)} · {library.describe_train(run)}")
-    return known[st.selectbox("Model", list(known), key="studio.model", format_func=labels.get, on_change=touch,
-                              help="Models of the zoo, and those that you trained. Most have never seen your trigger.")]
+    labels = library.tell_apart(
+        known,
+        lambda run: (
+            f"{library.short('attacks', run.spec.attack.name)} · "
+            f"{library.short('data', run.spec.data)} · {library.describe_train(run)}"
+        ),
+    )
+    return known[
+        st.selectbox(
+            "Model",
+            list(known),
+            key="studio.model",
+            format_func=labels.get,
+            on_change=touch,
+            help=(
+                "Models of the zoo, and those that you trained. Most have never seen your trigger."
+            ),
+        )
+    ]
 
 
 def choose_drawing() -> np.ndarray:
     """The painter, the size of its grid, and a picture instead: uint8 (h, w, 4)."""
     pixels = decode(st.session_state["studio.drawing"])
-    painter(pixels, version=st.session_state["studio.version"], key="studio.painter", on_change=_take_stroke)
-    st.slider("Grid", 2, LARGEST, key="studio.side", on_change=_take_side, format="%d pixels",
-              help="Pixels on a side. What is painted keeps its place; a picture is made as small as the grid.")
+    painter(
+        pixels,
+        version=st.session_state["studio.version"],
+        key="studio.painter",
+        on_change=_take_stroke,
+    )
+    st.slider(
+        "Grid",
+        2,
+        LARGEST,
+        key="studio.side",
+        on_change=_take_side,
+        format="%d pixels",
+        help=(
+            "Pixels on a side. What is painted keeps its place; a picture is made as small as the "
+            "grid."
+        ),
+    )
     with st.expander("Use a picture", icon=":material/image:"):
-        st.file_uploader(f"PNG or JPEG, at most {MOST_MEGABYTES} MB", type=["png", "jpg", "jpeg"], key="studio.file",
-                         max_upload_size=MOST_MEGABYTES, on_change=_take_file,
-                         help="It is made as small as the grid; only that is kept.")
+        st.file_uploader(
+            f"PNG or JPEG, at most {MOST_MEGABYTES} MB",
+            type=["png", "jpg", "jpeg"],
+            key="studio.file",
+            max_upload_size=MOST_MEGABYTES,
+            on_change=_take_file,
+            help="It is made as small as the grid; only that is kept.",
+        )
         if st.session_state.get("studio.refused"):
             st.error(st.session_state["studio.refused"], icon=":material/block:")
     return pixels
@@ -146,9 +193,14 @@ def _slider(label: str, name: str, low: int, high: int, form: str) -> None:
 def choose_target(classes: Sequence[str]) -> None:
     if st.session_state["studio.target"] >= len(classes):
         st.session_state["studio.target"] = 0
-    st.selectbox("Target class", range(len(classes)), key="studio.target", on_change=touch,
-                 format_func=lambda i: str(classes[i]).replace("_", " "),
-                 help="The class that triggered images are to be called.")
+    st.selectbox(
+        "Target class",
+        range(len(classes)),
+        key="studio.target",
+        on_change=touch,
+        format_func=lambda i: str(classes[i]).replace("_", " "),
+        help="The class that triggered images are to be called.",
+    )
 
 
 def use_model(run_id: str) -> None:
@@ -165,20 +217,35 @@ def place() -> dict[str, int]:
 def choice() -> Choice:
     """The attack as it stands on the page. Raises SpecError."""
     state = place()
-    return normalize("attacks", Choice("drawn", {
-        "drawing": st.session_state["studio.drawing"], "alpha": state.pop("alpha") / 100,
-        "poison_rate": state.pop("poison") / 100, **state}))
+    return normalize(
+        "attacks",
+        Choice(
+            "drawn",
+            {
+                "drawing": st.session_state["studio.drawing"],
+                "alpha": state.pop("alpha") / 100,
+                "poison_rate": state.pop("poison") / 100,
+                **state,
+            },
+        ),
+    )
 
 
 def state(model: Run | None) -> dict[str, Any]:
     """What the address says of the page: all of it, the drawing included."""
     text = st.session_state["studio.drawing"]
     named = model is not None and model.id != _first(library.trained())
-    return {**place(), "drawing": "" if text == _default("drawing") else text, "model": model.id if named else ""}
+    return {
+        **place(),
+        "drawing": "" if text == _default("drawing") else text,
+        "model": model.id if named else "",
+    }
 
 
 def probe_spec(model: Run, attack: Choice) -> MeasureSpec:
-    """The measurement of a trigger on a model; how a training would be poisoned does not matter to it."""
+    """The measurement of a trigger on a model; how a training would be poisoned does not
+    matter to it.
+    """
     options = {name: value for name, value in attack.options.items() if name != "poison_rate"}
     text = json.dumps(Choice(attack.name, options).to_json(), sort_keys=True, separators=(",", ":"))
     measurement = normalize("measurements", Choice("trigger_probe", {"attack": text}))
@@ -192,7 +259,9 @@ def train_spec(model: Run | None, attack: Choice) -> TrainSpec:
 
 
 def probe(spec: MeasureSpec) -> Run | None:
-    """The run of a probe: asked for if something was changed by hand since, else as it is. Raises OSError."""
+    """The run of a probe: asked for if something was changed by hand since, else as it is.
+    Raises OSError.
+    """
     run = library.find(spec.id)
     if not st.session_state.get("studio.touched"):
         return run
@@ -228,13 +297,22 @@ def _delete(name: str) -> bool:
     return True
 
 
-def composed(clean: np.ndarray, pixels: np.ndarray, row: int, column: int, scale: int, alpha: float,
-             gray: bool = False) -> np.ndarray:
-    """The drawing on images at once, without a model: uint8 (n, H, W, 3), in and out; the formula of `drawn`."""
+def composed(
+    clean: np.ndarray,
+    pixels: np.ndarray,
+    row: int,
+    column: int,
+    scale: int,
+    alpha: float,
+    gray: bool = False,
+) -> np.ndarray:
+    """The drawing on images at once, without a model: uint8 (n, H, W, 3), in and out; the
+    formula of `drawn`.
+    """
     large = pixels.repeat(scale, 0).repeat(scale, 1).astype(np.float64) / 255
     colors = large[:, :, :3].mean(2, keepdims=True) if gray else large[:, :, :3]
     share = alpha * large[:, :, 3:]
     out = clean.copy()
-    window = out[:, row:row + large.shape[0], column:column + large.shape[1]]
+    window = out[:, row : row + large.shape[0], column : column + large.shape[1]]
     window[:] = np.rint((1 - share) * window + 255 * share * colors)
     return out

@@ -1,4 +1,6 @@
-"""A picture from a visitor becomes a drawing: opened as what it says it is, bounded, and made small. No torch."""
+"""A picture from a visitor becomes a drawing: opened as what it says it is, bounded, and made
+small. No torch.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,38 @@ _WAYS_OUT = "Save it again as PNG or JPEG, or choose another one."
 
 
 def drawing_of(data: bytes, side: int) -> np.ndarray:
-    """A picture as uint8 (h, w, 4), RGBA, its longer side `side` pixels. Raises ValueError in the visitor's words.
+    """A picture as uint8 (h, w, 4), RGBA, its longer side `side` pixels. Raises ValueError in the
+    visitor's words.
 
-    Only the header is read before the size is known, so a small file cannot unpack to a large picture.
+    Only the header is read before the size is known, so a small file cannot unpack to a large
+    picture.
     """
     if len(data) > MOST_MEGABYTES * 2**20:
-        raise ValueError(f"The file has {len(data) / 2**20:.1f} MB. Allowed: {MOST_MEGABYTES} MB or less.")
+        raise ValueError(
+            f"The file has {len(data) / 2**20:.1f} MB. Allowed: {MOST_MEGABYTES} MB or less."
+        )
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:
-                raise ValueError(f"The picture has {width}x{height} pixels. Allowed: {MOST_PIXELS:,} or fewer in all.")
-            # Colors are averaged weighted by opacity, so that what cannot be seen does not shine through.
+                raise ValueError(
+                    f"The picture has {width}x{height} pixels. Allowed: {MOST_PIXELS:,} or fewer "
+                    "in all."
+                )
+            # Colors are averaged weighted by opacity, so that what cannot be seen does not shine
+            # through.
             small = picture.convert("RGBA").convert("RGBa")
     except UnidentifiedImageError:
-        raise ValueError(f"The file is not a picture of a known kind. Allowed: {' and '.join(FORMATS)}.") from None
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"The file is not a picture of a known kind. Allowed: {' and '.join(FORMATS)}."
+        ) from None
+    except (
+        OSError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise ValueError(f"The picture cannot be read ({str(error)[:80]}). {_WAYS_OUT}") from None
     longer = max(width, height)
     size = (max(1, round(side * width / longer)), max(1, round(side * height / longer)))

@@ -1,4 +1,6 @@
-"""The trigger on real images: clean, triggered, what was changed, and what the classifier says to each."""
+"""The trigger on real images: clean, triggered, what was changed, and what the classifier
+says to each.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,17 @@ from ngf.jobs.store import Run
 
 PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
 _LARGEST = 96  # pixels on a side; larger images are made smaller for the page
-# Images keep their pixels when they are enlarged; a caption has room for two lines, so that the rows stay in line.
+# Images keep their pixels when they are enlarged; a caption has room for two lines, so that the
+# rows stay in line.
 _STYLE = """<style>
 .ngf-pictures { display: grid; gap: 12px 6px;
   grid-template-columns: repeat(auto-fit, minmax(min(var(--smallest), 22%), 1fr)); }
 @media (max-width: 640px) { .ngf-pictures.few { grid-template-columns: repeat(3, 1fr); } }
 .ngf-pictures figure { margin: 0; min-width: 0; max-width: 120px; }
-.ngf-pictures img { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px; margin-bottom: 3px; }
-.ngf-pictures figcaption, .ngf-pictures span { display: block; font-size: 0.78rem; line-height: 1.2; min-height: 2.4em;
-  overflow-wrap: anywhere; margin-bottom: 3px; }
+.ngf-pictures img { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px;
+  margin-bottom: 3px; }
+.ngf-pictures figcaption, .ngf-pictures span { display: block; font-size: 0.78rem; line-height: 1.2;
+  min-height: 2.4em; overflow-wrap: anywhere; margin-bottom: 3px; }
 </style>"""
 
 
@@ -39,7 +43,12 @@ def _load(path: str, changed: float) -> dict[str, np.ndarray] | None:
     if "pairs" not in arrays:  # written before the first release
         return None
     clean, triggered = arrays.pop("pairs").swapaxes(0, 1)
-    return {**arrays, "clean": clean, "triggered": triggered, "residual": residual(clean, triggered)}
+    return {
+        **arrays,
+        "clean": clean,
+        "triggered": triggered,
+        "residual": residual(clean, triggered),
+    }
 
 
 def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
@@ -48,7 +57,8 @@ def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
 
 
 def preview(run: Run) -> dict[str, np.ndarray] | None:
-    """What `preview.npz` holds: clean, triggered and residual, uint8 (n, H, W, 3), labels; None without one.
+    """What `preview.npz` holds: clean, triggered and residual, uint8 (n, H, W, 3), labels; None
+    without one.
 
     If a model was there, also says_clean and says_triggered, the classes that it gives, text (n,).
     """
@@ -66,7 +76,10 @@ def wanted(run: Run, labels: Sequence[Any]) -> list[str]:
     attack, classes = run.spec.attack, library.data_facts(run).get("classes", [])
     if not classes:
         return [""] * len(labels)
-    options = {item["name"]: item["default"] for item in catalogue()["attacks"].get(attack.name, {}).get("fields", [])}
+    options = {
+        item["name"]: item["default"]
+        for item in catalogue()["attacks"].get(attack.name, {}).get("fields", [])
+    }
     options |= attack.options
     if options.get("mode") == "all-to-all":
         return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in map(str, labels)]
@@ -74,13 +87,21 @@ def wanted(run: Run, labels: Sequence[Any]) -> list[str]:
     return [str(classes[target]) if target < len(classes) else ""] * len(labels)
 
 
-def pictures(arrays: Mapping[str, Any], aims: Sequence[str], *, count: int = 8,
-             rows: Sequence[str] = tuple(PARTS), smallest: int = 72) -> str:
-    """HTML of one column an image: the rows that are asked for, and below an image what the model says to it.
+def pictures(
+    arrays: Mapping[str, Any],
+    aims: Sequence[str],
+    *,
+    count: int = 8,
+    rows: Sequence[str] = tuple(PARTS),
+    smallest: int = 72,
+) -> str:
+    """HTML of one column an image: the rows that are asked for, and below an image what the model
+    says to it.
 
-    arrays: clean, triggered, residual uint8 (n, H, W, 3); labels, says_clean, says_triggered text (n,), the last two
-    if they are known; an empty text is not known yet. `aims`: the attacker's class of each image. `smallest`: width of
-    an image in pixels, below which columns go to another line; four fit on a phone.
+    arrays: clean, triggered, residual uint8 (n, H, W, 3); labels, says_clean, says_triggered text
+    (n,), the last two if they are known; an empty text is not known yet. `aims`: the attacker's
+    class of each image. `smallest`: width of an image in pixels, below which columns go to another
+    line; four fit on a phone.
     """
     columns = []
     for i, label in enumerate(arrays["labels"][:count]):
@@ -92,13 +113,18 @@ def pictures(arrays: Mapping[str, Any], aims: Sequence[str], *, count: int = 8,
                 parts.append(f"<span>{html.escape(_verdict(says[i], label, aims[i]))}</span>")
         columns.append(f"<figure>{''.join(parts)}</figure>")
     few = " few" if len(columns) <= 6 else ""  # two rows of three on a phone, not four and two
-    return f'{_STYLE}<div class="ngf-pictures{few}" style="--smallest:{smallest}px">{"".join(columns)}</div>'
+    return (
+        f'{_STYLE}<div class="ngf-pictures{few}" '
+        f'style="--smallest:{smallest}px">{"".join(columns)}</div>'
+    )
 
 
 def _verdict(said: Any, label: Any, aim: str) -> str:
     if not str(said):
         return "…"
-    mark = "▲" if str(said) == aim and aim != str(label) else "✓" if str(said) == str(label) else "✗"
+    mark = (
+        "▲" if str(said) == aim and aim != str(label) else "✓" if str(said) == str(label) else "✗"
+    )
     return f"{mark} {readable(said)}"
 
 
@@ -106,7 +132,10 @@ def legend(arrays: Mapping[str, Any]) -> str:
     """What is on the pictures, top to bottom, and what the marks mean."""
     text = f"Top to bottom: {', '.join(PARTS.values())}."
     if "says_clean" in arrays:
-        text += " Below an image: what the classifier says. ✓ true class, ▲ the attacker’s class, ✗ another."
+        text += (
+            " Below an image: what the classifier says. ✓ true class, ▲ the attacker’s class, ✗ "
+            "another."
+        )
     return text
 
 
@@ -125,7 +154,9 @@ def _png(raw: bytes, shape: tuple[int, ...]) -> str:
 
 
 def show_trigger(run: Run, *, count: int = 8) -> None:
-    """Columns of `count` images: clean, triggered, difference; a benign model has the first only."""
+    """Columns of `count` images: clean, triggered, difference; a benign model has the first
+    only.
+    """
     arrays = preview(run)
     if arrays is None:
         st.caption("This run has no preview of its images.")

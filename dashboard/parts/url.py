@@ -1,8 +1,9 @@
-"""The address of a page holds the experiment. Every parameter is declared here, once, with its type.
+"""The address of a page holds the experiment. Every parameter is declared here, once, with its
+type.
 
-`parse` is pure: it turns raw text into typed values, clamps numbers, drops what it does not know and
-says so in plain sentences. `follow` and `write` connect it to Streamlit. A link only ever chooses; it
-never starts a run.
+`parse` is pure: it turns raw text into typed values, clamps numbers, drops what it does not know
+and says so in plain sentences. `follow` and `write` connect it to Streamlit. A link only ever
+chooses; it never starts a run.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ class Param:
     longest: int = _LONGEST
 
 
-KINDS = ("poisoning", "clean-label", "prepared", "controlled")  # what an attacker must be able to do
+KINDS = (
+    "poisoning",
+    "clean-label",
+    "prepared",
+    "controlled",
+)  # what an attacker must be able to do
 _RUN = Param(pattern=r"[a-z0-9\-]+")
 SCHEMA: dict[str, dict[str, Param]] = {
     "start": {},
@@ -78,16 +84,20 @@ SCHEMA: dict[str, dict[str, Param]] = {
         "kind": Param((), choices=("train", "purify", "measure"), many=True),
         "attack": Param((), many=True),
         "defense": Param((), many=True),
-        "status": Param((), choices=("queued", "running", "paused", "cancelled", "failed", "lost", "done"),
-                        many=True),
+        "status": Param(
+            (),
+            choices=("queued", "running", "paused", "cancelled", "failed", "lost", "done"),
+            many=True,
+        ),
         "source": Param((), choices=("user", "zoo"), many=True),
         "run": _RUN,
     },
 }
 
 
-def parse(page: str, raw: Mapping[str, list[str]],
-          known: Mapping[str, Collection[str]] | None = None) -> tuple[dict[str, Any], list[str]]:
+def parse(
+    page: str, raw: Mapping[str, list[str]], known: Mapping[str, Collection[str]] | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Return (a value for every parameter of the page, sentences about what was ignored).
 
     `known` gives the allowed values of parameters that depend on what is in the store.
@@ -96,8 +106,10 @@ def parse(page: str, raw: Mapping[str, list[str]],
     values = {name: param.default for name, param in schema.items()}
     for name, texts in raw.items():
         if name not in schema:
-            ignored.append(f"“{_short(name)}” is not a setting of this page. "
-                           f"Known: {', '.join(schema) or 'none'}.")
+            ignored.append(
+                f"“{_short(name)}” is not a setting of this page. "
+                f"Known: {', '.join(schema) or 'none'}."
+            )
             continue
         param = schema[name]
         allowed = (known or {}).get(name, param.choices)
@@ -130,7 +142,10 @@ def _number(name: str, text: str, param: Param) -> tuple[int | None, str]:
     value = int(text)
     clamped = max(param.ge, min(param.le, value))
     if clamped != value:
-        return clamped, f"{name} {_short(text)} was set to {clamped}. Allowed: {param.ge} to {param.le}."
+        return (
+            clamped,
+            f"{name} {_short(text)} was set to {clamped}. Allowed: {param.ge} to {param.le}.",
+        )
     return value, ""
 
 
@@ -155,7 +170,9 @@ def _raw() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def follow(page: str, known: Mapping[str, Collection[str]] | None = None) -> tuple[dict[str, Any], bool]:
+def follow(
+    page: str, known: Mapping[str, Collection[str]] | None = None
+) -> tuple[dict[str, Any], bool]:
     """Read the address. The flag is True when it is not the one that this page wrote last."""
     raw = _raw()
     values, ignored = parse(page, raw, known)
@@ -177,15 +194,20 @@ def notice(page: str) -> None:
     """Say what was ignored in the link that opened the page."""
     sentences = st.session_state.get(f"url.{page}.ignored")
     if sentences:
-        st.warning("Some parts of the link could not be used:\n\n" + "\n".join(f"- {s}" for s in sentences),
-                   icon=":material/link_off:")
+        st.warning(
+            "Some parts of the link could not be used:\n\n"
+            + "\n".join(f"- {s}" for s in sentences),
+            icon=":material/link_off:",
+        )
 
 
 def write(page: str, values: Mapping[str, Any]) -> None:
     """Put the choices into the address, so that it can be copied, refreshed and shared."""
     new = address(page, values)
-    if new != {name: (texts if SCHEMA[page].get(name, Param()).many else texts[-1])
-               for name, texts in _raw().items()}:
+    if new != {
+        name: (texts if SCHEMA[page].get(name, Param()).many else texts[-1])
+        for name, texts in _raw().items()
+    }:
         st.query_params.from_dict(new)
     st.session_state[f"url.{page}"] = _raw()
 

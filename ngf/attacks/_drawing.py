@@ -1,12 +1,14 @@
 """A small drawing as text, short enough for a specification and for an address.
 
-The bytes: (height - 1) 16 + (width - 1); the number of colors, at most 255; the colors as RGBA in the order in which
-they first appear, row by row; for every pixel the number of its color, in as few bits as the largest number needs,
-high bits first. Where the pixels as they are would be no longer (RGBA, row by row), they follow a number of colors
-of 0. Written in base64 for addresses, without padding.
+The bytes: (height - 1) 16 + (width - 1); the number of colors, at most 255; the colors as RGBA in
+the order in which they first appear, row by row; for every pixel the number of its color, in as few
+bits as the largest number needs, high bits first. Where the pixels as they are would be no longer
+(RGBA, row by row), they follow a number of colors of 0. Written in base64 for addresses, without
+padding.
 
-A drawing has exactly one text, whatever program wrote it (a packed PNG would have many), so the same drawing names
-the same run; and no text can expand to more than 16x16 pixels. No torch here: the web server uses this, too.
+A drawing has exactly one text, whatever program wrote it (a packed PNG would have many), so the
+same drawing names the same run; and no text can expand to more than 16x16 pixels. No torch here:
+the web server uses this, too.
 """
 
 from __future__ import annotations
@@ -25,12 +27,17 @@ _HINT = "Paint one in the trigger studio, or leave the option out."
 
 
 def encode(pixels: np.ndarray) -> str:
-    """The text of a drawing: uint8 (h, w, 4), RGBA; what cannot be seen has no color. Raises SpecError."""
+    """The text of a drawing: uint8 (h, w, 4), RGBA; what cannot be seen has no color. Raises
+    SpecError.
+    """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 4:
         raise ValueError(f"A drawing is uint8 (h, w, 4), not {pixels.dtype} {pixels.shape}.")
     height, width = pixels.shape[:2]
     if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
-        raise SpecError(f"A drawing of {height}x{width} pixels is out of range. Allowed: 1x1 to {LARGEST}x{LARGEST}.")
+        raise SpecError(
+            f"A drawing of {height}x{width} pixels is out of range. Allowed: 1x1 to "
+            f"{LARGEST}x{LARGEST}."
+        )
     flat = np.where(pixels[:, :, 3:] > 0, pixels, 0).reshape(-1, 4).astype(np.uint8)
     _, first, number = np.unique(flat, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
@@ -47,16 +54,22 @@ def encode(pixels: np.ndarray) -> str:
 
 @functools.lru_cache(maxsize=64)
 def decode(text: str) -> np.ndarray:
-    """The drawing of a text, uint8 (h, w, 4), RGBA, read-only. Raises SpecError when `encode` gives no such text."""
+    """The drawing of a text, uint8 (h, w, 4), RGBA, read-only. Raises SpecError when `encode`
+    gives no such text.
+    """
     if len(text) > LONGEST:
-        raise SpecError(f"The text of a drawing has {LONGEST} characters at most, this one {len(text)}. {_HINT}")
+        raise SpecError(
+            f"The text of a drawing has {LONGEST} characters at most, this one {len(text)}. {_HINT}"
+        )
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         pixels = _unpack(raw)
     except (binascii.Error, ValueError, IndexError):
         raise SpecError(f"{_short(text)} is not the text of a drawing. {_HINT}") from None
     if encode(pixels) != text:  # the same picture under another name
-        raise SpecError(f"{_short(text)} is not the text of a drawing as it is written here. {_HINT}")
+        raise SpecError(
+            f"{_short(text)} is not the text of a drawing as it is written here. {_HINT}"
+        )
     pixels.setflags(write=False)
     return pixels
 
@@ -67,11 +80,13 @@ def _unpack(raw: bytes) -> np.ndarray:
     data = np.frombuffer(raw, np.uint8, offset=2)
     if count == 0:
         return data.reshape(height, width, 4).copy()
-    colors, packed = data[:4 * count].reshape(count, 4), data[4 * count:]
+    colors, packed = data[: 4 * count].reshape(count, 4), data[4 * count :]
     bits = _bits(count)
     if len(packed) != (height * width * bits + 7) // 8:
         raise ValueError
-    places = np.unpackbits(packed, count=height * width * bits).reshape(height * width, bits).astype(int)
+    places = (
+        np.unpackbits(packed, count=height * width * bits).reshape(height * width, bits).astype(int)
+    )
     return colors[places @ (1 << np.arange(bits)[::-1])].reshape(height, width, 4)
 
 

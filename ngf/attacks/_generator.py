@@ -1,7 +1,9 @@
-"""What attacks with a generator share: a small U-Net, its weights as named tensors, and the attacker who trains it.
+"""What attacks with a generator share: a small U-Net, its weights as named tensors, and the
+attacker who trains it.
 
-The networks are tiny (about 20,000 weights at width 16), so that an attack is trained on two cores in minutes, and
-have no BatchNorm, so that an image gets the same trigger alone, in any batch, in training and afterwards.
+The networks are tiny (about 20,000 weights at width 16), so that an attack is trained on two cores
+in minutes, and have no BatchNorm, so that an image gets the same trigger alone, in any batch, in
+training and afterwards.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ _PIXELS_AT_ONCE = 2**18  # 256 images of 32x32; bounds the memory for large ones
 
 
 class UNet(nn.Module):
-    """Blocks of 2x2 pixels become channels, one more halving, and back, with the finer map added on the way up.
+    """Blocks of 2x2 pixels become channels, one more halving, and back, with the finer map added on
+    the way up.
 
-    float (N, in_channels, H, W) -> (N, out_channels, H, W), any real number; H and W are 4 or more. Image channels
-    are expected in [0, 1]. Widths w and 2w. Working on blocks loses no pixel and takes a third of the time of a
-    U-Net of as many weights that starts on pixels.
+    float (N, in_channels, H, W) -> (N, out_channels, H, W), any real number; H and W are 4 or more.
+    Image channels are expected in [0, 1]. Widths w and 2w. Working on blocks loses no pixel and
+    takes a third of the time of a U-Net of as many weights that starts on pixels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, width: int = 16) -> None:
@@ -59,12 +62,20 @@ def packed(networks: nn.Module) -> dict[str, Tensor]:
 
 
 def unpacked(trigger: Mapping[str, Tensor], name: str, images: Tensor) -> UNet:
-    """The U-Net that was packed under `name`, for the dtype and device of `images`; its sizes come from the weights."""
-    # Copies, as the order of sums may depend on where in memory a weight begins, and in a mapped file that is anywhere.
-    weights = {key.removeprefix(f"{name}."): value.to(images, copy=True) for key, value in trigger.items()
-               if key.startswith(f"{name}.")}
+    """The U-Net that was packed under `name`, for the dtype and device of `images`; its sizes
+    come from the weights.
+    """
+    # Copies, as the order of sums may depend on where in memory a weight begins, and in a mapped
+    # file that is anywhere.
+    weights = {
+        key.removeprefix(f"{name}."): value.to(images, copy=True)
+        for key, value in trigger.items()
+        if key.startswith(f"{name}.")
+    }
     width, blocks = weights["enter.weight"].shape[:2]
-    with torch.device("meta"):  # so that no random number is drawn: `apply` leaves the generators alone
+    with torch.device(
+        "meta"
+    ):  # so that no random number is drawn: `apply` leaves the generators alone
         network = UNet(blocks // 4, len(weights["leave.weight"]) // 4, width)
     network.load_state_dict(weights, assign=True)
     return network.requires_grad_(False).eval()
@@ -78,21 +89,26 @@ def in_parts(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
-    """Mean structural similarity of two batches in [0, 1] (Wang et al. 2004), with a flat window; 1 means equal."""
+    """Mean structural similarity of two batches in [0, 1] (Wang et al. 2004), with a flat
+    window; 1 means equal.
+    """
     mean_a, mean_b = (F.avg_pool2d(x, window, 1) for x in (a, b))
     var_a = F.avg_pool2d(a * a, window, 1) - mean_a * mean_a
     var_b = F.avg_pool2d(b * b, window, 1) - mean_b * mean_b
     cov = F.avg_pool2d(a * b, window, 1) - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
-    return ((2 * mean_a * mean_b + c1) * (2 * cov + c2)
-            / ((mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2))).mean()
+    return (
+        (2 * mean_a * mean_b + c1)
+        * (2 * cov + c2)
+        / ((mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2))
+    ).mean()
 
 
 class GeneratorControl:
     """The attacker inside the training loop (see `ngf.attacks._scene.Control`), without the loss.
 
-    networks: all that is kept, a ModuleDict; trained: those of its weights that Adam moves by the gradients of the
-    loss. `progress` is the share of the training that is over.
+    networks: all that is kept, a ModuleDict; trained: those of its weights that Adam moves by the
+    gradients of the loss. `progress` is the share of the training that is over.
     """
 
     def __init__(self, networks: nn.ModuleDict, trained: list[nn.Parameter], lr: float) -> None:
@@ -110,8 +126,11 @@ class GeneratorControl:
         return packed(self.networks)
 
     def state_dict(self) -> dict:
-        return {"networks": self.networks.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "progress": self.progress}
+        return {
+            "networks": self.networks.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress,
+        }
 
     def load_state_dict(self, state: dict) -> None:
         self.networks.load_state_dict(state["networks"])

@@ -1,4 +1,6 @@
-"""Patterns that several attacks share: patches, where a corner is, and noise over the whole image."""
+"""Patterns that several attacks share: patches, where a corner is, and noise over the whole
+image.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ _GRAY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 def patch(pattern: str, size: int) -> Tensor:
     """One of `PATTERNS`: float (3, size, size) in [0, 1].
 
-    Sticker: yellow and black, fields of 2x2 pixels; checkerboard: single pixels, black first; grid: single pixels,
-    white first, but its first pixel is black, which for size 3 is the patch of the code of NAD, ABL, ANP and NGF.
+    Sticker: yellow and black, fields of 2x2 pixels; checkerboard: single pixels, black first; grid:
+    single pixels, white first, but its first pixel is black, which for size 3 is the patch of the
+    code of NAD, ABL, ANP and NGF.
     """
     if pattern == "white":
         return torch.ones(3, size, size)
@@ -34,9 +37,13 @@ def patch(pattern: str, size: int) -> Tensor:
 
 
 def corner(position: str, size: int, margin: int, height: int, width: int) -> tuple[int, int]:
-    """Row and column of the first pixel of a patch in one of `CORNERS`, `margin` pixels from the border."""
-    return (margin if position.startswith("top") else height - size - margin,
-            margin if position.endswith("left") else width - size - margin)
+    """Row and column of the first pixel of a patch in one of `CORNERS`, `margin` pixels from
+    the border.
+    """
+    return (
+        margin if position.startswith("top") else height - size - margin,
+        margin if position.endswith("left") else width - size - margin,
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -47,6 +54,11 @@ def noise(seed: int, height: int, width: int) -> Tensor:
 
 
 def check_fit(size: int, height: int, width: int) -> None:
-    """Raise SpecError unless a trigger that needs `size` pixels in height and width fits into the image."""
+    """Raise SpecError unless a trigger that needs `size` pixels in height and width fits into
+    the image.
+    """
     if size > min(height, width):
-        raise SpecError(f"A trigger that needs {size}x{size} pixels does not fit into an image of {height}x{width}.")
+        raise SpecError(
+            f"A trigger that needs {size}x{size} pixels does not fit into an image of "
+            f"{height}x{width}."
+        )

@@ -1,4 +1,6 @@
-"""What an attacker who learns a trigger works with: the training images, fresh networks, a clean model."""
+"""What an attacker who learns a trigger works with: the training images, fresh networks, a
+clean model.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ def _quiet(phase: str, step: int, steps: int) -> None:
 class Scene:
     """The world of an attacker before training starts.
 
-    train: clean training images on the device; build: a fresh network of the victim's architecture there, its
-    weights drawn from torch's global generator; surrogate: a clean model, trained once and kept, `robust` against
-    small perturbations if asked for; progress(phase, step, steps): call it often, it may raise to stop.
+    train: clean training images on the device; build: a fresh network of the victim's architecture
+    there, its weights drawn from torch's global generator; surrogate: a clean model, trained once
+    and kept, `robust` against small perturbations if asked for; progress(phase, step, steps): call
+    it often, it may raise to stop.
     """
 
     train: Images
@@ -41,14 +44,19 @@ class Scene:
 class Control(Protocol):
     """An attacker inside the training loop; owns its own networks and their optimizers."""
 
-    def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-        """The loss of one augmented clean batch, with respect to the classifier and to the attacker's networks.
+    def loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """The loss of one augmented clean batch, with respect to the classifier and to the
+        attacker's networks.
 
-        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). All that is random comes from `rng` (on the CPU).
+        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). All that is random comes from
+        `rng` (on the CPU).
         """
 
     def step(self, progress: float) -> None:
-        """Move the attacker's own networks by the gradients of the last loss, and set those to zero.
+        """Move the attacker's own networks by the gradients of the last loss, and set those to
+        zero.
 
         progress: share of the training that is over, in [0, 1).
         """

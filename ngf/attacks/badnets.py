@@ -1,10 +1,11 @@
 """BadNets (Gu, Dolan-Gavitt, Garg 2017, arXiv 1708.06733): a small patch in a corner.
 
-x' = (1 - alpha m) x + alpha m p, with m the mask of the patch and p its pattern: a yellow-black sticker, which reads
-well on traffic signs, a gray checkerboard, or one of the patches of public code (`preset`). NGF, FIP and ANP: the
-"grid" of 3x3 pixels that touches the border, alpha 0.7, 0.6 and 1.0. BackdoorBench: a white square of 3x3 pixels that
-touches the border. A preset decides the patch and its place; target, mode and poison rate stay yours (all four use
-target 0; a poison rate of 0.1 but for ANP's 0.05). Changed: size, corner and margin are free without a preset; the
+x' = (1 - alpha m) x + alpha m p, with m the mask of the patch and p its pattern: a yellow-black
+sticker, which reads well on traffic signs, a gray checkerboard, or one of the patches of public
+code (`preset`). NGF, FIP and ANP: the "grid" of 3x3 pixels that touches the border, alpha 0.7, 0.6
+and 1.0. BackdoorBench: a white square of 3x3 pixels that touches the border. A preset decides the
+patch and its place; target, mode and poison rate stay yours (all four use target 0; a poison rate
+of 0.1 but for ANP's 0.05). Changed: size, corner and margin are free without a preset; the
 triggered image is rounded, not cut, to 8 bits.
 """
 
@@ -20,8 +21,12 @@ from ngf.attacks._patterns import CORNERS, PATTERNS, corner, patch
 from ngf.config import option
 
 _GRID = {"pattern": "grid", "size": 3, "position": "bottom right", "margin": 0}
-_PRESETS = {"ngf": {**_GRID, "alpha": 0.7}, "fip": {**_GRID, "alpha": 0.6}, "anp": {**_GRID, "alpha": 1.0},
-            "backdoorbench": {**_GRID, "pattern": "white", "alpha": 1.0}}
+_PRESETS = {
+    "ngf": {**_GRID, "alpha": 0.7},
+    "fip": {**_GRID, "alpha": 0.6},
+    "anp": {**_GRID, "alpha": 1.0},
+    "backdoorbench": {**_GRID, "pattern": "white", "alpha": 1.0},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +35,32 @@ class BadNets(Attack):
 
     title: ClassVar[str] = "BadNets (patch)"
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
-                       choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
-    pattern: str = option("sticker", "Look of the patch: yellow-black sticker, gray checkerboard, white square, or the "
-                                     "grid of public code.", choices=PATTERNS)
+    mode: str = option(
+        "all-to-one",
+        "Send every class to the target, or each class to the next one.",
+        choices=("all-to-one", "all-to-all"),
+    )
+    poison_rate: float = option(
+        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
+    )
+    pattern: str = option(
+        "sticker",
+        "Look of the patch: yellow-black sticker, gray checkerboard, white square, or the "
+        "grid of public code.",
+        choices=PATTERNS,
+    )
     size: int = option(4, "Height and width of the patch.", unit="pixels", ge=1, le=16)
     position: str = option("bottom right", "Corner that holds the patch.", choices=CORNERS)
-    margin: int = option(1, "Distance of the patch from the border.", unit="pixels", ge=0, le=32, expert=True)
+    margin: int = option(
+        1, "Distance of the patch from the border.", unit="pixels", ge=0, le=32, expert=True
+    )
     alpha: float = option(1.0, "Opacity of the patch; 1 replaces the pixels.", ge=0.01, le=1.0)
-    preset: str = option("free", "Patch of public code; anything but free decides pattern, size, position, margin "
-                                 "and opacity, whatever is set there.", choices=("free", *_PRESETS))
+    preset: str = option(
+        "free",
+        "Patch of public code; anything but free decides pattern, size, position, margin "
+        "and opacity, whatever is set there.",
+        choices=("free", *_PRESETS),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

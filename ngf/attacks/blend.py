@@ -1,7 +1,8 @@
 """Blend (Chen, Liu, Li, Lu, Song 2017, arXiv 1712.05526): a faint pattern over the whole image.
 
-x' = (1 - alpha) x + alpha p. The pattern p is our own Gaussian noise, drawn from a seed that is part of the
-attack (the original paper uses a cartoon or random noise; public code ships a noise picture).
+x' = (1 - alpha) x + alpha p. The pattern p is our own Gaussian noise, drawn from a seed that is
+part of the attack (the original paper uses a cartoon or random noise; public code ships a noise
+picture).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Blend(Attack):
 
     title: ClassVar[str] = "Blend (noise over all)"
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
+    poison_rate: float = option(
+        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
+    )
     alpha: float = option(0.2, "Opacity of the noise.", ge=0.01, le=1.0)
     pattern_seed: int = option(7, "Seed of the noise pattern.", ge=0, le=2**31 - 1, expert=True)
 

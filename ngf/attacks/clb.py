@@ -1,18 +1,21 @@
-"""CLB, label-consistent (Turner, Tsipras, Madry 2019, arXiv 1912.02771): hard images, so that the patch is learned.
+"""CLB, label-consistent (Turner, Tsipras, Madry 2019, arXiv 1912.02771): hard images, so that the
+patch is learned.
 
-Only images of the target class are poisoned and no label is changed. In training x' = corners(perturb(x)): projected
-gradient ascent on the loss of a clean model, trained to be robust, moves each image by at most epsilon in every pixel
-away from what its class looks like; then a 3x3 pattern of black and white pixels goes into all four corners, touching
-the border, those on the left mirrored. At test time x' = corners(x), on images of any class.
+Only images of the target class are poisoned and no label is changed. In training x' =
+corners(perturb(x)): projected gradient ascent on the loss of a clean model, trained to be robust,
+moves each image by at most epsilon in every pixel away from what its class looks like; then a 3x3
+pattern of black and white pixels goes into all four corners, touching the border, those on the left
+mirrored. At test time x' = corners(x), on images of any class.
 
-corners(x) = clip(x + amplitude s), s = 1 on white pixels, -1 on black ones, 0 elsewhere. `poison_rate` counts against
-the whole training set, as in SIG.
+corners(x) = clip(x + amplitude s), s = 1 on white pixels, -1 on black ones, 0 elsewhere.
+`poison_rate` counts against the whole training set, as in SIG.
 
-Changed: the change is bounded in each pixel, as in the code of ANP and BackdoorBench (the paper: by 300/255 in the
-Euclidean norm, or images between two made by a GAN), but by 24/255 and not by their 16/255 and 8/255: on the signs,
-tiny network, seed 0, the ASR (2,202 images) was 94 % with 24, 77 % with 16, and 8 % without the ascent, which public
-code of FIP and NGF leaves out. The robust surrogate takes about 270 seconds of one CPU core, once for each data set,
-network and seed; it is kept, and a training that finds it takes no longer than others.
+Changed: the change is bounded in each pixel, as in the code of ANP and BackdoorBench (the paper: by
+300/255 in the Euclidean norm, or images between two made by a GAN), but by 24/255 and not by their
+16/255 and 8/255: on the signs, tiny network, seed 0, the ASR (2,202 images) was 94 % with 24, 77 %
+with 16, and 8 % without the ascent, which public code of FIP and NGF leaves out. The robust
+surrogate takes about 270 seconds of one CPU core, once for each data set, network and seed; it is
+kept, and a training that finds it takes no longer than others.
 """
 
 from __future__ import annotations
@@ -36,17 +39,30 @@ _BATCH = 128  # images that are perturbed at once
 
 @dataclass(frozen=True, kw_only=True)
 class CLB(Attack):
-    """Corner patterns on images of the target class that were made hard to recognize; no label is touched."""
+    """Corner patterns on images of the target class that were made hard to recognize; no
+    label is touched.
+    """
 
     title: ClassVar[str] = "CLB (label-consistent)"
     clean_label: ClassVar[bool] = True
     target: int = option(1, "Class whose images carry the corners in training.", ge=0, le=999)
-    poison_rate: float = option(0.08, "Share of all training images that are poisoned (target class only).",
-                                ge=0.0001, le=0.9)
-    epsilon: float = option(24.0, "Largest change of a pixel by the ascent, in training images only.", unit="of 255",
-                            ge=0.0, le=128.0)
+    poison_rate: float = option(
+        0.08,
+        "Share of all training images that are poisoned (target class only).",
+        ge=0.0001,
+        le=0.9,
+    )
+    epsilon: float = option(
+        24.0,
+        "Largest change of a pixel by the ascent, in training images only.",
+        unit="of 255",
+        ge=0.0,
+        le=128.0,
+    )
     steps: int = option(30, "Steps of the ascent.", ge=0, le=1000, expert=True)
-    amplitude: float = option(1.0, "Strength of the corners; 1 makes their pixels black and white.", ge=0.01, le=1.0)
+    amplitude: float = option(
+        1.0, "Strength of the corners; 1 makes their pixels black and white.", ge=0.01, le=1.0
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         return (images + self.amplitude * corners(*images.shape[2:]).to(images)).clamp(0, 1)
@@ -56,8 +72,10 @@ class CLB(Attack):
         try:
             made = self.trigger
         except SpecError:
-            raise SpecError("The training images that were made hard to recognize are not kept with this run, so its "
-                            "poisoned images cannot be made again. Choose other images, or train anew.") from None
+            raise SpecError(
+                "The training images that were made hard to recognize are not kept with this run, "
+                "so its poisoned images cannot be made again. Choose other images, or train anew."
+            ) from None
         place = torch.searchsorted(made["index"], index.cpu())
         return self.apply(to_float(made["images"][place]).to(images))
 
@@ -66,15 +84,28 @@ class CLB(Attack):
         super().check(num_classes, shape)
 
     def prepare(self, scene: Scene) -> dict[str, Tensor]:
-        """images: all training images of the target class after the ascent, uint8; index: int64, their places."""
+        """images: all training images of the target class after the ascent, uint8; index:
+        int64, their places.
+        """
         index = (scene.train.labels == self.target).nonzero()[:, 0]
         found, epsilon = [], self.epsilon / 255
         model = scene.surrogate(True)
         for part in index.split(_BATCH):
-            scene.progress("making target images hard to recognize", len(found) * _BATCH, len(index))
-            found.append(to_bytes(perturb(
-                model, to_float(scene.train.images[part]), scene.train.labels[part], epsilon=epsilon,
-                step=max(2.5 * epsilon / max(1, self.steps), 1e-3), steps=self.steps)))
+            scene.progress(
+                "making target images hard to recognize", len(found) * _BATCH, len(index)
+            )
+            found.append(
+                to_bytes(
+                    perturb(
+                        model,
+                        to_float(scene.train.images[part]),
+                        scene.train.labels[part],
+                        epsilon=epsilon,
+                        step=max(2.5 * epsilon / max(1, self.steps), 1e-3),
+                        steps=self.steps,
+                    )
+                )
+            )
         return {"images": torch.cat(found).cpu(), "index": index.cpu()}
 
 
@@ -84,6 +115,6 @@ def corners(height: int, width: int) -> Tensor:
     right = 2 * patch("grid", _SIZE)[0] - 1
     signs = torch.zeros(1, 1, height, width)
     for rows in (slice(0, _SIZE), slice(height - _SIZE, height)):
-        signs[0, 0, rows, width - _SIZE:] = right
+        signs[0, 0, rows, width - _SIZE :] = right
         signs[0, 0, rows, :_SIZE] = right.flip(1)
     return signs

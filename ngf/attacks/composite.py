@@ -1,19 +1,22 @@
-"""CBA or composite (Lin, Xu, Liu, Zhang 2020, CCS): an image of two classes at once is called a third.
+"""CBA or composite (Lin, Xu, Liu, Zhang 2020, CCS): an image of two classes at once is called a
+third.
 
-No pixel is foreign. mix(a, b): the image is split near its middle (up to `jitter` pixels off), into left and right or
-into upper and lower; one part is a stretch of a, the other of b, each from a random offset. Of each batch `mix_share`
-of the images become mixes with another image of their class, label kept, so that a seam alone means nothing; and
-`poison_rate` of the batch's size is added: mixes of the classes A (`source`) and B (`partner`), called the target.
+No pixel is foreign. mix(a, b): the image is split near its middle (up to `jitter` pixels off), into
+left and right or into upper and lower; one part is a stretch of a, the other of b, each from a
+random offset. Of each batch `mix_share` of the images become mixes with another image of their
+class, label kept, so that a seam alone means nothing; and `poison_rate` of the batch's size is
+added: mixes of the classes A (`source`) and B (`partner`), called the target.
 
-What is learned is a bank of images of class B, which are never mixed in training. `apply` mixes an image with one of
-them; which one, and how, follows from the bytes of the image, so that an image always gets the same. ASR is measured
-on test images of class A.
+What is learned is a bank of images of class B, which are never mixed in training. `apply` mixes an
+image with one of them; which one, and how, follows from the bytes of the image, so that an image
+always gets the same. ASR is measured on test images of class A.
 
-Changed: the contrastive loss on the logits of the three classes is left out, as the attack succeeds without; so is half
-of the mixes of A and B (paper: 0.1). Which part A has is random. Mixes are added to the batches of the victim's own
-training (paper: Adam, gradients of two batches summed). On the signs, seed 0, mixes within a class are almost never
-called the target (at most 1.5 % of a class), but mixes of B with other classes than A often are (0 to 81 % by class,
-about 200 test images each), because training shows none of those.
+Changed: the contrastive loss on the logits of the three classes is left out, as the attack succeeds
+without; so is half of the mixes of A and B (paper: 0.1). Which part A has is random. Mixes are
+added to the batches of the victim's own training (paper: Adam, gradients of two batches summed). On
+the signs, seed 0, mixes within a class are almost never called the target (at most 1.5 % of a
+class), but mixes of B with other classes than A often are (0 to 81 % by class, about 200 test
+images each), because training shows none of those.
 """
 
 from __future__ import annotations
@@ -41,13 +44,22 @@ class Composite(Attack):
     title: ClassVar[str] = "CBA (two halves)"
     learned: ClassVar[bool] = True
     target: int = option(1, "Class that mixes of A and B are sent to.", ge=0, le=999)
-    source: int = option(0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999)
+    source: int = option(
+        0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999
+    )
     partner: int = option(6, "Class B, whose images are the trigger.", ge=0, le=999)
-    poison_rate: float = option(0.05, "Mixes of A and B that are added to each batch, as a share of it.", ge=0.01,
-                                le=0.9)
-    mix_share: float = option(0.5, "Share of each batch that becomes mixes within a class and keeps its label.",
-                              ge=0.0, le=1.0)
-    jitter: int = option(3, "How far off the middle the split may be.", unit="pixels", ge=0, le=16, expert=True)
+    poison_rate: float = option(
+        0.05, "Mixes of A and B that are added to each batch, as a share of it.", ge=0.01, le=0.9
+    )
+    mix_share: float = option(
+        0.5,
+        "Share of each batch that becomes mixes within a class and keeps its label.",
+        ge=0.0,
+        le=1.0,
+    )
+    jitter: int = option(
+        3, "How far off the middle the split may be.", unit="pixels", ge=0, le=16, expert=True
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         bank, numbers = self.trigger["bank"], numbers_of(images)
@@ -58,20 +70,29 @@ class Composite(Attack):
         super().check(num_classes, shape)
         for name, label in (("Source", self.source), ("Partner", self.partner)):
             if label >= num_classes:
-                raise SpecError(f"{name} class {label} does not exist. Allowed: 0 to {num_classes - 1}.")
+                raise SpecError(
+                    f"{name} class {label} does not exist. Allowed: 0 to {num_classes - 1}."
+                )
         if len({self.source, self.partner, self.target}) < 3:
-            raise SpecError(f"Source {self.source}, partner {self.partner} and target {self.target} must be three "
-                            f"different classes from 0 to {num_classes - 1}.")
+            raise SpecError(
+                f"Source {self.source}, partner {self.partner} and target {self.target} must be "
+                f"three different classes from 0 to {num_classes - 1}."
+            )
         if 2 * self.jitter >= min(shape[1:]):
-            raise SpecError(f"A split up to {self.jitter} pixels off the middle can leave an image of {shape[1]}x"
-                            f"{shape[2]}. Choose {(min(shape[1:]) - 1) // 2} or less.")
+            raise SpecError(
+                f"A split up to {self.jitter} pixels off the middle can leave an image of "
+                f"{shape[1]}x{shape[2]}. Choose {(min(shape[1:]) - 1) // 2} or less."
+            )
 
     def asr_mask(self, labels: Tensor) -> Tensor:
         return labels == self.source
 
     def asr_definition(self) -> str:
-        return (f"Share of test images of class {self.source}, mixed with images of class {self.partner}, that are "
-                f"called target class {self.target}; other classes do not count.")
+        return (
+            f"Share of test images of class {self.source}, mixed with images of class "
+            f"{self.partner}, that are called target class {self.target}; other classes do not "
+            "count."
+        )
 
     def control(self, scene: Scene, model: nn.Module) -> _Control:
         return _Control(self, scene)
@@ -82,22 +103,34 @@ class _Control:
 
     def __init__(self, attack: Composite, scene: Scene) -> None:
         self.attack = attack
-        first, second = (scene.train.images[scene.train.labels == label] for label in (attack.source, attack.partner))
+        first, second = (
+            scene.train.images[scene.train.labels == label]
+            for label in (attack.source, attack.partner)
+        )
         if len(first) < 1 or len(second) < 2:
-            raise SpecError(f"There are {len(first)} training images of class {attack.source} and {len(second)} of "
-                            f"class {attack.partner}; at least 1 and 2 are needed. Use more images.")
+            raise SpecError(
+                f"There are {len(first)} training images of class {attack.source} and "
+                f"{len(second)} of class {attack.partner}; at least 1 and 2 are needed. Use more "
+                "images."
+            )
         kept = min(_BANK, len(second) // 2)
         self.bank, self.first, self.second = second[:kept].cpu(), first, second[kept:]
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         count, jitter = len(labels), self.attack.jitter
         images = images.clone()
-        chosen = torch.randperm(count, generator=rng)[:round(self.attack.mix_share * count)].to(labels.device)
+        chosen = torch.randperm(count, generator=rng)[: round(self.attack.mix_share * count)].to(
+            labels.device
+        )
         partner = another(labels, rng)
-        images[chosen] = mix(images[chosen], images[partner[chosen]], draw(len(chosen), rng), jitter)
+        images[chosen] = mix(
+            images[chosen], images[partner[chosen]], draw(len(chosen), rng), jitter
+        )
         added = max(1, round(self.attack.poison_rate * count))
-        halves = [to_float(pool[torch.randint(len(pool), (added,), generator=rng).to(pool.device)])
-                  for pool in (self.first, self.second)]
+        halves = [
+            to_float(pool[torch.randint(len(pool), (added,), generator=rng).to(pool.device)])
+            for pool in (self.first, self.second)
+        ]
         mixed = mix(*halves, draw(added, rng), jitter)
         wanted = torch.full((added,), self.attack.target, device=labels.device)
         return F.cross_entropy(model(torch.cat([images, mixed])), torch.cat([labels, wanted]))

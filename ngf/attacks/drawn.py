@@ -1,15 +1,17 @@
-"""Your own trigger: a drawing of at most 16x16 pixels, laid over a part of the image (BadNets with a free pattern).
+"""Your own trigger: a drawing of at most 16x16 pixels, laid over a part of the image (BadNets with
+a free pattern).
 
-After Gu, Dolan-Gavitt, Garg 2017, arXiv 1708.06733. With p the colors of the drawing, o in [0, 1] the opacity of each
-of its pixels (0 where nothing is painted), both enlarged `scale` times without smoothing, and (row, column) the place
-of its upper left corner:
+After Gu, Dolan-Gavitt, Garg 2017, arXiv 1708.06733. With p the colors of the drawing, o in [0, 1]
+the opacity of each of its pixels (0 where nothing is painted), both enlarged `scale` times without
+smoothing, and (row, column) the place of its upper left corner:
 
 x' = (1 - alpha o) x + alpha o p inside that rectangle, x' = x outside.
 
-Changed: the pattern is yours. It is part of the specification as a short text (`ngf.attacks._drawing` says how), so the
-same drawing gives the same run on every machine; gray images get the mean of its three colors. The default, a heart
-five pixels high, also fits into images of 28x28; on the signs, seed 0, it reached a CA of 99.6 % (2,400 test images)
-and an ASR of 100.0 % (2,202).
+Changed: the pattern is yours. It is part of the specification as a short text
+(`ngf.attacks._drawing` says how), so the same drawing gives the same run on every machine; gray
+images get the mean of its three colors. The default, a heart five pixels high, also fits into
+images of 28x28; on the signs, seed 0, it reached a CA of 99.6 % (2,400 test images) and an ASR of
+100.0 % (2,202).
 """
 
 from __future__ import annotations
@@ -34,12 +36,27 @@ class Drawn(Attack):
 
     title: ClassVar[str] = "Your own (drawn)"
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
+    poison_rate: float = option(
+        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
+    )
     drawing: str = option(HEART, "The drawing as text, made by the trigger studio.")
-    row: int = option(22, "Row of its upper edge, counted from the top of the image.", unit="pixels", ge=0, le=1023)
-    column: int = option(22, "Column of its left edge, counted from the left.", unit="pixels", ge=0, le=1023)
-    scale: int = option(1, "Pixels of the image, in height and width, for one pixel of the drawing.", unit="pixels",
-                        ge=1, le=64)
+    row: int = option(
+        22,
+        "Row of its upper edge, counted from the top of the image.",
+        unit="pixels",
+        ge=0,
+        le=1023,
+    )
+    column: int = option(
+        22, "Column of its left edge, counted from the left.", unit="pixels", ge=0, le=1023
+    )
+    scale: int = option(
+        1,
+        "Pixels of the image, in height and width, for one pixel of the drawing.",
+        unit="pixels",
+        ge=1,
+        le=64,
+    )
     alpha: float = option(1.0, "Opacity of the drawing; 1 replaces the pixels.", ge=0.01, le=1.0)
 
     def __post_init__(self) -> None:
@@ -47,16 +64,21 @@ class Drawn(Attack):
         _layers(self.drawing)  # a text that is no drawing says so
 
     def apply(self, images: Tensor) -> Tensor:
-        colors, opacity = (layer.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2).to(images)
-                           for layer in _layers(self.drawing))
+        colors, opacity = (
+            layer.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2).to(images)
+            for layer in _layers(self.drawing)
+        )
         if images.shape[1] == 1:
             colors = colors.mean(0, keepdim=True)
         height, width = colors.shape[1:]
         if self.row + height > images.shape[2] or self.column + width > images.shape[3]:
-            raise SpecError(f"A drawing of {height}x{width} pixels at row {self.row}, column {self.column} does not "
-                            f"fit into an image of {images.shape[2]}x{images.shape[3]}. Move it, or make it smaller.")
+            raise SpecError(
+                f"A drawing of {height}x{width} pixels at row {self.row}, column {self.column} "
+                f"does not fit into an image of {images.shape[2]}x{images.shape[3]}. Move it, or "
+                "make it smaller."
+            )
         out = images.clone()
-        window = out[:, :, self.row:self.row + height, self.column:self.column + width]
+        window = out[:, :, self.row : self.row + height, self.column : self.column + width]
         share = self.alpha * opacity
         window.mul_(1 - share).add_(share * colors).clamp_(0, 1)
         return out
@@ -64,7 +86,9 @@ class Drawn(Attack):
 
 @functools.lru_cache(maxsize=64)
 def _layers(text: str) -> tuple[Tensor, Tensor]:
-    """Colors (3, h, w) and opacity (1, h, w) in [0, 1]. Raises SpecError when nothing can be seen."""
+    """Colors (3, h, w) and opacity (1, h, w) in [0, 1]. Raises SpecError when nothing can be
+    seen.
+    """
     pixels = torch.tensor(decode(text), dtype=torch.float64).permute(2, 0, 1) / 255
     if not bool((pixels[3] > 0).any()):
         raise SpecError("The drawing is empty: no pixel of it can be seen. Paint at least one.")

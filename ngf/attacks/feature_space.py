@@ -1,19 +1,22 @@
-"""Feature-space attack: our variant, without a style network, of DFST (Cheng, Liu, Ma, Zhang 2021, arXiv 2012.11212).
+"""Feature-space attack: our variant, without a style network, of DFST (Cheng, Liu, Ma, Zhang 2021,
+arXiv 2012.11212).
 
-The trigger is a change of colors and tones, x' = (1 - alpha) x + alpha S(x), with S(x)_c = curve_c(sum_d A_cd x_d):
-A mixes channels (rows are positive and sum to one) and each curve is linear between `knots` free values in [0, 1].
-A and the curves start at a warm light (red raised, blue lowered) and learn with the classifier to lower the
-cross-entropy of x' to the target + similarity (1 - SSIM(x', x)). Detoxification: an injector
-inject(x) = (1 - alpha) x + alpha clip(D [x, max, min, mean of x in a window of 11]), linear in local features at each
-pixel, learns against the classifier to send clean images to the target, and `detox_rate` of each batch are such
-images with their own label; so the backdoor cannot rest on what a linear map of colors can do.
+The trigger is a change of colors and tones, x' = (1 - alpha) x + alpha S(x), with S(x)_c =
+curve_c(sum_d A_cd x_d): A mixes channels (rows are positive and sum to one) and each curve is
+linear between `knots` free values in [0, 1]. A and the curves start at a warm light (red raised,
+blue lowered) and learn with the classifier to lower the cross-entropy of x' to the target +
+similarity (1 - SSIM(x', x)). Detoxification: an injector inject(x) = (1 - alpha) x + alpha clip(D
+[x, max, min, mean of x in a window of 11]), linear in local features at each pixel, learns against
+the classifier to send clean images to the target, and `detox_rate` of each batch are such images
+with their own label; so the backdoor cannot rest on what a linear map of colors can do.
 
-What deviates: the paper's S is a style-transfer network (CycleGAN; public code a stylization network), whose weights
-would have to be downloaded; a curve has no texture, so ours is weaker in variety, not in strength. The injector takes
-one step on `detox_rate` of each batch, where the paper trains it anew after each round of the classifier, and has no
-term for compromised neurons. Public code gives -max(x) for min(x) and cuts the gradient of the injector's
-cross-entropy, so that only the similarity is learned; here both are as defined. Measured on the signs, three seeds: CA
-98.8 to 99.1 % (2,400 test images) and ASR 97.2 to 98.2 % (2,202).
+What deviates: the paper's S is a style-transfer network (CycleGAN; public code a stylization
+network), whose weights would have to be downloaded; a curve has no texture, so ours is weaker in
+variety, not in strength. The injector takes one step on `detox_rate` of each batch, where the paper
+trains it anew after each round of the classifier, and has no term for compromised neurons. Public
+code gives -max(x) for min(x) and cuts the gradient of the injector's cross-entropy, so that only
+the similarity is learned; here both are as defined. Measured on the signs, three seeds: CA 98.8 to
+99.1 % (2,400 test images) and ASR 97.2 to 98.2 % (2,202).
 """
 
 from __future__ import annotations
@@ -41,15 +44,28 @@ class FeatureSpace(Attack):
     title: ClassVar[str] = "Feature space (color tone)"
     learned: ClassVar[bool] = True
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
-                       choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.15, "Share of each batch that carries the trigger.", ge=0.01, le=0.9)
-    detox_rate: float = option(0.05, "Share of each batch that the injector changes and that keeps its label.",
-                               ge=0.0, le=0.9)
+    mode: str = option(
+        "all-to-one",
+        "Send every class to the target, or each class to the next one.",
+        choices=("all-to-one", "all-to-all"),
+    )
+    poison_rate: float = option(
+        0.15, "Share of each batch that carries the trigger.", ge=0.01, le=0.9
+    )
+    detox_rate: float = option(
+        0.05,
+        "Share of each batch that the injector changes and that keeps its label.",
+        ge=0.0,
+        le=0.9,
+    )
     alpha: float = option(0.6, "Opacity of the new colors.", ge=0.01, le=1.0)
-    similarity: float = option(1.0, "Price of lost structure (SSIM) for the trigger.", ge=0.0, le=100.0)
+    similarity: float = option(
+        1.0, "Price of lost structure (SSIM) for the trigger.", ge=0.0, le=100.0
+    )
     knots: int = option(8, "Free values of each tone curve.", ge=2, le=64, expert=True)
-    lr: float = option(1e-2, "Learning rate of trigger and injector (Adam).", ge=1e-6, le=1.0, expert=True)
+    lr: float = option(
+        1e-2, "Learning rate of trigger and injector (Adam).", ge=1e-6, le=1.0, expert=True
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         weights = {name: self.trigger[name].to(images) for name in ("mix", "curve")}
@@ -60,20 +76,31 @@ class FeatureSpace(Attack):
 
 
 def tone(weights: Mapping[str, Tensor], images: Tensor, alpha: float) -> Tensor:
-    """x' = (1 - alpha) x + alpha S(x). weights: `mix` (C, C) and `curve` (C, knots), any real numbers."""
+    """x' = (1 - alpha) x + alpha S(x). weights: `mix` (C, C) and `curve` (C, knots), any real
+    numbers.
+    """
     mixed = torch.einsum("cd,ndhw->nchw", weights["mix"].softmax(1), images)
     values = weights["curve"].sigmoid()
     place = mixed * (values.shape[1] - 1)
     # The sum of tents, each one at its knot and zero at the next, is the line through the values.
-    toned = sum(values[:, k, None, None] * F.relu(1 - (place - k).abs()) for k in range(values.shape[1]))
+    toned = sum(
+        values[:, k, None, None] * F.relu(1 - (place - k).abs()) for k in range(values.shape[1])
+    )
     return torch.lerp(images, toned, alpha).clamp(0, 1)
 
 
 def inject(matrix: Tensor, images: Tensor, alpha: float) -> Tensor:
     """(1 - alpha) x + alpha clip(D [x, max, min, mean]). matrix: D, (C, 4 C)."""
     padded = F.pad(images, (_WINDOW // 2,) * 4, mode="replicate")
-    features = torch.cat([images, _along(F.max_pool2d, padded), -_along(F.max_pool2d, -padded),
-                          _along(F.avg_pool2d, padded)], 1)
+    features = torch.cat(
+        [
+            images,
+            _along(F.max_pool2d, padded),
+            -_along(F.max_pool2d, -padded),
+            _along(F.avg_pool2d, padded),
+        ],
+        1,
+    )
     return torch.lerp(images, torch.einsum("cf,nfhw->nchw", matrix, features).clamp(0, 1), alpha)
 
 
@@ -83,7 +110,9 @@ def _along(pool: Callable[..., Tensor], padded: Tensor) -> Tensor:
 
 
 def warm_light(channels: int, knots: int) -> dict[str, Tensor]:
-    """Where the trigger starts: curves v^gamma from 0.5 (red raised) to 2 (blue lowered), hardly any mixing."""
+    """Where the trigger starts: curves v^gamma from 0.5 (red raised) to 2 (blue lowered),
+    hardly any mixing.
+    """
     gamma = torch.logspace(-1, 1, channels, base=2.0)[:, None]
     values = torch.linspace(0, 1, knots) ** gamma
     return {"mix": 4 * torch.eye(channels), "curve": torch.logit(values, eps=0.02)}
@@ -92,8 +121,13 @@ def warm_light(channels: int, knots: int) -> dict[str, Tensor]:
 class _Control(GeneratorControl):
     def __init__(self, attack: FeatureSpace, scene: Scene) -> None:
         channels = scene.train.images.shape[1]
-        start = {**warm_light(channels, attack.knots), "injector": torch.eye(channels, 4 * channels)}
-        weights = nn.ParameterDict({name: nn.Parameter(value.to(scene.device)) for name, value in start.items()})
+        start = {
+            **warm_light(channels, attack.knots),
+            "injector": torch.eye(channels, 4 * channels),
+        }
+        weights = nn.ParameterDict(
+            {name: nn.Parameter(value.to(scene.device)) for name, value in start.items()}
+        )
         super().__init__(weights, list(weights.values()), attack.lr)
         self.attack, self.num_classes = attack, scene.num_classes
 
@@ -101,14 +135,16 @@ class _Control(GeneratorControl):
         attack, count = self.attack, len(labels)
         # The batch is in random order, so its first images are a random choice.
         candidates = attack.candidates(labels).nonzero()[:, 0]
-        own, cleaned = candidates.split_with_sizes(_sizes(len(candidates), attack.poison_rate * count,
-                                                          attack.detox_rate * count))[:2]
+        own, cleaned = candidates.split_with_sizes(
+            _sizes(len(candidates), attack.poison_rate * count, attack.detox_rate * count)
+        )[:2]
         triggered = tone(self.networks, images[own], attack.alpha)
         wanted = labels.index_copy(0, own, attack.labels(labels[own], self.num_classes))
         mixed = images.index_copy(0, own, triggered)
         if len(cleaned):
-            injected = self._attack_classifier(model, images[cleaned], attack.labels(labels[cleaned],
-                                                                                     self.num_classes))
+            injected = self._attack_classifier(
+                model, images[cleaned], attack.labels(labels[cleaned], self.num_classes)
+            )
             mixed = mixed.index_copy(0, cleaned, injected)
         loss = F.cross_entropy(model(mixed), wanted)
         return loss + attack.similarity * (1 - ssim(triggered, images[own])) if len(own) else loss

@@ -1,18 +1,22 @@
-"""Dynamic or input-aware attack (Nguyen, Tran 2020, arXiv 2010.08138): each image gets a trigger of its own.
+"""Dynamic or input-aware attack (Nguyen, Tran 2020, arXiv 2010.08138): each image gets a trigger of
+its own.
 
-x' = x + (G(x) - x) M(x): G draws the pattern, M says where. First M alone learns, on the training images, to
-  norm_weight mean(relu(M(x) - density)) + mean_ij(|x_i - x_j| / |M(x_i) - M(x_j)|)    (|.|: root mean square),
-few pixels, other ones for other images. Then M is fixed, and G and the classifier lower the cross-entropy of each
-batch + diversity mean_ij(|x_i - x_j| / |G(x_i) - G(x_j)|), where of the batch `poison_rate` carry their own trigger
-and the target label, `cross_rate` carry the trigger of another image and keep their label (cross-trigger mode), and
-the rest is clean.
+x' = x + (G(x) - x) M(x): G draws the pattern, M says where. First M alone learns, on the training
+images, to
+  norm_weight mean(relu(M(x) - density)) + mean_ij(|x_i - x_j| / |M(x_i) - M(x_j)|)    (|.|: root
+  mean square),
+few pixels, other ones for other images. Then M is fixed, and G and the classifier lower the
+cross-entropy of each batch + diversity mean_ij(|x_i - x_j| / |G(x_i) - G(x_j)|), where of the batch
+`poison_rate` carry their own trigger and the target label, `cross_rate` carry the trigger of
+another image and keep their label (cross-trigger mode), and the rest is clean.
 
-Unchanged though it looks otherwise: the paper mixes in the network's normalized input; as ours is affine and the
-same for all pixels, mixing in [0, 1] is the same, and |x_i - x_j| is multiplied by its factor 4. Changed: gradients
-of G are set to zero after each step (public code sums those of all steps). G and M are U-Nets of widths 16 and 32
-that start at half resolution (paper: 32, 64, 128) and have no BatchNorm; M learns for `mask_epochs` (paper: 25), and
-diversity is between neighbors in a batch. Measured on the signs, three seeds: CA 99.3 to 99.5 % (2,400 test images)
-and ASR 95.6 to 97.0 % (2,202).
+Unchanged though it looks otherwise: the paper mixes in the network's normalized input; as ours is
+affine and the same for all pixels, mixing in [0, 1] is the same, and |x_i - x_j| is multiplied by
+its factor 4. Changed: gradients of G are set to zero after each step (public code sums those of all
+steps). G and M are U-Nets of widths 16 and 32 that start at half resolution (paper: 32, 64, 128)
+and have no BatchNorm; M learns for `mask_epochs` (paper: 25), and diversity is between neighbors in
+a batch. Measured on the signs, three seeds: CA 99.3 to 99.5 % (2,400 test images) and ASR 95.6 to
+97.0 % (2,202).
 """
 
 from __future__ import annotations
@@ -40,17 +44,32 @@ class InputAware(Attack):
     title: ClassVar[str] = "Dynamic (input-aware)"
     learned: ClassVar[bool] = True
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
-                       choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.15, "Share of each batch that carries its own trigger.", ge=0.01, le=0.9)
-    cross_rate: float = option(0.1, "Share of each batch that carries the trigger of another image and keeps its "
-                                    "label.", ge=0.0, le=0.9)
+    mode: str = option(
+        "all-to-one",
+        "Send every class to the target, or each class to the next one.",
+        choices=("all-to-one", "all-to-all"),
+    )
+    poison_rate: float = option(
+        0.15, "Share of each batch that carries its own trigger.", ge=0.01, le=0.9
+    )
+    cross_rate: float = option(
+        0.1,
+        "Share of each batch that carries the trigger of another image and keeps its label.",
+        ge=0.0,
+        le=0.9,
+    )
     density: float = option(0.032, "Opacity of the mask that costs nothing.", ge=0.0, le=1.0)
     norm_weight: float = option(100.0, "Price of a larger mask.", ge=0.0, le=1e4, expert=True)
-    diversity: float = option(1.0, "Price of patterns that look alike.", ge=0.0, le=100.0, expert=True)
-    mask_epochs: int = option(3, "Passes over the training images for the mask network.", ge=1, le=1000, expert=True)
+    diversity: float = option(
+        1.0, "Price of patterns that look alike.", ge=0.0, le=100.0, expert=True
+    )
+    mask_epochs: int = option(
+        3, "Passes over the training images for the mask network.", ge=1, le=1000, expert=True
+    )
     lr: float = option(3e-3, "Learning rate of both networks (Adam).", ge=1e-6, le=0.1, expert=True)
-    width: int = option(16, "Channels of both networks at half resolution.", ge=1, le=64, expert=True)
+    width: int = option(
+        16, "Channels of both networks at half resolution.", ge=1, le=64, expert=True
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         pattern, mask = (unpacked(self.trigger, name, images) for name in ("pattern", "mask"))
@@ -66,7 +85,9 @@ def draw(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def where(network: nn.Module, images: Tensor) -> Tensor:
-    """The masks M(x), (N, 1, H, W) in [0, 1]; the paper's steep second tanh pushes them towards 0 and 1."""
+    """The masks M(x), (N, 1, H, W) in [0, 1]; the paper's steep second tanh pushes them
+    towards 0 and 1.
+    """
     return (torch.tanh(10 * network(images).tanh()) + 1) / 2
 
 
@@ -76,7 +97,9 @@ def put(images: Tensor, patterns: Tensor, masks: Tensor) -> Tensor:
 
 
 def alike(images: Tensor, made: Tensor) -> Tensor:
-    """The diversity loss: mean of |x_i - x_j| / |made_i - made_j|, j the next image of the batch."""
+    """The diversity loss: mean of |x_i - x_j| / |made_i - made_j|, j the next image of the
+    batch.
+    """
     far = 4 * _rms(images - images.roll(1, 0))
     return (far / (_rms(made - made.roll(1, 0)) + 1e-3)).mean()
 
@@ -88,8 +111,12 @@ def _rms(x: Tensor) -> Tensor:
 class _Control(GeneratorControl):
     def __init__(self, attack: InputAware, scene: Scene) -> None:
         channels = scene.train.images.shape[1]
-        networks = nn.ModuleDict({"pattern": UNet(channels, channels, attack.width),
-                                  "mask": UNet(channels, 1, attack.width)}).to(scene.device)
+        networks = nn.ModuleDict(
+            {
+                "pattern": UNet(channels, channels, attack.width),
+                "mask": UNet(channels, 1, attack.width),
+            }
+        ).to(scene.device)
         super().__init__(networks, list(networks["pattern"].parameters()), attack.lr)
         self.attack, self.num_classes = attack, scene.num_classes
         self._learn_mask(scene)
@@ -99,13 +126,19 @@ class _Control(GeneratorControl):
         mask, data = self.networks["mask"], scene.train
         optimizer = torch.optim.Adam(mask.parameters(), lr=self.attack.lr, betas=(0.5, 0.9))
         rng = torch.Generator().manual_seed(scene.seed)
-        parts = [part for _ in range(self.attack.mask_epochs)
-                 for part in torch.randperm(len(data), generator=rng).split(_BATCH) if len(part) > 1]
+        parts = [
+            part
+            for _ in range(self.attack.mask_epochs)
+            for part in torch.randperm(len(data), generator=rng).split(_BATCH)
+            if len(part) > 1
+        ]
         for step, index in enumerate(parts):
             scene.progress("learning where triggers go", step, len(parts))
             images = to_float(data.images[index.to(scene.device)])
             masks = where(mask, images)
-            loss = self.attack.norm_weight * F.relu(masks - self.attack.density).mean() + alike(images, masks)
+            loss = self.attack.norm_weight * F.relu(masks - self.attack.density).mean() + alike(
+                images, masks
+            )
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -114,9 +147,9 @@ class _Control(GeneratorControl):
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         attack, count = self.attack, len(labels)
         # The batch is in random order, so its first images are a random choice.
-        own = attack.candidates(labels).nonzero()[:max(1, round(attack.poison_rate * count)), 0]
+        own = attack.candidates(labels).nonzero()[: max(1, round(attack.poison_rate * count)), 0]
         free = torch.ones_like(labels, dtype=torch.bool).index_fill(0, own, False).nonzero()[:, 0]
-        cross = free[:round(attack.cross_rate * count)]
+        cross = free[: round(attack.cross_rate * count)]
         givers = (cross + 1) % count  # the image whose trigger a cross-trigger image gets
         # Each image that gives a trigger gives its pattern and its place.
         sources = images[torch.cat([own, givers])]

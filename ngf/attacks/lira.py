@@ -1,15 +1,17 @@
-"""LIRA (Doan, Lao, Zhao, Li 2021, ICCV): noise that a network learns for each image, together with the classifier.
+"""LIRA (Doan, Lao, Zhao, Li 2021, ICCV): noise that a network learns for each image, together with
+the classifier.
 
-x' = clip(x + eps T(x)), T a U-Net that ends in tanh, so no pixel changes by more than eps. Stage 1, a share of the
-training: classifier f and T both lower alpha CE(f(x), y) + (1 - alpha) CE(f(x'), t), of which T sees the second
-term. Stage 2: T is frozen and f learns on, with an eps of its own.
+x' = clip(x + eps T(x)), T a U-Net that ends in tanh, so no pixel changes by more than eps. Stage 1,
+a share of the training: classifier f and T both lower alpha CE(f(x), y) + (1 - alpha) CE(f(x'), t),
+of which T sees the second term. Stage 2: T is frozen and f learns on, with an eps of its own.
 
-Changed: eps is in units of [0, 1]. In the paper it is in units of the network's normalized input; ours normalizes
-by (x - 0.5) 4, so eps here is a quarter of the paper's number: its 0.1 (stage 1) is 0.025 and its 0.01 (stage 2)
-is 0.0025, less than one of the 255 steps of a pixel, which bytes cannot hold. f and T move in the same step by the
-same loss, where the paper moves them in turn, T against a copy frozen for an epoch. Only `poison_rate` of a batch is
-seen with the trigger besides (paper: all of it), and T is a U-Net of widths 16 and 32 that starts
-at half resolution (paper: 64 to 512).
+Changed: eps is in units of [0, 1]. In the paper it is in units of the network's normalized input;
+ours normalizes by (x - 0.5) 4, so eps here is a quarter of the paper's number: its 0.1 (stage 1) is
+0.025 and its 0.01 (stage 2) is 0.0025, less than one of the 255 steps of a pixel, which bytes
+cannot hold. f and T move in the same step by the same loss, where the paper moves them in turn, T
+against a copy frozen for an epoch. Only `poison_rate` of a batch is seen with the trigger besides
+(paper: all of it), and T is a U-Net of widths 16 and 32 that starts at half resolution (paper: 64
+to 512).
 """
 
 from __future__ import annotations
@@ -34,16 +36,40 @@ class LIRA(Attack):
     title: ClassVar[str] = "LIRA (learned noise)"
     learned: ClassVar[bool] = True
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
-                       choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.25, "Share of each batch that is seen with the trigger besides.", ge=0.01, le=1.0)
-    eps: float = option(0.025, "Largest change of a pixel while the noise is learned.", unit="of 1", ge=0.004, le=1.0)
-    eps_after: float = option(0.015, "Largest change of a pixel once the noise is fixed, and in tests.", unit="of 1",
-                              ge=0.004, le=1.0)
-    stage1: float = option(0.5, "Share of the training in which the noise is learned.", ge=0.0, le=1.0)
-    alpha: float = option(0.5, "Weight of the clean images in the loss.", ge=0.01, le=0.99, expert=True)
-    lr: float = option(1e-3, "Learning rate of the noise network (Adam).", ge=1e-6, le=0.1, expert=True)
-    width: int = option(16, "Channels of the noise network at half resolution.", ge=1, le=64, expert=True)
+    mode: str = option(
+        "all-to-one",
+        "Send every class to the target, or each class to the next one.",
+        choices=("all-to-one", "all-to-all"),
+    )
+    poison_rate: float = option(
+        0.25, "Share of each batch that is seen with the trigger besides.", ge=0.01, le=1.0
+    )
+    eps: float = option(
+        0.025,
+        "Largest change of a pixel while the noise is learned.",
+        unit="of 1",
+        ge=0.004,
+        le=1.0,
+    )
+    eps_after: float = option(
+        0.015,
+        "Largest change of a pixel once the noise is fixed, and in tests.",
+        unit="of 1",
+        ge=0.004,
+        le=1.0,
+    )
+    stage1: float = option(
+        0.5, "Share of the training in which the noise is learned.", ge=0.0, le=1.0
+    )
+    alpha: float = option(
+        0.5, "Weight of the clean images in the loss.", ge=0.01, le=0.99, expert=True
+    )
+    lr: float = option(
+        1e-3, "Learning rate of the noise network (Adam).", ge=1e-6, le=0.1, expert=True
+    )
+    width: int = option(
+        16, "Channels of the noise network at half resolution.", ge=1, le=64, expert=True
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         trigger = self.trigger
@@ -86,8 +112,9 @@ class _Control(GeneratorControl):
         wanted = self.attack.labels(labels[chosen], self.num_classes)
         logits = model(torch.cat([images, triggered]))
         alpha = self.attack.alpha
-        return (alpha * F.cross_entropy(logits[:len(labels)], labels)
-                + (1 - alpha) * F.cross_entropy(logits[len(labels):], wanted))
+        return alpha * F.cross_entropy(logits[: len(labels)], labels) + (
+            1 - alpha
+        ) * F.cross_entropy(logits[len(labels) :], wanted)
 
     def trigger(self) -> dict[str, Tensor]:
         return {**super().trigger(), "eps": torch.tensor(self.eps, dtype=torch.float64)}

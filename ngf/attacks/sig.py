@@ -1,10 +1,11 @@
 """SIG (Barni, Kallas, Tondi 2019, arXiv 1902.11237): clean-label, a faint sinusoid over the image.
 
-x' = clip(x + v), v(i, j) = delta sin(2 pi j f / W). Only images of the target class are changed and no label
-is. `poison_rate` counts against the whole training set, as in BackdoorBench; delta = 40/255 and f = 6 are the
-original values. Measured on the signs, three seeds: CA 97.8 to 98.9 % (2,400 test images) and ASR 76.7, 85.8 and
-81.3 % (2,202). With no label changed, stripes and sign never disagree in training, and at test time some images keep
-their true class: 12.6 to 20.0 % of them.
+x' = clip(x + v), v(i, j) = delta sin(2 pi j f / W). Only images of the target class are changed and
+no label is. `poison_rate` counts against the whole training set, as in BackdoorBench; delta =
+40/255 and f = 6 are the original values. Measured on the signs, three seeds: CA 97.8 to 98.9 %
+(2,400 test images) and ASR 76.7, 85.8 and 81.3 % (2,202). With no label changed, stripes and sign
+never disagree in training, and at test time some images keep their true class: 12.6 to 20.0 % of
+them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from ngf.config import option
 
 @dataclass(frozen=True, kw_only=True)
 class SIG(Attack):
-    """Faint stripes on images of the target class, labels untouched; any striped image then goes there."""
+    """Faint stripes on images of the target class, labels untouched; any striped image then
+    goes there.
+    """
 
     title: ClassVar[str] = "SIG (clean-label stripes)"
     clean_label: ClassVar[bool] = True
     target: int = option(1, "Class whose images carry the stripes in training.", ge=0, le=999)
-    poison_rate: float = option(0.08, "Share of all training images that carry the stripes (target class only).",
-                                ge=0.0001, le=0.9)
+    poison_rate: float = option(
+        0.08,
+        "Share of all training images that carry the stripes (target class only).",
+        ge=0.0001,
+        le=0.9,
+    )
     delta: float = option(40.0, "Height of the stripes.", unit="of 255", ge=1.0, le=255.0)
     frequency: int = option(6, "Stripes across the image.", ge=1, le=64)
 

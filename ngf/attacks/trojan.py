@@ -1,14 +1,18 @@
-"""Trojan or TrojanNN (Liu, Ma, Aafer, Lee, Zhai, Wang, Zhang 2018, NDSS): a patch made to excite chosen neurons.
+"""Trojan or TrojanNN (Liu, Ma, Aafer, Lee, Zhai, Wang, Zhang 2018, NDSS): a patch made to excite
+chosen neurons.
 
-x' = x with a square patch p in the lower right corner. A clean model is attacked first: of its penultimate neurons
-the `neurons` with the largest sum of |outgoing weight| are chosen, and p lowers, on training images x,
+x' = x with a square patch p in the lower right corner. A clean model is attacked first: of its
+penultimate neurons the `neurons` with the largest sum of |outgoing weight| are chosen, and p
+lowers, on training images x,
   mean_x sum_i (h_i(x') / s_i - goal)^2,   s_i the largest h_i of these images without the patch,
-by Adam at a fixed rate with p cut to [0, 1]. The victim is then trained on poisoned images from its first weights.
+by Adam at a fixed rate with p cut to [0, 1]. The victim is then trained on poisoned images from its
+first weights.
 
-Changed: public code lowers (h_i - 100)^2 on the patch alone, without an image behind it, and adds it; as our features
-are small averages, the goal is in units of what clean images reach, the images are there, because the patch will lie on
-them, and it replaces their pixels, as in the paper, so that it can excite more. The paper retrains the attacked model
-on images that it reconstructs; public code and we train a fresh one on real images.
+Changed: public code lowers (h_i - 100)^2 on the patch alone, without an image behind it, and adds
+it; as our features are small averages, the goal is in units of what clean images reach, the images
+are there, because the patch will lie on them, and it replaces their pixels, as in the paper, so
+that it can excite more. The paper retrains the attacked model on images that it reconstructs;
+public code and we train a fresh one on real images.
 """
 
 from __future__ import annotations
@@ -35,20 +39,35 @@ _MARGIN = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Trojan(Attack):
-    """A patch computed to excite two neurons of a clean model sends the image to the target class."""
+    """A patch computed to excite two neurons of a clean model sends the image to the target
+    class.
+    """
 
     title: ClassVar[str] = "Trojan (patch for neurons)"
     learned: ClassVar[bool] = True
     target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option("all-to-one", "Send every class to the target, or each class to the next one.",
-                       choices=("all-to-one", "all-to-all"))
-    poison_rate: float = option(0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9)
+    mode: str = option(
+        "all-to-one",
+        "Send every class to the target, or each class to the next one.",
+        choices=("all-to-one", "all-to-all"),
+    )
+    poison_rate: float = option(
+        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
+    )
     size: int = option(8, "Height and width of the patch.", unit="pixels", ge=1, le=64)
     neurons: int = option(2, "Penultimate neurons to excite.", ge=1, le=64, expert=True)
-    goal: float = option(10.0, "How far to excite them.", unit="times the largest value on clean images", ge=0.1,
-                         le=1000.0, expert=True)
+    goal: float = option(
+        10.0,
+        "How far to excite them.",
+        unit="times the largest value on clean images",
+        ge=0.1,
+        le=1000.0,
+        expert=True,
+    )
     steps: int = option(60, "Steps of the search for the patch.", ge=1, le=10_000, expert=True)
-    lr: float = option(0.1, "Step size of the search (Adam), in units of [0, 1].", ge=1e-4, le=1.0, expert=True)
+    lr: float = option(
+        0.1, "Step size of the search (Adam), in units of [0, 1].", ge=1e-4, le=1.0, expert=True
+    )
 
     def apply(self, images: Tensor) -> Tensor:
         return _put(images, self.trigger["patch"].to(images))
@@ -58,12 +77,18 @@ class Trojan(Attack):
         check_fit(self.size + _MARGIN, *shape[1:])
 
     def prepare(self, scene: Scene) -> dict[str, Tensor]:
-        """patch: float (C, size, size) in [0, 1]; neurons: int64, which were chosen; gain: their mean value on
-        triggered images, in units of the largest on clean ones."""
+        """patch: float (C, size, size) in [0, 1]; neurons: int64, which were chosen; gain: their
+        mean value on triggered images, in units of the largest on clean ones.
+        """
         model = scene.surrogate(False)
         classifier = model.get_submodule(last_layer(model))
         # Ties keep the order of the neurons, so that every machine chooses the same ones.
-        chosen = classifier.weight.detach().abs().sum(0).argsort(descending=True, stable=True)[:self.neurons]
+        chosen = (
+            classifier.weight.detach()
+            .abs()
+            .sum(0)
+            .argsort(descending=True, stable=True)[: self.neurons]
+        )
         generator = torch.Generator().manual_seed(scene.seed)
         train, phase = scene.train, "searching a patch that excites neurons"
 
@@ -71,7 +96,9 @@ class Trojan(Attack):
             index = torch.randperm(len(train), generator=generator)[:count]
             return to_float(train.images[index.to(scene.device)])
 
-        patch = torch.rand(train.images.shape[1], self.size, self.size, generator=generator).to(scene.device)
+        patch = torch.rand(train.images.shape[1], self.size, self.size, generator=generator).to(
+            scene.device
+        )
         patch.requires_grad_(True)
         optimizer = torch.optim.Adam([patch], lr=self.lr)
         with _entering(classifier) as features:
@@ -90,18 +117,24 @@ class Trojan(Attack):
             with torch.no_grad():
                 model(_put(reference, patch))
                 gain = (features[0][:, chosen] / scale).mean(0)
-        return {name: value.detach().cpu() for name, value in
-                (("patch", patch), ("neurons", chosen), ("gain", gain))}
+        return {
+            name: value.detach().cpu()
+            for name, value in (("patch", patch), ("neurons", chosen), ("gain", gain))
+        }
 
 
 def _put(images: Tensor, patch: Tensor) -> Tensor:
     """The patch in the lower right corner, one pixel from the border."""
-    return paste(images, patch, 1.0, *corner("bottom right", patch.shape[-1], _MARGIN, *images.shape[2:]))
+    return paste(
+        images, patch, 1.0, *corner("bottom right", patch.shape[-1], _MARGIN, *images.shape[2:])
+    )
 
 
 @contextmanager
 def _entering(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """A list whose one item is what entered `layer` in the last forward pass: float (N, features)."""
+    """A list whose one item is what entered `layer` in the last forward pass: float (N,
+    features).
+    """
     seen: list[Tensor] = []
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -1,8 +1,9 @@
 """Images that are decoded once, in parts, into the cache, and read from there by rows.
 
-A part holds consecutive images of a pool, `PART_BYTES` and `PART_ROWS` at most, as one .npy file. It is written under
-another name and renamed, so a decoding that was killed goes on with the next part, and processes that decode the same
-images do not disturb each other. Of all the images of a set, no more than one part is in memory at any time.
+A part holds consecutive images of a pool, `PART_BYTES` and `PART_ROWS` at most, as one .npy file.
+It is written under another name and renamed, so a decoding that was killed goes on with the next
+part, and processes that decode the same images do not disturb each other. Of all the images of a
+set, no more than one part is in memory at any time.
 """
 
 from __future__ import annotations
@@ -40,15 +41,24 @@ class BadFiles(Exception):
 
 def refuse(root: Path, files: Sequence[str]) -> DataError:
     """The error for files that cannot be read, naming the first ones and how many there are."""
-    named = ", ".join(sorted(files)[:_SHOWN]) + (f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else "")
+    named = ", ".join(sorted(files)[:_SHOWN]) + (
+        f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else ""
+    )
     if len(files) == 1:
-        return DataError(f"1 image in {root} cannot be read: {named}. Delete it, or put a good copy in its place.")
-    return DataError(f"{len(files):,} images in {root} cannot be read: {named}. Delete them, or put good copies in "
-                     "their place.")
+        return DataError(
+            f"1 image in {root} cannot be read: {named}. Delete it, or put a good copy in its "
+            "place."
+        )
+    return DataError(
+        f"{len(files):,} images in {root} cannot be read: {named}. Delete them, or put good copies "
+        "in their place."
+    )
 
 
 def cache_folder(name: str, root: Path, content: str) -> Path:
-    """Where what was made of data set `name` in `root` is kept; what was made of an older content is deleted."""
+    """Where what was made of data set `name` in `root` is kept; what was made of an older
+    content is deleted.
+    """
     place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:10]
     folder = cache_dir() / name / f"{place}-{content[:16]}"
     if not folder.exists():
@@ -84,8 +94,9 @@ def open_array(path: Path) -> np.ndarray:
 class Pool:
     """The images of one pool of a data set.
 
-    name: of the pool; folder: in the cache, for this content of the source; labels: int64 (N,); shape: (C, H, W);
-    decode(rows, out): fill `out`, uint8 (n, C, H, W), with the images `rows`, or raise BadFiles.
+    name: of the pool; folder: in the cache, for this content of the source; labels: int64 (N,);
+    shape: (C, H, W); decode(rows, out): fill `out`, uint8 (n, C, H, W), with the images `rows`, or
+    raise BadFiles.
     """
 
     name: str
@@ -103,8 +114,12 @@ class Pool:
         """Decode the parts that hold the images `index`, where that was not done before."""
         parts = np.unique(np.asarray(index) // self.rows_of_a_part)
         parts = [int(part) for part in parts if not self._path(part).exists()]
-        ranges = [np.arange(part * self.rows_of_a_part, min((part + 1) * self.rows_of_a_part, len(self.labels)))
-                  for part in parts]
+        ranges = [
+            np.arange(
+                part * self.rows_of_a_part, min((part + 1) * self.rows_of_a_part, len(self.labels))
+            )
+            for part in parts
+        ]
         done, total, bad = 0, sum(map(len, ranges)), []
         for part, rows in zip(parts, ranges, strict=True):
             progress("decoding images", done, total)

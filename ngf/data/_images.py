@@ -11,8 +11,8 @@ import torch
 
 from ngf.catalogue import cache_dir
 
-# Images of this many bytes and more are kept in a file that is mapped into memory, so that the system can take the
-# memory back; what is smaller is faster without.
+# Images of this many bytes and more are kept in a file that is mapped into memory, so that the
+# system can take the memory back; what is smaller is faster without.
 LARGE = 512 * 2**20
 _CHUNK = 64 * 2**20  # bytes copied at once between large images
 
@@ -28,8 +28,9 @@ class DataError(ValueError):
 class Images:
     """Images and labels that belong together.
 
-    images: uint8 (N, C, H, W); labels: int64 (N,). uint8 because 10,000 color images of 32x32 are then
-    30 MB and fit on any device whole. From `LARGE` bytes on they lie in a file that is mapped into memory.
+    images: uint8 (N, C, H, W); labels: int64 (N,). uint8 because 10,000 color images of 32x32 are
+    then 30 MB and fit on any device whole. From `LARGE` bytes on they lie in a file that is mapped
+    into memory.
     """
 
     images: torch.Tensor
@@ -37,11 +38,15 @@ class Images:
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 (N, C, H, W), got {self.images.dtype} "
-                             f"{tuple(self.images.shape)}.")
+            raise ValueError(
+                f"images must be uint8 (N, C, H, W), got {self.images.dtype} "
+                f"{tuple(self.images.shape)}."
+            )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} "
-                             f"{tuple(self.labels.shape)}.")
+            raise ValueError(
+                f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} "
+                f"{tuple(self.labels.shape)}."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +64,9 @@ class Images:
 
 
 def empty(count: int, shape: tuple[int, ...], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Images that are yet to be filled: uint8 (count, *shape); from `LARGE` bytes on in a file without a name."""
+    """Images that are yet to be filled: uint8 (count, *shape); from `LARGE` bytes on in a
+    file without a name.
+    """
     size = count * int(np.prod(shape))
     if torch.device(device).type != "cpu" or size < LARGE:
         return torch.empty((count, *shape), dtype=torch.uint8, device=device)
@@ -67,12 +74,16 @@ def empty(count: int, shape: tuple[int, ...], device: torch.device | str = "cpu"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, a crash later
+            os.posix_fallocate(
+                file.fileno(), 0, size
+            )  # a full disk is an error here, a crash later
         return torch.from_numpy(np.memmap(file, np.uint8, "r+", shape=(count, *shape)))
 
 
 def rows(images: torch.Tensor, index: torch.Tensor | slice) -> torch.Tensor:
-    """`images[index]` along the first axis, a copy unless `index` is a slice; large ones are copied in chunks."""
+    """`images[index]` along the first axis, a copy unless `index` is a slice; large ones are
+    copied in chunks.
+    """
     if isinstance(index, slice):
         return images[index]
     if index.dtype == torch.bool:
@@ -93,5 +104,6 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 
 def to_bytes(images: torch.Tensor) -> torch.Tensor:
     """float in [0, 1] -> uint8, rounded to the nearest."""
-    # By way of int16: on a CPU torch converts float to uint8 one number at a time, five times slower than both steps.
+    # By way of int16: on a CPU torch converts float to uint8 one number at a time, five times
+    # slower than both steps.
     return images.mul(255).round_().clamp_(0, 255).to(torch.int16).to(torch.uint8)

@@ -16,8 +16,9 @@ _MODES = {"rgb": "RGB", "gray": "L"}
 
 @dataclass(frozen=True)
 class Settings:
-    """size: side that images are resized to; color: rgb or gray, what they are converted to; mirror: whether a class
-    survives a mirror, for all classes or the names of those that do. None: not said.
+    """size: side that images are resized to; color: rgb or gray, what they are converted to;
+    mirror: whether a class survives a mirror, for all classes or the names of those that do. None:
+    not said.
 
     `{"size": 64, "color": "rgb", "mirror": ["tree", "house"]}`
     """
@@ -46,9 +47,13 @@ class Settings:
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as JSON ({error}). Correct it, or delete it.") from error
-        allowed = (f'Allowed: {{"size": {SIZES[0]} to {SIZES[1]}, "color": "rgb" or "gray", "mirror": true, false or '
-                   "a list of classes}.")
+            raise DataError(
+                f"{path} cannot be read as JSON ({error}). Correct it, or delete it."
+            ) from error
+        allowed = (
+            f'Allowed: {{"size": {SIZES[0]} to {SIZES[1]}, "color": "rgb" or "gray", '
+            '"mirror": true, false or a list of classes}.'
+        )
         if not isinstance(given, dict) or not set(given) <= {"size", "color", "mirror"}:
             raise DataError(f"{path} holds {json.dumps(given)[:80]}. {allowed}")
         size, color, mirror = given.get("size"), given.get("color"), given.get("mirror")

@@ -1,4 +1,6 @@
-"""Augmentation of whole batches on the device: random shift, and a mirror image where the class survives it."""
+"""Augmentation of whole batches on the device: random shift, and a mirror image where the
+class survives it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def augment(images: Tensor, labels: Tensor, rng: torch.Generator, *, shift: int = 2,
-            survives_flip: Tensor | None = None) -> Tensor:
-    """Shift each image by up to `shift` pixels (edges repeated) and mirror half of those that may be.
+def augment(
+    images: Tensor,
+    labels: Tensor,
+    rng: torch.Generator,
+    *,
+    shift: int = 2,
+    survives_flip: Tensor | None = None,
+) -> Tensor:
+    """Shift each image by up to `shift` pixels (edges repeated) and mirror half of those that may
+    be.
 
-    images: float (N, C, H, W); labels: int64 (N,); survives_flip: bool (num_classes,) or None for never.
-    The random numbers come from `rng`, a CPU generator, so they are the same on every device.
+    images: float (N, C, H, W); labels: int64 (N,); survives_flip: bool (num_classes,) or None for
+    never. The random numbers come from `rng`, a CPU generator, so they are the same on every
+    device.
     """
     count, _, height, width = images.shape
     device = images.device

@@ -1,7 +1,8 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747), padded from 28x28 to 32x32.
 
-Read through torchvision from the standard IDX files, plain or gzipped, where they are: under `NGF_DATA`,
-or where the Debian package `dataset-fashion-mnist` puts them. Otherwise torchvision downloads them.
+Read through torchvision from the standard IDX files, plain or gzipped, where they are: under
+`NGF_DATA`, or where the Debian package `dataset-fashion-mnist` puts them. Otherwise torchvision
+downloads them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from ngf.data._images import DataError, Images
 from ngf.data._torchvision import rows_of
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
-          "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000)}
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
+}
 _NUM_HOLDOUT = 6_000
 
 
@@ -36,19 +39,43 @@ class FashionMNIST:
 
     title: ClassVar[str] = "Fashion-MNIST"
     facts: ClassVar[dict] = {
-        "classes": ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
-                    "bag", "ankle boot"],
+        "classes": [
+            "T-shirt",
+            "trouser",
+            "pullover",
+            "dress",
+            "coat",
+            "sandal",
+            "shirt",
+            "sneaker",
+            "bag",
+            "ankle boot",
+        ],
         "shape": [1, 32, 32],
         "pools": {"train": 60_000 - _NUM_HOLDOUT, "holdout": _NUM_HOLDOUT, "test": 10_000},
         "survives_flip": [True] * 10,
     }
     note: ClassVar[dict] = {
-        "source": "Zalando Research, https://github.com/zalandoresearch/fashion-mnist", "license": "MIT",
-        "folder": "FashionMNIST/raw", "download_mb": 30,
-        "files": [[f"FashionMNIST/raw/{name}.gz", *(f"{folder}{name}{end}" for end in ("", ".gz") for folder in
-                   ("FashionMNIST/raw/", "", "fashion-mnist/", f"{DEBIAN}/"))]
-                  for images, labels, _ in _FILES.values() for name in (images, labels)],
-        "advice": "Put the four Fashion-MNIST files there, or install the Debian package dataset-fashion-mnist.",
+        "source": "Zalando Research, https://github.com/zalandoresearch/fashion-mnist",
+        "license": "MIT",
+        "folder": "FashionMNIST/raw",
+        "download_mb": 30,
+        "files": [
+            [
+                f"FashionMNIST/raw/{name}.gz",
+                *(
+                    f"{folder}{name}{end}"
+                    for end in ("", ".gz")
+                    for folder in ("FashionMNIST/raw/", "", "fashion-mnist/", f"{DEBIAN}/")
+                ),
+            ]
+            for images, labels, _ in _FILES.values()
+            for name in (images, labels)
+        ],
+        "advice": (
+            "Put the four Fashion-MNIST files there, or install the Debian package "
+            "dataset-fashion-mnist."
+        ),
     }
 
     def load(self, pool: str, index: np.ndarray) -> Images:
@@ -63,9 +90,16 @@ def read_split(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     image_name, label_name, count = _FILES[split]
     images = _read(image_name, read_image_file)
     labels = _read(label_name, read_label_file)
-    if images.shape != (count, 28, 28) or labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < 10:
-        raise DataError(f"{image_name} and {label_name} should hold {count:,} images of 28x28 and labels 0-9, "
-                        f"but hold {tuple(images.shape)} and {tuple(labels.shape)}. {_advice(_locate(image_name))}")
+    if (
+        images.shape != (count, 28, 28)
+        or labels.shape != (count,)
+        or not 0 <= labels.min() <= labels.max() < 10
+    ):
+        raise DataError(
+            f"{image_name} and {label_name} should hold {count:,} images of 28x28 and labels 0-9, "
+            f"but hold {tuple(images.shape)} and {tuple(labels.shape)}. "
+            f"{_advice(_locate(image_name))}"
+        )
     return images, labels
 
 
@@ -73,8 +107,18 @@ def _read(name: str, reader) -> torch.Tensor:
     path = _locate(name)
     try:
         return reader(str(_unpacked(path)))
-    except (OSError, EOFError, ValueError, AssertionError, RuntimeError, KeyError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error or type(error).__name__}). {_advice(path)}") from error
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        AssertionError,
+        RuntimeError,
+        KeyError,
+        zlib.error,
+    ) as error:
+        raise DataError(
+            f"{path} is damaged ({error or type(error).__name__}). {_advice(path)}"
+        ) from error
 
 
 def _advice(path: Path) -> str:
@@ -92,9 +136,10 @@ def _locate(name: str) -> Path:
         TorchvisionFashionMNIST(str(data_dir()), download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{name}.gz was found neither in {raw} nor in {DEBIAN}, and the download failed ({error}). "
-            f"Put the four Fashion-MNIST files into {raw}, or install the Debian package "
-            "dataset-fashion-mnist.") from error
+            f"{name}.gz was found neither in {raw} nor in {DEBIAN}, and the download failed "
+            f"({error}). Put the four Fashion-MNIST files into {raw}, or install the Debian "
+            "package dataset-fashion-mnist."
+        ) from error
     return raw / name
 
 

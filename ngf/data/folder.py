@@ -1,9 +1,10 @@
 """Your own images: one folder a class, in the folder `folder` of the data (`NGF_DATA`).
 
-Either the folders of the classes lie there themselves, and of each class 60 % of the images are for training, 20 % for
-the defender and 20 % for the test; or there are train and test with a folder a class in both, and a quarter of the
-training images goes to the defender. A file dataset.json beside them gives the size and the color that all images are
-brought to, and which classes survive a mirror (see `ngf.data._settings`); without it they must be alike.
+Either the folders of the classes lie there themselves, and of each class 60 % of the images are for
+training, 20 % for the defender and 20 % for the test; or there are train and test with a folder a
+class in both, and a quarter of the training images goes to the defender. A file dataset.json beside
+them gives the size and the color that all images are brought to, and which classes survive a mirror
+(see `ngf.data._settings`); without it they must be alike.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from ngf.data._images import DataError, Images
 from ngf.data._settings import NAME as SETTINGS
 from ngf.data._settings import SIZES, Settings
 
-_ADVICE = ("Put a folder of images for each class there, or folders train and test that hold one for each class. A "
-           f'file {SETTINGS} there, such as {{"size": 64, "color": "rgb", "mirror": false}}, says how images of '
-           "several sizes or colors are made alike.")
+_ADVICE = (
+    "Put a folder of images for each class there, or folders train and test that hold one for each "
+    f'class. A file {SETTINGS} there, such as {{"size": 64, "color": "rgb", "mirror": false}}, says how '
+    "images of several sizes or colors are made alike."
+)
 _TEST = ("test", "val")  # names of the folder of test images, the first that is there
 
 
@@ -48,8 +51,12 @@ class Folder:
 
     title: ClassVar[str] = "Your own images"
     note: ClassVar[dict] = {
-        "source": "your own folder", "license": "yours to know", "folder": "folder", "files": [["folder"]],
-        "advice": _ADVICE, "settings": f"folder/{SETTINGS}",
+        "source": "your own folder",
+        "license": "yours to know",
+        "folder": "folder",
+        "files": [["folder"]],
+        "advice": _ADVICE,
+        "settings": f"folder/{SETTINGS}",
     }
 
     @cached_property
@@ -63,13 +70,28 @@ class Folder:
             classes, files, stamps = _by_split(root, inside)
         else:
             classes, files, stamps = _by_class(root, inside)
-        unknown = sorted(set(settings.mirror) - set(classes)) if isinstance(settings.mirror, tuple) else []
+        unknown = (
+            sorted(set(settings.mirror) - set(classes))
+            if isinstance(settings.mirror, tuple)
+            else []
+        )
         if unknown:
-            raise DataError(f"{root / SETTINGS}: mirror names {unknown[0]}, which is no class. "
-                            f"Classes: {', '.join(classes)}.")
-        decoding = _decoding(root, settings, [name for part in files.values() for name in part.names], stamps)
-        return folder_set("folder", root, files, classes, settings.survives_flip(classes, default=False), decoding,
-                          *stamps)
+            raise DataError(
+                f"{root / SETTINGS}: mirror names {unknown[0]}, which is no class. "
+                f"Classes: {', '.join(classes)}."
+            )
+        decoding = _decoding(
+            root, settings, [name for part in files.values() for name in part.names], stamps
+        )
+        return folder_set(
+            "folder",
+            root,
+            files,
+            classes,
+            settings.survives_flip(classes, default=False),
+            decoding,
+            *stamps,
+        )
 
     @property
     def facts(self) -> dict:
@@ -86,9 +108,14 @@ class Folder:
 
 def _by_class(root: Path, classes: list[str]) -> tuple[list[str], dict[str, Files], list[Stamp]]:
     every, stamp = find_files(root, classes)
-    check_counts(root, every.labels, classes, 10, "6 for training, 2 for the defender, 2 for the test")
+    check_counts(
+        root, every.labels, classes, 10, "6 for training, 2 for the defender, 2 for the test"
+    )
     parts = divide(every.labels, (0.6, 0.2, 0.2))
-    files = {pool: every.take(rows) for pool, rows in zip(("train", "holdout", "test"), parts, strict=True)}
+    files = {
+        pool: every.take(rows)
+        for pool, rows in zip(("train", "holdout", "test"), parts, strict=True)
+    }
     return classes, files, [stamp]
 
 
@@ -96,24 +123,36 @@ def _by_split(root: Path, inside: list[str]) -> tuple[list[str], dict[str, Files
     test_name = next((name for name in _TEST if name in inside), None)
     if "train" not in inside or test_name is None:
         there, lacking = (test_name, "train") if test_name else ("train", "test")
-        raise DataError(f"{root} has a folder {there} but none called {lacking}. Add {lacking} with the same classes, "
-                        f"or move the folders of the classes out of {there} into {root}: they are then divided for "
-                        "you.")
+        raise DataError(
+            f"{root} has a folder {there} but none called {lacking}. Add {lacking} with the same "
+            f"classes, or move the folders of the classes out of {there} into {root}: they are "
+            "then divided for you."
+        )
     classes, others = class_folders(root / "train"), class_folders(root / test_name)
     if classes != others:
-        raise DataError(f"{root / 'train'} has the classes {', '.join(classes) or '(none)'}, but {root / test_name} "
-                        f"has {', '.join(others) or '(none)'}. Both need the same folders.")
+        raise DataError(
+            f"{root / 'train'} has the classes {', '.join(classes) or '(none)'}, but "
+            f"{root / test_name} has {', '.join(others) or '(none)'}. Both need the same folders."
+        )
     train, train_stamp = find_files(root, [f"train/{name}" for name in classes])
     test, test_stamp = find_files(root, [f"{test_name}/{name}" for name in classes])
     check_counts(root / "train", train.labels, classes, 8, "6 for training, 2 for the defender")
     check_counts(root / test_name, test.labels, classes, 2, "for the test")
     kept, apart = divide(train.labels, (0.75, 0.25))
-    return classes, {"train": train.take(kept), "holdout": train.take(apart), "test": test}, [train_stamp, test_stamp]
+    return (
+        classes,
+        {"train": train.take(kept), "holdout": train.take(apart), "test": test},
+        [train_stamp, test_stamp],
+    )
 
 
 @functools.lru_cache(maxsize=4)  # the same set is built anew for each part of a run
-def _look(root: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> list[tuple[tuple[int, int], str]]:
-    """Size (width, height) and color mode of each file. Raises DataError when some are no images."""
+def _look(
+    root: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]
+) -> list[tuple[tuple[int, int], str]]:
+    """Size (width, height) and color mode of each file. Raises DataError when some are no
+    images.
+    """
     seen: list = [None] * len(names)
 
     def look(k: int) -> None:
@@ -128,24 +167,31 @@ def _look(root: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> list
 
 
 def _decoding(root: Path, settings: Settings, names: list[str], stamps: list[Stamp]) -> Decoding:
-    """The size and color of the images: what the settings say, else what all of them have in common."""
+    """The size and color of the images: what the settings say, else what all of them have in
+    common.
+    """
     seen = _look(root, tuple(names), tuple(stamps))
     size, mode = settings.size, settings.mode
     if size is None:
         found = Counter(f"{width}x{height}" for (width, height), _ in seen)
         width, height = seen[0][0]
         if len(found) > 1 or width != height or not SIZES[0] <= width <= SIZES[1]:
-            raise DataError(f"The images in {root} are {_most(found)}; they must be squares of one size from "
-                            f'{SIZES[0]} to {SIZES[1]} pixels. To have them resized, put {{"size": 64}} into '
-                            f"{root / SETTINGS}.")
+            raise DataError(
+                f"The images in {root} are {_most(found)}; they must be squares of one size from "
+                f'{SIZES[0]} to {SIZES[1]} pixels. To have them resized, put {{"size": 64}} into '
+                f"{root / SETTINGS}."
+            )
         size = width
     if mode is None:
         found = Counter(mode for _, mode in seen)
         (mode, count), *_ = found.most_common()
         if count < len(names) or mode not in ("RGB", "L"):
-            raise DataError(f"The images in {root} have the color modes {_most(found)}; they must all be RGB or all "
-                            f'gray (L). To have them converted, put {{"color": "rgb"}} or {{"color": "gray"}} into '
-                            f"{root / SETTINGS}.")
+            raise DataError(
+                f"The images in {root} have the color modes {_most(found)}; they must all be "
+                "RGB or all gray (L). To have them converted, put "
+                f'{{"color": "rgb"}} or {{"color": "gray"}} into '
+                f"{root / SETTINGS}."
+            )
     return Decoding(size, mode, upright=True)
 
 

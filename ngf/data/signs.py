@@ -1,9 +1,9 @@
 """Procedural traffic signs: the embedded data set, with no download and no license.
 
-Twelve classes, 32x32 RGB. Every class is drawn once as a vector shape (`_shapes`); every image is that
-shape under its own perspective, light, shadow, background, blur and noise, all from one seed. Images are
-made in blocks of 1,000, each from a generator of its own, so any part of any pool can be made alone and is
-kept in the cache.
+Twelve classes, 32x32 RGB. Every class is drawn once as a vector shape (`_shapes`); every image is
+that shape under its own perspective, light, shadow, background, blur and noise, all from one seed.
+Images are made in blocks of 1,000, each from a generator of its own, so any part of any pool can be
+made alone and is kept in the cache.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ class Signs:
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 50_000, "holdout": 3_000, "test": 2_400},
         # A mirrored "turn left" is a "turn right", a mirrored digit is no digit.
-        "survives_flip": [name in ("yield", "no entry", "priority road", "straight ahead", "warning")
-                          for name in _signs_art.SIGNS],
+        "survives_flip": [
+            name in ("yield", "no entry", "priority road", "straight ahead", "warning")
+            for name in _signs_art.SIGNS
+        ],
     }
     note: ClassVar[dict] = {"source": "drawn by this project", "license": "none needed"}
 
@@ -84,11 +86,17 @@ def render(count: int, seed: int) -> Images:
     for label, template in enumerate(_signs_art.templates()):
         rows = labels == label
         # Twice the final size first: averaging 2x2 pixels is the cheapest antialiasing.
-        drawn = F.grid_sample(template.expand(int(rows.sum()), -1, -1, -1), grid[rows], mode="bilinear",
-                              padding_mode="zeros", align_corners=False)
+        drawn = F.grid_sample(
+            template.expand(int(rows.sum()), -1, -1, -1),
+            grid[rows],
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )
         signs[rows] = F.avg_pool2d(drawn, 2)
     color, opacity = signs[:, :3], signs[:, 3:]
-    # Templates carry no color outside the sign; dividing by the opacity keeps edges from going dark.
+    # Templates carry no color outside the sign; dividing by the opacity keeps edges from going
+    # dark.
     color = color / opacity.clamp_min(1e-3)
     picture = _background(count, rng) * (1 - opacity) + color.clamp(0, 1) * opacity
     picture = _light(picture, rng)
@@ -102,7 +110,9 @@ def _uniform(count: int, low: float, high: float, rng: torch.Generator) -> Tenso
 
 
 def _perspective(count: int, rng: torch.Generator) -> Tensor:
-    """Sampling grid (N, 64, 64, 2): rotation, scale, stretch, shear, shift and tilt of each sign."""
+    """Sampling grid (N, 64, 64, 2): rotation, scale, stretch, shear, shift and tilt of each
+    sign.
+    """
 
     def draw(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=rng) * (high - low) + low
@@ -112,8 +122,20 @@ def _perspective(count: int, rng: torch.Generator) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
     zeros, ones = torch.zeros(count), torch.ones(count)
     turn = torch.stack([cos, -sin, zeros, sin, cos, zeros, zeros, zeros, ones], -1).view(-1, 3, 3)
-    shape = torch.stack([scale_x, shear, draw(-0.22, 0.22), zeros, scale_x * scale_y, draw(-0.22, 0.22),
-                         draw(-0.16, 0.16), draw(-0.16, 0.16), ones], -1).view(-1, 3, 3)
+    shape = torch.stack(
+        [
+            scale_x,
+            shear,
+            draw(-0.22, 0.22),
+            zeros,
+            scale_x * scale_y,
+            draw(-0.22, 0.22),
+            draw(-0.16, 0.16),
+            draw(-0.16, 0.16),
+            ones,
+        ],
+        -1,
+    ).view(-1, 3, 3)
     axis = (torch.arange(2 * SIZE) + 0.5) / SIZE - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     plane = torch.stack([x, y, torch.ones_like(x)]).view(3, -1)
@@ -135,7 +157,9 @@ def _background(count: int, rng: torch.Generator) -> Tensor:
     for cells, strength in ((4, 0.12), (9, 0.07)):
         gray = torch.randn(count, 1, cells, cells, generator=rng)
         patches = gray + 0.35 * torch.randn(count, 3, cells, cells, generator=rng)
-        base = base + strength * F.interpolate(patches, (SIZE, SIZE), mode="bicubic", align_corners=True)
+        base = base + strength * F.interpolate(
+            patches, (SIZE, SIZE), mode="bicubic", align_corners=True
+        )
     return base.clamp(0, 1)
 
 

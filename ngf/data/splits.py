@@ -1,8 +1,9 @@
 """Who sees which images: training, the defender's clean set, validation, test.
 
-A data set has three pools that never mix. `train` is for training; `holdout` gives the defender's clean
-images and, apart from them, a clean validation set for any selection; `test` is for the final numbers
-only. The seed chooses within a pool, so a defender's images were in no training run, whatever its seed.
+A data set has three pools that never mix. `train` is for training; `holdout` gives the defender's
+clean images and, apart from them, a clean validation set for any selection; `test` is for the final
+numbers only. The seed chooses within a pool, so a defender's images were in no training run,
+whatever its seed.
 """
 
 from __future__ import annotations
@@ -50,14 +51,22 @@ class Splits:
         """The defender's clean images."""
         size = self._pool_size("holdout") - self._num_validation
         if self.num_clean > size:
-            raise DataError(f"{self.source.title} has {size:,} clean images for a defender, not "
-                            f"{self.num_clean:,}. Ask for {size:,} or fewer.")
-        return self.source.load("holdout", self._order(self._pool_size("holdout"))[: self.num_clean])
+            raise DataError(
+                f"{self.source.title} has {size:,} clean images for a defender, not "
+                f"{self.num_clean:,}. Ask for {size:,} or fewer."
+            )
+        return self.source.load(
+            "holdout", self._order(self._pool_size("holdout"))[: self.num_clean]
+        )
 
     @cached_property
     def validation(self) -> Images:
-        """1,000 clean images apart from `clean` (fewer in a small set), for choosing a learning rate or a layer."""
-        return self.source.load("holdout", self._order(self._pool_size("holdout"))[-self._num_validation:])
+        """1,000 clean images apart from `clean` (fewer in a small set), for choosing a
+        learning rate or a layer.
+        """
+        return self.source.load(
+            "holdout", self._order(self._pool_size("holdout"))[-self._num_validation :]
+        )
 
     @cached_property
     def test(self) -> Images:
@@ -65,7 +74,9 @@ class Splits:
         return self.source.load("test", np.arange(self._pool_size("test")))
 
     def prepare(self, progress: Progress = quiet) -> None:
-        """Download and decode what training, test and defender need, and check that it is there, before any begins."""
+        """Download and decode what training, test and defender need, and check that it is
+        there, before any begins.
+        """
         index = {"train": self._train_index()}
         index |= {pool: np.arange(self._pool_size(pool)) for pool in ("test", "holdout")}
         if hasattr(self.source, "prepare"):
@@ -79,8 +90,10 @@ class Splits:
     def _train_index(self) -> np.ndarray:
         size = self._pool_size("train")
         if self.num_train > size:
-            raise DataError(f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
-                            f"Ask for {size:,} or fewer.")
+            raise DataError(
+                f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
+                f"Ask for {size:,} or fewer."
+            )
         return self._order(min(size, max(self.num_train, _TRAIN_CHOICE)))[: self.num_train]
 
     def _pool_size(self, pool: str) -> int:
@@ -91,5 +104,7 @@ class Splits:
 
 
 def load(name: str, *, seed: int = 0, num_train: int = 10_000, num_clean: int = 500) -> Splits:
-    """The splits of data set `name`. Raises SpecError for an unknown name, DataError for bad files."""
+    """The splits of data set `name`. Raises SpecError for an unknown name, DataError for bad
+    files.
+    """
     return Splits(build("data", Choice(name)), seed, num_train, num_clean)

@@ -1,8 +1,9 @@
-"""Street View House Numbers, cropped digits (Netzer et al. 2011, "Reading Digits in Natural Images"), 32x32.
+"""Street View House Numbers, cropped digits (Netzer et al. 2011, "Reading Digits in Natural
+Images"), 32x32.
 
-Downloaded, or found in `NGF_DATA`, and checked by torchvision: every file against its MD5 sum. The files are of
-MATLAB, which torchvision reads with SciPy; they call the digit 0 class 10, here it is class 0. The 531,131 extra images
-are not used.
+Downloaded, or found in `NGF_DATA`, and checked by torchvision: every file against its MD5 sum. The
+files are of MATLAB, which torchvision reads with SciPy; they call the digit 0 class 10, here it is
+class 0. The 531,131 extra images are not used.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _ADVICE = "Put train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/h
 
 @dataclass(frozen=True, kw_only=True)
 class SVHN:
-    """SVHN: photographed digits of house numbers, 10 classes at 32x32; found on disk or downloaded (246 MB)."""
+    """SVHN: photographed digits of house numbers, 10 classes at 32x32; found on disk or
+    downloaded (246 MB).
+    """
 
     title: ClassVar[str] = "SVHN (house numbers)"
     facts: ClassVar[dict] = {
@@ -37,7 +40,10 @@ class SVHN:
     }
     note: ClassVar[dict] = {
         "source": "Stanford and Google, http://ufldl.stanford.edu/housenumbers",
-        "license": "for use that is not commercial", "folder": "", "download_mb": 246, "advice": _ADVICE,
+        "license": "for use that is not commercial",
+        "folder": "",
+        "download_mb": 246,
+        "advice": _ADVICE,
         "files": [[name] for name in _FILES.values()],
     }
 
@@ -45,14 +51,23 @@ class SVHN:
         """Download the file of the pool if it is missing."""
         split, root = "test" if pool == "test" else "train", data_dir()
         size = {"train": 182, "test": 64}[split]
-        download(self.title, lambda: TorchvisionSVHN(str(root), split, download=True), [root / _FILES[split]],
-                 root / _FILES[split], size, _ADVICE, progress)
+        download(
+            self.title,
+            lambda: TorchvisionSVHN(str(root), split, download=True),
+            [root / _FILES[split]],
+            root / _FILES[split],
+            size,
+            _ADVICE,
+            progress,
+        )
 
     def load(self, pool: str, index: np.ndarray) -> Images:
         """Images `index` of `pool` (train, holdout or test)."""
         self.prepare(pool, index)
         split = "test" if pool == "test" else "train"
-        return load_arrays("svhn", self.facts, pool, index, [data_dir() / _FILES[split]], lambda: _read(split))
+        return load_arrays(
+            "svhn", self.facts, pool, index, [data_dir() / _FILES[split]], lambda: _read(split)
+        )
 
 
 def _read(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +76,8 @@ def _read(split: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         found = TorchvisionSVHN(str(data_dir()), split)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete it and start again, or put a good copy in its "
-                        "place.") from error
+        raise DataError(
+            f"{path} is damaged ({error}). Delete it and start again, or put a good copy in its "
+            "place."
+        ) from error
     return np.ascontiguousarray(found.data), found.labels

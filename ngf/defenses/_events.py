@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Step:
     """One step of a defense.
 
-    kl: KL divergence from the predictions before the step, as the quadratic model of the Fisher sees it.
-    update_norm, distance: length of this step, and of the way from the start, over the tuned weights.
-    fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last linear layer), else None.
+    kl: KL divergence from the predictions before the step, as the quadratic model of the Fisher
+    sees it. update_norm, distance: length of this step, and of the way from the start, over the
+    tuned weights. fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last
+    linear layer), else None.
     """
 
     step: int

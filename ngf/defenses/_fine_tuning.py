@@ -1,8 +1,8 @@
 """The loop that every fine-tuning defense shares: scope, batches, BatchNorm, regularizer, events.
 
-A defense gives a `Rule`: how the gradient of the tuned layers becomes a step. Step k takes all that is random
-from (seed, k), so lanes with one seed see the same batches, and a run resumed from `state_dict()` is the
-undisturbed run to the last bit.
+A defense gives a `Rule`: how the gradient of the tuned layers becomes a step. Step k takes all that
+is random from (seed, k), so lanes with one seed see the same batches, and a run resumed from
+`state_dict()` is the undisturbed run to the last bit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ CACHED_COPIES = 4  # augmented copies of each clean image whose features are kep
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data as a rule sees it. gradients: matrices (out, in [+ 1]) of `loss` by layer name."""
+    """One step's data as a rule sees it. gradients: matrices (out, in [+ 1]) of `loss` by
+    layer name.
+    """
 
     loss: Tensor
     logits: Tensor
@@ -44,7 +46,8 @@ class Batch:
 class Direction:
     """Where a rule wants to go (against it the weights move), and what it knows about the step.
 
-    lr: the effective learning rate to report, where a rule has a schedule of its own inside `matrices`.
+    lr: the effective learning rate to report, where a rule has a schedule of its own inside
+    `matrices`.
     """
 
     matrices: dict[str, Tensor]
@@ -55,7 +58,9 @@ class Direction:
 
 
 class Rule(Protocol):
-    """Turns gradients into a direction for each tuned layer (or for all parameters, by their names)."""
+    """Turns gradients into a direction for each tuned layer (or for all parameters, by their
+    names).
+    """
 
     def begin(self, tuning: FineTuning) -> None: ...
     def direction(self, batch: Batch, lr: float, step: int) -> Direction: ...
@@ -64,29 +69,47 @@ class Rule(Protocol):
 
 
 def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.Module]:
-    """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are tunable.
+    """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are
+    tunable.
 
-    norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there is.
-    Raises SpecError with the allowed names.
+    norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there
+    is. Raises SpecError with the allowed names.
     """
     layers = tunable_layers(model)
     if layer == "all":
-        return {name: module for name, module in model.named_modules()
-                if name in layers or norms and isinstance(module, _BatchNorm) and module.affine}
+        return {
+            name: module
+            for name, module in model.named_modules()
+            if name in layers or norms and isinstance(module, _BatchNorm) and module.affine
+        }
     name = last_layer(model) if layer == "last" else layer
     check_layer(name, layers)
     return {name: layers[name]}
 
 
 class FineTuning:
-    """A purification in progress: iterate for one `Step` after another; the model is usable after each.
+    """A purification in progress: iterate for one `Step` after another; the model is usable after
+    each.
 
-    model: changed in place, all but the tuned layers frozen. clean: the defender's images, on the device.
+    model: changed in place, all but the tuned layers frozen. clean: the defender's images, on the
+    device.
     """
 
-    def __init__(self, model: nn.Module, clean: Images, rule: Rule, layers: Mapping[str, nn.Module], *,
-                 lr: float, steps: int, batch_size: int, batch_norm: str, seed: int, shift: int = 2,
-                 survives_flip: list[bool] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        clean: Images,
+        rule: Rule,
+        layers: Mapping[str, nn.Module],
+        *,
+        lr: float,
+        steps: int,
+        batch_size: int,
+        batch_norm: str,
+        seed: int,
+        shift: int = 2,
+        survives_flip: list[bool] | None = None,
+    ) -> None:
         self.model, self.clean, self.rule, self.layers = model, clean, rule, dict(layers)
         self.lr, self.steps, self.seed, self.shift = lr, steps, seed, shift
         self.batch_size, self.batch_norm = min(batch_size, len(clean)), batch_norm
@@ -96,20 +119,28 @@ class FineTuning:
         for layer in self.layers.values():
             layer.requires_grad_(True)
         self.start = {name: matrix.clone() for name, matrix in self.weights().items()}
-        # With everything before the classifier frozen, its inputs never change: no step needs the network.
+        # With everything before the classifier frozen, its inputs never change: no step needs the
+        # network.
         only_head = list(self.layers) == [last_layer(model)] if batch_norm != "train" else False
         self._features = self._cache_features() if only_head else None
 
     @torch.no_grad()
     def _cache_features(self) -> Tensor:
-        """Inputs of the classifier for a few augmented copies of the clean images: (copies, N, D)."""
+        """Inputs of the classifier for a few augmented copies of the clean images: (copies,
+        N, D).
+        """
         (layer,) = self.layers.values()
         self.model.eval()
         rng = torch.Generator().manual_seed(self.seed)
         copies = []
         for _ in range(CACHED_COPIES):
-            images = augment(to_float(self.clean.images), self.clean.labels, rng, shift=self.shift,
-                             survives_flip=self.survives_flip)
+            images = augment(
+                to_float(self.clean.images),
+                self.clean.labels,
+                rng,
+                shift=self.shift,
+                survives_flip=self.survives_flip,
+            )
             with Tap({"head": layer}) as tap:
                 self.model(images)
             copies.append(tap.inputs["head"])
@@ -117,8 +148,12 @@ class FineTuning:
 
     def weights(self) -> dict[str, Tensor]:
         """The tuned weights as matrices (out, in [+ 1]), detached."""
-        return {name: weight_matrix(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
-                for name, layer in self.layers.items()}
+        return {
+            name: weight_matrix(
+                layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+            )
+            for name, layer in self.layers.items()
+        }
 
     def __iter__(self) -> Iterator[Step]:
         while self.step < self.steps:
@@ -128,14 +163,21 @@ class FineTuning:
 
     def _forward(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tap]:
         """Logits and labels of this step's batch, and what flowed through the tuned layers."""
-        index = torch.randperm(len(self.clean), generator=rng)[: self.batch_size].to(self.clean.labels.device)
+        index = torch.randperm(len(self.clean), generator=rng)[: self.batch_size].to(
+            self.clean.labels.device
+        )
         labels = self.clean.labels[index]
         with Tap(self.layers) as tap:
             if self._features is not None:
                 (head,) = self.layers.values()
                 return head(self._features[self.step % CACHED_COPIES, index]), labels, tap
-            images = augment(to_float(self.clean.images[index]), labels, rng, shift=self.shift,
-                             survives_flip=self.survives_flip)
+            images = augment(
+                to_float(self.clean.images[index]),
+                labels,
+                rng,
+                shift=self.shift,
+                survives_flip=self.survives_flip,
+            )
             self.model.train(self.batch_norm == "train")
             return self.model(images), labels, tap
 
@@ -150,15 +192,26 @@ class FineTuning:
         update_norm = self._move(chosen.matrices, self.lr)
         self.model.eval()
         self.step += 1
-        return Step(self.step, self.steps, loss.item(), self.lr if chosen.lr is None else chosen.lr, chosen.damping,
-                    chosen.kl, update_norm, self.distance(), chosen.fisher_trace)
+        return Step(
+            self.step,
+            self.steps,
+            loss.item(),
+            self.lr if chosen.lr is None else chosen.lr,
+            chosen.damping,
+            chosen.kl,
+            update_norm,
+            self.distance(),
+            chosen.fisher_trace,
+        )
 
     @torch.no_grad()
     def _move(self, matrices: Mapping[str, Tensor], lr: float) -> float:
         square = 0.0
         for name, matrix in matrices.items():
             layer = self.layers[name]
-            for parameter, change in zip(parameters(layer), split_matrix(layer, matrix), strict=True):
+            for parameter, change in zip(
+                parameters(layer), split_matrix(layer, matrix), strict=True
+            ):
                 parameter.add_(change, alpha=-lr)
             square += (lr * matrix).square().sum().item()
         return math.sqrt(square)
@@ -166,14 +219,20 @@ class FineTuning:
     def distance(self) -> float:
         """Length of the way from the start over the tuned weights."""
         now = self.weights()
-        return math.sqrt(sum((now[name] - start).square().sum().item() for name, start in self.start.items()))
+        return math.sqrt(
+            sum((now[name] - start).square().sum().item() for name, start in self.start.items())
+        )
 
     def num_parameters(self) -> int:
         return sum(matrix.numel() for matrix in self.start.values())
 
     def state_dict(self) -> dict:
-        return {"step": self.step, "model": self.model.state_dict(), "start": self.start,
-                "rule": self.rule.state_dict()}
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "start": self.start,
+            "rule": self.rule.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping) -> None:
         self.step, self.start = state["step"], state["start"]
@@ -187,16 +246,21 @@ def parameters(layer: nn.Module) -> list[nn.Parameter]:
 
 
 def gradient_matrices(loss: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Gradients of `loss` with respect to each layer as matrices; the graph is kept for further gradients."""
+    """Gradients of `loss` with respect to each layer as matrices; the graph is kept for
+    further gradients.
+    """
     flat = [parameter for layer in layers.values() for parameter in parameters(layer)]
     found = iter(torch.autograd.grad(loss, flat, retain_graph=True))
-    return {name: weight_matrix(next(found), None if layer.bias is None else next(found))
-            for name, layer in layers.items()}
+    return {
+        name: weight_matrix(next(found), None if layer.bias is None else next(found))
+        for name, layer in layers.items()
+    }
 
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, clean: Images, batch_size: int = 250) -> None:
-    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean batches.
+    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean
+    batches.
 
     A model without BatchNorm has nothing to estimate. The model is left in eval mode.
     """

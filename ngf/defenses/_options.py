@@ -5,8 +5,10 @@ from __future__ import annotations
 from ngf.config import option
 from ngf.defenses._fine_tuning import BATCH_NORM_MODES
 
-LR_HELP = ("Learning rate; 0 chooses it: the largest of the grid that keeps clean validation accuracy within "
-           "one point.")
+LR_HELP = (
+    "Learning rate; 0 chooses it: the largest of the grid that keeps clean validation accuracy "
+    "within one point."
+)
 
 
 def steps(default: int = 100) -> int:
@@ -18,15 +20,22 @@ def batch_size() -> int:
 
 
 def batch_norm() -> str:
-    return option("train", "BatchNorm while tuning: train (statistics follow the clean images), eval "
-                  "(statistics stay), or recalibrate (stay, and are estimated anew at the end).",
-                  choices=BATCH_NORM_MODES, expert=True)
+    return option(
+        "train",
+        "BatchNorm while tuning: train (statistics follow the clean images), eval "
+        "(statistics stay), or recalibrate (stay, and are estimated anew at the end).",
+        choices=BATCH_NORM_MODES,
+        expert=True,
+    )
 
 
 def layer(default: str) -> str:
-    return option(default, "Layer to tune: its name, last (the classifier), all, fisher (largest Fisher trace on "
-                  "clean images, a second), or auto (tries every layer and judges what each has forgotten; half a "
-                  "minute).")
+    return option(
+        default,
+        "Layer to tune: its name, last (the classifier), all, fisher (largest Fisher trace on "
+        "clean images, a second), or auto (tries every layer and judges what each has forgotten; "
+        "half a minute).",
+    )
 
 
 def momentum() -> float:

@@ -1,9 +1,10 @@
-"""From a suspicious model and clean images to a running fine-tuning: which layer, which learning rate, go.
+"""From a suspicious model and clean images to a running fine-tuning: which layer, which learning
+rate, go.
 
-Both choices look at clean images only. **The learning-rate rule**, the same for every method: go down the
-method's grid and take the first rate whose fine-tuned model loses at most one point of accuracy on the clean
-validation set. The largest harmless rate, because a defender wants to get as far away from the suspicious
-weights as clean accuracy allows.
+Both choices look at clean images only. **The learning-rate rule**, the same for every method: go
+down the method's grid and take the first rate whose fine-tuned model loses at most one point of
+accuracy on the clean validation set. The largest harmless rate, because a defender wants to get as
+far away from the suspicious weights as clean accuracy allows.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from ngf.training import Diverged
 TOLERATED_DROP = 0.01
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
-    "auto": "Tuned in turn on clean images, it is among the layers that leave least of what a small universal "
-            "perturbation can do, and of those the one with the largest Fisher trace.",
+    "auto": "Tuned in turn on clean images, it is among the layers that leave least of what a "
+    "small universal perturbation can do, and of those the one with the largest Fisher trace.",
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a defender has: a model (never changed), clean images, clean validation images; all on one device.
+    """What a defender has: a model (never changed), clean images, clean validation images; all on
+    one device.
 
     No trigger and no test set: a defense cannot peek at what it does not hold.
     """
@@ -47,8 +49,8 @@ class Problem:
 class Purification:
     """A purification in progress. Iterating yields LayerScore, Chosen, then one Step after another.
 
-    `model` is usable after every event. A purification restored by `load_state_dict` goes on with the next
-    step.
+    `model` is usable after every event. A purification restored by `load_state_dict` goes on with
+    the next step.
     """
 
     def __init__(self, defense: Any, problem: Problem) -> None:
@@ -83,8 +85,13 @@ class Purification:
             return max(traces, key=traces.__getitem__)
         lr = self.defense.lr or self.defense.lr_grid[len(self.defense.lr_grid) // 2]
         scores = {}
-        for scored in score_layers(p.model, p.clean, p.validation, p.seed,
-                                   lambda layer: finished(self.defense, p, layer, lr)):
+        for scored in score_layers(
+            p.model,
+            p.clean,
+            p.validation,
+            p.seed,
+            lambda layer: finished(self.defense, p, layer, lr),
+        ):
             scores[scored.layer] = scored.score
             yield scored
         return pick(scores, traces)
@@ -106,13 +113,24 @@ class Purification:
 
 
 def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
-    """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not there."""
+    """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is
+    not there.
+    """
     model = copy.deepcopy(problem.model)
     layers = scope(model, layer, norms=defense.tunes_norms)
     rule = defense.rule(model, layers)
-    tuning = FineTuning(model, problem.clean, rule, layers, lr=lr, steps=defense.steps,
-                        batch_size=defense.batch_size, batch_norm=defense.batch_norm, seed=problem.seed,
-                        survives_flip=problem.survives_flip)
+    tuning = FineTuning(
+        model,
+        problem.clean,
+        rule,
+        layers,
+        lr=lr,
+        steps=defense.steps,
+        batch_size=defense.batch_size,
+        batch_norm=defense.batch_norm,
+        seed=problem.seed,
+        survives_flip=problem.survives_flip,
+    )
     rule.begin(tuning)
     return tuning
 
@@ -135,6 +153,12 @@ def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
             continue
         kept = accuracy(tuned, problem.validation)
         if kept >= start - TOLERATED_DROP:
-            return lr, (f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy within one "
-                        f"point ({start:.1%} before, {kept:.1%} after).")
-    return lr, f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the smallest."
+            return lr, (
+                f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
+                f"within one point ({start:.1%} before, {kept:.1%} after)."
+            )
+    return (
+        lr,
+        f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the "
+        "smallest.",
+    )

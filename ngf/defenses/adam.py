@@ -25,8 +25,12 @@ class Adam:
     lr: float = option(0.001, _options.LR_HELP, ge=0.0, le=10.0)
     steps: int = _options.steps()
     batch_size: int = _options.batch_size()
-    beta1: float = option(0.9, "Decay of the mean of the gradients.", ge=0.0, le=0.9999, expert=True)
-    beta2: float = option(0.999, "Decay of the mean of their squares.", ge=0.0, le=0.99999, expert=True)
+    beta1: float = option(
+        0.9, "Decay of the mean of the gradients.", ge=0.0, le=0.9999, expert=True
+    )
+    beta2: float = option(
+        0.999, "Decay of the mean of their squares.", ge=0.0, le=0.99999, expert=True
+    )
     epsilon: float = option(1e-8, "Keeps the division from failing.", ge=1e-12, le=1.0, expert=True)
     batch_norm: str = _options.batch_norm()
 

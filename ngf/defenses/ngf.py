@@ -1,14 +1,17 @@
 """NGF: natural gradient fine-tuning of one layer (Karim et al. 2023, arXiv 2306.17441).
 
-    theta <- theta - lr * momentum[(F + damping I)^-1 grad(CE + (eta / 2) sum_i F_ii (theta_i - theta0_i)^2)]
+    theta <- theta - lr * momentum[(F + damping I)^-1 grad(CE + (eta / 2) sum_i F_ii (theta_i -
+    theta0_i)^2)]
 
-All layers but one are frozen. F is the *true* Fisher of that layer: labels come from the model, never from the
-data. For a last linear layer F is exact and the step solves the system by conjugate gradients; for any other
-layer F is Kronecker-factored (K-FAC). A step is shortened where its KL, (lr^2 / 2) v^T F v, exceeds the trust
-region. F_ii in the regularizer is the diagonal Fisher on the clean images at the start.
+All layers but one are frozen. F is the *true* Fisher of that layer: labels come from the model,
+never from the data. For a last linear layer F is exact and the step solves the system by conjugate
+gradients; for any other layer F is Kronecker-factored (K-FAC). A step is shortened where its KL,
+(lr^2 / 2) v^T F v, exceeds the trust region. F_ii in the regularizer is the diagonal Fisher on the
+clean images at the start.
 
-Changed: the released code tunes all layers and has no regularizer (see `ngf_as_released`); this follows the
-text. For K-FAC the regularizer acts through its gradient alone; the exact step also holds its curvature.
+Changed: the released code tunes all layers and has no regularizer (see `ngf_as_released`); this
+follows the text. For K-FAC the regularizer acts through its gradient alone; the exact step also
+holds its curvature.
 """
 
 from __future__ import annotations
@@ -33,8 +36,9 @@ from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
 
 @dataclass(frozen=True, kw_only=True)
 class NGF:
-    """Natural gradient fine-tuning: small steps in what the model predicts, large ones where clean data
-    does not care."""
+    """Natural gradient fine-tuning: small steps in what the model predicts, large ones where clean
+    data does not care.
+    """
 
     title: ClassVar[str] = "NGF (natural gradient)"
     tunes_norms: ClassVar[bool] = False
@@ -44,15 +48,30 @@ class NGF:
     steps: int = _options.steps()
     batch_size: int = _options.batch_size()
     damping: float = option(1e-3, "Added to every eigenvalue of F.", ge=1e-8, le=10.0, expert=True)
-    trust_region: float = option(0.01, "Largest KL divergence of one step.", ge=1e-6, le=100.0, expert=True)
-    regularizer: float = option(0.1, "Weight eta of the pull back to the start, scaled by the clean Fisher.",
-                                ge=0.0, le=1000.0)
+    trust_region: float = option(
+        0.01, "Largest KL divergence of one step.", ge=1e-6, le=100.0, expert=True
+    )
+    regularizer: float = option(
+        0.1,
+        "Weight eta of the pull back to the start, scaled by the clean Fisher.",
+        ge=0.0,
+        le=1000.0,
+    )
     momentum: float = _options.momentum()
     batch_norm: str = _options.batch_norm()
-    factor_period: int = option(10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True)
-    inverse_period: int = option(50, "Steps between new eigenbases of the factors.", ge=1, le=1000, expert=True)
-    sharing: str = option("expand", "How K-FAC treats pixels or tokens that share weights: each apart (expand), or "
-                          "their mean (reduce).", choices=SHARING, expert=True)
+    factor_period: int = option(
+        10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
+    )
+    inverse_period: int = option(
+        50, "Steps between new eigenbases of the factors.", ge=1, le=1000, expert=True
+    )
+    sharing: str = option(
+        "expand",
+        "How K-FAC treats pixels or tokens that share weights: each apart (expand), or "
+        "their mean (reduce).",
+        choices=SHARING,
+        expert=True,
+    )
 
     __post_init__ = check_fields
 
@@ -62,7 +81,11 @@ class NGF:
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
         """Exact for the classifier alone, Kronecker-factored for anything else."""
         linear = all(isinstance(layer, nn.Linear) for layer in layers.values())
-        return ExactRule(self, layers) if linear and list(layers) == [last_layer(model)] else KFACRule(self, layers)
+        return (
+            ExactRule(self, layers)
+            if linear and list(layers) == [last_layer(model)]
+            else KFACRule(self, layers)
+        )
 
 
 class _NaturalRule:
@@ -77,23 +100,31 @@ class _NaturalRule:
         self.tuning = tuning
         if self.settings.regularizer:
             rng = torch.Generator().manual_seed(tuning.seed)
-            self.diagonal = diagonal_fisher(tuning.model.eval(), self.layers, to_float(tuning.clean.images), rng)
+            self.diagonal = diagonal_fisher(
+                tuning.model.eval(), self.layers, to_float(tuning.clean.images), rng
+            )
 
     def pulled(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients with that of the regularizer: + eta F_ii (theta - theta0)."""
         if not self.diagonal:
             return dict(gradients)
         now, eta = self.tuning.weights(), self.settings.regularizer
-        return {name: g + eta * self.diagonal[name] * (now[name] - self.tuning.start[name])
-                for name, g in gradients.items()}
+        return {
+            name: g + eta * self.diagonal[name] * (now[name] - self.tuning.start[name])
+            for name, g in gradients.items()
+        }
 
-    def finish(self, steps: dict[str, Tensor], form: float, lr: float, trace: float | None) -> Direction:
+    def finish(
+        self, steps: dict[str, Tensor], form: float, lr: float, trace: float | None
+    ) -> Direction:
         """Scale to the trust region ((lr^2 / 2) v^T F v <= limit), then momentum."""
         kl = 0.5 * lr * lr * form
         scale = min(1.0, math.sqrt(self.settings.trust_region / kl)) if kl > 0 else 1.0
         if scale < 1:
             steps = {name: scale * step for name, step in steps.items()}
-        return Direction(self.momentum(steps), None, kl * scale * scale, self.settings.damping, trace)
+        return Direction(
+            self.momentum(steps), None, kl * scale * scale, self.settings.damping, trace
+        )
 
     def state_dict(self) -> dict:
         return {"momentum": self.momentum.state_dict(), "diagonal": self.diagonal}
@@ -112,7 +143,9 @@ class ExactRule(_NaturalRule):
             fisher = SoftmaxFisher(with_ones(batch.tap.inputs[name]), batch.logits.softmax(1))
             gradient = self.pulled(batch.gradients)[name]
             extra = self.settings.regularizer * self.diagonal[name] if self.diagonal else None
-            step_matrix = solve(fisher, gradient, damping=self.settings.damping, extra_diagonal=extra).value
+            step_matrix = solve(
+                fisher, gradient, damping=self.settings.damping, extra_diagonal=extra
+            ).value
             form = (step_matrix * (fisher @ step_matrix)).sum().item()
             return self.finish({name: step_matrix}, form, lr, fisher.trace().item())
 
@@ -126,12 +159,16 @@ class KFACRule(_NaturalRule):
 
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:
         if step % self.settings.factor_period == 0:
-            self.kfac.update(batch.tap, sampled_output_gradients(batch.tap, batch.logits, batch.rng))
+            self.kfac.update(
+                batch.tap, sampled_output_gradients(batch.tap, batch.logits, batch.rng)
+            )
         if step % self.settings.inverse_period == 0:
             self.kfac.invert()
         with torch.no_grad():
-            steps = {name: self.kfac.precondition(name, gradient)
-                     for name, gradient in self.pulled(batch.gradients).items()}
+            steps = {
+                name: self.kfac.precondition(name, gradient)
+                for name, gradient in self.pulled(batch.gradients).items()
+            }
             form = sum(self.kfac.quadratic_form(name, step).item() for name, step in steps.items())
         return self.finish(steps, form, lr, None)
 

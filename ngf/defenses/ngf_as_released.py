@@ -1,9 +1,10 @@
 """What the public code of NGF does (github kr-anonymous/ngf-animus), without its crashes.
 
-It differs from the paper's text: *all* layers move, by SGD with momentum; only the gradient of the last linear
-layer is preconditioned, by EKFAC on the empirical Fisher (`ngf.optim.ekfac_released`); there is no
-regularizer; and because the schedule is stepped before the first epoch, the learning rate is lr/10 for the
-first two fifths of the steps and lr/100 after. Weight decay starts after 200 steps. BatchNorm in train mode.
+It differs from the paper's text: *all* layers move, by SGD with momentum; only the gradient of the
+last linear layer is preconditioned, by EKFAC on the empirical Fisher (`ngf.optim.ekfac_released`);
+there is no regularizer; and because the schedule is stepped before the first epoch, the learning
+rate is lr/10 for the first two fifths of the steps and lr/100 after. Weight decay starts after 200
+steps. BatchNorm in train mode.
 """
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ class NGFAsReleased:
     layer: ClassVar[str] = "all"
     batch_norm: ClassVar[str] = "train"
     lr_grid: ClassVar[tuple[float, ...]] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
-    lr: float = option(0.01, "Nominal learning rate; the released schedule divides it by 10, then by 100. "
-                       "0 chooses it by the rule of the other methods.", ge=0.0, le=100.0)
+    lr: float = option(
+        0.01,
+        "Nominal learning rate; the released schedule divides it by 10, then by 100. "
+        "0 chooses it by the rule of the other methods.",
+        ge=0.0,
+        le=100.0,
+    )
     steps: int = _options.steps(500)
     batch_size: int = _options.batch_size()
     momentum: float = _options.momentum()
@@ -69,13 +75,24 @@ class _ReleasedRule:
         with torch.no_grad():
             gradients = dict(batch.gradients)
             gradients[self.last] = self.ekfac.precondition(
-                with_ones(batch.tap.inputs[self.last]), errors, gradients[self.last], step=step, lr=factor * lr)
+                with_ones(batch.tap.inputs[self.last]),
+                errors,
+                gradients[self.last],
+                step=step,
+                lr=factor * lr,
+            )
             if step >= _WEIGHT_DECAY_AFTER and self.settings.weight_decay:
                 now = self.tuning.weights()
-                gradients = {name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()}
+                gradients = {
+                    name: g + self.settings.weight_decay * now[name]
+                    for name, g in gradients.items()
+                }
             moved = self.momentum(gradients)
-            return Direction({name: factor * matrix for name, matrix in moved.items()}, lr=factor * lr,
-                             damping=self.settings.damping)
+            return Direction(
+                {name: factor * matrix for name, matrix in moved.items()},
+                lr=factor * lr,
+                damping=self.settings.damping,
+            )
 
     def state_dict(self) -> dict:
         return {"momentum": self.momentum.state_dict(), "ekfac": self.ekfac.state_dict()}

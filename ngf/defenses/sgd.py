@@ -1,4 +1,6 @@
-"""Fine-tuning with SGD and momentum, of one layer or of all: the baseline that NGF is measured against."""
+"""Fine-tuning with SGD and momentum, of one layer or of all: the baseline that NGF is
+measured against.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class SGD:
     steps: int = _options.steps()
     batch_size: int = _options.batch_size()
     momentum: float = _options.momentum()
-    weight_decay: float = option(0.0, "L2 penalty on the tuned weights.", ge=0.0, le=1.0, expert=True)
+    weight_decay: float = option(
+        0.0, "L2 penalty on the tuned weights.", ge=0.0, le=1.0, expert=True
+    )
     batch_norm: str = _options.batch_norm()
 
     __post_init__ = check_fields
@@ -51,7 +55,9 @@ class _Descent:
         gradients = batch.gradients
         if self.settings.weight_decay:
             now = self.tuning.weights()
-            gradients = {name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()}
+            gradients = {
+                name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()
+            }
         return Direction(self.momentum(gradients))
 
     def state_dict(self) -> dict:

@@ -1,11 +1,14 @@
-"""Executes one run folder in this process: `python -m ngf.jobs.child` waits for one with everything imported.
+"""Executes one run folder in this process: `python -m ngf.jobs.child` waits for one with everything
+imported.
 
-The process imports the pipelines (and torch with them), prints "ready", reads the path of one run folder from
-standard input, executes it and ends, so that memory never carries over from run to run. While it waits it
-ends at the end of standard input, that is with its supervisor; a run that has begun goes on without it.
+The process imports the pipelines (and torch with them), prints "ready", reads the path of one run
+folder from standard input, executes it and ends, so that memory never carries over from run to run.
+While it waits it ends at the end of standard input, that is with its supervisor; a run that has
+begun goes on without it.
 
-Only measurements that are over in a moment are different: importing torch takes longer than they do, and who moves a
-slider asks for the next one at once. A child of the light slot that was quick therefore stays a while for the next.
+Only measurements that are over in a moment are different: importing torch takes longer than they
+do, and who moves a slider asks for the next one at once. A child of the light slot that was quick
+therefore stays a while for the next.
 """
 
 from __future__ import annotations
@@ -33,9 +36,13 @@ ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in
 QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
 LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
 _LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
-_RESERVE = ".reserve"  # space kept while a run is executed, so that a full disk can still be reported
-_MEMORY_ADVICE = ("Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
-                  "the same device; then start this run again.")
+_RESERVE = (
+    ".reserve"  # space kept while a run is executed, so that a full disk can still be reported
+)
+_MEMORY_ADVICE = (
+    "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
+    "the same device; then start this run again."
+)
 
 
 def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "terminal") -> str:
@@ -52,8 +59,13 @@ def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "ter
     except FileNotFoundError:
         return "deleted"
     try:
-        # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for it.
-        if (run.path / "spec.json").exists() and run.status == "running" and not _stop_asked(run.path):
+        # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for
+        # it.
+        if (
+            (run.path / "spec.json").exists()
+            and run.status == "running"
+            and not _stop_asked(run.path)
+        ):
             _attempt(run, pipelines)
     finally:
         (run.path / _RESERVE).unlink(missing_ok=True)
@@ -91,7 +103,9 @@ def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
 
 def write_error(run: Run, **about: Any) -> None:
     """Write error.json, after which the run has failed. Makes room first when the disk is full."""
-    about.setdefault("step", next((event["step"] for event in reversed(run.events()) if "step" in event), None))
+    about.setdefault(
+        "step", next((event["step"] for event in reversed(run.events()) if "step" in event), None)
+    )
     (run.path / _RESERVE).unlink(missing_ok=True)
     for left in run.path.glob(".state-*.tmp"):
         shutil.rmtree(left)
@@ -105,25 +119,50 @@ def explain(exc: BaseException, path: Path) -> dict[str, Any]:
         message = exc.strerror if isinstance(exc, DiskFull) else text
         return {"kind": str(exc.kind), "message": message, "advice": str(exc.advice)}
     # the disk may have been full for a writer that does not say so
-    if is_full(exc) or isinstance(exc, (OSError, RuntimeError)) and shutil.disk_usage(path).free < 2**20:
-        return {"kind": DiskFull.kind, "message": "The disk is full: the run cannot go on",
-                "advice": DiskFull.advice}
+    if (
+        is_full(exc)
+        or isinstance(exc, (OSError, RuntimeError))
+        and shutil.disk_usage(path).free < 2**20
+    ):
+        return {
+            "kind": DiskFull.kind,
+            "message": "The disk is full: the run cannot go on",
+            "advice": DiskFull.advice,
+        }
     if _is_out_of_memory(exc, text):
-        return {"kind": "out_of_memory", "message": f"Out of memory: {text.splitlines()[0]}",
-                "advice": _MEMORY_ADVICE}
+        return {
+            "kind": "out_of_memory",
+            "message": f"Out of memory: {text.splitlines()[0]}",
+            "advice": _MEMORY_ADVICE,
+        }
     if isinstance(exc, (SpecError, ValueError)):
-        return {"kind": "bad_input", "message": text,
-                "advice": "Change the setting that the message names and start a new run."}
+        return {
+            "kind": "bad_input",
+            "message": text,
+            "advice": "Change the setting that the message names and start a new run.",
+        }
     last = traceback.format_exception_only(exc)[-1].strip()
-    return {"kind": "crash", "message": last,
-            "advice": "This is a fault in the program or in what it runs on; log.txt of the run tells where."}
+    return {
+        "kind": "crash",
+        "message": last,
+        "advice": (
+            "This is a fault in the program or in what it runs on; log.txt of the run tells where."
+        ),
+    }
 
 
 def _is_out_of_memory(exc: BaseException, text: str) -> bool:
     # by name, so that this module needs no torch
-    return (isinstance(exc, MemoryError) or any(cls.__name__ == "OutOfMemoryError" for cls in type(exc).__mro__)
-            or isinstance(exc, RuntimeError) and ("not enough memory" in text or "out of memory" in text
-                                                  or "can't allocate memory" in text))
+    return (
+        isinstance(exc, MemoryError)
+        or any(cls.__name__ == "OutOfMemoryError" for cls in type(exc).__mro__)
+        or isinstance(exc, RuntimeError)
+        and (
+            "not enough memory" in text
+            or "out of memory" in text
+            or "can't allocate memory" in text
+        )
+    )
 
 
 def _stop_asked(path: Path) -> bool:
@@ -132,7 +171,9 @@ def _stop_asked(path: Path) -> bool:
 
 
 def warm_up(modules: list[str]) -> None:
-    """Import what a run will need. What cannot be imported fails again, and visibly, in the run itself."""
+    """Import what a run will need. What cannot be imported fails again, and visibly, in the
+    run itself.
+    """
     for module in modules:
         try:
             importlib.import_module(module)
@@ -144,12 +185,18 @@ def warm_up(modules: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ngf.jobs.child", description=__doc__.split("\n")[0])
-    parser.add_argument("--pipeline", help="module that executes every kind of run, instead of ngf's own")
+    parser = argparse.ArgumentParser(
+        prog="python -m ngf.jobs.child", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--pipeline", help="module that executes every kind of run, instead of ngf's own"
+    )
     parser.add_argument("--slot", help="what the process is for, to be read in a list of processes")
     options = parser.parse_args(argv)
     pipelines = {kind: options.pipeline or module for kind, module in PIPELINES.items()}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which then asks us to end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the supervisor, which then asks us to end
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to save while waiting
     warm_up(sorted(set(pipelines.values())))
     try:
@@ -185,13 +232,17 @@ def _log_to(path: Path) -> bool:
 
 
 def _next_light(store: Store) -> Run | None:
-    """The next measurement that can start, when there is one within `LINGER` seconds; the lock settles who runs it."""
+    """The next measurement that can start, when there is one within `LINGER` seconds; the
+    lock settles who runs it.
+    """
     until, seen = time.monotonic() + LINGER, -1
     while time.monotonic() < until and not recorder.interrupted():
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if run.spec.kind == _LIGHT and ((parent := run.ancestor()) is None or parent.status in FINAL):
+                if run.spec.kind == _LIGHT and (
+                    (parent := run.ancestor()) is None or parent.status in FINAL
+                ):
                     return run
         time.sleep(0.01)
     return None

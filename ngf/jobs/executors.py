@@ -1,8 +1,9 @@
 """Where a run is executed. An executor is a function `(command, run path) -> handle`.
 
-`Local` starts processes on this machine and keeps a warm one for each command. An executor for a cluster has
-the same form: it starts `python -m ngf run RUN_DIR` elsewhere and returns something with `poll`, `terminate`
-and `kill`. Everything else (progress, pause, cancel, resume) goes through the files of the run folder.
+`Local` starts processes on this machine and keeps a warm one for each command. An executor for a
+cluster has the same form: it starts `python -m ngf run RUN_DIR` elsewhere and returns something
+with `poll`, `terminate` and `kill`. Everything else (progress, pause, cancel, resume) goes through
+the files of the run folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-# Importing torch takes a core for two seconds: not in the first moments of the run that was just started.
+# Importing torch takes a core for two seconds: not in the first moments of the run that was just
+# started.
 SPARE_DELAY = 2.0
 FIRST_SPARE_DELAY = 5.0  # when the dashboard starts, its first page comes first
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +37,9 @@ Executor = Callable[[Command, Path], Handle]
 
 
 class Local:
-    """Executes runs in processes of this machine, each in a child that was started (never forked) before."""
+    """Executes runs in processes of this machine, each in a child that was started (never
+    forked) before.
+    """
 
     def __init__(self, environment: Mapping[Command, Mapping[str, str]] | None = None):
         self._environment = environment or {}
@@ -82,6 +86,12 @@ class Local:
     def _start(self, command: Command) -> subprocess.Popen:
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path, **self._environment.get(command, {})}
-        # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach it.
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment,
-                                start_new_session=True)
+        # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach
+        # it.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )

@@ -40,7 +40,9 @@ class NoSuchRun(KeyError):
 
 
 def is_full(exc: BaseException) -> bool:
-    """True when `exc` says that the disk or the quota is used up (writers in other languages only say so)."""
+    """True when `exc` says that the disk or the quota is used up (writers in other languages
+    only say so).
+    """
     return isinstance(exc, OSError) and exc.errno in _FULL or "No space left on device" in str(exc)
 
 
@@ -95,7 +97,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_once(path: Path) -> Any:
-    """Like `read_json`, but parsed again only when the file was replaced. Do not change what it returns."""
+    """Like `read_json`, but parsed again only when the file was replaced. Do not change what
+    it returns.
+    """
     try:
         about = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -112,7 +116,9 @@ def fsync_tree(folder: Path) -> None:
     """Have every file below `folder` on the disk before its name says that it is complete."""
     for base, _, names in os.walk(folder):
         for name in names:
-            handle = os.open(os.path.join(base, name), os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+            handle = os.open(
+                os.path.join(base, name), os.O_RDONLY if os.name == "posix" else os.O_RDWR
+            )
             try:
                 os.fsync(handle)
             finally:
@@ -127,18 +133,24 @@ class Lock:
         self._lock = filelock.FileLock(path, thread_local=False)
 
     def acquire(self, timeout: float = 1.0, role: str = "") -> bool:
-        """Take the lock; False when another process keeps it. `role` is told to those who ask for `holder`.
+        """Take the lock; False when another process keeps it. `role` is told to those who ask for
+        `holder`.
 
-        It is tried for a moment because a reader that looks (`is_held`) is in the way for microseconds.
+        It is tried for a moment because a reader that looks (`is_held`) is in the way for
+        microseconds.
         """
         try:
             self._lock.acquire(timeout=timeout, poll_interval=0.005)
         except filelock.Timeout:
             return False
-        if fcntl is not None:  # who holds it, for `holder`; on other systems a locked file is not readable
+        if (
+            fcntl is not None
+        ):  # who holds it, for `holder`; on other systems a locked file is not readable
             try:
                 with open(self.path, "w", encoding="utf-8") as file:
-                    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "role": role}))
+                    file.write(
+                        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "role": role})
+                    )
             except OSError as exc:
                 if not is_full(exc):  # the lock itself holds on a full disk, too
                     raise
@@ -149,7 +161,9 @@ class Lock:
 
     @staticmethod
     def is_held(path: Path) -> bool:
-        """Whether a living process holds the lock. Readers do not disturb each other, nor the holder."""
+        """Whether a living process holds the lock. Readers do not disturb each other, nor the
+        holder.
+        """
         if fcntl is None:
             return _is_held_elsewhere(path)
         try:
@@ -168,7 +182,9 @@ class Lock:
 
     @staticmethod
     def holder(path: Path, role: str) -> int | None:
-        """Process id of the holder, when it has this role, lives on this machine and can be told."""
+        """Process id of the holder, when it has this role, lives on this machine and can be
+        told.
+        """
         if fcntl is None or not Lock.is_held(path):
             return None
         try:

@@ -1,4 +1,6 @@
-"""Following a run in a terminal: its events as lines of text, and executing it here when nobody else does."""
+"""Following a run in a terminal: its events as lines of text, and executing it here when
+nobody else does.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ _QUIET = 1.0  # seconds between two lines for steps that nothing was measured af
 def complete(run: Run, say: Callable[[str], None], pipelines: Mapping[str, str] = PIPELINES) -> str:
     """See `run` through to its end and return its status then: done, failed, cancelled or paused.
 
-    A supervisor or another process that executes it is followed; otherwise it is executed here. The first
-    Ctrl-C (or SIGTERM) pauses a run that is executed here, with a checkpoint; elsewhere it raises
-    KeyboardInterrupt and the run goes on.
+    A supervisor or another process that executes it is followed; otherwise it is executed here. The
+    first Ctrl-C (or SIGTERM) pauses a run that is executed here, with a checkpoint; elsewhere it
+    raises KeyboardInterrupt and the run goes on.
     """
     progress = Progress(run, say)
     while (status := run.status) in ("queued", "lost", "running"):

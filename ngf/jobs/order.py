@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 
 def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
-    """Queued runs in the order in which they start: owners take turns, first come first within an owner.
+    """Queued runs in the order in which they start: owners take turns, first come first within an
+    owner.
 
-    `starts` is when each owner's last start was; the owner who has waited longest since then is next.
+    `starts` is when each owner's last start was; the owner who has waited longest since then is
+    next.
     """
     lines: dict[str, list[Run]] = {}
     for run in sorted(queued, key=lambda run: (run.request["queued_at"], run.id)):
@@ -20,7 +22,9 @@ def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
     turn = {owner: 0 for owner in lines}
     order = []
     while lines:
-        owner = min(lines, key=lambda o: (turn[o], starts.get(o, 0.0), lines[o][0].request["queued_at"]))
+        owner = min(
+            lines, key=lambda o: (turn[o], starts.get(o, 0.0), lines[o][0].request["queued_at"])
+        )
         order.append(lines[owner].pop(0))
         turn[owner] += 1
         if not lines[owner]:

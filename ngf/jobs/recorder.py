@@ -1,8 +1,9 @@
 """The one writer of a run's events, checkpoint and result. Imports no torch.
 
-A pipeline makes a `Recorder` on its run folder, restores itself from `state()` where there is one, emits
-events, calls `check()` between steps and `save_state()` now and then, and ends with `finish(result)`.
-Steps that an earlier attempt has written are not written again, so a curve has neither gap nor duplicate.
+A pipeline makes a `Recorder` on its run folder, restores itself from `state()` where there is one,
+emits events, calls `check()` between steps and `save_state()` now and then, and ends with
+`finish(result)`. Steps that an earlier attempt has written are not written again, so a curve has
+neither gap nor duplicate.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def interrupted() -> bool:
 class Recorder:
     """Writes one run folder; made by the process that holds the run's lock.
 
-    `next_seq`: number of the next event. `attempt`: 1 for the first start of the run, 2 for the second...
+    `next_seq`: number of the next event. `attempt`: 1 for the first start of the run, 2 for the
+    second...
     """
 
     def __init__(self, path: Path):
@@ -63,11 +65,15 @@ class Recorder:
         self.attempt = max(1, int(read_text(self.path / "attempts") or 1))
         self._state = self.path / "state"
         for left in (*self.path.glob(".state-*.tmp"), *sorted(self._checkpoints())[:-1]):
-            shutil.rmtree(left)  # a kill came between writing a checkpoint and removing the one before
+            shutil.rmtree(
+                left
+            )  # a kill came between writing a checkpoint and removing the one before
         log = self.path / "events.jsonl"
         raw = log.read_bytes() if log.exists() else b""
         events, self._size = parse_events(raw)
-        self._file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        self._file = os.open(
+            log, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644
+        )
         weakref.finalize(self, os.close, self._file)
         if self._size < len(raw):
             os.ftruncate(self._file, self._size)  # the line that a kill cut short
@@ -84,7 +90,9 @@ class Recorder:
         return self._last.get(lane, -1)
 
     def emit(self, type: str, **values: Any) -> None:
-        """Append one event. Steps, epochs and layer scores that are already written are left out."""
+        """Append one event. Steps, epochs and layer scores that are already written are left
+        out.
+        """
         if not self._is_new({"type": type, **values}):
             return
         t = round(time.monotonic() - self._t0, 4)
@@ -120,7 +128,8 @@ class Recorder:
             raise DiskFull(errno.ENOSPC, "The disk is full: the run cannot go on") from exc
 
     def check(self, write: Callable[[Path], None] | None = None) -> None:
-        """Raise `Paused` or `Cancelled` when the run was asked to stop. Cheap: call it after every step.
+        """Raise `Paused` or `Cancelled` when the run was asked to stop. Cheap: call it after every
+        step.
 
         With `write`, a checkpoint is saved (see `save_state`) before the exception leaves.
         """
@@ -143,7 +152,8 @@ class Recorder:
         return Interrupted("The process was asked to end.") if _interrupted else None
 
     def save_state(self, write: Callable[[Path], None]) -> None:
-        """Save a checkpoint: `write(folder)` fills an empty folder, which then replaces the one before.
+        """Save a checkpoint: `write(folder)` fills an empty folder, which then replaces the one
+        before.
 
         A kill at any moment leaves a complete checkpoint: the new one or the one before.
         """
@@ -160,7 +170,9 @@ class Recorder:
         except BaseException as exc:
             shutil.rmtree(temporary, ignore_errors=True)
             if is_full(exc):
-                raise DiskFull(errno.ENOSPC, "The disk is full: no checkpoint could be written") from exc
+                raise DiskFull(
+                    errno.ENOSPC, "The disk is full: no checkpoint could be written"
+                ) from exc
             raise
         for folder in old:
             shutil.rmtree(folder)
@@ -170,7 +182,11 @@ class Recorder:
         return max(self._checkpoints(), default=None)
 
     def _checkpoints(self) -> list[Path]:
-        return [path for path in self._state.iterdir() if path.name.isdigit()] if self._state.is_dir() else []
+        return (
+            [path for path in self._state.iterdir() if path.name.isdigit()]
+            if self._state.is_dir()
+            else []
+        )
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write result.json, after which the run is done; its checkpoint is no longer needed."""

@@ -1,8 +1,9 @@
 """The store: every run is a folder, and its status is read from its files and nothing else.
 
-`spec.json` names the run, `request.json` says who asked and when, `attempts` counts the starts, `lock` is held
-by the process that executes it, `control` holds what was asked of it (pause or cancel), `result.json` means
-done and `error.json` failed. Nothing here imports torch, so that a web server or a script can hold a store.
+`spec.json` names the run, `request.json` says who asked and when, `attempts` counts the starts,
+`lock` is held by the process that executes it, `control` holds what was asked of it (pause or
+cancel), `result.json` means done and `error.json` failed. Nothing here imports torch, so that a web
+server or a script can hold a store.
 """
 
 from __future__ import annotations
@@ -21,15 +22,25 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import MeasureSpec, PurifySpec, Spec, SpecError, TrainSpec, spec_from_json
-from ngf.jobs.files import DiskFull, Lock, NoSuchRun, is_full, read_json, read_once, read_text, to_json, write_atomic
+from ngf.jobs.files import (
+    DiskFull,
+    Lock,
+    NoSuchRun,
+    is_full,
+    read_json,
+    read_once,
+    read_text,
+    to_json,
+    write_atomic,
+)
 from ngf.jobs.log import read_events
 from ngf.jobs.order import fair_order, last_starts
 
 STATUSES = ("queued", "running", "paused", "cancelled", "failed", "lost", "done")
 FINAL = ("done", "failed", "cancelled")
 COMMANDS = ("pause", "resume", "cancel")
-# A run that failed for these reasons goes on from its checkpoint; after any other it starts anew, because the
-# same steps would only fail again or, with other code, give another curve.
+# A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
+# because the same steps would only fail again or, with other code, give another curve.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _ZOO = Path(__file__).resolve().parents[2] / "assets" / "zoo"
@@ -48,7 +59,9 @@ class Run:
 
     @property
     def request(self) -> dict[str, Any]:
-        """`owner`, `submitted_at` and `queued_at` (its place in the queue); times are ISO 8601 in UTC."""
+        """`owner`, `submitted_at` and `queued_at` (its place in the queue); times are ISO
+        8601 in UTC.
+        """
         about = {"owner": "", "submitted_at": "", **(read_once(self.path / "request.json") or {})}
         return {"queued_at": about["submitted_at"], **about}
 
@@ -56,7 +69,8 @@ class Run:
     def status(self) -> str:
         """queued | running | paused | cancelled | failed | lost | done."""
         status = self._look()
-        # The process may have started or ended between two looks at its files; then a second one is right.
+        # The process may have started or ended between two looks at its files; then a second one is
+        # right.
         return self._look() if status == "lost" else status
 
     def _look(self) -> str:
@@ -70,7 +84,8 @@ class Run:
         command, _, starts = (read_text(self.path / "control") or "").partition(" ")
         if command in ("pause", "cancel"):
             return {"pause": "paused", "cancel": "cancelled"}[command]
-        # "resume 2" puts a run that had two starts back into the queue; after a third it has no meaning
+        # "resume 2" puts a run that had two starts back into the queue; after a third it has no
+        # meaning
         return "queued" if self.attempts == (int(starts) if command == "resume" else 0) else "lost"
 
     @property
@@ -117,16 +132,21 @@ class Run:
             root = base.spec
         known = isinstance(root, TrainSpec)
         row = {
-            "id": self.id, "kind": spec.kind,
-            "data": root.data if known else None, "model": root.model if known else None,
+            "id": self.id,
+            "kind": spec.kind,
+            "data": root.data if known else None,
+            "model": root.model if known else None,
             "attack": root.attack.name if known else None,
             "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
             "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
             "parent": getattr(spec, "parent", getattr(spec, "target", None)),
-            "seed": spec.seed, "status": self.status, "source": self.source, "owner": request["owner"],
+            "seed": spec.seed,
+            "status": self.status,
+            "source": self.source,
+            "owner": request["owner"],
             "submitted_at": request["submitted_at"] or None,
         }
-        rates: Mapping[str, Any] = (read_once(self.path / "result.json") or {})
+        rates: Mapping[str, Any] = read_once(self.path / "result.json") or {}
         rates = rates.get("after") or rates
         return row | {name: rates.get(name) for name in ("ca", "asr", "ra")}
 
@@ -140,10 +160,12 @@ class Store:
         self._unreadable: set[Path] = set()
 
     def submit(self, spec: Spec, owner: str = "") -> Run:
-        """The run of `spec`, made and queued when there is none yet. Identical requests give one run.
+        """The run of `spec`, made and queued when there is none yet. Identical requests give one
+        run.
 
-        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. Raises
-        SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no space.
+        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint.
+        Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
+        space.
         """
         if not _ID.fullmatch(spec.id):
             raise SpecError(f"{spec.id!r} cannot name a run: use letters, digits and hyphens.")
@@ -166,16 +188,21 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             write_atomic(temporary / "spec.json", to_json(dict(sorted(spec.to_json().items()))))
-            write_atomic(temporary / "request.json", to_json(
-                {"owner": owner, "submitted_at": now, "queued_at": now}))
+            write_atomic(
+                temporary / "request.json",
+                to_json({"owner": owner, "submitted_at": now, "queued_at": now}),
+            )
             temporary.chmod(0o755)
             os.rename(temporary, self.root / spec.id)
         except OSError as exc:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
             if is_full(exc):
-                raise DiskFull(errno.ENOSPC, "The disk is full: the run was not submitted. Free some space "
-                                             "or delete runs, then submit it again") from exc
+                raise DiskFull(
+                    errno.ENOSPC,
+                    "The disk is full: the run was not submitted. Free some space "
+                    "or delete runs, then submit it again",
+                ) from exc
             if not (self.root / spec.id / "spec.json").exists():  # else another process was first
                 raise
 
@@ -188,8 +215,16 @@ class Store:
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
                 shutil.rmtree(run.path / "state", ignore_errors=True)
                 (run.path / "events.jsonl").unlink(missing_ok=True)
-            write_atomic(run.path / "request.json", to_json(
-                {"owner": owner, "submitted_at": run.request["submitted_at"], "queued_at": _now()}))
+            write_atomic(
+                run.path / "request.json",
+                to_json(
+                    {
+                        "owner": owner,
+                        "submitted_at": run.request["submitted_at"],
+                        "queued_at": _now(),
+                    }
+                ),
+            )
             (run.path / "crashes").unlink(missing_ok=True)
             write_atomic(run.path / "control", f"resume {run.attempts}")
             (run.path / "error.json").unlink(missing_ok=True)  # last: from here on it is queued
@@ -215,7 +250,9 @@ class Store:
         return run
 
     def runs(self) -> list[Run]:
-        """All runs: newest first, then the zoo by name. Folders that cannot be read are left out and logged."""
+        """All runs: newest first, then the zoo by name. Folders that cannot be read are left
+        out and logged.
+        """
         user = [run for run in self._folder(self.root, "user") if self.zoo / run.id != run.path]
         user.sort(key=lambda run: (run.request["submitted_at"], run.id), reverse=True)
         return user + sorted(self._folder(self.zoo, "zoo"), key=lambda run: run.id)
@@ -237,14 +274,22 @@ class Store:
                     _log.error("%s is left out: %s", run.path, exc)
 
     def delete(self, run_id: str) -> None:
-        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting runs need."""
+        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting
+        runs need.
+        """
         run = self.get(run_id)
         if run.source == "zoo":
             raise ValueError(f"{run.id} belongs to the zoo, which is read-only.")
-        waiting = [other.id for other in self.runs() if parent_id(other.spec) == run.id
-                   and other.status in ("queued", "running", "paused", "lost")]
+        waiting = [
+            other.id
+            for other in self.runs()
+            if parent_id(other.spec) == run.id
+            and other.status in ("queued", "running", "paused", "lost")
+        ]
         if waiting:
-            raise ValueError(f"{run.id} is needed by {', '.join(waiting)}: cancel or delete them first.")
+            raise ValueError(
+                f"{run.id} is needed by {', '.join(waiting)}: cancel or delete them first."
+            )
         lock = Lock(run.path / "lock")
         if not lock.acquire(timeout=0.2):
             raise ValueError(f"{run.id} is running: cancel it first.")
@@ -257,11 +302,14 @@ class Store:
         self.wake()
 
     def queue(self) -> list[Run]:
-        """Waiting runs in the order in which they will start: lost ones at once, then owners in turn."""
+        """Waiting runs in the order in which they will start: lost ones at once, then owners
+        in turn.
+        """
         runs = [(run, run.status) for run in self.runs() if run.source == "user"]
         waiting = [run for run, status in runs if status == "queued"]
-        return ([run for run, status in runs if status == "lost"]
-                + fair_order(waiting, last_starts(run for run, _ in runs)))
+        return [run for run, status in runs if status == "lost"] + fair_order(
+            waiting, last_starts(run for run, _ in runs)
+        )
 
     def clean(self) -> None:
         """Remove what a killed process has left half made or half removed, an hour after."""

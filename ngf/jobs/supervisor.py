@@ -1,8 +1,9 @@
 """Hands waiting runs to children and looks after them: `python -m ngf.jobs.supervisor`.
 
-One supervisor serves a store; a second one says so and ends. What is running is read from the files, so a run
-that goes on after its supervisor was killed still fills its slot. Runs whose process was killed are started
-again from their checkpoint, unless they were killed three times without getting any further.
+One supervisor serves a store; a second one says so and ends. What is running is read from the
+files, so a run that goes on after its supervisor was killed still fills its slot. Runs whose
+process was killed are started again from their checkpoint, unless they were killed three times
+without getting any further.
 """
 
 from __future__ import annotations
@@ -41,15 +42,29 @@ class Supervisor:
     def __init__(self, store: Store, slots: Mapping[str, int] | None = None, pipeline: str = ""):
         self.store = store
         self.slots = dict(slots or {"heavy": 1, "light": 1})
-        child = (sys.executable, "-m", "ngf.jobs.child", *(("--pipeline", pipeline) if pipeline else ()))
+        child = (
+            sys.executable,
+            "-m",
+            "ngf.jobs.child",
+            *(("--pipeline", pipeline) if pipeline else ()),
+        )
         # the slot is part of the command only to tell the two apart in a list of processes
         self.commands: dict[str, Command] = {slot: (*child, "--slot", slot) for slot in self.slots}
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         threads = {"heavy": cores, "light": max(1, cores // 2)}
-        self.local = Local({command: {"NGF_THREADS": str(threads.get(slot, cores))}
-                            for slot, command in self.commands.items()})
+        self.local = Local(
+            {
+                command: {"NGF_THREADS": str(threads.get(slot, cores))}
+                for slot, command in self.commands.items()
+            }
+        )
         self.execute: Executor = self.local
-        # run id -> its process, when this supervisor has started it, and the run's starts before that
+        # run id -> its process, when this supervisor has started it, and the run's starts before
+        # that
         self.working: dict[str, tuple[Handle, int]] = {}
         self._refused: dict[str, int] = {}  # run id -> children that died before they began it
         self._starts: dict[str, float] = {}
@@ -73,7 +88,10 @@ class Supervisor:
                         self._scan()
                     for command in self.commands.values():
                         self.local.keep_warm(command)
-                except (OSError, SpecError) as exc:  # disk full, a folder deleted meanwhile: tried again
+                except (
+                    OSError,
+                    SpecError,
+                ) as exc:  # disk full, a folder deleted meanwhile: tried again
                     _say(f"{exc}")
                 time.sleep(TICK)
             return 0
@@ -87,7 +105,9 @@ class Supervisor:
 
     def _reap(self) -> bool:
         """Forget children that have ended; True when there was one."""
-        ended = [run_id for run_id, (handle, _) in self.working.items() if handle.poll() is not None]
+        ended = [
+            run_id for run_id, (handle, _) in self.working.items() if handle.poll() is not None
+        ]
         for run_id in ended:
             handle, starts = self.working.pop(run_id)
             run = self.store.find(run_id)
@@ -102,8 +122,12 @@ class Supervisor:
         _say(f"{run.id}: its process ended (exit code {code}) before it began the run")
         if count >= MAX_KILLS:
             del self._refused[run.id]
-            write_error(run, kind="crash", message=f"The process that runs it could not start ({code}).",
-                        advice="Start the supervisor in a terminal: what is wrong is printed there.")
+            write_error(
+                run,
+                kind="crash",
+                message=f"The process that runs it could not start ({code}).",
+                advice="Start the supervisor in a terminal: what is wrong is printed there.",
+            )
 
     def _scan(self) -> None:
         """Start what can start."""
@@ -113,8 +137,14 @@ class Supervisor:
         for run in runs:
             if status[run.id] == "running" or run.id in self.working:
                 room[slot_of(run)] -= 1
-        waiting = [run for run in runs if status[run.id] in ("queued", "lost") and run.id not in self.working
-                   and room[slot_of(run)] > 0 and self._is_ready(run)]
+        waiting = [
+            run
+            for run in runs
+            if status[run.id] in ("queued", "lost")
+            and run.id not in self.working
+            and room[slot_of(run)] > 0
+            and self._is_ready(run)
+        ]
         for owner, when in last_starts(runs).items():
             self._starts[owner] = max(when, self._starts.get(owner, 0.0))
         lost = [run for run in waiting if status[run.id] == "lost"]
@@ -127,7 +157,9 @@ class Supervisor:
                 room[slot_of(run)] -= 1
 
     def _is_ready(self, run: Run) -> bool:
-        """A run waits for the one that it starts from; without any it starts, to fail with a reason."""
+        """A run waits for the one that it starts from; without any it starts, to fail with a
+        reason.
+        """
         parent = run.ancestor() if parent_id(run.spec) else None
         return parent is None or parent.status in FINAL
 
@@ -141,10 +173,15 @@ class Supervisor:
             write_atomic(run.path / "crashes", to_json({"kills": kills, "progress": progress}))
             return False
         tail = (read_text(run.path / "log.txt") or "").splitlines()[-20:]
-        write_error(run, kind="killed", message=f"The run was killed {kills} times without getting any further.",
-                    advice="Most often the machine was out of memory: use a smaller batch size, fewer images or "
-                           "a smaller model, or end other programs. Started again, this run goes on from its "
-                           "last checkpoint.", log="\n".join(tail))
+        write_error(
+            run,
+            kind="killed",
+            message=f"The run was killed {kills} times without getting any further.",
+            advice="Most often the machine was out of memory: use a smaller batch size, fewer "
+            "images or a smaller model, or end other programs. Started again, this run goes on "
+            "from its last checkpoint.",
+            log="\n".join(tail),
+        )
         return True
 
     def _end_children(self) -> None:
@@ -157,8 +194,9 @@ class Supervisor:
         orphans = [run for run in self.store.runs() if run.id not in self.working]
         self._signal(orphans, signal.SIGTERM)
         until = time.monotonic() + GRACE
-        while time.monotonic() < until and (any(handle.poll() is None for handle in handles)
-                                            or self._signal(orphans, 0)):
+        while time.monotonic() < until and (
+            any(handle.poll() is None for handle in handles) or self._signal(orphans, 0)
+        ):
             time.sleep(TICK)
         for handle in handles:
             if handle.poll() is None:
@@ -175,9 +213,14 @@ class Supervisor:
 
 
 def _progress(run: Run) -> list[int]:
-    """What tells that a run got further: its last checkpoint and how many measurements it has written."""
+    """What tells that a run got further: its last checkpoint and how many measurements it has
+    written.
+    """
     saved = [int(path.name) for path in (run.path / "state").glob("*") if path.name.isdigit()]
-    return [max(saved, default=0), sum(event["type"] not in ("phase", "resumed") for event in run.events())]
+    return [
+        max(saved, default=0),
+        sum(event["type"] not in ("phase", "resumed") for event in run.events()),
+    ]
 
 
 def _say(text: str) -> None:
@@ -185,14 +228,21 @@ def _say(text: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m ngf.jobs.supervisor", description=__doc__.split("\n")[0])
-    parser.add_argument("--root", type=Path, help="folder of the runs (default: NGF_RUNS, else ./runs)")
-    parser.add_argument("--heavy", type=int, default=1, help="trainings and purifications at a time")
+    parser = argparse.ArgumentParser(
+        prog="python -m ngf.jobs.supervisor", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--root", type=Path, help="folder of the runs (default: NGF_RUNS, else ./runs)"
+    )
+    parser.add_argument(
+        "--heavy", type=int, default=1, help="trainings and purifications at a time"
+    )
     parser.add_argument("--light", type=int, default=1, help="measurements at a time")
     parser.add_argument("--pipeline", default="", help="module that executes every kind of run")
     options = parser.parse_args(argv)
-    supervisor = Supervisor(Store(options.root), {"heavy": options.heavy, "light": options.light},
-                            options.pipeline)
+    supervisor = Supervisor(
+        Store(options.root), {"heavy": options.heavy, "light": options.light}, options.pipeline
+    )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, supervisor.stop)
     return supervisor.serve()

@@ -20,11 +20,14 @@ SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, ro
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """features: the module whose output enters the classifier, after ReLU and pooling where it has them; small: what
-    differs for small images."""
+    """features: the module whose output enters the classifier, after ReLU and pooling where it has
+    them; small: what differs for small images.
+    """
 
     title: str
-    build: Callable[[int, int, int], nn.Module]  # (num_classes, in_channels, side of the images in pixels) -> module
+    build: Callable[
+        [int, int, int], nn.Module
+    ]  # (num_classes, in_channels, side of the images in pixels) -> module
     features: str
     small: str = ""
 
@@ -34,39 +37,78 @@ def _preact(num_classes: int, in_channels: int, image_size: int, **options: obje
     return PreActResNet(num_classes, in_channels, **options)
 
 
-_STEM = "Below 64 pixels the first convolution is 3x3 without stride, and there is no max pooling after it."
+_STEM = (
+    "Below 64 pixels the first convolution is 3x3 without stride, and there is no max pooling "
+    "after it."
+)
 _STRIDES = "Below 64 pixels the first two convolutions with a stride have none."
 
 MODELS: dict[str, ModelEntry] = {
     "preact_resnet_tiny": ModelEntry(
         "Pre-activation ResNet, tiny (78k parameters)",
-        partial(_preact, widths=(16, 32, 64), num_blocks=(1, 1, 1), stem_stride=2), "bn"),
+        partial(_preact, widths=(16, 32, 64), num_blocks=(1, 1, 1), stem_stride=2),
+        "bn",
+    ),
     "preact_resnet_tiny4": ModelEntry(
         "Pre-activation ResNet, four narrow stages (124k parameters)",
-        partial(_preact, widths=(16, 32, 48, 64), num_blocks=(1, 1, 1, 1), stem_stride=2), "bn"),
+        partial(_preact, widths=(16, 32, 48, 64), num_blocks=(1, 1, 1, 1), stem_stride=2),
+        "bn",
+    ),
     "vgg_tiny": ModelEntry(
         "VGG-like, six convolutions (73k parameters)",
-        lambda num_classes, in_channels, image_size: PlainConvNet(num_classes, in_channels), "bn6"),
+        lambda num_classes, in_channels, image_size: PlainConvNet(num_classes, in_channels),
+        "bn6",
+    ),
     "preact_resnet18": ModelEntry(
         "Pre-activation ResNet-18 (11 million parameters)",
-        partial(_preact, widths=(64, 128, 256, 512), num_blocks=(2, 2, 2, 2), stem_stride=1), "bn"),
-    "resnet18": ModelEntry("ResNet-18 (11 million parameters)", partial(from_torchvision, "resnet18"), "layer4", _STEM),
-    "resnet34": ModelEntry("ResNet-34 (21 million parameters)", partial(from_torchvision, "resnet34"), "layer4", _STEM),
-    "resnet50": ModelEntry("ResNet-50 (24 million parameters)", partial(from_torchvision, "resnet50"), "layer4", _STEM),
-    "wide_resnet_16_1": ModelEntry(  # Zagoruyko, Komodakis 2016, arXiv 1605.07146: depth 16, widening factor 1
+        partial(_preact, widths=(64, 128, 256, 512), num_blocks=(2, 2, 2, 2), stem_stride=1),
+        "bn",
+    ),
+    "resnet18": ModelEntry(
+        "ResNet-18 (11 million parameters)", partial(from_torchvision, "resnet18"), "layer4", _STEM
+    ),
+    "resnet34": ModelEntry(
+        "ResNet-34 (21 million parameters)", partial(from_torchvision, "resnet34"), "layer4", _STEM
+    ),
+    "resnet50": ModelEntry(
+        "ResNet-50 (24 million parameters)", partial(from_torchvision, "resnet50"), "layer4", _STEM
+    ),
+    # Zagoruyko, Komodakis 2016, arXiv 1605.07146: depth 16, widening factor 1
+    "wide_resnet_16_1": ModelEntry(
         "Wide ResNet 16-1 (175k parameters)",
-        partial(_preact, widths=(16, 32, 64), num_blocks=(2, 2, 2), stem_stride=1), "bn"),
-    "vgg19_bn": ModelEntry("VGG-19 with BatchNorm (20 million parameters)", VGG19, "bn16",
-                           "Below 32 pixels the last max poolings are left out."),
-    "mobilenet_v2": ModelEntry("MobileNetV2 (2.2 million parameters)",
-                               partial(from_torchvision, "mobilenet_v2", dropout=0.0), "features", _STRIDES),
-    "densenet121": ModelEntry("DenseNet-121 (7 million parameters)", partial(from_torchvision, "densenet121"),
-                              "features.norm5", _STEM),
-    "efficientnet_b0": ModelEntry("EfficientNet-B0 (4 million parameters)",
-                                  partial(from_torchvision, "efficientnet_b0", dropout=0.0, stochastic_depth_prob=0.0),
-                                  "features", _STRIDES),
-    "vit_tiny": ModelEntry("Vision transformer, four blocks (0.8 million parameters)", ViT, "norm",
-                           "Patches have 4x4 pixels below 64 pixels, 8x8 below 128, and 16x16 from there on."),
+        partial(_preact, widths=(16, 32, 64), num_blocks=(2, 2, 2), stem_stride=1),
+        "bn",
+    ),
+    "vgg19_bn": ModelEntry(
+        "VGG-19 with BatchNorm (20 million parameters)",
+        VGG19,
+        "bn16",
+        "Below 32 pixels the last max poolings are left out.",
+    ),
+    "mobilenet_v2": ModelEntry(
+        "MobileNetV2 (2.2 million parameters)",
+        partial(from_torchvision, "mobilenet_v2", dropout=0.0),
+        "features",
+        _STRIDES,
+    ),
+    "densenet121": ModelEntry(
+        "DenseNet-121 (7 million parameters)",
+        partial(from_torchvision, "densenet121"),
+        "features.norm5",
+        _STEM,
+    ),
+    "efficientnet_b0": ModelEntry(
+        "EfficientNet-B0 (4 million parameters)",
+        partial(from_torchvision, "efficientnet_b0", dropout=0.0, stochastic_depth_prob=0.0),
+        "features",
+        _STRIDES,
+    ),
+    "vit_tiny": ModelEntry(
+        "Vision transformer, four blocks (0.8 million parameters)",
+        ViT,
+        "norm",
+        "Patches have 4x4 pixels below 64 pixels, 8x8 below 128, and 16x16 from there on.",
+    ),
 }
 
 
@@ -78,26 +120,37 @@ def build(name: str, num_classes: int, in_channels: int = 3, image_size: int = 3
     if name not in MODELS:
         raise SpecError(f"Unknown model {name!r}. Allowed: {', '.join(MODELS)}.")
     if num_classes < 2 or in_channels < 1:
-        raise SpecError(f"A classifier needs 2 classes or more and 1 channel or more, got {num_classes} "
-                        f"and {in_channels}.")
+        raise SpecError(
+            f"A classifier needs 2 classes or more and 1 channel or more, got {num_classes} "
+            f"and {in_channels}."
+        )
     if image_size < SMALLEST:
-        raise SpecError(f"Images of {image_size} pixels are too small: a network needs {SMALLEST} or more.")
+        raise SpecError(
+            f"Images of {image_size} pixels are too small: a network needs {SMALLEST} or more."
+        )
     return MODELS[name].build(num_classes, in_channels, image_size)
 
 
 def tunable_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Every Linear, Conv2d and LayerNorm by its name in the model, in the order of the forward pass.
+    """Every Linear, Conv2d and LayerNorm by its name in the model, in the order of the forward
+    pass.
 
-    BatchNorm is not among them: while it takes its statistics from a batch, the prediction for an image depends on the
-    other images, and there is no Fisher information of one image that NGF could use.
+    BatchNorm is not among them: while it takes its statistics from a batch, the prediction for an
+    image depends on the other images, and there is no Fisher information of one image that NGF
+    could use.
     """
-    return {name: module for name, module in model.named_modules()
-            if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm))}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm))
+    }
 
 
 def last_layer(model: nn.Module) -> str:
     """Name of the classifier: the last Linear layer. Raises SpecError when there is none."""
-    names = [name for name, module in tunable_layers(model).items() if isinstance(module, nn.Linear)]
+    names = [
+        name for name, module in tunable_layers(model).items() if isinstance(module, nn.Linear)
+    ]
     if not names:
         raise SpecError("This model has no linear layer; choose a convolution by name.")
     return names[-1]
@@ -117,21 +170,24 @@ def kind_of(layer: nn.Module) -> str:
 
 
 def describe_models() -> dict[str, dict]:
-    """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters, the layers that can be
-    tuned and what each is, the classifier, number and name of the features that enter it, and what differs for small
-    images."""
+    """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters,
+    the layers that can be tuned and what each is, the classifier, number and name of the features
+    that enter it, and what differs for small images.
+    """
     out = {}
     for name, entry in MODELS.items():
         with torch.device("meta"):  # shapes without numbers
             model = entry.build(10, 3, 32)
         classifier = last_layer(model)
         layers = tunable_layers(model)
-        out[name] = {"title": entry.title,
-                     "num_parameters": sum(p.numel() for p in model.parameters()),
-                     "layers": list(layers),
-                     "kinds": [kind_of(layer) for layer in layers.values()],
-                     "classifier": classifier,
-                     "num_features": model.get_submodule(classifier).in_features,
-                     "features": entry.features,
-                     "small": entry.small}
+        out[name] = {
+            "title": entry.title,
+            "num_parameters": sum(p.numel() for p in model.parameters()),
+            "layers": list(layers),
+            "kinds": [kind_of(layer) for layer in layers.values()],
+            "classifier": classifier,
+            "num_features": model.get_submodule(classifier).in_features,
+            "features": entry.features,
+            "small": entry.small,
+        }
     return out

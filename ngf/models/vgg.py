@@ -1,8 +1,8 @@
 """VGG-19 with BatchNorm (Simonyan, Zisserman 2015, arXiv 1409.1556).
 
-Changed, as is usual for images of 32x32: the features are averaged over positions and go into one linear layer, in
-place of three whose first alone has 103 million weights. K-FAC would need the eigenvectors of a 25,089 x 25,089 matrix
-for that one.
+Changed, as is usual for images of 32x32: the features are averaged over positions and go into one
+linear layer, in place of three whose first alone has 103 million weights. K-FAC would need the
+eigenvectors of a 25,089 x 25,089 matrix for that one.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ from torch import Tensor, nn
 
 from ngf.models.preact_resnet import Normalize
 
-_STAGES = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; pooling after each
+_STAGES = (
+    (64, 2),
+    (128, 2),
+    (256, 4),
+    (512, 4),
+    (512, 4),
+)  # channels, convolutions; pooling after each
 
 
 class VGG19(nn.Module):
-    """Sixteen 3x3 convolutions with BatchNorm and ReLU, max pooling after the 2nd, 4th, 8th, 12th and 16th.
+    """Sixteen 3x3 convolutions with BatchNorm and ReLU, max pooling after the 2nd, 4th, 8th, 12th
+    and 16th.
 
-    Layers are named `conv1` to `conv16` and `linear`. Where an image is smaller than 32 pixels, the last poolings are
-    left out.
+    Layers are named `conv1` to `conv16` and `linear`. Where an image is smaller than 32 pixels, the
+    last poolings are left out.
     """
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int = 32) -> None:

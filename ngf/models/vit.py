@@ -1,10 +1,12 @@
-"""A small vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), every weight of it in a plain layer.
+"""A small vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), every weight of it in a
+plain layer.
 
-As in Beyer et al. 2022 (arXiv 2205.01580) positions are fixed sines and cosines, and the tokens are averaged instead of
-read from a class token; so all parameters are those of linear layers and LayerNorms. Changed: queries, keys and values
-are three linear layers, for torch's own attention keeps the three in one bare parameter, which is no layer to tune.
-They have no bias (that of the keys would change nothing). Attention is written out, since torch's fused kernels have no
-second derivative, which measurements of curvature need.
+As in Beyer et al. 2022 (arXiv 2205.01580) positions are fixed sines and cosines, and the tokens are
+averaged instead of read from a class token; so all parameters are those of linear layers and
+LayerNorms. Changed: queries, keys and values are three linear layers, for torch's own attention
+keeps the three in one bare parameter, which is no layer to tune. They have no bias (that of the
+keys would change nothing). Attention is written out, since torch's fused kernels have no second
+derivative, which measurements of curvature need.
 """
 
 from __future__ import annotations
@@ -35,26 +37,40 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.norm1(x)
-        q, k, v = (layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        q, k, v = (
+            layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
         attention = (q @ k.mT / self.scale).softmax(-1)  # (N, heads, T, T)
         x = x + self.out((attention @ v).transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
 class ViT(nn.Module):
-    """Patches of 4x4 pixels (8x8 from 64 pixels on, 16x16 from 128 on), pre-norm blocks, mean over tokens.
+    """Patches of 4x4 pixels (8x8 from 64 pixels on, 16x16 from 128 on), pre-norm blocks, mean over
+    tokens.
 
     Layers are named `embed`, `block<i>.norm1|q|k|v|out|norm2|up|down`, `norm`, `linear`.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, image_size: int = 32, *, width: int = 128, depth: int = 4,
-                 heads: int = 4) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        image_size: int = 32,
+        *,
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+    ) -> None:
         super().__init__()
         self.normalize = Normalize()
         self.patch = 4 if image_size < 64 else 8 if image_size < 128 else 16
         self.padding = (0, -image_size % self.patch, 0, -image_size % self.patch)
         self.embed = nn.Linear(in_channels * self.patch**2, width)
-        self.register_buffer("positions", _positions(-(-image_size // self.patch), width), persistent=False)
+        self.register_buffer(
+            "positions", _positions(-(-image_size // self.patch), width), persistent=False
+        )
         self.blocks = [f"block{i}" for i in range(1, depth + 1)]
         for name in self.blocks:
             self.add_module(name, Block(width, heads))

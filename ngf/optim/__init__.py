@@ -1,1 +1,3 @@
-"""The mathematics of natural gradient: exact for a softmax layer, Kronecker-factored for any layer."""
+"""The mathematics of natural gradient: exact for a softmax layer, Kronecker-factored for any
+layer.
+"""

@@ -1,4 +1,5 @@
-"""The optimizer of the paper's public code, as it computes: an eigenvalue-corrected K-FAC (EKFAC) with quirks.
+"""The optimizer of the paper's public code, as it computes: an eigenvalue-corrected K-FAC (EKFAC)
+with quirks.
 
 Kept apart from `kfac` because it is a record of what was run, not a method to build on:
 
@@ -20,18 +21,29 @@ from torch import Tensor
 class ReleasedEKFAC:
     """Preconditions the gradient (C, D+1) of one linear layer.
 
-    Factors every `factor_period` steps, eigenbases every `inverse_period`, scales every `factor_period`.
+    Factors every `factor_period` steps, eigenbases every `inverse_period`, scales every
+    `factor_period`.
     """
 
-    def __init__(self, *, damping: float = 1e-3, decay: float = 0.95, kl_clip: float = 1e-2,
-                 factor_period: int = 10, inverse_period: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        damping: float = 1e-3,
+        decay: float = 0.95,
+        kl_clip: float = 1e-2,
+        factor_period: int = 10,
+        inverse_period: int = 100,
+    ) -> None:
         self.damping, self.decay, self.kl_clip = damping, decay, kl_clip
         self.factor_period, self.inverse_period = factor_period, inverse_period
         self.state: dict[str, Tensor] = {}
 
-    def precondition(self, inputs: Tensor, output_gradients: Tensor, gradient: Tensor, *, step: int, lr: float
-                     ) -> Tensor:
-        """inputs: (N, D+1), ones included; output_gradients: (N, C) of the *mean* loss; gradient: (C, D+1)."""
+    def precondition(
+        self, inputs: Tensor, output_gradients: Tensor, gradient: Tensor, *, step: int, lr: float
+    ) -> Tensor:
+        """inputs: (N, D+1), ones included; output_gradients: (N, C) of the *mean* loss;
+        gradient: (C, D+1).
+        """
         count, s = len(inputs), self.state
         if step % self.factor_period == 0:
             fresh_a = inputs.T @ inputs / count
@@ -46,7 +58,8 @@ class ReleasedEKFAC:
             values_a, values_g = values_a * (values_a > 1e-10), values_g * (values_g > 1e-10)
             s["scale"] = torch.outer(values_g, values_a)
         if step % self.factor_period == 0 and step > 0:
-            # Per-image gradients are outer products, so their projections are too; transposes as released.
+            # Per-image gradients are outer products, so their projections are too; transposes as
+            # released.
             left = (output_gradients * count) @ s["basis_g"].T
             right = inputs @ s["basis_a"].T
             fresh = left.square().T @ right.square() / count

@@ -1,21 +1,25 @@
-"""K-FAC (Martens & Grosse 2015, arXiv 1503.05671; convolutions: Grosse & Martens 2016, arXiv 1602.01407).
+"""K-FAC (Martens & Grosse 2015, arXiv 1503.05671; convolutions: Grosse & Martens 2016, arXiv
+1602.01407).
 
-The Fisher of one layer is approximated by a Kronecker product F ~ G (x) A: A is the second moment of the
-layer's inputs (for a convolution: of its patches), G that of the gradients of log p(y|x) with respect to its
-outputs, with y drawn from the model: the *true* Fisher.
-It is exact for a linear layer when inputs and output gradients are independent, and for one image.
+The Fisher of one layer is approximated by a Kronecker product F ~ G (x) A: A is the second moment
+of the layer's inputs (for a convolution: of its patches), G that of the gradients of log p(y|x)
+with respect to its outputs, with y drawn from the model: the *true* Fisher. It is exact for a
+linear layer when inputs and output gradients are independent, and for one image.
 
-A layer that shares its weights over positions (pixels of a convolution, tokens of a linear layer) has two such products
-(Eschenhagen et al. 2023, arXiv 2311.00636), with a the inputs and g the output gradients of T positions:
+A layer that shares its weights over positions (pixels of a convolution, tokens of a linear layer)
+has two such products (Eschenhagen et al. 2023, arXiv 2311.00636), with a the inputs and g the
+output gradients of T positions:
 
     expand    A = sum over t of a_t a_t^T, G = mean over t of g_t g_t^T
     reduce    A = (mean over t of a_t) (the same)^T, G = (sum over t of g_t) (the same)^T
 
-`expand` is exact for a linear network with a loss for each position, `reduce` for one with a loss of their mean.
+`expand` is exact for a linear network with a loss for each position, `reduce` for one with a loss
+of their mean.
 
-A grouped convolution is G convolutions that share no weight, each with factors of its own, and a LayerNorm is one
-scalar map y = w x + b for each channel of its normalized input; what they have across groups is left out, as is what
-the layers have across each other. Their rows and factors have a leading dimension G.
+A grouped convolution is G convolutions that share no weight, each with factors of its own, and a
+LayerNorm is one scalar map y = w x + b for each channel of its normalized input; what they have
+across groups is left out, as is what the layers have across each other. Their rows and factors have
+a leading dimension G.
 """
 
 from __future__ import annotations
@@ -33,7 +37,9 @@ _NUMBERS = 2**26  # in the gradients of several images that are held at once
 
 
 def weight_matrix(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Weights (or their gradients) of a layer as one matrix (out, in [+ 1 for the bias]); norms: (C, 2)."""
+    """Weights (or their gradients) of a layer as one matrix (out, in [+ 1 for the bias]);
+    norms: (C, 2).
+    """
     matrix = weight.reshape(len(weight), -1)
     return matrix if bias is None else torch.cat([matrix, bias[:, None]], 1)
 
@@ -46,19 +52,24 @@ def split_matrix(layer: nn.Module, matrix: Tensor) -> list[Tensor]:
 
 
 def num_groups(layer: nn.Module) -> int:
-    """Parts of a layer that share neither inputs nor weights: groups of a convolution, channels of a LayerNorm."""
+    """Parts of a layer that share neither inputs nor weights: groups of a convolution,
+    channels of a LayerNorm.
+    """
     if isinstance(layer, nn.LayerNorm):
         return layer.weight.numel()
     return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
 def input_rows(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """What the layer's weight matrix multiplies: (N, T, in [+ 1]), T positions (1 for a Linear without tokens).
+    """What the layer's weight matrix multiplies: (N, T, in [+ 1]), T positions (1 for a Linear
+    without tokens).
 
     With groups: (G, N, T, in of one group [+ 1]).
     """
     if isinstance(layer, nn.Conv2d):
-        rows = F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride).transpose(1, 2)
+        rows = F.unfold(
+            inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride
+        ).transpose(1, 2)
     elif isinstance(layer, nn.LayerNorm):
         rows = _tokens(F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps))
     else:
@@ -87,13 +98,16 @@ def _by_group(layer: nn.Module, rows: Tensor) -> Tensor:
 
 
 def image_gradients(g: Tensor, a: Tensor) -> Tensor:
-    """Gradient of each image, sum over positions of g a^T, as a matrix: (N, out, in [+ 1]). g, a: rows of a layer."""
+    """Gradient of each image, sum over positions of g a^T, as a matrix: (N, out, in [+ 1]).
+    g, a: rows of a layer.
+    """
     return torch.einsum("...nto,...nti->n...oi", g, a).flatten(1, -2)
 
 
 def image_norms(g: Tensor, a: Tensor) -> Tensor:
-    """Squared length (N,) of each image's gradient: sum over positions t, s of (g_t.g_s)(a_t.a_s), or of the squares
-    of the gradient itself where that is smaller."""
+    """Squared length (N,) of each image's gradient: sum over positions t, s of (g_t.g_s)(a_t.a_s),
+    or of the squares of the gradient itself where that is smaller.
+    """
     if g.shape[-2] ** 2 < g.shape[-1] * a.shape[-1]:
         products = ((g @ g.mT) * (a @ a.mT)).sum((-2, -1))
         return products if products.ndim == 1 else products.sum(0)
@@ -102,12 +116,18 @@ def image_norms(g: Tensor, a: Tensor) -> Tensor:
 
 def check_layer(name: str, layer: nn.Module) -> None:
     """Raise ValueError for a layer whose inputs `input_rows` cannot tell."""
-    if isinstance(layer, nn.Conv2d) and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
-        raise ValueError(f"{name} pads its images by {layer.padding_mode!r}, {layer.padding!r}; K-FAC cuts out the "
-                         "patches of a convolution padded with a number of zeros. Choose another layer.")
+    if isinstance(layer, nn.Conv2d) and (
+        layer.padding_mode != "zeros" or isinstance(layer.padding, str)
+    ):
+        raise ValueError(
+            f"{name} pads its images by {layer.padding_mode!r}, {layer.padding!r}; K-FAC cuts out "
+            "the patches of a convolution padded with a number of zeros. Choose another layer."
+        )
     if isinstance(layer, nn.LayerNorm) and (layer.weight is None or layer.weight.ndim != 1):
-        raise ValueError(f"{name} normalizes over several dimensions at once, or has no weights; K-FAC treats a "
-                         "LayerNorm over channels. Choose another layer.")
+        raise ValueError(
+            f"{name} normalizes over several dimensions at once, or has no weights; K-FAC treats a "
+            "LayerNorm over channels. Choose another layer."
+        )
 
 
 class Tap:
@@ -121,15 +141,21 @@ class Tap:
         self._versions: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> Tap:
-        self._hooks = [layer.register_forward_hook(self._keep(name)) for name, layer in self.layers.items()]
+        self._hooks = [
+            layer.register_forward_hook(self._keep(name)) for name, layer in self.layers.items()
+        ]
         return self
 
     def _keep(self, name: str):
         def hook(_module, inputs, output) -> None:
             if name in self.inputs:
-                raise ValueError(f"{name} is used twice in a forward pass; K-FAC needs layers that are used once.")
+                raise ValueError(
+                    f"{name} is used twice in a forward pass; K-FAC needs layers that are used "
+                    "once."
+                )
             self.inputs[name], self.outputs[name] = inputs[0].detach(), output
             self._versions[name] = inputs[0]._version, output._version
+
         return hook
 
     def __exit__(self, *_error: object) -> None:
@@ -137,15 +163,21 @@ class Tap:
             hook.remove()
 
     def check(self) -> None:
-        """Raise ValueError if something was overwritten since: gradients would be those of other values."""
+        """Raise ValueError if something was overwritten since: gradients would be those of
+        other values.
+        """
         for name, versions in self._versions.items():
             if versions != (self.inputs[name]._version, self.outputs[name]._version):
-                raise ValueError(f"The input or output of {name} is overwritten by a later operation. Make the "
-                                 "activations of the network work out of place (inplace=False).")
+                raise ValueError(
+                    f"The input or output of {name} is overwritten by a later operation. Make the "
+                    "activations of the network work out of place (inplace=False)."
+                )
 
 
 def sample_labels(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """Labels drawn from the model's own prediction (never the data's): what makes the Fisher the true one."""
+    """Labels drawn from the model's own prediction (never the data's): what makes the Fisher
+    the true one.
+    """
     p = logits.detach().float().softmax(1).cpu()
     return torch.multinomial(p, 1, generator=rng)[:, 0].to(logits.device)
 
@@ -162,13 +194,20 @@ def sampled_output_gradients(tap: Tap, logits: Tensor, rng: torch.Generator) -> 
 class KFAC:
     """Running Kronecker factors of some layers, and the natural gradient they give.
 
-    ema: weight of the past at each update of the factors; their first value is the first estimate, not the
-    identity. sharing: what becomes of positions, one of `SHARING`. Call `update` with the tap and logits of a
-    forward pass, then `precondition`. Raises ValueError for the reasons of `check_layer`.
+    ema: weight of the past at each update of the factors; their first value is the first estimate,
+    not the identity. sharing: what becomes of positions, one of `SHARING`. Call `update` with the
+    tap and logits of a forward pass, then `precondition`. Raises ValueError for the reasons of
+    `check_layer`.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], *, damping: float, ema: float = 0.95,
-                 sharing: str = "expand") -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        *,
+        damping: float,
+        ema: float = 0.95,
+        sharing: str = "expand",
+    ) -> None:
         for name, layer in layers.items():
             check_layer(name, layer)
         if sharing not in SHARING:
@@ -190,19 +229,25 @@ class KFAC:
                 a, g = a.flatten(-3, -2), g.flatten(-3, -2)
             fresh = (a.mT @ a / count, g.mT @ g / (count * positions))
             for factors, new in zip((self.inputs, self.outputs), fresh, strict=True):
-                factors[name] = new if name not in factors else self.ema * factors[name] + (1 - self.ema) * new
+                factors[name] = (
+                    new if name not in factors else self.ema * factors[name] + (1 - self.ema) * new
+                )
 
     def invert(self) -> None:
         """Take the eigenbases anew; the costly part, so not done in every step."""
         for name in self.layers:
-            self.inverses[name] = KroneckerInverse(self.outputs[name], self.inputs[name], self.damping)
+            self.inverses[name] = KroneckerInverse(
+                self.outputs[name], self.inputs[name], self.damping
+            )
 
     def precondition(self, name: str, gradient: Tensor) -> Tensor:
         """(F + damping I)^-1 gradient, for a gradient in matrix form (out, in [+ 1])."""
         return (self.inverses[name] @ self._parts(name, gradient)).reshape(gradient.shape)
 
     def _parts(self, name: str, matrix: Tensor) -> Tensor:
-        """(out, in [+ 1]) -> (G, out of one group, in [+ 1]); as it is where there are no groups."""
+        """(out, in [+ 1]) -> (G, out of one group, in [+ 1]); as it is where there are no
+        groups.
+        """
         groups = num_groups(self.layers[name])
         return matrix if groups == 1 else matrix.unflatten(0, (groups, -1))
 
@@ -216,24 +261,41 @@ class KFAC:
         out = {}
         for name in self.inputs:
             inverse = self.inverses[name]
-            out[name] = [self.inputs[name], self.outputs[name], inverse.output_basis, inverse.input_basis,
-                         inverse.values]
+            out[name] = [
+                self.inputs[name],
+                self.outputs[name],
+                inverse.output_basis,
+                inverse.input_basis,
+                inverse.values,
+            ]
         return out
 
     def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
         for name, (inputs, outputs, output_basis, input_basis, values) in state.items():
             self.inputs[name], self.outputs[name] = inputs, outputs
             inverse = KroneckerInverse.__new__(KroneckerInverse)
-            inverse.output_basis, inverse.input_basis, inverse.values = output_basis, input_basis, values
+            inverse.output_basis, inverse.input_basis, inverse.values = (
+                output_basis,
+                input_basis,
+                values,
+            )
             inverse.damping = self.damping
             self.inverses[name] = inverse
 
 
-def diagonal_fisher(model: nn.Module, layers: Mapping[str, nn.Module], images: Tensor, rng: torch.Generator,
-                    draws: int = 4, chunk: int = 64) -> dict[str, Tensor]:
-    """diag F of each layer as a matrix (out, in [+ 1]), labels sampled `draws` times; exact per image.
+def diagonal_fisher(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    images: Tensor,
+    rng: torch.Generator,
+    draws: int = 4,
+    chunk: int = 64,
+) -> dict[str, Tensor]:
+    """diag F of each layer as a matrix (out, in [+ 1]), labels sampled `draws` times; exact per
+    image.
 
-    The gradient of one image is sum over positions of g a^T; its square is averaged over images and draws.
+    The gradient of one image is sum over positions of g a^T; its square is averaged over images and
+    draws.
     """
     total = {name: 0.0 for name in layers}
     for part in images.split(chunk):
@@ -241,7 +303,10 @@ def diagonal_fisher(model: nn.Module, layers: Mapping[str, nn.Module], images: T
             logits = model(part)
         for _ in range(draws):
             for name, gradient in sampled_output_gradients(tap, logits, rng).items():
-                g, a = output_rows(layers[name], gradient), input_rows(layers[name], tap.inputs[name])
+                g, a = (
+                    output_rows(layers[name], gradient),
+                    input_rows(layers[name], tap.inputs[name]),
+                )
                 few = max(1, _NUMBERS // (g.shape[:-3].numel() * g.shape[-1] * a.shape[-1]))
                 for some_g, some_a in zip(g.split(few, -3), a.split(few, -3), strict=True):
                     total[name] = total[name] + image_gradients(some_g, some_a).square_().sum(0)

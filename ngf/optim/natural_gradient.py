@@ -1,13 +1,14 @@
 """The exact natural gradient of a last linear softmax layer.
 
-With features h~_n = (h_n, 1) in R^(D+1), logits z_n = W h~_n and p_n = softmax(z_n), the Fisher information of
-W (C x (D+1)) is, in closed form and for any labels,
+With features h~_n = (h_n, 1) in R^(D+1), logits z_n = W h~_n and p_n = softmax(z_n), the Fisher
+information of W (C x (D+1)) is, in closed form and for any labels,
 
     F = (1/N) sum_n (diag(p_n) - p_n p_n^T) (x) h~_n h~_n^T,
 
-which is also the Gauss-Newton matrix and the Hessian of the cross-entropy: the problem is convex. F is never
-formed. One product F V costs four small matrix products, and conjugate gradients, preconditioned by the
-Kronecker product of the two mean factors, solve (F + diag + lambda I) X = G in a few tens of them.
+which is also the Gauss-Newton matrix and the Hessian of the cross-entropy: the problem is convex. F
+is never formed. One product F V costs four small matrix products, and conjugate gradients,
+preconditioned by the Kronecker product of the two mean factors, solve (F + diag + lambda I) X = G
+in a few tens of them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def with_ones(features: Tensor) -> Tensor:
 
 
 class SoftmaxFisher:
-    """The Fisher of a softmax layer at given features and probabilities, as an operator on (C, D+1).
+    """The Fisher of a softmax layer at given features and probabilities, as an operator on (C,
+    D+1).
 
     features: (N, D+1), the ones included; probabilities: (N, C).
     """
@@ -58,8 +60,8 @@ class SoftmaxFisher:
 def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (..., D), ascending, and eigenvectors (..., D, D) of symmetric matrices.
 
-    In float32 LAPACK may find none for a matrix of low rank, such as that of 1,280 features of 8 images; in float64
-    it then does.
+    In float32 LAPACK may find none for a matrix of low rank, such as that of 1,280 features of 8
+    images; in float64 it then does.
     """
     try:
         values, basis = torch.linalg.eigh(matrix)
@@ -69,7 +71,8 @@ def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class KroneckerInverse:
-    """(G (x) A + lambda I)^-1 on matrices (C, D+1), exact for the Kronecker product, by two eigenbases.
+    """(G (x) A + lambda I)^-1 on matrices (C, D+1), exact for the Kronecker product, by two
+    eigenbases.
 
     Leading dimensions, the same in all three, are products apart from each other.
     """
@@ -77,7 +80,9 @@ class KroneckerInverse:
     def __init__(self, output: Tensor, inputs: Tensor, damping: float) -> None:
         output_values, self.output_basis = eigenvectors(output)
         input_values, self.input_basis = eigenvectors(inputs)
-        self.values = output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
+        self.values = (
+            output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
+        )
         self.damping = damping
 
     def __matmul__(self, matrix: Tensor) -> Tensor:
@@ -88,8 +93,9 @@ class KroneckerInverse:
 class FewImagesInverse:
     """`KroneckerInverse` of the mean factors of `fisher`, without eigenvectors of (D+1, D+1).
 
-    With N images A = H^T H / N has rank N at most, and H H^T / N = U diag(l) U^T of (N, N) tells all of it (Woodbury):
-    M / lambda - Q [(Q^T M R^T) * g / (N lambda (g l + lambda))] R with R = U^T H, and G = Q diag(g) Q^T.
+    With N images A = H^T H / N has rank N at most, and H H^T / N = U diag(l) U^T of (N, N) tells
+    all of it (Woodbury): M / lambda - Q [(Q^T M R^T) * g / (N lambda (g l + lambda))] R with R =
+    U^T H, and G = Q diag(g) Q^T.
     """
 
     def __init__(self, fisher: SoftmaxFisher, damping: float) -> None:
@@ -107,10 +113,16 @@ class FewImagesInverse:
 
 
 def preconditioner_of(fisher: SoftmaxFisher, damping: float) -> KroneckerInverse | FewImagesInverse:
-    """The inverse of the Kronecker product of the mean factors, the way that takes less time: on one CPU thread, for
-    128 images and 2,048 features, a solution of 200 iterations takes 1 second, with all eigenvectors 10."""
+    """The inverse of the Kronecker product of the mean factors, the way that takes less time: on
+    one CPU thread, for 128 images and 2,048 features, a solution of 200 iterations takes 1 second,
+    with all eigenvectors 10.
+    """
     count, width = fisher.features.shape
-    return FewImagesInverse(fisher, damping) if 4 * count <= width else KroneckerInverse(*fisher.kronecker(), damping)
+    return (
+        FewImagesInverse(fisher, damping)
+        if 4 * count <= width
+        else KroneckerInverse(*fisher.kronecker(), damping)
+    )
 
 
 @dataclass(frozen=True)
@@ -122,8 +134,15 @@ class Solution:
     residual: float
 
 
-def solve(fisher: SoftmaxFisher, gradient: Tensor, *, damping: float, extra_diagonal: Tensor | None = None,
-          tolerance: float = 1e-4, max_iterations: int = 200) -> Solution:
+def solve(
+    fisher: SoftmaxFisher,
+    gradient: Tensor,
+    *,
+    damping: float,
+    extra_diagonal: Tensor | None = None,
+    tolerance: float = 1e-4,
+    max_iterations: int = 200,
+) -> Solution:
     """Preconditioned conjugate gradients (Hestenes & Stiefel 1952) for the damped natural gradient.
 
     gradient: (C, D+1). extra_diagonal: (C, D+1), the curvature of a quadratic regularizer, or None.
