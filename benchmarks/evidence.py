@@ -36,10 +36,11 @@ from ngf.evaluate import TestSet, accuracy
 from ngf.jobs.store import Store
 from ngf.models import last_layer, tunable_layers
 from ngf.pipeline import test_set
+from ngf.places import ASSETS
 from ngf.training import Diverged
 from ngf.weights import load_attack, load_model, save_weights
 
-OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "runs"
+OUT = ASSETS / "evidence" / "runs"
 NUM_FRONTIER = 1000  # test images of each kind behind a point of the frontier
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 import torch
 
@@ -26,9 +25,10 @@ from ngf.environment import environment, exact_numerics
 from ngf.jobs.child import execute
 from ngf.jobs.files import plain, write_atomic
 from ngf.jobs.store import Run, Store
+from ngf.places import ASSETS
 from ngf.weights import load_attack, load_model
 
-OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "geometry"
+OUT = ASSETS / "evidence" / "geometry"
 LANES = tuple(Choice(name) for name in ("ngf", "sgd", "adam"))  # the Lab's defaults
 DATA = ("clean", "triggered_true", "triggered_target")
 # Enough for an eigenvalue certified to about 1 % and a trace to about 4 %.

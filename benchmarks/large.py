@@ -32,9 +32,10 @@ from ngf.data import load
 from ngf.environment import environment, exact_numerics
 from ngf.jobs.files import plain, write_atomic
 from ngf.jobs.store import Run, Store
+from ngf.places import ASSETS
 from ngf.weights import load_attack, load_model
 
-OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "large"
+OUT = ASSETS / "evidence" / "large"
 NUM_IMAGES = 2_000  # that curvature is measured on
 CURVATURE = ("lambda_max", "lambda_max_error", "trace", "trace_stderr", "n", "batch_norm")
 

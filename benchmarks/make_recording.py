@@ -14,8 +14,9 @@ from benchmarks.make_zoo import specs
 from ngf.config import Choice, PurifySpec
 from ngf.jobs.child import execute
 from ngf.jobs.store import Store
+from ngf.places import ASSETS
 
-TARGET = Path(__file__).resolve().parent.parent / "assets" / "recordings" / "race"
+TARGET = ASSETS / "recordings" / "race"
 SHIPPED = (
     "spec.json",
     "request.json",

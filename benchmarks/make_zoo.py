@@ -19,8 +19,8 @@ from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
 from ngf.jobs.child import execute
 from ngf.jobs.store import Store
+from ngf.places import ZOO
 
-ZOO = Path(__file__).resolve().parent.parent / "assets" / "zoo"
 SHIPPED = (
     "spec.json",
     "request.json",

@@ -23,7 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from ngf.places import ROOT
+
 sys.path.insert(0, str(ROOT / "tests"))
 
 from run_folders import RACE, append, free_port, get, race_events, server, write_run  # noqa: E402

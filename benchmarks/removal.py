@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +21,9 @@ from benchmarks.geometry_evidence import purified
 from ngf.environment import environment
 from ngf.jobs.files import plain, write_atomic
 from ngf.jobs.store import Run, Store
+from ngf.places import ASSETS
 
-OUT = Path(__file__).resolve().parent.parent / "assets" / "evidence" / "removal.json"
+OUT = ASSETS / "evidence" / "removal.json"
 RATES = ("ca", "asr", "ra", "n_clean", "n_triggered")
 
 

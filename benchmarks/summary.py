@@ -20,9 +20,9 @@ from pathlib import Path
 from analysis.invariance import INVARIANCE, TITLES
 from dashboard.charts.removal import GONE
 from dashboard.parts import library
+from ngf.places import ASSETS
 
 INVARIANT = {name: TITLES[name] for name, said in INVARIANCE.items() if not said.startswith("None")}
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 

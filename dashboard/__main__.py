@@ -19,12 +19,12 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from pathlib import Path
 from types import FrameType
+
+from ngf.places import child_environment, runs_dir
 
 ADDRESS = "127.0.0.1"
 PORT_IN_USE = 3  # exit code
-_ROOT = Path(__file__).resolve().parent.parent
 _SERVED = 3  # exit code of a supervisor that finds another one at work
 _GRACE = 20.0  # seconds for a child to save its work; then it is killed
 _PATIENCE = 120.0  # seconds for the server to answer; a busy machine takes its time
@@ -110,10 +110,9 @@ class Dashboard:
 
     def _start(self, name: str, module: str, *options: str) -> None:
         """Start a child in its own session, so that Ctrl-C reaches it only through us."""
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         self.children[name] = subprocess.Popen(
             [sys.executable, "-m", module, *options],
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             stdout=subprocess.DEVNULL if name == "server" else None,
@@ -156,7 +155,7 @@ class Dashboard:
                 print(
                     f"The dashboard is ready after {time.monotonic() - started:.1f} s:  "
                     f"{self.url}\nRuns are kept in "
-                    f"{Path(os.environ.get('NGF_RUNS') or 'runs').resolve()}. Press Ctrl-C to "
+                    f"{runs_dir()}. Press Ctrl-C to "
                     "stop.",
                     flush=True,
                 )

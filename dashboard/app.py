@@ -26,8 +26,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.api import ROUTES, plotly_library
+from ngf.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 COLLECT_EVERY = 60.0  # seconds
 _WARM = (
     "pandas",

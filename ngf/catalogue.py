@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import Choice, SpecError, check_value, describe_field
+from ngf.places import ROOT, cache_dir, child_environment, data_dir
 
 # kind of plug-in -> (package, verb)
 FOLDERS = {
@@ -37,13 +38,12 @@ FOLDERS = {
     "defenses": ("ngf.defenses", "purify"),
     "measurements": ("analysis", "measure"),
 }
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 def names(kind: str) -> list[str]:
     """Names of the plug-ins of a kind, found by looking at files only."""
     package, verb = FOLDERS[kind]
-    folder = _ROOT.joinpath(*package.split("."))
+    folder = ROOT.joinpath(*package.split("."))
     return sorted(
         path.stem
         for path in folder.glob("*.py")
@@ -189,7 +189,7 @@ def model_lines() -> list[str]:
 def _fill(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ngf", "catalogue", "--json"],
-        cwd=_ROOT,
+        env=child_environment(),
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -206,14 +206,9 @@ def _fill(path: Path) -> None:
 def _cache_path() -> Path:
     digest = hashlib.sha256()
     for package in ("ngf", "analysis"):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + path.read_bytes())
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return cache_dir() / f"catalogue-{digest.hexdigest()[:16]}.json"
-
-
-def data_dir() -> Path:
-    """Where data sets live: `NGF_DATA`, else a folder in the cache."""
-    return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
 
 
 def missing_files(name: str) -> list[str]:
@@ -224,11 +219,3 @@ def missing_files(name: str) -> list[str]:
     return [
         places[0] for places in wanted if not any((data_dir() / place).exists() for place in places)
     ]
-
-
-def cache_dir() -> Path:
-    """Where things that can be made again are kept: `NGF_CACHE`, else the user's cache folder."""
-    if os.environ.get("NGF_CACHE"):
-        return Path(os.environ["NGF_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ngf-dashboard"

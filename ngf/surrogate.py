@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ngf import models
-from ngf.catalogue import cache_dir
 from ngf.config import Choice, TrainSpec
 from ngf.data import Splits
 from ngf.jobs.store import Store
+from ngf.places import cache_dir
 from ngf.training import Trainer
 from ngf.weights import load_weights, save_weights
 

@@ -19,9 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ngf.catalogue import cache_dir, catalogue
+from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.jobs.files import read_json, to_json, write_atomic
+from ngf.places import cache_dir
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
 # Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import Choice, PurifySpec, Spec, TrainSpec
+from ngf.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TRAIN = TrainSpec(attack=Choice("badnets"), seed=9001)  # no run of the zoo has this seed
 RACE = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("sgd")))
 

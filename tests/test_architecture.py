@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from ngf.places import ROOT
+
 PACKAGES = ("ngf", "analysis", "dashboard")
 FORBIDDEN = {
     "ngf": {

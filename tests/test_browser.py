@@ -21,7 +21,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, TimeoutError, expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+from ngf.places import ROOT
+
 CHROMIUM = "/usr/bin/chromium"
 WAIT = 90_000  # milliseconds: an upper bound for a busy machine; nothing waits longer than it must
 PAGES = ("", "lab", "attacks", "studio", "geometry", "runs")

@@ -13,7 +13,6 @@ import pytest
 from run_folders import write_run
 from streamlit import config
 from streamlit.testing.v1 import AppTest
-from test_jobs import ROOT
 from test_pages import NAVIGATION, PAGES, button, checked, text
 
 from dashboard.parts import calibrating, choose, estimate, library
@@ -24,6 +23,7 @@ from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.environment import environment
 from ngf.jobs.store import Store
 from ngf.pipeline import NUM_LIVE
+from ngf.places import ROOT, cache_dir
 from ngf.presets import preset
 
 SIGNS = {"shape": [3, 32, 32], "classes": ["a"] * 12, "pools": {"test": 2400}}
@@ -208,7 +208,7 @@ def test_steps_are_timed_and_kept(words, store, monkeypatch, capsys):
         assert found["times"][0]["surrogate"] > 0 and found["times"][0]["prepare"] > 0
     if "choosing" in words:
         assert found["times"][0]["choose"] > 0
-    assert list((timing.cache_dir() / "calibration").glob("*.json"))
+    assert list((cache_dir() / "calibration").glob("*.json"))
 
 
 def test_what_cannot_run_is_not_timed(store, capsys):

@@ -15,6 +15,7 @@ from ngf.config import (
     TrainSpec,
     spec_from_json,
 )
+from ngf.places import ROOT
 
 SPECS = [
     TrainSpec(),
@@ -83,7 +84,7 @@ def test_every_plug_in_describes_every_field():
 
 def test_a_new_file_is_found_without_being_listed(monkeypatch):
     """Adding an attack is adding a file: a copy under another name shows up."""
-    folder = catalogue._ROOT / "ngf" / "attacks"
+    folder = ROOT / "ngf" / "attacks"
     copy = folder / "zz_copied_for_a_test.py"
     shutil.copy(folder / "blend.py", copy)
     try:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_jobs import PIPELINE, ROOT, check_whole, supervised, wait, wait_steps
+from test_jobs import PIPELINE, check_whole, supervised, wait, wait_steps
 
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
 from ngf.jobs.files import Lock
 from ngf.jobs.store import Run, Store
+from ngf.places import ROOT
 
 TRAIN = (
     "train",

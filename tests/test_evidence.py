@@ -15,11 +15,11 @@ from dashboard.charts.bend import bend_chart
 from dashboard.charts.chart import NOTHING
 from dashboard.charts.evidence import evidence_chart
 from dashboard.charts.removal import removal_chart
-from dashboard.parts import library
 from ngf.catalogue import build, names
 from ngf.config import Choice, Training, TrainSpec
 from ngf.jobs.files import plain
 from ngf.jobs.store import Store
+from ngf.places import ASSETS
 
 ATTACKS = {"none": "None", "badnets": "BadNets (patch)", "blend": "Blend (noise over all)"}
 
@@ -115,16 +115,16 @@ def test_the_chart_of_removal_says_where_ngf_fails_and_where_others_do_better() 
 
 
 def test_the_shipped_purifications_are_of_every_backdoored_model_on_signs() -> None:
-    found = json.loads((library.ASSETS / "evidence" / "removal.json").read_text(encoding="utf-8"))
+    found = json.loads((ASSETS / "evidence" / "removal.json").read_text(encoding="utf-8"))
     zoo = {
         path.name
-        for path in (library.ASSETS / "zoo").glob("signs-*")
+        for path in (ASSETS / "zoo").glob("signs-*")
         if not path.name.startswith("signs-none")
     }
     assert {row["run"] for row in found["rows"]} == zoo
     for row in found["rows"]:
         result = json.loads(
-            (library.ASSETS / "zoo" / row["run"] / "result.json").read_text(encoding="utf-8")
+            (ASSETS / "zoo" / row["run"] / "result.json").read_text(encoding="utf-8")
         )
         assert row["before"]["asr"] == pytest.approx(result["asr"], abs=0.002)
         assert set(row["after"]) == {"ngf", "sgd", "adam"}
@@ -152,7 +152,7 @@ def test_a_card_of_a_large_network_is_trained_purified_and_measured(tmp_path) ->
 
 
 def test_the_shipped_evidence_is_of_enough_models() -> None:
-    found = json.loads((library.ASSETS / "evidence" / "geometry.json").read_text(encoding="utf-8"))
+    found = json.loads((ASSETS / "evidence" / "geometry.json").read_text(encoding="utf-8"))
     assert found["num_images"] == 2000
     for data, attacks in (
         ("signs", ("badnets", "blend", "wanet", "sig")),

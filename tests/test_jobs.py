@@ -26,8 +26,8 @@ from ngf.jobs.order import fair_order
 from ngf.jobs.recorder import Paused, Recorder
 from ngf.jobs.store import Run, Store
 from ngf.jobs.supervisor import ALREADY_RUNNING, MAX_KILLS, Supervisor
+from ngf.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PIPELINE = "tests.counting_pipeline"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 and signals are those of POSIX")
 

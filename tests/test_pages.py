@@ -87,8 +87,8 @@ def store(tmp_path, monkeypatch):
 @pytest.fixture
 def empty(store, tmp_path, monkeypatch):
     """A store with no run at all: no zoo, no recording."""
-    monkeypatch.setattr("ngf.jobs.store._ZOO", tmp_path / "no-zoo")
-    monkeypatch.setattr(library, "ASSETS", tmp_path / "no-assets")
+    monkeypatch.setattr("ngf.places.ZOO", tmp_path / "no-zoo")
+    monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "no-assets")
     return store
 
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from test_jobs import ROOT
 
 from ngf.__main__ import BAD_INPUT, OK, main
 from ngf.catalogue import build, catalogue
 from ngf.config import SpecError, spec_from_json
 from ngf.jobs.request import checked, training_request
 from ngf.jobs.store import Store
+from ngf.places import ROOT
 from ngf.presets import ATTACKS, SCALES, preset, presets
 
 # Attacks of the paper whose plug-ins this version has; a preset of another one is left out.

@@ -3,15 +3,14 @@ card again.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ngf.config import PurifySpec, TrainSpec, spec_from_json
 from ngf.jobs.store import Run, Store
+from ngf.places import ASSETS
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 ZOO = sorted(path.parent.name for path in (ASSETS / "zoo").glob("*/spec.json"))
 
 

@@ -5,20 +5,18 @@ never imports torch.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from functools import cached_property
-from pathlib import Path
 
 import streamlit as st
 
 from dashboard.parts import library
 from ngf import timing
 from ngf.config import PurifySpec, TrainSpec
+from ngf.places import child_environment
 
-_ROOT = Path(__file__).resolve().parents[2]
 _ONE = threading.Lock()
 
 
@@ -26,8 +24,7 @@ class Job:
     """A child that times the steps of one run."""
 
     def __init__(self, arguments: list[str]) -> None:
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": path, "NGF_THREADS": str(timing.cores())}
+        environment = child_environment(NGF_THREADS=str(timing.cores()))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ngf", "calibrate", "--json", *arguments],
             stdin=subprocess.DEVNULL,

@@ -12,7 +12,8 @@ from typing import Any
 import streamlit as st
 
 from dashboard.parts import library
-from ngf.catalogue import catalogue, data_dir, missing_files
+from ngf.catalogue import catalogue, missing_files
+from ngf.places import data_dir
 
 _NAMED = 60  # classes whose names are all listed; of more, the first ones
 _COUNTED = 20_000  # files in a folder that are counted; of more, it is said that there are

@@ -16,13 +16,14 @@ from dashboard.charts.evidence import METHODS, evidence_chart
 from dashboard.charts.measured import IMAGES
 from dashboard.parts import library, measures
 from dashboard.parts.show import show
+from ngf import places
 
 _ANSWERS = {"yes": "✓", "mixed": "~", "no": "✗"}
 
 
 @functools.cache
 def _load() -> dict[str, Any]:
-    path = library.ASSETS / "evidence" / "geometry.json"
+    path = places.ASSETS / "evidence" / "geometry.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
 
 

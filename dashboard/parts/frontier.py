@@ -12,8 +12,8 @@ from typing import Any
 import streamlit as st
 
 from dashboard.charts.frontier import frontier_chart
-from dashboard.parts import library
 from dashboard.parts.show import show
+from ngf import places
 from ngf.jobs.store import Run
 
 _SCOPES = {"layer": "One layer", "all": "All layers"}
@@ -23,7 +23,7 @@ _USABLE = (
 
 
 def _evidence(model: Run) -> dict[str, Any] | None:
-    path = library.ASSETS / "evidence" / "runs" / f"{model.id}.json"
+    path = places.ASSETS / "evidence" / "runs" / f"{model.id}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 

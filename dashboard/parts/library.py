@@ -16,12 +16,12 @@ from typing import Any
 import streamlit as st
 
 from dashboard.charts.style import lane_title, percent, without_parenthesis
+from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import SpecError
 from ngf.jobs.store import Run, Store
 
 PAGES = Path(__file__).resolve().parent.parent / "pages"
-ASSETS = PAGES.parent.parent / "assets"
 ACTIVE = ("queued", "running")
 OPEN = ("queued", "running", "paused")
 ICONS = {
@@ -161,7 +161,7 @@ def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str
 
 def recording() -> Run | None:
     """The recorded race that ships with the project, or None when it is not there."""
-    path = ASSETS / "recordings" / "race"
+    path = places.ASSETS / "recordings" / "race"
     if not (path / "result.json").exists():
         return None
     run = Run(store(), path, "zoo")

@@ -13,11 +13,12 @@ from dashboard.charts.evidence import METHODS
 from dashboard.charts.removal import rates, removal_chart
 from dashboard.parts import library
 from dashboard.parts.show import show
+from ngf import places
 
 
 @functools.cache
 def _load() -> dict[str, Any]:
-    path = library.ASSETS / "evidence" / "removal.json"
+    path = places.ASSETS / "evidence" / "removal.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
 
 

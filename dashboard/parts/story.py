@@ -13,6 +13,7 @@ import streamlit as st
 
 from dashboard.charts.style import lane_title, percent
 from dashboard.parts import library
+from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import PurifySpec
 from ngf.jobs.store import Run
@@ -119,7 +120,7 @@ def door_state(page: str, race: Run | None) -> dict[str, str]:
 
 
 def _evidence() -> dict[str, Any]:
-    path = library.ASSETS / "evidence" / "summary.json"
+    path = places.ASSETS / "evidence" / "summary.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

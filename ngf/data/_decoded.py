@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ngf.catalogue import cache_dir
 from ngf.data._images import DataError, Images, empty
+from ngf.places import cache_dir
 
 PART_BYTES, PART_ROWS = 16 * 2**20, 2048
 _SHOWN = 3  # files that a message names

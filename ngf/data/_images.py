@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ngf.catalogue import cache_dir
+from ngf.places import cache_dir
 
 # Images of this many bytes and more are kept in a file that is mapped into memory, so that the
 # system can take the memory back; what is smaller is faster without.

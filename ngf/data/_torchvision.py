@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import Progress, cache_folder, open_array, quiet, save_array
 from ngf.data._images import DataError, Images, empty
+from ngf.places import data_dir
 
 _POLL = 0.5  # seconds between two looks at a download
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import Progress, quiet
 from ngf.data._images import DataError, Images
 from ngf.data._torchvision import download, load_arrays
+from ngf.places import data_dir
 
 _FOLDER = "cifar-10-batches-py"
 _FILES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torchvision.datasets import FashionMNIST as TorchvisionFashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from ngf.catalogue import cache_dir, data_dir
 from ngf.data._images import DataError, Images
 from ngf.data._torchvision import rows_of
+from ngf.places import cache_dir, data_dir
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = {

@@ -19,7 +19,6 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import BadFiles, Progress, quiet, refuse
 from ngf.data._folders import (
     Decoding,
@@ -36,11 +35,12 @@ from ngf.data._folders import (
 from ngf.data._images import DataError, Images
 from ngf.data._settings import NAME as SETTINGS
 from ngf.data._settings import SIZES, Settings
+from ngf.places import data_dir
 
 _ADVICE = (
     "Put a folder of images for each class there, or folders train and test that hold one for each "
-    f'class. A file {SETTINGS} there, such as {{"size": 64, "color": "rgb", "mirror": false}}, says how '
-    "images of several sizes or colors are made alike."
+    f'class. A file {SETTINGS} there, such as {{"size": 64, "color": "rgb", "mirror": false}}, '
+    "says how images of several sizes or colors are made alike."
 )
 _TEST = ("test", "val")  # names of the folder of test images, the first that is there
 

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import Progress, quiet
 from ngf.data._folders import (
     Decoding,
@@ -29,6 +28,7 @@ from ngf.data._folders import (
 from ngf.data._images import DataError, Images
 from ngf.data._settings import NAME as SETTINGS
 from ngf.data._settings import Settings
+from ngf.places import data_dir
 
 SIZE = 64
 _NUM_HOLDOUT = (

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ngf.catalogue import cache_dir
 from ngf.data import _signs_art
 from ngf.data._images import Images, to_bytes
+from ngf.places import cache_dir
 
 SIZE = 32
 BLOCK = 1000

@@ -15,10 +15,10 @@ from typing import ClassVar
 import numpy as np
 from torchvision.datasets import SVHN as TorchvisionSVHN  # noqa: N811  its name
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import Progress, quiet
 from ngf.data._images import DataError, Images
 from ngf.data._torchvision import download, load_arrays
+from ngf.places import data_dir
 
 _FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 _ADVICE = "Put train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/housenumbers there."

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ngf.catalogue import data_dir
 from ngf.data._decoded import Progress, quiet
 from ngf.data._folders import (
     Decoding,
@@ -28,6 +27,7 @@ from ngf.data._folders import (
     folder_set,
 )
 from ngf.data._images import DataError, Images
+from ngf.places import data_dir
 
 SIZE = 64
 _HOLDOUT = 0.1  # share of the training images that is set apart, from each class

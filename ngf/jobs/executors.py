@@ -8,18 +8,18 @@ the files of the run folder.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ngf.places import child_environment
+
 # Importing torch takes a core for two seconds: not in the first moments of the run that was just
 # started.
 SPARE_DELAY = 2.0
 FIRST_SPARE_DELAY = 5.0  # when the dashboard starts, its first page comes first
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Handle(Protocol):
@@ -84,8 +84,7 @@ class Local:
         self._spares.clear()
 
     def _start(self, command: Command) -> subprocess.Popen:
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": path, **self._environment.get(command, {})}
+        environment = child_environment(**self._environment.get(command, {}))
         # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach
         # it.
         return subprocess.Popen(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ngf.catalogue import catalogue, data_dir, missing_files, normalize
+from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import (
     Choice,
     MeasureSpec,
@@ -22,6 +22,7 @@ from ngf.config import (
     spec_from_json,
 )
 from ngf.jobs.store import Run, Store
+from ngf.places import data_dir
 
 
 def checked(spec: Spec, store: Store) -> Spec:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ngf import places
 from ngf.config import MeasureSpec, PurifySpec, Spec, SpecError, TrainSpec, spec_from_json
 from ngf.jobs.files import (
     DiskFull,
@@ -43,7 +44,6 @@ COMMANDS = ("pause", "resume", "cancel")
 # because the same steps would only fail again or, with other code, give another curve.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-_ZOO = Path(__file__).resolve().parents[2] / "assets" / "zoo"
 _log = logging.getLogger(__name__)
 
 
@@ -155,8 +155,8 @@ class Store:
     """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`."""
 
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
-        self.root = Path(root or os.environ.get("NGF_RUNS") or "runs").resolve()
-        self.zoo = Path(zoo or _ZOO).resolve()
+        self.root = Path(root).resolve() if root else places.runs_dir()
+        self.zoo = Path(zoo or places.ZOO).resolve()
         self._unreadable: set[Path] = set()
 
     def submit(self, spec: Spec, owner: str = "") -> Run:

@@ -26,11 +26,10 @@ from ngf.catalogue import catalogue as catalogue_of_plugins
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec
 from ngf.jobs.store import Run, Store
+from ngf.places import ASSETS, ROOT
 from ngf.presets import presets
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-ASSETS = ROOT / "assets"
 MODEL = "signs-badnets-s0-e92d669fdf"  # a model of the zoo
 BENIGN = "signs-none-s0-1c8392ad8a"
 
