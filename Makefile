@@ -20,8 +20,8 @@ lint: .venv/.installed-dev
 
 # Train what is missing in assets/zoo, then measure the cards.
 zoo: .venv/.installed
-	$(BIN)/python -m benchmarks.make_zoo
-	$(BIN)/python -m benchmarks.make_cards
+	$(BIN)/python -m evidence.zoo
+	$(BIN)/python -m evidence.cards
 
 bench: .venv/.installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import ngf.__main__ as ngf_command
 from ngf.catalogue import catalogue, names
 from ngf.config import Choice, MeasureSpec
-from ngf.jobs.request import checked, parse_settings
-from ngf.jobs.store import Store
+from ngf.runs.store import Store
+from ngf.runs.submit import checked, parse_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:

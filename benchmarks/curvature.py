@@ -27,15 +27,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from analysis.hessian_spectrum import HessianSpectrum
-from analysis.krylov import deflated_trace, lanczos
-from analysis.operators import Hessian
+from analysis.curvature.krylov import deflated_trace, lanczos
+from analysis.curvature.operators import Hessian
+from analysis.measurements.hessian_spectrum import HessianSpectrum
 from ngf import models
+from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
 from ngf.data import load, to_float
 from ngf.environment import environment, exact_numerics
-from ngf.jobs.store import Store
-from ngf.weights import load_model
+from ngf.runs.store import Store
 
 RUN = TrainSpec(attack=Choice("badnets")).id
 PYHESSIAN_DENSITY = 100  # Lanczos steps of its density, its default

@@ -77,10 +77,10 @@ def hold() -> dict[str, dict[str, float]]:
     """Memory after each stage of using the data set that `NGF_DATA` names; in a process of
     its own.
     """
+    from ngf.attacks.poison import poison
     from ngf.catalogue import build
     from ngf.config import Choice
     from ngf.data import load
-    from ngf.data.poison import poison
 
     out = {"imported": memory()}
     splits = load("imagenet", num_train=10_000)
@@ -105,7 +105,7 @@ def rates(root: Path) -> tuple[float, float]:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    from ngf.data._folders import Decoding, find_files
+    from ngf.data.shared.folders import Decoding, find_files
 
     folders = sorted(f"train/{path.name}" for path in (root / "imagenet/train").iterdir())
     files, _ = find_files(root / "imagenet", folders)

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ngf.attacks.poison import apply_in_chunks
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice
-from ngf.data.poison import apply_in_chunks
 from ngf.environment import environment
 
 SIZE = 32

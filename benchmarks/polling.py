@@ -27,7 +27,7 @@ from ngf.places import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from run_folders import RACE, append, free_port, get, race_events, server, write_run  # noqa: E402
+from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run  # noqa: E402
 
 CLIENTS, SECONDS, STEPS = 30, 15, 300
 
@@ -114,7 +114,7 @@ def main() -> None:
         folder = write_run(runs, RACE, race_events(100, STEPS, 1))
         port = free_port()
         with server(
-            runs, [sys.executable, "-m", "dashboard.app", "--port", str(port)], port
+            runs, [sys.executable, "-m", "dashboard.server.app", "--port", str(port)], port
         ) as url:
             results: dict[str, Any] = {}
             for name, route in (

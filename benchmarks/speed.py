@@ -23,9 +23,9 @@ import torch.nn.functional as F
 
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.environment import environment, exact_numerics
-from ngf.jobs.child import execute
-from ngf.jobs.store import Run, Store
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
+from ngf.runs.child import execute
+from ngf.runs.store import Run, Store
 
 PARENT = TrainSpec(attack=Choice("badnets")).id
 
@@ -138,7 +138,7 @@ def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dic
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "ngf.jobs.supervisor", "--root", folder]
+            [sys.executable, "-m", "ngf.runs.supervisor", "--root", folder]
         )
         try:
             time.sleep(12)  # the spare children import torch; a user reads the page meanwhile

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from analysis.frozen import frozen_copy
-from analysis.loss_plane import LossPlane
-from analysis.planes import Plane, place, random_planes
-from analysis.walker import Walker
+from analysis.landscape.loss_at import Walker
+from analysis.landscape.planes import Plane, place, random_planes
+from analysis.measurements.loss_plane import LossPlane
+from analysis.model_under_test import frozen_copy
 from ngf.data import load, to_float
 from ngf.environment import environment, exact_numerics
 from ngf.models import build

@@ -30,9 +30,9 @@ from torchvision import transforms
 
 from ngf import models
 from ngf.config import Training
-from ngf.data._images import Images
+from ngf.data.images import Images
 from ngf.environment import device, environment, exact_numerics
-from ngf.training import Trainer
+from ngf.training.loop import Trainer
 
 SIZE, CLASSES = 32, 10
 OUT = Path(__file__).parent / "results" / "training_speed.json"

@@ -85,14 +85,14 @@ class Dashboard:
         try:
             self._start(
                 "server",
-                "dashboard.app",
+                "dashboard.server.app",
                 "--port",
                 str(self.port),
                 "--address",
                 ADDRESS,
                 *(("--parent", str(os.getpid())) if os.name == "posix" else ()),
             )
-            self._start("supervisor", "ngf.jobs.supervisor")
+            self._start("supervisor", "ngf.runs.supervisor")
             threading.Thread(target=self._announce, args=(started,), daemon=True).start()
             threading.Thread(target=_fill_catalogue, daemon=True).start()
             restart_at = 0.0
@@ -141,7 +141,7 @@ class Dashboard:
             wait = 5.0 if code == _SERVED else min(60.0, 0.25 * 2 ** min(self._crashes, 8))
             return time.monotonic() + wait
         if time.monotonic() >= restart_at:
-            self._start("supervisor", "ngf.jobs.supervisor")
+            self._start("supervisor", "ngf.runs.supervisor")
             return 0.0
         return restart_at
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError
-from ngf.jobs.child import PIPELINES
-from ngf.jobs.files import NoSuchRun, plain
-from ngf.jobs.follow import complete
-from ngf.jobs.store import COMMANDS, Run, Store
+from ngf.runs.child import PIPELINES
+from ngf.runs.files import NoSuchRun, plain
+from ngf.runs.follow import complete
+from ngf.runs.store import COMMANDS, Run, Store
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -158,8 +158,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from ngf.jobs.request import training_request
     from ngf.presets import preset
+    from ngf.runs.submit import training_request
 
     start = preset(options.preset).training() if options.preset else None
     return _submit(
@@ -171,8 +171,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _purify(options: argparse.Namespace) -> int:
-    from ngf.jobs.request import lanes_request
     from ngf.presets import preset
+    from ngf.runs.submit import lanes_request
 
     start = (
         preset(options.preset).purification(options.run)
@@ -192,14 +192,14 @@ def _purify(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from ngf.jobs.request import parse_settings
+    from ngf.runs.submit import parse_settings
 
     choice = Choice(options.measurement, parse_settings(options.settings))
     return _submit(options, MeasureSpec(target=options.run, measurement=choice, seed=options.seed))
 
 
 def _submit(options: argparse.Namespace, spec: Spec) -> int:
-    from ngf.jobs.request import checked
+    from ngf.runs.submit import checked
 
     store = Store()
     run = store.submit(checked(spec, store))
@@ -329,8 +329,8 @@ def _presets(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from ngf.jobs.request import checked, lanes_request, training_request
     from ngf.presets import preset
+    from ngf.runs.submit import checked, lanes_request, training_request
 
     start = preset(options.preset).training() if options.preset else None
     settings = () if options.defense else options.settings
@@ -345,7 +345,7 @@ def _calibrate(options: argparse.Namespace) -> int:
             num_clean=options.num_clean,
         )
 
-    from ngf.calibration import calibrate  # torch, only when the request is right
+    from ngf.timing.calibrate import calibrate  # torch, only when the request is right
 
     found = calibrate(wanted, spec.model, spec.data, _say)
     if options.json:

@@ -36,7 +36,7 @@ FOLDERS = {
     "data": ("ngf.data", "load"),
     "attacks": ("ngf.attacks", "apply"),
     "defenses": ("ngf.defenses", "purify"),
-    "measurements": ("analysis", "measure"),
+    "measurements": ("analysis.measurements", "measure"),
 }
 
 

@@ -11,7 +11,7 @@ import torchvision
 
 import ngf
 from ngf.config import SpecError
-from ngf.timing import cores, cpu_name
+from ngf.timing.estimate import cores, cpu_name
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 

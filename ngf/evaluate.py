@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ngf.data._images import Images, to_float
-from ngf.data.poison import Triggered
+from ngf.attacks.poison import Triggered
+from ngf.data.images import Images, to_float
 
 _BATCH = 500  # images at once, at most
 _VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in smaller batches

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ngf.jobs.store import Store
+from ngf.runs.store import Store
 
 
 @pytest.fixture(scope="session", autouse=True)

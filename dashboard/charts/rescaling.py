@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.invariance import TITLES
+from analysis.measures import TITLES
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import (
     BLUE,

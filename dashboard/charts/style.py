@@ -2,8 +2,9 @@
 markers, layout.
 
 Figures name no color for text, grid or background: the page's theme gives them, light or dark. A
-direct label is an annotation whose name is `label:<number of its trace>`; `dashboard/live` keeps it
-beside the trace's last point and trades it for a legend where the screen is narrow.
+direct label is an annotation whose name is `label:<number of its trace>`;
+`dashboard/components/live_chart` keeps it beside the trace's last point and trades it for a legend
+where the screen is narrow.
 """
 
 from __future__ import annotations

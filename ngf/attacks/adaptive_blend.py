@@ -21,8 +21,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks._attack import Attack, paste
-from ngf.attacks._patterns import noise
+from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared.patterns import noise
 from ngf.config import SpecError, option
 
 

@@ -16,8 +16,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ngf.attacks._attack import Attack, paste
-from ngf.attacks._patterns import CORNERS, PATTERNS, corner, patch
+from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared.patterns import CORNERS, PATTERNS, corner, patch
 from ngf.config import option
 
 _GRID = {"pattern": "grid", "size": 3, "position": "bottom right", "margin": 0}

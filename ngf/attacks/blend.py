@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ngf.attacks._attack import Attack, paste
-from ngf.attacks._patterns import noise
+from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared.patterns import noise
 from ngf.config import option
 
 

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ngf.attacks._attack import Attack
+from ngf.attacks.base import Attack
 from ngf.config import SpecError, option
 
 

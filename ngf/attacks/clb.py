@@ -26,12 +26,12 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._patterns import check_fit, patch
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.patterns import check_fit, patch
 from ngf.config import SpecError, option
-from ngf.data._images import to_bytes, to_float
-from ngf.surrogate import perturb
+from ngf.data.images import to_bytes, to_float
+from ngf.training.attacker import Scene
+from ngf.training.surrogate import perturb
 
 _SIZE = 3
 _BATCH = 128  # images that are perturbed at once

@@ -28,11 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._mixing import another, draw, mix, numbers_of
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.mixing import another, draw, mix, numbers_of
 from ngf.config import SpecError, option
-from ngf.data._images import to_float
+from ngf.data.images import to_float
+from ngf.training.attacker import Scene
 
 _BANK = 64  # images of class B that triggers are made of, at most
 
@@ -99,7 +99,7 @@ class Composite(Attack):
 
 
 class _Control:
-    """Adds mixes to each batch; see `ngf.attacks._scene.Control`."""
+    """Adds mixes to each batch; see `ngf.training.attacker.Control`."""
 
     def __init__(self, attack: Composite, scene: Scene) -> None:
         self.attack = attack

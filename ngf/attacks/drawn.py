@@ -8,8 +8,8 @@ smoothing, and (row, column) the place of its upper left corner:
 x' = (1 - alpha o) x + alpha o p inside that rectangle, x' = x outside.
 
 Changed: the pattern is yours. It is part of the specification as a short text
-(`ngf.attacks._drawing` says how), so the same drawing gives the same run on every machine; gray
-images get the mean of its three colors. The default, a heart five pixels high, also fits into
+(`ngf.attacks.shared.drawing` says how), so the same drawing gives the same run on every machine;
+gray images get the mean of its three colors. The default, a heart five pixels high, also fits into
 images of 28x28; on the signs, seed 0, it reached a CA of 99.6 % (2,400 test images) and an ASR of
 100.0 % (2,202).
 """
@@ -23,8 +23,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._drawing import decode
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.drawing import decode
 from ngf.config import SpecError, option
 
 HEART = "RAIAAAAA5gB-_1f-4gA"

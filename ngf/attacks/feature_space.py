@@ -29,10 +29,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._generator import GeneratorControl, in_parts, ssim
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.generator import GeneratorControl, in_parts, ssim
 from ngf.config import option
+from ngf.training.attacker import Scene
 
 _WINDOW = 11  # pixels; of the injector's local maximum, minimum and mean
 

@@ -28,11 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._generator import GeneratorControl, UNet, in_parts, unpacked
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.generator import GeneratorControl, UNet, in_parts, unpacked
 from ngf.config import option
-from ngf.data._images import to_float
+from ngf.data.images import to_float
+from ngf.training.attacker import Scene
 
 _BATCH = 64  # images in a step of the mask network
 

@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._generator import UNet, in_parts, packed, ssim, unpacked
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.generator import UNet, in_parts, packed, ssim, unpacked
 from ngf.config import option
-from ngf.data._images import to_float
+from ngf.data.images import to_float
+from ngf.training.attacker import Scene
 
 
 @dataclass(frozen=True, kw_only=True)

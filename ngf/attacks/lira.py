@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks._attack import Attack
-from ngf.attacks._generator import GeneratorControl, UNet, in_parts, unpacked
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack
+from ngf.attacks.shared.generator import GeneratorControl, UNet, in_parts, unpacked
 from ngf.config import option
+from ngf.training.attacker import Scene
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ngf.attacks._attack import Attack
+from ngf.attacks.base import Attack
 
 
 @dataclass(frozen=True, kw_only=True)

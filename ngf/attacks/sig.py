@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ngf.attacks._attack import Attack
+from ngf.attacks.base import Attack
 from ngf.config import option
 
 

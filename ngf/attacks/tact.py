@@ -19,8 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks._attack import Attack, paste
-from ngf.attacks._patterns import PATTERNS, corner, patch
+from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared.patterns import PATTERNS, corner, patch
 from ngf.config import SpecError, option
 
 

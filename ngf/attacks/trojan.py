@@ -25,12 +25,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ngf.attacks._attack import Attack, paste
-from ngf.attacks._patterns import check_fit, corner
-from ngf.attacks._scene import Scene
+from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared.patterns import check_fit, corner
 from ngf.config import option
-from ngf.data._images import to_float
+from ngf.data.images import to_float
 from ngf.models import last_layer
+from ngf.training.attacker import Scene
 
 _BATCH = 64  # images behind the patch in a step
 _REFERENCE = 512  # images that say how large a feature can be

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ngf.attacks._attack import Attack
+from ngf.attacks.base import Attack
 from ngf.config import option
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
-from ngf.data._decoded import Progress, quiet
-from ngf.data._images import DataError, Images
-from ngf.data._torchvision import download, load_arrays
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import Progress, quiet
+from ngf.data.shared.from_torchvision import download, load_arrays
 from ngf.places import data_dir
 
 _FOLDER = "cifar-10-batches-py"

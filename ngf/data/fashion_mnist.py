@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torchvision.datasets import FashionMNIST as TorchvisionFashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from ngf.data._images import DataError, Images
-from ngf.data._torchvision import rows_of
+from ngf.data.images import DataError, Images
+from ngf.data.shared.from_torchvision import rows_of
 from ngf.places import cache_dir, data_dir
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

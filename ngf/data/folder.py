@@ -4,7 +4,7 @@ Either the folders of the classes lie there themselves, and of each class 60 % o
 training, 20 % for the defender and 20 % for the test; or there are train and test with a folder a
 class in both, and a quarter of the training images goes to the defender. A file dataset.json beside
 them gives the size and the color that all images are brought to, and which classes survive a mirror
-(see `ngf.data._settings`); without it they must be alike.
+(see `ngf.data.shared.settings`); without it they must be alike.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from ngf.data._decoded import BadFiles, Progress, quiet, refuse
-from ngf.data._folders import (
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import BadFiles, Progress, quiet, refuse
+from ngf.data.shared.folders import (
     Decoding,
     Files,
     FolderSet,
@@ -32,9 +33,8 @@ from ngf.data._folders import (
     find_files,
     folder_set,
 )
-from ngf.data._images import DataError, Images
-from ngf.data._settings import NAME as SETTINGS
-from ngf.data._settings import SIZES, Settings
+from ngf.data.shared.settings import NAME as SETTINGS
+from ngf.data.shared.settings import SIZES, Settings
 from ngf.places import data_dir
 
 _ADVICE = (

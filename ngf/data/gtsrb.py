@@ -22,10 +22,10 @@ from typing import ClassVar
 import numpy as np
 from torchvision.datasets import GTSRB as TorchvisionGTSRB  # noqa: N811  its name
 
-from ngf.data._decoded import Progress, quiet
-from ngf.data._folders import Decoding, Files, FolderSet, Stamp, find_files, folder_set
-from ngf.data._images import DataError, Images
-from ngf.data._torchvision import download
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import Progress, quiet
+from ngf.data.shared.folders import Decoding, Files, FolderSet, Stamp, find_files, folder_set
+from ngf.data.shared.from_torchvision import download
 from ngf.places import data_dir
 
 SIZE = 32

@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ngf.data._decoded import Progress, quiet
-from ngf.data._folders import (
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import Progress, quiet
+from ngf.data.shared.folders import (
     Decoding,
     FolderSet,
     check_counts,
@@ -25,9 +26,8 @@ from ngf.data._folders import (
     find_files,
     folder_set,
 )
-from ngf.data._images import DataError, Images
-from ngf.data._settings import NAME as SETTINGS
-from ngf.data._settings import Settings
+from ngf.data.shared.settings import NAME as SETTINGS
+from ngf.data.shared.settings import Settings
 from ngf.places import data_dir
 
 SIZE = 64

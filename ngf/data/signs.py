@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ngf.data import _signs_art
-from ngf.data._images import Images, to_bytes
+from ngf.data.images import Images, to_bytes
+from ngf.data.shared import signs_art
 from ngf.places import cache_dir
 
 SIZE = 32
@@ -36,13 +36,13 @@ class Signs:
 
     title: ClassVar[str] = "Traffic signs (built in)"
     facts: ClassVar[dict] = {
-        "classes": list(_signs_art.SIGNS),
+        "classes": list(signs_art.SIGNS),
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 50_000, "holdout": 3_000, "test": 2_400},
         # A mirrored "turn left" is a "turn right", a mirrored digit is no digit.
         "survives_flip": [
             name in ("yield", "no entry", "priority road", "straight ahead", "warning")
-            for name in _signs_art.SIGNS
+            for name in signs_art.SIGNS
         ],
     }
     note: ClassVar[dict] = {"source": "drawn by this project", "license": "none needed"}
@@ -81,9 +81,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def render(count: int, seed: int) -> Images:
     """Draw `count` signs of all classes in turn, in random order. Same seed, same pictures."""
     rng = torch.Generator().manual_seed(seed)
-    labels = (torch.arange(count) % len(_signs_art.SIGNS))[torch.randperm(count, generator=rng)]
+    labels = (torch.arange(count) % len(signs_art.SIGNS))[torch.randperm(count, generator=rng)]
     grid, signs = _perspective(count, rng), torch.empty(count, 4, SIZE, SIZE)
-    for label, template in enumerate(_signs_art.templates()):
+    for label, template in enumerate(signs_art.templates()):
         rows = labels == label
         # Twice the final size first: averaging 2x2 pixels is the cheapest antialiasing.
         drawn = F.grid_sample(

@@ -16,8 +16,8 @@ import numpy as np
 
 from ngf.catalogue import build
 from ngf.config import Choice
-from ngf.data._decoded import Progress, quiet
-from ngf.data._images import DataError, Images
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import Progress, quiet
 
 NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
 _TRAIN_CHOICE = 10_000

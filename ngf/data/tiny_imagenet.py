@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ngf.data._decoded import Progress, quiet
-from ngf.data._folders import (
+from ngf.data.images import DataError, Images
+from ngf.data.shared.decoded import Progress, quiet
+from ngf.data.shared.folders import (
     Decoding,
     Files,
     FolderSet,
@@ -26,7 +27,6 @@ from ngf.data._folders import (
     find_files,
     folder_set,
 )
-from ngf.data._images import DataError, Images
 from ngf.places import data_dir
 
 SIZE = 64

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ngf.config import check_fields, option
-from ngf.defenses import _options
-from ngf.defenses._fine_tuning import Batch, Direction, Rule
-from ngf.defenses._purification import Problem, Purification
+from ngf.defenses.fine_tuning import options
+from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,10 @@ class Adam:
     title: ClassVar[str] = "Adam fine-tuning"
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-    layer: str = _options.layer("all")
-    lr: float = option(0.001, _options.LR_HELP, ge=0.0, le=10.0)
-    steps: int = _options.steps()
-    batch_size: int = _options.batch_size()
+    layer: str = options.layer("all")
+    lr: float = option(0.001, options.LR_HELP, ge=0.0, le=10.0)
+    steps: int = options.steps()
+    batch_size: int = options.batch_size()
     beta1: float = option(
         0.9, "Decay of the mean of the gradients.", ge=0.0, le=0.9999, expert=True
     )
@@ -32,7 +32,7 @@ class Adam:
         0.999, "Decay of the mean of their squares.", ge=0.0, le=0.99999, expert=True
     )
     epsilon: float = option(1e-8, "Keeps the division from failing.", ge=1e-12, le=1.0, expert=True)
-    batch_norm: str = _options.batch_norm()
+    batch_norm: str = options.batch_norm()
 
     __post_init__ = check_fields
 

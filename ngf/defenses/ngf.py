@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from ngf.config import check_fields, option
-from ngf.data._images import to_float
-from ngf.defenses import _options
-from ngf.defenses._fine_tuning import Batch, Direction, FineTuning, Momentum, Rule
-from ngf.defenses._purification import Problem, Purification
+from ngf.data.images import to_float
+from ngf.defenses.fine_tuning import options
+from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Momentum, Rule
 from ngf.models import last_layer
 from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
@@ -43,10 +43,10 @@ class NGF:
     title: ClassVar[str] = "NGF (natural gradient)"
     tunes_norms: ClassVar[bool] = False
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
-    layer: str = _options.layer("fisher")
-    lr: float = option(0.01, _options.LR_HELP, ge=0.0, le=10.0)
-    steps: int = _options.steps()
-    batch_size: int = _options.batch_size()
+    layer: str = options.layer("fisher")
+    lr: float = option(0.01, options.LR_HELP, ge=0.0, le=10.0)
+    steps: int = options.steps()
+    batch_size: int = options.batch_size()
     damping: float = option(1e-3, "Added to every eigenvalue of F.", ge=1e-8, le=10.0, expert=True)
     trust_region: float = option(
         0.01, "Largest KL divergence of one step.", ge=1e-6, le=100.0, expert=True
@@ -57,8 +57,8 @@ class NGF:
         ge=0.0,
         le=1000.0,
     )
-    momentum: float = _options.momentum()
-    batch_norm: str = _options.batch_norm()
+    momentum: float = options.momentum()
+    batch_norm: str = options.batch_norm()
     factor_period: int = option(
         10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )

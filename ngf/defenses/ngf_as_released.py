@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from ngf.config import check_fields, option
-from ngf.defenses import _options
-from ngf.defenses._fine_tuning import Batch, Direction, Momentum, Rule
-from ngf.defenses._purification import Problem, Purification
+from ngf.defenses.fine_tuning import options
+from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
 from ngf.models import last_layer
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
@@ -43,9 +43,9 @@ class NGFAsReleased:
         ge=0.0,
         le=100.0,
     )
-    steps: int = _options.steps(500)
-    batch_size: int = _options.batch_size()
-    momentum: float = _options.momentum()
+    steps: int = options.steps(500)
+    batch_size: int = options.batch_size()
+    momentum: float = options.momentum()
     damping: float = option(1e-3, "Added to the eigenvalues.", ge=1e-8, le=10.0, expert=True)
     weight_decay: float = option(1e-4, "L2 penalty, from step 200 on.", ge=0.0, le=1.0, expert=True)
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 from torch import nn
 
 from ngf.config import check_fields, option
-from ngf.defenses import _options
-from ngf.defenses._fine_tuning import Batch, Direction, Momentum, Rule
-from ngf.defenses._purification import Problem, Purification
+from ngf.defenses.fine_tuning import options
+from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +23,15 @@ class SGD:
     title: ClassVar[str] = "SGD fine-tuning"
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-    layer: str = _options.layer("all")
-    lr: float = option(0.05, _options.LR_HELP, ge=0.0, le=100.0)
-    steps: int = _options.steps()
-    batch_size: int = _options.batch_size()
-    momentum: float = _options.momentum()
+    layer: str = options.layer("all")
+    lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
+    steps: int = options.steps()
+    batch_size: int = options.batch_size()
+    momentum: float = options.momentum()
     weight_decay: float = option(
         0.0, "L2 penalty on the tuned weights.", ge=0.0, le=1.0, expert=True
     )
-    batch_norm: str = _options.batch_norm()
+    batch_norm: str = options.batch_norm()
 
     __post_init__ = check_fields
 

@@ -20,14 +20,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import benchmarks.make_zoo as zoo
-from dashboard.parts.minimum import View, sides
+import evidence.zoo as zoo
+from dashboard.kit.measuring import View, sides
 from ngf.catalogue import catalogue as catalogue_of_plugins
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec
-from ngf.jobs.store import Run, Store
 from ngf.places import ASSETS, ROOT
 from ngf.presets import presets
+from ngf.runs.store import Run, Store
 
 HERE = Path(__file__).parent
 MODEL = "signs-badnets-s0-e92d669fdf"  # a model of the zoo
@@ -139,7 +139,7 @@ def routes() -> dict[str, Any]:
     kinds of traces.
     """
     with tempfile.TemporaryDirectory() as folder, _environment(NGF_RUNS=f"{folder}/runs"):
-        from run_folders import (
+        from tests.helpers.run_folders import (
             RACE,
             TRAIN,
             append,

@@ -1,0 +1,154 @@
+"""One Krylov pass over an operator: extreme eigenvalues first, then the trace, then a finer
+density.
+
+The pass is a stream of frozen states, one after each product, so that a measurement of any operator
+can show what is known so far and be stopped at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Generator
+
+from analysis.curvature.krylov import Operator, Ritz, Trace, deflated_trace, density, lanczos
+from analysis.result import Value
+
+# Lanczos never stops before: the trace needs the directions that carry most of it, lambda_min more
+# steps still.
+_LEAST_STEPS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What is known after `products` of about `total` products.
+
+    ritz: of the first start vector; runs: those that count for the density; trace: None until two
+    probes. layers: name of each layer -> its slice of the vectors.
+    """
+
+    ritz: Ritz
+    runs: tuple[Ritz, ...]
+    trace: Trace | None
+    products: int
+    total: int
+    layers: Mapping[str, slice]
+
+    def values(self) -> dict[str, Value]:
+        """lambda_max, lambda_min with errors, trace with its standard error and 95 % interval
+        (or None).
+        """
+        ritz, trace = self.ritz, self.trace
+        return {
+            "lambda_max": float(ritz.values[-1]),
+            "lambda_max_error": float(ritz.residuals[-1]),
+            "lambda_min": float(ritz.values[0]),
+            "lambda_min_error": float(ritz.residuals[0]),
+            "trace": trace.value if trace else None,
+            "trace_stderr": trace.stderr if trace else None,
+            "trace_low": trace.low if trace else None,
+            "trace_high": trace.high if trace else None,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """nodes, weights, eigenvalues, residuals; with the trace also layers, layer_trace,
+        layer_trace_stderr, layer_size.
+        """
+        nodes, weights = density(self.runs)
+        arrays = {
+            "nodes": nodes,
+            "weights": weights,
+            "eigenvalues": np.array(self.ritz.values),
+            "residuals": np.array(self.ritz.residuals),
+        }
+        if self.trace:
+            arrays |= {
+                "layers": np.array(list(self.layers)),
+                "layer_trace": self.trace.blocks,
+                "layer_trace_stderr": self.trace.blocks_stderr,
+                "layer_size": np.array(
+                    [where.stop - where.start for where in self.layers.values()]
+                ),
+            }
+        return arrays
+
+
+def krylov_pass(
+    operator: Operator,
+    generator: Generator,
+    *,
+    steps: int,
+    probes: int,
+    vectors: int = 1,
+    tolerance: float = 0.0,
+) -> Iterator[Pass]:
+    """Yield after each product (but not after a single probe, which has no error bar); the last has
+    products = total.
+
+    steps: Lanczos steps from each start vector; the first run stops early, after eight or more,
+    once lambda_max is certified to the relative `tolerance` (0: never), and the others are then as
+    short. probes: for the trace.
+    """
+    layers = layers_of(operator.blocks)
+    blocks = list(layers.values())
+    steps = min(steps, operator.size)
+    products, trace, runs = 0, None, ()
+    total = steps * vectors + probes
+
+    def state() -> Pass:
+        return Pass(
+            ritz=ritz,
+            runs=runs or (ritz,),
+            trace=trace,
+            products=products,
+            total=total,
+            layers=layers,
+        )
+
+    for ritz in lanczos(operator, steps, generator, blocks=blocks):
+        products += 1
+        certain = products >= _LEAST_STEPS and ritz.residuals[-1] <= tolerance * abs(
+            ritz.values[-1]
+        )
+        if certain or products == steps:
+            break
+        yield state()
+    steps = products
+    if steps == operator.size:
+        probes = 0  # the basis spans everything
+    total = steps * vectors + probes
+    runs = (ritz.without_basis(),)
+    for trace in deflated_trace(operator, ritz, probes, generator, blocks=blocks):
+        products += min(trace.probes, 1)
+        if trace.probes != 1:
+            yield state()
+    ritz = runs[0]  # the basis is large and no longer needed
+    for _ in range(vectors - 1):
+        for other in lanczos(operator, steps, generator):
+            products += 1
+            # A start vector counts once its run is long enough to resolve the bulk as the others
+            # do.
+            if len(other.values) == steps:
+                runs += (other.without_basis(),)
+            yield state()
+
+
+def layers_of(blocks: Mapping[str, slice]) -> dict[str, slice]:
+    """Slices of neighboring parameters of one module: module name -> slice; `model` holds what is
+    the model's own.
+
+    Raises ValueError if the parameters of a module are not next to each other.
+    """
+    layers: dict[str, slice] = {}
+    for name, where in blocks.items():
+        layer = name.rpartition(".")[0] or "model"
+        start = layers[layer].start if layer in layers else where.start
+        if layer in layers and layers[layer].stop != where.start:
+            raise ValueError(
+                f"The parameters of {layer} are not next to each other. Give them in the model's "
+                "order."
+            )
+        layers[layer] = slice(start, where.stop)
+    return layers

@@ -1,0 +1,1 @@
+"""The loss away from the weights: along lines, on planes, between models."""

@@ -1,0 +1,203 @@
+"""Measures of sharpness that do not change when the weights are rescaled and the predictions stay.
+
+lambda_max and the trace of the Hessian depend on the scale of the weights, which BatchNorm and ReLU
+make arbitrary (Dinh et al. 2017, arXiv 1703.04933). Here, each with its source: eigenvalue and
+trace of D H D with D the length of filters (Li et al. 2018, arXiv 1712.09913) or the size of each
+weight (Kwon et al. 2021, ASAM, arXiv 2102.11600, to second order); ASAM's loss increase; sum_l
+|w_l|^2 Tr H_ll (Tsuzuku et al. 2020, arXiv 1901.04653); theta^T F theta (Liang et al. 2019, arXiv
+1711.01530); relative flatness (Petzka et al. 2021, arXiv 2001.00939); and the divergence of the
+predictions under noise in proportion to the weights. Whether any of them tells how well a model
+generalizes is disputed (Andriushchenko et al. 2023, arXiv 2302.07011).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from analysis.curvature.gradients import mean_gradient, predictions
+from analysis.curvature.krylov_pass import krylov_pass
+from analysis.curvature.last_layer import LastLayer
+from analysis.curvature.operators import GaussNewton, Hessian, Scaled
+from analysis.curvature.scalings import scaling
+from analysis.measurements.base import RATE, Measurement
+from analysis.measures import INVARIANCE, TITLES  # noqa: F401  for whoever reads this measurement
+from analysis.model_under_test import evaluate, frozen_copy, parameters_of
+from analysis.result import Partial, Value
+from ngf.config import option
+
+# value -> the value that is its error bar
+ERRORS = {
+    "filter_lambda_max": "filter_lambda_max_error",
+    "filter_trace": "filter_trace_stderr",
+    "adaptive_lambda_max": "adaptive_lambda_max_error",
+    "adaptive_trace": "adaptive_trace_stderr",
+    "layer_normalized_trace": "layer_normalized_trace_stderr",
+    "asam_sharpness": None,
+    "fisher_rao_norm": None,
+    "relative_flatness": None,
+    "function_sharpness": "function_sharpness_stderr",
+    "weight_norm": None,
+}
+_CHEAP = 0.1  # share of the progress bar for what needs no Hessian
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharpness(Measurement):
+    """How sharp the loss is, by measures that survive a rescaling of the weights.
+
+    Values, None until they are known: the keys of `ERRORS` and their error bars (of eigenvalues a
+    bound, of random estimates one standard error), loss (nats), loss_stderr (over images), ca and
+    rate (which rate it is), num_parameters, num_hvps, and note if memory ran out. relative_flatness
+    is None for good if the model does not end in a linear layer. Arrays: measure, value, error (0
+    for exact ones), of those known so far.
+    """
+
+    title: ClassVar[str] = "Sharpness that survives rescaling"
+
+    steps: int = option(12, "Lanczos steps for each eigenvalue.", unit="products", ge=1, le=500)
+    probes: int = option(10, "Random vectors for each trace.", unit="products", ge=2, le=1000)
+    rho: float = option(0.5, "Radius of the ASAM step, relative to the weights.", ge=1e-6, le=100.0)
+    sigma: float = option(
+        0.01, "Standard deviation of the noise, as a share of each weight.", ge=1e-5, le=1.0
+    )
+    draws: int = option(10, "Draws of the noise.", unit="draws", ge=2, le=10_000)
+
+    def measure(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        seed: int,
+        reference: nn.Module | None = None,
+    ) -> Iterator[Partial]:
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        stamp = self.stamp(images, seed)
+        generator = Generator().manual_seed(seed)
+        frozen = frozen_copy(model, images, labels)
+        names = parameters_of(frozen, self.layers)
+        parameters = {name: frozen.get_parameter(name).detach().clone() for name in names}
+        theta = torch.cat([p.reshape(-1) for p in parameters.values()])
+        loss, loss_stderr, ca = evaluate(frozen, images, labels)
+        last = LastLayer.of(frozen, images)
+        values: dict[str, Value] = {key: None for pair in ERRORS.items() for key in pair if key}
+        values |= {
+            "loss": loss,
+            "loss_stderr": loss_stderr if len(images) > 1 else None,
+            "ca": ca,
+            "rate": RATE[self.data],
+            "num_parameters": len(theta),
+            "num_hvps": 0,
+            "weight_norm": float(theta.double().norm())
+            if theta.device.type != "mps"
+            else float(theta.norm()),
+            "relative_flatness": last.relative_flatness() if last else None,
+        }
+
+        def partial(fraction: float, done: bool = False) -> Partial:
+            return Partial(
+                values={**values, **stamp()}, arrays=_table(values), fraction=fraction, done=done
+            )
+
+        yield partial(_CHEAP / 4)
+        fisher = GaussNewton(
+            frozen, images, labels, names=names, cache_bytes=0
+        )  # one product: nothing to keep
+        product = fisher @ theta
+        values["fisher_rao_norm"] = float(theta.to(product) @ product)
+        yield partial(_CHEAP / 2)
+        values["asam_sharpness"] = self._ascend(frozen, parameters, theta, images, labels) - loss
+        yield partial(_CHEAP * 3 / 4)
+        values["function_sharpness"], values["function_sharpness_stderr"] = self._shake(
+            frozen, parameters, theta, images, generator
+        )
+        yield partial(_CHEAP)
+        hessian, products = Hessian(frozen, images, labels, names=names), 0
+        for k, (kind, title) in enumerate(
+            (("filter", "filter"), ("adaptive", "adaptive"), ("layer", "layer_normalized"))
+        ):
+            scaled = Scaled(hessian, scaling(parameters, kind))
+            for known in krylov_pass(scaled, generator, steps=self.steps, probes=self.probes):
+                found = {f"{title}_{key}": value for key, value in known.values().items()}
+                values |= {key: found[key] for key in values if key in found}
+                values["num_hvps"] = products + known.products
+                if hessian.note:
+                    values["note"] = hessian.note
+                share = (k + known.products / known.total) / 3
+                done = k == 2 and known.products == known.total
+                yield partial(1.0 if done else _CHEAP + (1 - _CHEAP) * share, done)
+            products += known.products
+
+    def _ascend(
+        self,
+        model: nn.Module,
+        parameters: dict[str, Tensor],
+        theta: Tensor,
+        images: Tensor,
+        labels: Tensor,
+    ) -> float:
+        """Loss at theta + rho T^2 g / |T g|, T = |theta|: the step that ASAM takes. The model
+        is left as it was.
+        """
+        gradient = mean_gradient(model, parameters, images, labels)
+        length = torch.linalg.vector_norm(theta * gradient)
+        step = (
+            self.rho * theta.square() * gradient / length if length > 0 else torch.zeros_like(theta)
+        )
+        _move(model, parameters, step)
+        found = evaluate(model, images, labels)[0]
+        _move(model, parameters, torch.zeros_like(theta))
+        return found
+
+    def _shake(
+        self,
+        model: nn.Module,
+        parameters: dict[str, Tensor],
+        theta: Tensor,
+        images: Tensor,
+        generator: Generator,
+    ) -> tuple[float, float]:
+        """E KL(p_theta || p_{theta + sigma |theta| eps}), eps Gaussian, in nats, and its standard
+        error over draws.
+
+        To second order sigma^2 / 2 times the trace of D F D with D = |theta|.
+        """
+        wide = torch.float32 if images.device.type == "mps" else torch.float64
+        before = predictions(model, images).to(wide).log_softmax(1)
+        samples = []
+        for _ in range(self.draws):
+            noise = (
+                torch.randn(len(theta), generator=generator, dtype=torch.float64)
+                .to(theta.dtype)
+                .to(theta.device)
+            )
+            _move(model, parameters, self.sigma * theta.abs() * noise)
+            after = predictions(model, images).to(wide).log_softmax(1)
+            samples.append(float((before.exp() * (before - after)).sum(1).mean()))
+        _move(model, parameters, torch.zeros_like(theta))
+        return float(np.mean(samples)), float(np.std(samples, ddof=1) / math.sqrt(self.draws))
+
+
+@torch.no_grad()
+def _move(model: nn.Module, parameters: dict[str, Tensor], step: Tensor) -> None:
+    """Set the parameters of `model` to the given ones plus `step` (P,)."""
+    pieces = step.split([p.numel() for p in parameters.values()])
+    for (name, start), piece in zip(parameters.items(), pieces, strict=True):
+        model.get_parameter(name).copy_(start + piece.view_as(start))
+
+
+def _table(values: dict[str, Value]) -> dict[str, np.ndarray]:
+    known = [name for name in ERRORS if values[name] is not None]
+    errors = [values.get(ERRORS[name] or "") or 0.0 for name in known]
+    return {
+        "measure": np.array(known),
+        "value": np.array([values[name] for name in known], dtype=float),
+        "error": np.array(errors, dtype=float),
+    }

@@ -1,0 +1,1 @@
+"""Components of our own, plain JavaScript: one folder each."""

@@ -1,0 +1,75 @@
+"""A chart that updates in place: a component around `Plotly.react`, fed by a JSON route of the same
+server.
+
+`st.plotly_chart` builds a new figure whenever its data change, which loses zoom and camera, and a
+live chart would need a script run for every new point. This one keeps its figure over polls and
+reruns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dashboard.charts.chart import Chart
+
+PLOTLY = "/vendor/plotly.min.js"  # served by dashboard.server.api
+_HERE = Path(__file__).parent
+_MARKUP = '<div class="ngf-live"></div>'
+_SCRIPT = "\n".join(
+    (_HERE / name).read_text(encoding="utf-8") for name in ("dress.js", "live_chart.js")
+)
+_STYLE = (_HERE / "live_chart.css").read_text(encoding="utf-8")
+
+
+# Registered once a process: a second registration under the name would only be logged as a
+# duplicate.
+_mount = st.components.v2.component(
+    "ngf_live_chart", html=_MARKUP, css=_STYLE, js=_SCRIPT, isolate_styles=False
+)
+
+
+def live_chart(
+    chart: Chart,
+    *,
+    key: str,
+    url: str | None = None,
+    every_ms: int = 500,
+    height: int = 380,
+    scrub: bool = False,
+    autoplay: bool = False,
+    link: str | None = None,
+) -> None:
+    """Draw `chart`; with `url`, poll that route every `every_ms` milliseconds until its answer is
+    final.
+
+    `scrub` adds a slider and a Play button that cut every line at a step; `autoplay` presses Play
+    once, unless the reader's system asks for reduced motion. Surfaces of one `link` are turned
+    together, and a chart of that link keeps its camera when it changes to a map and back. `height`
+    is that of the figure in pixels.
+    """
+    if not isinstance(every_ms, int) or every_ms < 50:
+        raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
+    data: dict[str, Any] = {
+        "key": key,
+        "figure": chart.figure,
+        "finding": chart.finding,
+        "alt": chart.alt,
+        "url": url,
+        "every": every_ms,
+        "height": height,
+        "scrub": scrub,
+        "autoplay": autoplay,
+        "link": link,
+        "lib": PLOTLY,
+    }
+    _mount(data=data, key=key)
+
+
+def preload() -> None:
+    """Load the chart library on a page that has no chart yet, so that the first one does not
+    wait for it.
+    """
+    _mount(data={"lib": PLOTLY}, key="live.preload")

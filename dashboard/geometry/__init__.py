@@ -1,0 +1,25 @@
+"""Geometry: the minimum of each model, on the same images and the same axes."""
+
+from dashboard.charts.registry import IMAGES
+from dashboard.kit.pages import RUN, SEED, Page, Param
+
+PAGE = Page(
+    title="Geometry",
+    icon=":material/landscape:",
+    order=4,
+    about="See the minimum before and after: loss slices, curvature, Fisher information.",
+    parameters={
+        "run": RUN,
+        "lane": Param(),
+        "images": Param("clean", choices=tuple(IMAGES)),
+        "seed": SEED,
+        "benign": Param(1, ge=0, le=1),
+        "overlaid": Param(0, ge=0, le=1),
+        "plane": Param("random", choices=("random", "eigenvectors", "models")),
+        "cells": Param(21, ge=21, le=81),
+        "view": Param(choices=("contour", "surface")),
+        "log": Param(0, ge=0, le=1),
+        "matrix": Param("hessian", choices=("hessian", "fisher")),
+        "way": Param("line", choices=("line", "bend")),
+    },
+)

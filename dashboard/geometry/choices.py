@@ -1,0 +1,101 @@
+"""The choices of the Geometry page: which run and lane, which models, on which images and plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard.charts.style import lane_title
+from dashboard.geometry.surface import CELLS, PLANES
+from dashboard.kit import library, measuring, url
+from dashboard.kit.measuring import IMAGES, View
+from dashboard.kit.pages import SEED_MAX
+from ngf.runs.store import Run
+
+
+def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
+    """The run and lane on show: from the address, else the newest purification, else the
+    recording.
+    """
+    runs = {run.id: run for run in library.measurable()}
+    if not runs:
+        return None
+    if st.session_state.get("geometry.run") not in runs:
+        st.session_state["geometry.run"] = next(iter(runs))
+    first, second = st.columns([2, 1])
+    run = runs[
+        first.selectbox(
+            "Run",
+            list(runs),
+            key="geometry.run",
+            format_func=library.tell_apart(runs, library.describe_measurable).get,
+        )
+    ]
+    lanes = list(run.spec.lane_names()) if run.spec.kind == "purify" else []
+    if not lanes:
+        return run, ""
+    if st.session_state.get("geometry.lane") not in lanes:
+        if fresh and values["lane"]:
+            url.ignore(
+                "geometry",
+                f"lane “{values['lane']}” is not in this run. Allowed: {', '.join(lanes)}.",
+            )
+        st.session_state["geometry.lane"] = lanes[0]
+    return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
+
+
+def choose_view(run: Run, lane: str) -> View:
+    """Images, seed, models and plane."""
+    kinds, planes = measuring.kinds(run), measuring.planes()
+    for name, allowed in (("images", kinds), ("plane", planes), ("cells", CELLS)):
+        if allowed and st.session_state[f"geometry.{name}"] not in allowed:
+            st.session_state[f"geometry.{name}"] = allowed[0]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        images = st.selectbox(
+            "Measure the loss on",
+            kinds,
+            key="geometry.images",
+            format_func=IMAGES.get,
+            width=250,
+            help="Target labels: the class that the attacker wants. Only a model with an attack "
+            "has triggered images.",
+        )
+        plane = (
+            st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=215)
+            if len(planes) > 1
+            else "random"
+        )
+        cells = st.selectbox(
+            "Cells",
+            CELLS,
+            key="geometry.cells",
+            format_func=lambda n: f"{n} × {n}",
+            width=105,
+            help="Points of the plane. Four times as many take four times as long.",
+        )
+        seed = st.number_input(
+            "Seed",
+            0,
+            SEED_MAX,
+            key="geometry.seed",
+            step=1,
+            width=125,
+            help="Draws the images and the directions.",
+        )
+        benign = measuring.benign(run) is not None and st.toggle(
+            "Benign model, too",
+            key="geometry.benign",
+            help="Same data, network and seed, trained without an attack.",
+        )
+        overlaid = st.toggle("In one picture", key="geometry.overlaid")
+    return View(
+        measuring.sides(run, lane, benign),
+        images,
+        seed,
+        overlaid,
+        plane,
+        cells,
+        st.session_state["geometry.matrix"],
+        st.session_state["geometry.way"],
+    )

@@ -1,0 +1,80 @@
+"""The cross-check: eigenvalue and trace by the package PyHessian, beside ours, on the same
+images.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.style import with_error
+from dashboard.geometry.sections import asked, facts
+from dashboard.kit import readings
+from dashboard.kit.measuring import Side, View
+from dashboard.kit.readings import FINAL
+from ngf.runs.store import Run
+
+_ROWS = (("λmax", "lambda_max", "lambda_max_error"), ("Tr(H)", "trace", "trace_stderr"))
+
+
+def show_second_opinion(view: View) -> bool:
+    """The table; says whether somebody asked for the measurement."""
+    pairs = asked(view.specs("pyhessian_check"))
+    if not pairs:
+        st.caption(
+            "[PyHessian](https://github.com/amirgholami/PyHessian) 0.1 computes the same two "
+            "numbers by power iteration and random probes."
+        )
+        return False
+    going = any(run.status not in FINAL for _, run in pairs)
+    (st.fragment(_table, run_every=2) if going else _table)(view, pairs)
+    facts(pairs)
+    return True
+
+
+def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
+    ours = {side: readings.read(run) for side, run in asked(view.specs("hessian_spectrum"))}
+    rows, problems = [], set()
+    for side, run in pairs:
+        reading = readings.read(run)
+        theirs = reading.values if reading else {}
+        mine = ours[side].values if ours.get(side) else {}
+        problems.add(theirs.get("density_error") or "")
+        for title, name, error in _ROWS:
+            rows.append(
+                {
+                    "Model": side.title,
+                    "Number": title,
+                    "PyHessian": _words(theirs, name, error),
+                    "Ours": _words(mine, name, error),
+                    "Difference": _difference(mine.get(name), theirs.get(name)),
+                    "Products, PyHessian": theirs.get("num_hvps", "–"),
+                    "Products, ours": mine.get("num_hvps", "–"),
+                }
+            )
+    st.table(pd.DataFrame(rows).set_index("Model"))
+    if not ours:
+        st.caption("Measure the spectrum above to see ours beside it.")
+    st.caption(
+        "PyHessian gives no error bar; that of its trace is ours, from its samples. Its "
+        "eigenvalue is the one of largest magnitude. Products are Hessian-vector products, which "
+        "take nearly all of the time; ours are for the whole spectrum."
+    )
+    for problem in sorted(filter(None, problems)):
+        st.info(
+            "PyHessian's spectral density does not run on this version of torch: "
+            f"{problem.split('. ')[0]}.",
+            icon=":material/info:",
+        )
+
+
+def _words(values: dict, name: str, error: str) -> str:
+    if values.get(name) is None:
+        return "–"
+    return with_error(values[name], values.get(error), 4)
+
+
+def _difference(mine: float | None, theirs: float | None) -> str:
+    return (
+        "–" if mine is None or theirs is None or not mine else f"{100 * (theirs / mine - 1):+.1f} %"
+    )

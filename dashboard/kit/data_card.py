@@ -1,0 +1,120 @@
+"""What there is to know of a data set before it is used: its images, their origin, what is
+missing. No torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dashboard.kit import library
+from ngf.catalogue import catalogue, missing_files
+from ngf.places import data_dir
+
+_NAMED = 60  # classes whose names are all listed; of more, the first ones
+_COUNTED = 20_000  # files in a folder that are counted; of more, it is said that there are
+POOLS = {"train": "for training", "holdout": "for the defender", "test": "for the test"}
+
+
+def data_card(name: str, key: str) -> None:
+    """What is missing, if anything is; and the rest of what is known behind a click."""
+    about, missing = catalogue()["data"][name], missing_files(name)
+    if missing:
+        missing_note(about, missing)
+    with st.expander("About this data set", key=key, icon=":material/dataset:"):
+        st.markdown(about["summary"])
+        st.markdown(
+            "\n".join(f"- **{word}**: {said}" for word, said in facts(name, about, missing))
+        )
+
+
+def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
+    """What to do about missing files: a download comes by itself, the rest does not."""
+    advice = library.plain(about["advice"])
+    if about.get("download_mb"):
+        st.info(
+            f"Not in {_place(about)} yet: {about['download_mb']} MB are downloaded when a training "
+            f"starts. Without a network: {advice}",
+            icon=":material/download:",
+        )
+        return
+    names = [name.removeprefix(about["folder"]).lstrip("/") for name in missing]
+    lacking = (
+        f": {', '.join(f'`{name}`' for name in names)} not found" if all(names) else " is not there"
+    )
+    st.warning(f"{_place(about)}{lacking}. {advice}", icon=":material/folder_off:")
+
+
+def facts(name: str, about: Mapping[str, Any], missing: Sequence[str]) -> list[tuple[str, str]]:
+    """Lines of the card: (what, words)."""
+    lines = [("Classes", _classes(about))] if "classes" in about or "num_classes" in about else []
+    if "shape" in about:
+        channels, height, width = about["shape"]
+        settings = f" (another size by `{about['settings']}`)" if "settings" in about else ""
+        lines.append(
+            ("Images", f"{width}x{height}, {'color' if channels == 3 else 'gray'}{settings}")
+        )
+    if "pools" in about:
+        lines.append(
+            (
+                "How many",
+                ", ".join(f"{count:,} {POOLS[pool]}" for pool, count in about["pools"].items()),
+            )
+        )
+    if name == "folder" and not missing:
+        lines.append(("Found", found(str(data_dir() / "folder"))))
+    lines += [("From", about["source"]), ("License", about["license"])]
+    if about.get("files"):
+        lines.append(("Where", f"{'looked for in' if missing else 'found in'} {_place(about)}"))
+    return lines
+
+
+def _classes(about: Mapping[str, Any]) -> str:
+    names = about.get("classes")
+    if not names:
+        return f"{about['num_classes']:,}; their names are read from the files"
+    shown = ", ".join(library.plain(name) for name in names[:_NAMED])
+    return f"{len(names)}: {shown}" + (" and so on" if len(names) > _NAMED else "")
+
+
+def _place(about: Mapping[str, Any]) -> str:
+    return f"`{data_dir() / about['folder']}`"
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def found(root: str) -> str:
+    """The folders of classes in `root` and how many files are in each: `blue 40, red 38`."""
+    inside = _folders(Path(root))
+    if "train" in inside or "test" in inside or "val" in inside:
+        return "; ".join(f"{library.plain(name)}: {_counts(Path(root) / name)}" for name in inside)
+    return _counts(Path(root))
+
+
+def _folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
+
+
+def _counts(root: Path) -> str:
+    names, words, total = _folders(root), [], 0
+    for name in names[:_NAMED]:
+        with os.scandir(root / name) as entries:
+            count = sum(
+                1
+                for _, entry in zip(range(_COUNTED - total), entries, strict=False)
+                if entry.is_file()
+            )
+        total += count
+        if total >= _COUNTED:
+            return f"{len(names):,} classes, {_COUNTED:,} files or more"
+        words.append(f"{library.plain(name)} {count:,}")
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return (
+        f"{len(names):,} classes: {', '.join(words)}{more}" if names else "no folder of a class yet"
+    )

@@ -1,0 +1,207 @@
+"""What is in the store, in the words of a reader: names, labels, lookups. No torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dashboard.charts.style import lane_title, percent, without_parenthesis
+from ngf import places
+from ngf.catalogue import catalogue
+from ngf.config import SpecError
+from ngf.runs.store import Run, Store
+
+ACTIVE = ("queued", "running")
+OPEN = ("queued", "running", "paused")
+ICONS = {
+    "queued": "schedule",
+    "running": "play_circle",
+    "paused": "pause_circle",
+    "done": "check_circle",
+    "cancelled": "stop_circle",
+    "failed": "error",
+    "lost": "help",
+}
+STATES = {
+    "queued": "Waiting",
+    "running": "Running",
+    "paused": "Paused",
+    "done": "Finished",
+    "cancelled": "Stopped by you",
+    "failed": "Failed",
+    "lost": "Interrupted",
+}
+KINDS = {"train": "training", "purify": "purification", "measure": "measurement"}
+
+
+def store() -> Store:
+    """The store of this server; one object for all visitors."""
+    return _store(os.environ.get("NGF_RUNS", ""), os.getcwd())
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _store(root: str, folder: str) -> Store:
+    return Store()
+
+
+def find(run_id: str) -> Run | None:
+    """The run, or None when the store has none of that name."""
+    return store().find(run_id) if run_id else None
+
+
+def owner() -> str:
+    """Who asks, for a fair queue: a random name for this visit, no personal data."""
+    return st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
+
+
+def title(kind: str, name: str) -> str:
+    """Readable name of a plug-in or model: `title("attacks", "badnets")` is `BadNets`."""
+    return catalogue()[kind].get(name, {}).get("title", name.replace("_", " "))
+
+
+def short(kind: str, name: str) -> str:
+    """The name without its parenthesis, where it is still the only one: `NGF (natural
+    gradient)` is `NGF`.
+    """
+    text = without_parenthesis(title(kind, name))
+    return (
+        text
+        if sum(without_parenthesis(title(kind, other)) == text for other in catalogue()[kind]) <= 1
+        else title(kind, name)
+    )
+
+
+def data_facts(run: Run) -> Mapping[str, Any]:
+    """What is known of the images of a training: `classes` and `shape` (C, H, W), and more."""
+    return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
+
+
+def trained() -> list[Run]:
+    """Finished trainings, zoo first: what can be purified."""
+    found = [run for run in store().runs() if run.spec.kind == "train" and run.status == "done"]
+    return sorted(
+        found,
+        key=lambda run: (run.source != "zoo", run.spec.data, run.spec.attack.name, run.spec.seed),
+    )
+
+
+def describe_train(run: Run) -> str:
+    """`seed 0 · CA 99.2 %, ASR 99.7 % · Pre-activation ResNet, tiny`"""
+    result, spec = run.result, run.spec
+    text = f"seed {spec.seed} · CA {percent(result['ca'])}"
+    if result.get("asr") is not None:
+        text += f", ASR {percent(result['asr'])}"
+    text += f" · {short('models', spec.model)}"
+    options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
+    return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
+
+
+def ancestor(run: Run | None) -> Run | None:
+    """The training behind a run: itself, its parent, or its target's parent."""
+    while run is not None and run.spec.kind != "train":
+        run = run.ancestor()
+    return run
+
+
+def describe(run: Run) -> str:
+    """One line that tells a run from others: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
+    origin = ancestor(run)
+    attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
+    spec = run.spec
+    if spec.kind == "train":
+        return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
+    if spec.kind == "purify":
+        lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
+        model_seed = f", model seed {origin.spec.seed}" if origin else ""
+        things = f" on {title('data', origin.spec.data)}" if origin else ""
+        return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}"
+    return f"{title('measurements', spec.measurement.name)} of {spec.target}"
+
+
+def measurable() -> list[Run]:
+    """What Geometry can show: finished purifications, newest first, then the recording, then
+    models.
+    """
+    runs = [run for run in store().runs() if run.status == "done"]
+    pure = [run for run in runs if run.spec.kind == "purify"]
+    recorded = recording()
+    if recorded is not None and recorded.spec.id not in {run.id for run in pure}:
+        pure.append(recorded)
+    return pure + [run for run in runs if run.spec.kind == "train"]
+
+
+def describe_measurable(run: Run) -> str:
+    return describe(run) + ("" if run.spec.kind == "purify" else " · before only")
+
+
+def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str, str]:
+    """A label for each run, from `words`; runs that would be called the same have the end of their
+    id added.
+
+    A choice is made by its label, so two equal ones could not be told apart by the page either.
+    """
+    labels = {name: words(run) for name, run in runs.items()}
+    often = Counter(labels.values())
+    return {
+        name: f"{label} · {name[-6:]}" if often[label] > 1 else label
+        for name, label in labels.items()
+    }
+
+
+def recording() -> Run | None:
+    """The recorded race that ships with the project, or None when it is not there."""
+    path = places.ASSETS / "recordings" / "race"
+    if not (path / "result.json").exists():
+        return None
+    run = Run(store(), path, "zoo")
+    run.id = run.spec.id  # its folder is named by its role, not by its specification
+    return run
+
+
+def plain(text: str) -> str:
+    """Text from a run or a plug-in, with nothing in it that Markdown would read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
+
+
+def say(error: SpecError | ValueError | OSError) -> None:
+    """Show a refusal in the words it came in; nothing that was chosen is lost."""
+    st.error(str(error), icon=":material/block:")
+
+
+def adopt(run: Run) -> None:
+    """Put a copy of the recording into the store under its own name, so that it can be measured."""
+    target = store().root / run.spec.id
+    if find(run.spec.id) is not None:
+        return
+    store().root.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=store().root))
+    try:
+        shutil.copytree(run.path, temporary / run.spec.id)
+        os.rename(temporary / run.spec.id, target)
+    except OSError:
+        if find(run.spec.id) is None:  # else somebody else was first
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def disk_use() -> str:
+    """Size of your runs in words."""
+    total = 0
+    for folder, _, names in os.walk(store().root):
+        for name in names:
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a run may be writing or deleting just now
+                total += os.stat(os.path.join(folder, name)).st_size
+    return f"{total / 1e6:.1f} MB"

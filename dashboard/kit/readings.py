@@ -1,0 +1,99 @@
+"""Reads the folders of measurement runs: what they have found so far, under which version,
+for which model.
+"""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dashboard.charts.registry import Measured
+from dashboard.charts.style import lane_title
+from ngf.config import SpecError
+from ngf.runs.store import Run, Store
+
+FINAL = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a measurement run has to say so far; `partial` if it ended before it was complete."""
+
+    run: Run
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    partial: bool = False
+
+    @property
+    def measured(self) -> Measured:
+        return Measured(model_title(self.run.store, self.run.spec.target), self.values, self.arrays)
+
+
+def read(run: Run | None) -> Reading | None:
+    """Values and arrays so far: from the result when there is one, else from the last partial
+    event.
+    """
+    if run is None:
+        return None
+    result = run.result
+    if result is not None:
+        return Reading(run, result.get("values", {}), arrays(run), not result.get("complete", True))
+    found = [event for event in run.events() if event["type"] == "partial"]
+    return Reading(run, found[-1], arrays(run), run.status in FINAL) if found else None
+
+
+def arrays(run: Run) -> dict[str, np.ndarray]:
+    """Those that the run has written so far."""
+    path = run.path / "arrays.npz"
+    try:
+        return _load(str(path), path.stat().st_mtime_ns)
+    except (FileNotFoundError, zipfile.BadZipFile):  # not there yet, or deleted just now
+        return {}
+
+
+@functools.lru_cache(maxsize=200)
+def _load(path: str, changed: int) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def written(run: Run) -> int:
+    """When the arrays were written last, in nanoseconds; they follow the event by a moment."""
+    try:
+        return (run.path / "arrays.npz").stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def model_title(store: Store, target: str) -> str:
+    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or
+    `id:lane`) is called.
+    """
+    name, _, lane = target.partition(":")
+    run = store.find(name)
+    if lane or (run is not None and run.spec.kind == "purify"):
+        return f"Purified by {lane_title(lane or run.spec.lane_names()[0])}"
+    return "Benign" if run is not None and run.spec.attack.name == "none" else "Backdoored"
+
+
+def findings(runs: Sequence[Run]) -> list[Measured]:
+    """What each run has found so far, in order; nothing yet is empty. A run deleted just now
+    counts as empty.
+    """
+    found = []
+    for run in runs:
+        try:
+            reading = read(run)
+            found.append(
+                reading.measured
+                if reading
+                else Measured(model_title(run.store, run.spec.target), {}, {})
+            )
+        except (SpecError, FileNotFoundError):
+            found.append(Measured(run.id, {}, {}))
+    return found

@@ -1,0 +1,140 @@
+"""Lab: choose a model and defenses, race them live, look at what happened."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.kit import library, measuring, url
+from dashboard.kit.model_card import model_card
+from dashboard.kit.pages import script
+from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
+from dashboard.kit.trigger import show_trigger
+from dashboard.lab import choices
+from dashboard.lab.along import show_along
+from dashboard.lab.frontier import show_frontier
+from dashboard.lab.live_run import show_internals, show_live
+from dashboard.lab.starting import notes, shown_run, start
+from ngf.config import SpecError
+from ngf.runs.store import Run
+
+VIEWS = {"purify": "Purify a model", "train": "Train your own"}
+
+
+def purify(models: list[Run], asked: Run | None) -> None:
+    controls, stage = st.columns([1, 2], gap="large")
+    with controls:
+        st.header("1. Model")
+        model = choices.choose_model(models)
+        model_card(model.spec.model, "lab.model_card")
+        st.header("2. Defenses")
+        lanes = choices.choose_lanes(model)
+    with stage:
+        st.header("3. Race")
+        clean, seed, button = st.columns([2, 2, 3], vertical_alignment="bottom")
+        spec, refused = None, None
+        try:
+            spec = choices.choose_race(model, lanes, clean, seed)
+        except SpecError as error:
+            refused = error
+        run = shown_run(spec, asked)
+        with button:
+            start(spec, run)
+        if refused is not None:
+            library.say(refused)
+        notes(spec, run)
+        if run is not None:
+            show_live(run)
+            if run.status == "done":
+                after_race(run)
+        st.header("The model before")
+        st.markdown(numbers_in_words(model))
+        show_trigger(model)
+        show_frontier(model)
+    url.write("lab", choices.state(spec, model, models, run.id if run else ""))
+
+
+def after_race(run: Run) -> None:
+    lane = run.spec.lane_names()[0]
+    st.header("Before and after")
+    show_outcome(run)
+    st.subheader("Did the minimum change?")
+    st.caption(
+        "Loss slices, Hessian spectrum and Fisher trace of the model before and after, on the same "
+        "images."
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Measure the minimum",
+            icon=":material/straighten:",
+            key="lab.measure",
+            on_click=measuring.submit,
+            args=(run.id, lane),
+        )
+        st.page_link(
+            script("geometry"),
+            label="Open in Geometry",
+            icon=":material/landscape:",
+            query_params={"run": run.id, "lane": lane},
+        )
+    measuring.show_progress(run, lane)
+    show_along(run)
+    with st.expander(
+        "Inside the run", key="lab.inside", icon=":material/manage_search:", on_change="rerun"
+    ) as inside:
+        if inside.open:
+            show_internals(run)
+
+
+def train(asked: Run | None) -> None:
+    controls, stage = st.columns([1, 2], gap="large")
+    spec, refused = None, None
+    with controls:
+        st.header("1. What to train")
+        try:
+            spec = choices.choose_training()
+        except SpecError as error:
+            refused = error
+    with stage:
+        st.header("2. Training")
+        run = shown_run(spec, asked)
+        start(spec, run)
+        if refused is not None:
+            library.say(refused)
+        notes(spec, run)
+        if run is not None:
+            show_live(run)
+        if run is not None and run.status == "done":
+            st.header("The model")
+            model_numbers(run)
+            st.page_link(
+                script("lab"),
+                label="Purify this model",
+                icon=":material/cleaning_services:",
+                query_params=choices.purification(run),
+            )
+            show_trigger(run)
+    url.write("lab", {"view": "train", "run": run.id if run else ""})
+
+
+st.title("Lab")
+st.markdown("Choose a model with a backdoor, let defenses race to remove it, and watch.")
+trained = library.trained()
+values, fresh = url.follow("lab", choices.known(trained))
+if fresh:
+    opened = choices.open_run(values["run"], values) if values["run"] else None
+    st.session_state["lab.asked"] = opened.id if opened else ""
+    st.session_state["lab.built"] = ""
+choices.seed(trained, values, fresh)
+url.notice("lab")
+view = st.segmented_control(
+    "What to do", list(VIEWS), format_func=VIEWS.get, key="lab.view", required=True
+)
+before = library.find(st.session_state.get("lab.asked", ""))
+if view == "train":
+    train(before)
+elif trained:
+    purify(trained, before)
+else:
+    st.info(
+        "There is no trained model yet. “Train your own”, above, makes one.", icon=":material/info:"
+    )

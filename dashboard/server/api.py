@@ -1,0 +1,351 @@
+"""The JSON routes of the server: runs, their events, and their charts. They read the store
+and change nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import os
+import re
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import plotly
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dashboard.charts.chart import Chart
+from dashboard.charts.layers import layer_chart
+from dashboard.charts.loss_plane import VIEWS
+from dashboard.charts.progress import internals_chart
+from dashboard.charts.race import race_chart
+from dashboard.charts.registry import BARS, CHARTS, Look, draw
+from dashboard.charts.training import training_chart
+from dashboard.kit.readings import FINAL, findings, written
+from ngf.config import SpecError
+from ngf.runs.files import to_json
+from ngf.runs.store import Run, Store
+
+_ID = re.compile(r"[a-z0-9-]{1,128}")
+_VERSION = re.compile(r"[a-z0-9.-]{1,64}")
+_MOST = 12  # runs that share one pair of axes
+_KEPT = 256  # built charts in memory; one is 5 to 50 kB
+_GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
+_CHARTS: dict[str, tuple[str, Callable[[Run, list[dict[str, Any]]], Chart]]] = {
+    "race": ("purify", lambda run, events: race_chart(run.spec, events)),
+    "internals": ("purify", lambda run, events: internals_chart(run.spec, events)),
+    "layers": ("purify", lambda run, events: layer_chart(events)),
+    "training": ("train", lambda run, events: training_chart(events)),
+}
+# what a chart of measurements can be told: parameter -> (what fits, as it is used)
+_LOOK: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "together": ("[01]", lambda text: text == "1"),
+    "log": ("[01]", lambda text: text == "1"),
+    "view": ("|".join(VIEWS), str),
+    "value": ("|".join(BARS), str),
+    "which": ("[0-9]{1,3}", int),
+    "at": (r"[0-9]{1,6}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?", float),
+}
+
+
+class Refused(Exception):
+    """A request that has no answer; becomes JSON with `error` and the HTTP status."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(to_json(value), status, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _answers(route: Callable[[Request], Any]) -> Callable[[Request], Response]:
+    """Plain functions run in a thread each, so that a slow disk holds up nobody else."""
+
+    @functools.wraps(route)
+    def answer(request: Request) -> Response:
+        try:
+            value = route(request)
+        except Refused as exc:
+            return _json({"error": str(exc)}, exc.status)
+        return value if isinstance(value, Response) else _json(value)
+
+    return answer
+
+
+@functools.cache
+def _store(root: str, folder: str) -> Store:
+    return Store()
+
+
+def store() -> Store:
+    """The store of this server; another `NGF_RUNS` is another store."""
+    return _store(os.environ.get("NGF_RUNS", ""), os.getcwd())
+
+
+def _run(request: Request) -> Run:
+    run_id = request.path_params["run_id"]
+    if not _ID.fullmatch(run_id):
+        raise Refused(
+            400,
+            f"{run_id[:80]!r} is not the id of a run: lower-case letters, digits and hyphens only.",
+        )
+    run = store().find(run_id)
+    if run is None:
+        raise Refused(404, f"There is no run {run_id!r}. GET /api/runs lists the runs there are.")
+    return run
+
+
+@_answers
+def health(request: Request) -> dict[str, Any]:
+    return {
+        "status": "ok",
+        "pid": os.getpid(),
+        "supervised": store().supervised,
+        "torch_imported": "torch" in sys.modules,
+    }
+
+
+@_answers
+def runs(request: Request) -> list[dict[str, Any]]:
+    return [row for run in store().runs() if (row := _unless_gone(run, Run.summary)) is not None]
+
+
+@_answers
+def one_run(request: Request) -> dict[str, Any]:
+    run = _run(request)
+    answer = _unless_gone(
+        run,
+        lambda run: {
+            **run.summary(),
+            "spec": run.spec.to_json(),
+            "result": run.result,
+            "error": run.error,
+        },
+    )
+    if answer is None:
+        raise Refused(404, _GONE.format(run.id))
+    return answer
+
+
+@_answers
+def events(request: Request) -> dict[str, Any]:
+    run = _run(request)
+    text = request.query_params.get("since", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Refused(400, f"since = {text[:40]!r} is not a number of events: use 0 or more.")
+    status = run.status  # before the events, so that a final status never comes with a part of them
+    found = run.events(int(text))
+    return {
+        "id": run.id,
+        "status": status,
+        "events": found,
+        "next": int(text) + len(found),
+        "result": run.result,
+        "error": run.error,
+    }
+
+
+@_answers
+def chart(request: Request) -> Any:
+    run, name = _run(request), request.path_params["name"]
+    if name not in _CHARTS and name not in CHARTS:
+        raise Refused(
+            404, f"There is no chart {name[:40]!r}. Charts: {', '.join([*_CHARTS, *CHARTS])}."
+        )
+    since = request.query_params.get("since", "")
+    if since and not _VERSION.fullmatch(since):
+        raise Refused(
+            400, f"since = {since[:40]!r} is not a version: use the one of the last answer."
+        )
+    kind, build = _CHARTS.get(name, ("measure", None))
+    if (found := _unless_gone(run, lambda run: run.spec.kind)) is None:
+        raise Refused(404, _GONE.format(run.id))
+    if found != kind:
+        raise Refused(
+            400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind."
+        )
+    if build is None:
+        return _of_measurements(request, run, name, since)
+    status = run.status
+    version, count = _version(run, status)
+    if since == version:
+        return {"version": version}
+    body = _built.get(
+        (run.path, name), version, lambda: to_json(_answer(build, run, count, status, version))
+    )
+    return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
+    """The chart of one measurement run; `beside` names all that share its axes, in their
+    order on the page.
+    """
+    asked = request.query_params
+    ids = asked["beside"].split(",") if asked.get("beside") else [run.id]
+    if len(ids) > _MOST or run.id not in ids or not all(_ID.fullmatch(one) for one in ids):
+        raise Refused(
+            400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them."
+        )
+    runs = [
+        found
+        for one in ids
+        if (found := store().find(one)) is not None and found.spec.kind == "measure"
+    ]
+    look = {}
+    for key, (fits, use) in _LOOK.items():
+        if key in asked:
+            if not re.fullmatch(fits, asked[key]):
+                raise Refused(
+                    400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}."
+                )
+            look[key] = use(asked[key])
+    states = [one.status for one in runs]
+    parts = [
+        f"{_version(one, status)[0]}.{written(one)}"
+        for one, status in zip(runs, states, strict=True)
+    ]
+    version = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
+    if since == version:
+        return {"version": version}
+
+    def build() -> str:
+        charts = draw(name, findings(runs), Look(**look))
+        place = [one.id for one in runs].index(run.id) if len(charts) == len(runs) else 0
+        made, final = charts[place], all(status in FINAL for status in states)
+        return to_json(
+            {
+                "version": version,
+                "figure": made.figure,
+                "finding": made.finding,
+                "alt": made.alt,
+                "status": states[place],
+                "final": final,
+            }
+        )
+
+    body = _built.get((run.path, name, *ids, *look.items()), version, build)
+    return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _answer(
+    build: Callable[[Run, list[dict[str, Any]]], Chart],
+    run: Run,
+    count: int,
+    status: str,
+    version: str,
+) -> dict[str, Any]:
+    made = build(run, run.events()[:count])
+    return {
+        "version": version,
+        "figure": made.figure,
+        "finding": made.finding,
+        "alt": made.alt,
+        "status": status,
+        "final": status in FINAL,
+    }
+
+
+class _Built:
+    """Answers by run and chart, the last version of each, so that thirty readers cost one build."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, tuple[str, str]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, key: Any, version: str, build: Callable[[], str]) -> str:
+        with (
+            self._guard
+        ):  # held while building: those who ask at the same moment wait for one answer
+            if self._kept.get(key, ("",))[0] != version:
+                self._kept[key] = version, build()
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[key][1]
+
+
+_built = _Built()
+_counts: dict[Path, tuple[int, int]] = {}  # events.jsonl -> (file number, events seen so far)
+
+
+def _version(run: Run, status: str) -> tuple[str, int]:
+    """What a chart of the run depends on: which file of events, how many there are, the status."""
+    path = run.path / "events.jsonl"
+    try:
+        file = path.stat().st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return f"0.{status}", 0
+    known, count = _counts.get(path, (0, 0))
+    count = count if known == file else 0
+    count += len(run.events(count))
+    _counts[path] = file, count
+    return f"{count}.{status}.{file:x}", count
+
+
+def _unless_gone(run: Run, look: Callable[[Run], Any]) -> Any:
+    """What `look` sees of a run, or None when the run is deleted at this very moment."""
+    try:
+        return look(run)
+    except (SpecError, FileNotFoundError):
+        if (run.path / "spec.json").exists():
+            raise
+        return None
+
+
+# ---- the chart library, from the installed package
+
+
+@functools.cache
+def plotly_library() -> Mapping[str, Any]:
+    """plotly.min.js as it is and compressed, with its entity tag."""
+    raw = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    return {
+        "raw": raw,
+        "gzip": gzip.compress(raw, 6, mtime=0),
+        "tag": f'"{hashlib.sha256(raw).hexdigest()[:20]}"',
+    }
+
+
+def plotly_js(request: Request) -> Response:
+    """plotly.min.js, compressed once; a browser asks again at most once a day."""
+    kept = plotly_library()
+    headers = {
+        "Cache-Control": "public, max-age=86400",
+        "ETag": kept["tag"],
+        "Vary": "Accept-Encoding",
+    }
+    if request.headers.get("if-none-match") == kept["tag"]:
+        return Response(status_code=304, headers=headers)
+    compressed = "gzip" in request.headers.get("accept-encoding", "")
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(kept["gzip" if compressed else "raw"], 200, headers, "text/javascript")
+
+
+@_answers
+def unknown(request: Request) -> None:
+    raise Refused(
+        404,
+        "There is no such route. Routes: /api/health, /api/runs, /api/runs/<id>, "
+        "/api/runs/<id>/events?since=0, /api/runs/<id>/charts/<name>.",
+    )
+
+
+ROUTES = [
+    Route("/api/health", health),
+    Route("/api/runs", runs),
+    Route("/api/runs/{run_id}", one_run),
+    Route("/api/runs/{run_id}/events", events),
+    Route("/api/runs/{run_id}/charts/{name}", chart),
+    Route("/api/{rest:path}", unknown),
+    Route("/vendor/plotly.min.js", plotly_js),
+]

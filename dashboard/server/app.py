@@ -1,0 +1,169 @@
+"""The web server: Streamlit's pages, our JSON routes, and headers, in one ASGI application.
+
+`python -m dashboard.server.app --port 8501` serves it alone; `python -m dashboard` adds the
+supervisor that executes runs. The pages are found by `dashboard/server/navigation.py`, which
+Streamlit executes for every visitor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import os
+import signal
+import threading
+import time
+import tomllib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.server.api import ROUTES, plotly_library
+from ngf.places import ROOT
+
+COLLECT_EVERY = 60.0  # seconds
+_WARM = (
+    "pandas",
+    "pyarrow",
+    "streamlit.dataframe_util",
+    *(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "dashboard").glob("[a-z]*/[a-z]*.py"))
+        if path.name != "page.py" and path.parent.name != "server"
+    ),
+)
+# Streamlit writes inline styles and scripts, and starts workers from blobs; everything else comes
+# from here.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "media-src 'self' data: blob:",
+        "connect-src 'self' ws: wss: blob: data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+class SecurityHeaders:
+    """Adds `HEADERS` to every answer that does not set them itself."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+@asynccontextmanager
+async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
+    """Import what the pages need, then take it out of garbage collection.
+
+    Streamlit collects all garbage after every script run; what is frozen is not looked at again.
+    What pages leave behind is still collected, and a full collection once a minute picks up the
+    rest.
+    """
+    for name in _WARM:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    stopped = threading.Event()
+    threading.Thread(target=_collect, args=(stopped,), name="collect-garbage", daemon=True).start()
+    yield {}
+    stopped.set()
+
+
+def _collect(stopped: threading.Event) -> None:
+    plotly_library()  # compressed here, so that the first visitor does not wait for it
+    while not stopped.wait(COLLECT_EVERY):
+        gc.collect()
+
+
+app = st.App(
+    Path(__file__).with_name("navigation.py"),
+    routes=ROUTES,
+    middleware=[Middleware(SecurityHeaders)],
+    lifespan=_lifespan,
+)
+
+
+def settings(port: int, address: str = "127.0.0.1") -> dict[str, Any]:
+    """Streamlit's options for one server. Outside the project's folder it would not find its
+    config.toml.
+    """
+    options: dict[str, Any] = {}
+    if Path.cwd().resolve() != ROOT:
+        options = _flat(
+            tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+        )
+    return options | {"server.port": port, "server.address": address, "server.headless": True}
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return found
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, so that a killed dashboard does not keep its
+    port.
+    """
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboard.server.app", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--port", type=int, default=8501, help="port of the server")
+    parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
+    parser.add_argument("--parent", type=int, help="process id of the parent: end when it ends")
+    options = parser.parse_args(argv)
+    if options.parent:
+        threading.Thread(
+            target=_end_with, args=(options.parent,), name="watch-parent", daemon=True
+        ).start()
+    app.run(config=settings(options.port, options.address))
+
+
+if __name__ == "__main__":
+    main()

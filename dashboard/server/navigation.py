@@ -1,0 +1,41 @@
+"""The frame around every page: the bar with the pages. Streamlit executes this file for each
+visitor.
+
+No folder beside it is called `pages`: such a one Streamlit would serve by itself, without this
+frame, to a first visitor who comes by a deep link.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.kit.pages import pages, script
+
+# Less empty space than Streamlit leaves. No primary color has enough contrast both under white text
+# (buttons) and as text on a dark page (a chosen segment, the value of a slider), so the latter gets
+# its own.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 4.75rem; padding-bottom: 3rem; }
+[data-variant="segmented_control"][data-selected="true"] p,
+[data-variant="pills"][data-selected="true"] p,
+[data-testid="stSliderThumbValue"] p {
+  color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
+</style><span></span>"""  # the span keeps it in the page: what is style only is lost at some reruns
+
+st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
+first = next(iter(pages()))
+page = st.navigation(
+    [
+        st.Page(
+            script(name),
+            title=about.title,
+            icon=about.icon,
+            default=name == first,
+            url_path=None if name == first else name,
+        )
+        for name, about in pages().items()
+    ],
+    position="top",
+)
+st.html(STYLE)
+page.run()

@@ -1,0 +1,172 @@
+"""What a trigger does, on the page of the studio: pictures at once, numbers as soon as they
+are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard.charts.style import percent
+from dashboard.kit import library, readings
+from dashboard.kit.trigger import legend, pictures, preview, readable, residual
+from dashboard.studio import drawing
+from ngf.runs.store import Run
+
+EVERY = 0.2  # seconds between two looks at a probe that goes on
+HELP = {
+    "asr": (
+        "Share of triggered test images, whose true class is not the target, that are called the "
+        "target class."
+    ),
+    "unchanged": "Share of the images that are called the same with and without the trigger.",
+    "ssim": "Structural similarity of images with and without the trigger (11x11 Gaussian window, "
+    "sigma 1.5), mean over images: 1 means equal.",
+    "residual": "Size of the change, pixels from 0 to 1: the largest change of any pixel (L∞), "
+    "and the Euclidean length of the change of an image, mean over images (L2).",
+}
+
+
+def show_probe(
+    model: Run,
+    run: Run | None,
+    pixels: np.ndarray,
+    place: Mapping[str, int],
+    classes: Sequence[str],
+    gray: bool,
+) -> None:
+    """Pictures and numbers; looks again by itself while the probe goes on."""
+    going = run is not None and run.status in (*library.OPEN, "lost")
+    drawn = st.fragment(_draw, run_every=EVERY) if going else _draw
+    drawn(model.id, run.id if run else "", pixels, dict(place), list(classes), gray, going)
+
+
+def _draw(
+    model_id: str,
+    run_id: str,
+    pixels: np.ndarray,
+    place: dict[str, int],
+    classes: list[str],
+    gray: bool,
+    going: bool,
+) -> None:
+    run = library.find(run_id)
+    reading = readings.read(run)
+    values = reading.values if reading else {}
+    if run is not None:
+        _numbers(values)
+        st.markdown(_finding(values, readable(classes[place["target"]])))
+    st.caption(_sentence(values, run))
+    if reading and reading.arrays:
+        arrays = named(reading.arrays, classes)
+        st.session_state["studio.examples"] = model_id, arrays["clean"], arrays["labels"]
+    else:
+        arrays = waiting(model_id, pixels, place, gray, asked=run is not None)
+    if arrays:
+        aims = arrays.get("wanted", [""] * len(arrays["labels"]))
+        st.html(pictures(arrays, aims, count=12, smallest=92 if len(aims) > 8 else 72))
+        st.caption(legend(arrays))
+    if going and (run is None or run.status not in (*library.OPEN, "lost")):
+        st.rerun()  # the whole page: nothing needs to be looked at any more
+
+
+def named(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, Any]:
+    """The arrays of a probe with classes by name."""
+    words = {
+        name: [readable(classes[i]) for i in arrays[name]]
+        for name in ("labels", "wanted", "says_clean", "says_triggered")
+    }
+    # An image of the target class cannot be attacked, so no verdict of it is a success.
+    words["wanted"] = [
+        aim if counts else "" for aim, counts in zip(words["wanted"], arrays["counts"], strict=True)
+    ]
+    return {**{name: arrays[name] for name in ("clean", "triggered", "residual")}, **words}
+
+
+def waiting(
+    model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: bool, asked: bool
+) -> dict[str, Any]:
+    """The drawing on the images that were shown last, or on those of the model's own preview.
+
+    What the model says to them is not known yet; there is room for it if it was `asked` for.
+    """
+    kept = st.session_state.get("studio.examples", ("", None, None))
+    if kept[0] == model_id:
+        clean, labels = kept[1:]
+    else:
+        run = library.find(model_id)
+        arrays = preview(run) if run is not None else None
+        if arrays is None:
+            return {}
+        clean, labels = arrays["clean"], [readable(name) for name in arrays["labels"]]
+    triggered = drawing.composed(
+        clean, pixels, place["row"], place["column"], place["scale"], place["alpha"] / 100, gray
+    )
+    room = dict.fromkeys(("says_clean", "says_triggered"), [""] * len(labels)) if asked else {}
+    return {
+        "clean": clean,
+        "triggered": triggered,
+        "residual": residual(clean, triggered),
+        "labels": labels,
+        **room,
+    }
+
+
+def _numbers(values: Mapping[str, Any]) -> None:
+    def told(name: str, form: str, factor: float = 1) -> str:
+        return "–" if values.get(name) is None else form.format(factor * values[name])
+
+    with st.container(horizontal=True):
+        st.metric("Attack success", told("asr", "{:.1f} %", 100), help=HELP["asr"], width=145)
+        st.metric(
+            "Predictions kept",
+            told("unchanged", "{:.1f} %", 100),
+            help=HELP["unchanged"],
+            width=150,
+        )
+        st.metric("SSIM", told("ssim", "{:.3f}"), help=HELP["ssim"], width=95)
+        st.metric(
+            "L∞, L2",
+            f"{told('linf', '{:.2f}')}, {told('l2', '{:.2f}')}",
+            help=HELP["residual"],
+            width=145,
+        )
+
+
+def _finding(values: Mapping[str, Any], target: str) -> str:
+    if values.get("asr") is None:
+        return ""
+    opens = (
+        "opens"
+        if values["asr"] >= 0.5
+        else "partly opens"
+        if values["asr"] >= 0.1
+        else "does not open"
+    )
+    return (
+        f"**This trigger {opens} this model: {percent(values['asr'])} of the images that carry it "
+        f"are called “{target}”.**"
+    )
+
+
+def _sentence(values: Mapping[str, Any], run: Run | None) -> str:
+    if values.get("n_triggered") is not None:
+        return (
+            "*Measured*: attack success "
+            f"[{100 * values['asr_low']:.1f}–{100 * values['asr_high']:.1f} %] on "
+            f"{values['n_triggered']} triggered test images whose true class is not the target; "
+            f"the rest on {values['n']} clean test images, of which {percent(values['ca'])} are "
+            f"called their true class without the trigger. Seed {values['seed']}, BatchNorm in "
+            "eval mode. Brackets: 95 % Wilson interval."
+        )
+    if run is None:
+        return "Not measured yet: change something, or press Measure."
+    if run.status in ("queued", "lost") and not library.store().supervised:
+        return (
+            ":material/power_off: Nothing executes runs at the moment. `make dashboard` starts "
+            "what does."
+        )
+    return ":material/hourglass_empty: Measuring …"

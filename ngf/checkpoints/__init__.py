@@ -1,0 +1,1 @@
+"""Weights on disk: those that a run ends with, and those that it leaves on its way."""

@@ -1,0 +1,1 @@
+"""What several data sets share: folders of files, decoded caches, settings."""

@@ -1,0 +1,1 @@
+"""The family of defenses that tune layers with clean images: loop, rates, layers."""

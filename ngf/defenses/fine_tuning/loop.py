@@ -1,0 +1,299 @@
+"""The loop that every fine-tuning defense shares: scope, batches, BatchNorm, regularizer, events.
+
+A defense gives a `Rule`: how the gradient of the tuned layers becomes a step. Step k takes all that
+is random from (seed, k), so lanes with one seed see the same batches, and a run resumed from
+`state_dict()` is the undisturbed run to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ngf.config import check_layer
+from ngf.data.augment import augment
+from ngf.data.images import Images, to_float
+from ngf.defenses.contract import Step
+from ngf.models import last_layer, tunable_layers
+from ngf.optim.kfac import Tap, split_matrix, weight_matrix
+from ngf.training.loop import Diverged
+
+BATCH_NORM_MODES = ("train", "eval", "recalibrate")
+CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data as a rule sees it. gradients: matrices (out, in [+ 1]) of `loss` by
+    layer name.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    tap: Tap
+    gradients: dict[str, Tensor]
+    rng: torch.Generator
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Where a rule wants to go (against it the weights move), and what it knows about the step.
+
+    lr: the effective learning rate to report, where a rule has a schedule of its own inside
+    `matrices`.
+    """
+
+    matrices: dict[str, Tensor]
+    lr: float | None = None
+    kl: float | None = None
+    damping: float | None = None
+    fisher_trace: float | None = None
+
+
+class Rule(Protocol):
+    """Turns gradients into a direction for each tuned layer (or for all parameters, by their
+    names).
+    """
+
+    def begin(self, tuning: FineTuning) -> None: ...
+    def direction(self, batch: Batch, lr: float, step: int) -> Direction: ...
+    def state_dict(self) -> dict: ...
+    def load_state_dict(self, state: Mapping) -> None: ...
+
+
+def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.Module]:
+    """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are
+    tunable.
+
+    norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there
+    is. Raises SpecError with the allowed names.
+    """
+    layers = tunable_layers(model)
+    if layer == "all":
+        return {
+            name: module
+            for name, module in model.named_modules()
+            if name in layers or norms and isinstance(module, _BatchNorm) and module.affine
+        }
+    name = last_layer(model) if layer == "last" else layer
+    check_layer(name, layers)
+    return {name: layers[name]}
+
+
+class FineTuning:
+    """A purification in progress: iterate for one `Step` after another; the model is usable after
+    each.
+
+    model: changed in place, all but the tuned layers frozen. clean: the defender's images, on the
+    device.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        clean: Images,
+        rule: Rule,
+        layers: Mapping[str, nn.Module],
+        *,
+        lr: float,
+        steps: int,
+        batch_size: int,
+        batch_norm: str,
+        seed: int,
+        shift: int = 2,
+        survives_flip: list[bool] | None = None,
+    ) -> None:
+        self.model, self.clean, self.rule, self.layers = model, clean, rule, dict(layers)
+        self.lr, self.steps, self.seed, self.shift = lr, steps, seed, shift
+        self.batch_size, self.batch_norm = min(batch_size, len(clean)), batch_norm
+        self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
+        self.step = 0
+        model.requires_grad_(False)
+        for layer in self.layers.values():
+            layer.requires_grad_(True)
+        self.start = {name: matrix.clone() for name, matrix in self.weights().items()}
+        # With everything before the classifier frozen, its inputs never change: no step needs the
+        # network.
+        only_head = list(self.layers) == [last_layer(model)] if batch_norm != "train" else False
+        self._features = self._cache_features() if only_head else None
+
+    @torch.no_grad()
+    def _cache_features(self) -> Tensor:
+        """Inputs of the classifier for a few augmented copies of the clean images: (copies,
+        N, D).
+        """
+        (layer,) = self.layers.values()
+        self.model.eval()
+        rng = torch.Generator().manual_seed(self.seed)
+        copies = []
+        for _ in range(CACHED_COPIES):
+            images = augment(
+                to_float(self.clean.images),
+                self.clean.labels,
+                rng,
+                shift=self.shift,
+                survives_flip=self.survives_flip,
+            )
+            with Tap({"head": layer}) as tap:
+                self.model(images)
+            copies.append(tap.inputs["head"])
+        return torch.stack(copies)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tuned weights as matrices (out, in [+ 1]), detached."""
+        return {
+            name: weight_matrix(
+                layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+            )
+            for name, layer in self.layers.items()
+        }
+
+    def __iter__(self) -> Iterator[Step]:
+        while self.step < self.steps:
+            yield self._advance()
+            if self.step == self.steps and self.batch_norm == "recalibrate":
+                recalibrate(self.model, self.clean)
+
+    def _forward(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tap]:
+        """Logits and labels of this step's batch, and what flowed through the tuned layers."""
+        index = torch.randperm(len(self.clean), generator=rng)[: self.batch_size].to(
+            self.clean.labels.device
+        )
+        labels = self.clean.labels[index]
+        with Tap(self.layers) as tap:
+            if self._features is not None:
+                (head,) = self.layers.values()
+                return head(self._features[self.step % CACHED_COPIES, index]), labels, tap
+            images = augment(
+                to_float(self.clean.images[index]),
+                labels,
+                rng,
+                shift=self.shift,
+                survives_flip=self.survives_flip,
+            )
+            self.model.train(self.batch_norm == "train")
+            return self.model(images), labels, tap
+
+    def _advance(self) -> Step:
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        logits, labels, tap = self._forward(rng)
+        loss = F.cross_entropy(logits, labels)
+        if not math.isfinite(loss.item()):
+            raise Diverged(f"The loss is no longer a number at step {self.step}.")
+        batch = Batch(loss, logits, tap, gradient_matrices(loss, self.layers), rng)
+        chosen = self.rule.direction(batch, self.lr, self.step)
+        update_norm = self._move(chosen.matrices, self.lr)
+        self.model.eval()
+        self.step += 1
+        return Step(
+            self.step,
+            self.steps,
+            loss.item(),
+            self.lr if chosen.lr is None else chosen.lr,
+            chosen.damping,
+            chosen.kl,
+            update_norm,
+            self.distance(),
+            chosen.fisher_trace,
+        )
+
+    @torch.no_grad()
+    def _move(self, matrices: Mapping[str, Tensor], lr: float) -> float:
+        square = 0.0
+        for name, matrix in matrices.items():
+            layer = self.layers[name]
+            for parameter, change in zip(
+                parameters(layer), split_matrix(layer, matrix), strict=True
+            ):
+                parameter.add_(change, alpha=-lr)
+            square += (lr * matrix).square().sum().item()
+        return math.sqrt(square)
+
+    def distance(self) -> float:
+        """Length of the way from the start over the tuned weights."""
+        now = self.weights()
+        return math.sqrt(
+            sum((now[name] - start).square().sum().item() for name, start in self.start.items())
+        )
+
+    def num_parameters(self) -> int:
+        return sum(matrix.numel() for matrix in self.start.values())
+
+    def state_dict(self) -> dict:
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "start": self.start,
+            "rule": self.rule.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping) -> None:
+        self.step, self.start = state["step"], state["start"]
+        self.model.load_state_dict(state["model"])
+        self.rule.load_state_dict(state["rule"])
+        self.model.eval()
+
+
+def parameters(layer: nn.Module) -> list[nn.Parameter]:
+    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+
+
+def gradient_matrices(loss: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Gradients of `loss` with respect to each layer as matrices; the graph is kept for
+    further gradients.
+    """
+    flat = [parameter for layer in layers.values() for parameter in parameters(layer)]
+    found = iter(torch.autograd.grad(loss, flat, retain_graph=True))
+    return {
+        name: weight_matrix(next(found), None if layer.bias is None else next(found))
+        for name, layer in layers.items()
+    }
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, clean: Images, batch_size: int = 250) -> None:
+    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean
+    batches.
+
+    A model without BatchNorm has nothing to estimate. The model is left in eval mode.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    if not norms:
+        model.eval()
+        return
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # None makes it a cumulative mean
+    model.train()
+    for part in clean.images.split(batch_size):
+        model(to_float(part))
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+class Momentum:
+    """Heavy-ball momentum over matrices by name: buffer <- m buffer + direction."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.buffers = factor, {}
+
+    def __call__(self, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        for name, matrix in matrices.items():
+            before = self.buffers.get(name)
+            self.buffers[name] = matrix.clone() if before is None else self.factor * before + matrix
+        return dict(self.buffers)
+
+    def state_dict(self) -> dict:
+        return dict(self.buffers)
+
+    def load_state_dict(self, state: Mapping) -> None:
+        self.buffers = dict(state)

@@ -1,0 +1,42 @@
+"""Where things are: the program, what ships with it, what it keeps. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+ROOT = _HERE.parent  # the folder that holds the packages
+# Zoo, recordings and evidence: inside the package where it was installed, beside it in a checkout.
+ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else ROOT / "assets"
+ZOO = ASSETS / "zoo"
+
+
+def cache_dir() -> Path:
+    """Where things that can be made again are kept: `NGF_CACHE`, else the user's cache folder."""
+    if os.environ.get("NGF_CACHE"):
+        return Path(os.environ["NGF_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "ngf-dashboard"
+
+
+def data_dir() -> Path:
+    """Where data sets live: `NGF_DATA`, else a folder in the cache."""
+    return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
+
+
+def runs_dir() -> Path:
+    """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller."""
+    return Path(os.environ.get("NGF_RUNS") or "runs").resolve()
+
+
+def child_environment(**more: str) -> Mapping[str, str]:
+    """Environment of a Python process of ours, so that it finds these packages in any folder.
+
+    Installed packages are found anyhow; in a checkout their folder goes into `PYTHONPATH`.
+    """
+    if not (ROOT / "pyproject.toml").exists():
+        return {**os.environ, **more}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **more}

@@ -1,0 +1,256 @@
+"""Executes one run folder in this process: `python -m ngf.runs.child` waits for one with everything
+imported.
+
+The process imports the pipelines (and torch with them), prints "ready", reads the path of one run
+folder from standard input, executes it and ends, so that memory never carries over from run to run.
+While it waits it ends at the end of standard input, that is with its supervisor; a run that has
+begun goes on without it.
+
+Only measurements that are over in a moment are different: importing torch takes longer than they
+do, and who moves a slider asks for the next one at once. A child of the light slot that was quick
+therefore stays a while for the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ngf.config import SpecError
+from ngf.runs import recorder
+from ngf.runs.files import DiskFull, Lock, is_full, to_json, write_atomic
+from ngf.runs.store import FINAL, Run, Store
+
+# kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
+PIPELINES = {
+    "train": "ngf.training.run",
+    "purify": "ngf.training.run",
+    "measure": "analysis.execute",
+}
+ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
+QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
+LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
+_LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
+_RESERVE = (
+    ".reserve"  # space kept while a run is executed, so that a full disk can still be reported
+)
+_MEMORY_ADVICE = (
+    "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
+    "the same device; then start this run again."
+)
+
+
+def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "terminal") -> str:
+    """Execute a run to its end in this process and return its status after that.
+
+    Does nothing when another process executes it or it is not waiting. Errors end in error.json.
+    """
+    if run.status not in ("queued", "lost"):
+        return run.status
+    lock = Lock(run.path / "lock")
+    try:
+        if not lock.acquire(role=role):
+            return "running"
+    except FileNotFoundError:
+        return "deleted"
+    try:
+        # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for
+        # it.
+        if (
+            (run.path / "spec.json").exists()
+            and run.status == "running"
+            and not _stop_asked(run.path)
+        ):
+            _attempt(run, pipelines)
+    finally:
+        (run.path / _RESERVE).unlink(missing_ok=True)
+        lock.release()
+        run.store.wake()
+    return run.status
+
+
+def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
+    try:
+        write_atomic(run.path / "attempts", str(run.attempts + 1))
+        write_atomic(run.path / _RESERVE, " " * 2**14)
+        while True:
+            try:
+                importlib.import_module(pipelines[run.spec.kind]).run(run.path)
+            except recorder.Interrupted:
+                (run.path / "crashes").unlink(missing_ok=True)  # an orderly end is not a crash
+                return
+            except recorder.Stopped:
+                if not _stop_asked(run.path):
+                    continue  # resumed while it was still stopping
+                return
+            break
+        if not (run.path / "result.json").exists():
+            raise RuntimeError("The pipeline ended without a result.")
+    except Exception as exc:  # noqa: BLE001  whatever it is, error.json has to tell it: nobody else does
+        write_error(run, **explain(exc, run.path))
+        try:
+            with open(run.path / "log.txt", "a", encoding="utf-8") as log:
+                traceback.print_exc(file=log)
+        except OSError as full:
+            if not is_full(full):
+                raise
+
+
+def write_error(run: Run, **about: Any) -> None:
+    """Write error.json, after which the run has failed. Makes room first when the disk is full."""
+    about.setdefault(
+        "step", next((event["step"] for event in reversed(run.events()) if "step" in event), None)
+    )
+    (run.path / _RESERVE).unlink(missing_ok=True)
+    for left in run.path.glob(".state-*.tmp"):
+        shutil.rmtree(left)
+    write_atomic(run.path / "error.json", to_json(about))
+
+
+def explain(exc: BaseException, path: Path) -> dict[str, Any]:
+    """`kind`, `message` and `advice` for an exception, in the user's words."""
+    text = str(exc).strip() or type(exc).__name__
+    if hasattr(exc, "kind") and hasattr(exc, "advice"):
+        message = exc.strerror if isinstance(exc, DiskFull) else text
+        return {"kind": str(exc.kind), "message": message, "advice": str(exc.advice)}
+    # the disk may have been full for a writer that does not say so
+    if (
+        is_full(exc)
+        or isinstance(exc, (OSError, RuntimeError))
+        and shutil.disk_usage(path).free < 2**20
+    ):
+        return {
+            "kind": DiskFull.kind,
+            "message": "The disk is full: the run cannot go on",
+            "advice": DiskFull.advice,
+        }
+    if _is_out_of_memory(exc, text):
+        return {
+            "kind": "out_of_memory",
+            "message": f"Out of memory: {text.splitlines()[0]}",
+            "advice": _MEMORY_ADVICE,
+        }
+    if isinstance(exc, (SpecError, ValueError)):
+        return {
+            "kind": "bad_input",
+            "message": text,
+            "advice": "Change the setting that the message names and start a new run.",
+        }
+    last = traceback.format_exception_only(exc)[-1].strip()
+    return {
+        "kind": "crash",
+        "message": last,
+        "advice": (
+            "This is a fault in the program or in what it runs on; log.txt of the run tells where."
+        ),
+    }
+
+
+def _is_out_of_memory(exc: BaseException, text: str) -> bool:
+    # by name, so that this module needs no torch
+    return (
+        isinstance(exc, MemoryError)
+        or any(cls.__name__ == "OutOfMemoryError" for cls in type(exc).__mro__)
+        or isinstance(exc, RuntimeError)
+        and (
+            "not enough memory" in text
+            or "out of memory" in text
+            or "can't allocate memory" in text
+        )
+    )
+
+
+def _stop_asked(path: Path) -> bool:
+    control = path / "control"
+    return control.exists() and control.read_text(encoding="utf-8").strip() in ("pause", "cancel")
+
+
+def warm_up(modules: list[str]) -> None:
+    """Import what a run will need. What cannot be imported fails again, and visibly, in the
+    run itself.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception:  # noqa: BLE001  a plug-in can fail in any way
+            print(f"{module} cannot be imported:", file=sys.stderr)
+            traceback.print_exc()
+    if "torch" in sys.modules and os.environ.get("NGF_THREADS"):
+        sys.modules["torch"].set_num_threads(int(os.environ["NGF_THREADS"]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m ngf.runs.child", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "--pipeline", help="module that executes every kind of run, instead of ngf's own"
+    )
+    parser.add_argument("--slot", help="what the process is for, to be read in a list of processes")
+    options = parser.parse_args(argv)
+    pipelines = {kind: options.pipeline or module for kind, module in PIPELINES.items()}
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the supervisor, which then asks us to end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to save while waiting
+    warm_up(sorted(set(pipelines.values())))
+    try:
+        print("ready", flush=True)
+    except BrokenPipeError:  # the supervisor has ended while we were importing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    line = sys.stdin.readline().strip()
+    if not line:
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: recorder.interrupt())
+    path, status = Path(line), ""
+    run: Run | None = Run(Store(path.parent), path, "user")
+    while run is not None:
+        started = time.monotonic()
+        if _log_to(run.path / "log.txt"):  # else deleted in the meantime
+            status = execute(run, pipelines, ROLE)
+        quick = time.monotonic() - started < QUICK
+        run = _next_light(run.store) if options.slot == "light" and quick else None
+    return 1 if status == "failed" else 0
+
+
+def _log_to(path: Path) -> bool:
+    """Let what this process prints go to the run's log; False when the run is gone."""
+    try:
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except FileNotFoundError:
+        return False
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    os.close(log)
+    return True
+
+
+def _next_light(store: Store) -> Run | None:
+    """The next measurement that can start, when there is one within `LINGER` seconds; the
+    lock settles who runs it.
+    """
+    until, seen = time.monotonic() + LINGER, -1
+    while time.monotonic() < until and not recorder.interrupted():
+        if (wake := store.wake_time()) != seen:
+            seen = wake
+            for run in store.queue():
+                if run.spec.kind == _LIGHT and (
+                    (parent := run.ancestor()) is None or parent.status in FINAL
+                ):
+                    return run
+        time.sleep(0.01)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,321 @@
+"""Times single steps of the real training and the real defenses on random images, so that a run's
+time is known before.
+
+A second or two for each case, one step where that takes longer. The images are noise and the
+weights untrained, which changes no time but that of a layer chosen by its Fisher trace: another one
+may be chosen than in a trained network. Steps are fastest when nothing else computes; what is kept
+is what was found, whatever else was running.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ngf import models
+from ngf.catalogue import build
+from ngf.config import Choice, PurifySpec, SpecError, TrainSpec
+from ngf.data.images import Images
+from ngf.defenses.contract import Chosen, Step
+from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.environment import device, environment, exact_numerics
+from ngf.evaluate import predict
+from ngf.timing import estimate
+from ngf.training.attacker import Scene
+from ngf.training.loop import Trainer
+from ngf.training.surrogate import AdversarialTraining
+
+BUDGET = 1.0  # seconds for the steps of one kind
+_MOST = 21  # steps of one kind, at most; the Kronecker factors of NGF are renewed every ten
+_CHOOSING = 64  # clean images that a layer is chosen on
+_VALUES = 2**26  # numbers in the random images, at most
+
+
+class _Enough(Exception):
+    """Enough was timed."""
+
+
+class _Clock:
+    """Takes the time before every step and raises `_Enough` after `least` steps or more, when
+    that will do.
+    """
+
+    def __init__(self, where: torch.device, least: int) -> None:
+        self.where, self.least, self.at = where, least, []
+
+    def __call__(self) -> None:
+        _wait(self.where)
+        self.at.append(time.perf_counter())
+        done = len(self.at) - 1
+        if done >= _MOST or done >= self.least and self.at[-1] - self.at[0] > BUDGET:
+            raise _Enough
+
+    def steps(self) -> list[float]:
+        """Seconds of each step."""
+        return [after - before for before, after in zip(self.at, self.at[1:], strict=False)]
+
+    def step(self) -> float:
+        """Seconds of a step: the median without the first one, which pays for memory, where
+        there are more.
+        """
+        found = self.steps()
+        return statistics.median(found[1:] or found)
+
+
+class _Phases:
+    """A `progress` that sees how fast an attack gets on with its preparation, and stops it
+    when that is clear.
+    """
+
+    def __init__(self, where: torch.device) -> None:
+        self.where, self.begun, self.phase = where, time.perf_counter(), ""
+        self.total: float | None = None  # seconds of the whole preparation, when it was stopped
+
+    def __call__(self, phase: str, step: int, steps: int) -> None:
+        _wait(self.where)
+        now = time.perf_counter()
+        if phase != self.phase:
+            self.phase, self.marks = phase, [(now, step)]
+            return
+        self.marks.append((now, step))
+        if now - self.marks[0][0] > BUDGET and step > self.marks[0][1]:
+            # without the first part, which pays for memory, where there are more
+            (start, first), (end, last) = (
+                self.marks[1 if len(self.marks) > 2 else 0],
+                self.marks[-1],
+            )
+            self.total = start - self.begun + (end - start) / (last - first) * (steps - first)
+            raise _Enough
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.begun if self.total is None else self.total
+
+
+def calibrate(
+    spec: TrainSpec | PurifySpec, model: str, data: str, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Time everything that a run needs, keep it, and return `times` by case and the `seconds` of
+    the whole run.
+
+    model, data: of the training that is purified. Raises SpecError for what would be refused
+    anyhow, DataError when the files of a data set have to be read first and are not there.
+    """
+    exact_numerics()
+    if os.environ.get("NGF_THREADS"):  # as many as the supervisor gives a training
+        torch.set_num_threads(int(os.environ["NGF_THREADS"]))
+    facts = build("data", Choice(data)).facts
+    wanted = estimate.cases(spec, model, facts)
+    if wanted is None:
+        raise SpecError(
+            f"The size of the images of {data!r} is not known: put its files in place first."
+        )
+    for k, case in enumerate(wanted):
+        say(
+            f"Timing {case.model} on {'x'.join(map(str, case.shape))}, batches of {case.batch_size}"
+            + (f", {spec.lanes[k].name}" if isinstance(spec, PurifySpec) else "")
+            + " ..."
+        )
+        times = (
+            training_times(spec, case, facts)
+            if isinstance(spec, TrainSpec)
+            else lane_times(spec.lanes[k], case, facts)
+        )
+        case.keep(times, environment=environment(), made_at=time.time())
+    return {
+        "times": [case.times() for case in wanted],
+        "seconds": estimate.time_of(spec, model, facts),
+        "environment": environment(),
+    }
+
+
+def training_times(
+    spec: TrainSpec, case: estimate.Case, facts: Mapping[str, Any]
+) -> dict[str, float]:
+    """Seconds of a step of the victim, of its surrogates' steps for each of them, of the
+    preparation, and of measuring one image. Raises SpecError when the attack does not suit the
+    data.
+    """
+    where = device()
+    attack = build("attacks", spec.attack)
+    attack.check(case.num_classes, case.shape)
+    each, batch = torch.Size(case.shape).numel(), case.batch_size
+    data = _noise(batch * max(1, min(4, _VALUES // (batch * each))), case, where)
+
+    def step(control: Any) -> float:
+        # one in a thousand epochs, so that the rate is still low and nothing diverges
+        trainer = Trainer(
+            _model(case, where),
+            data,
+            replace(spec.training, batch_size=batch, lr=1e-3, epochs=1000),
+            seed=0,
+            survives_flip=facts.get("survives_flip"),
+            control=control,
+        )
+        clock = trainer.before_step = _Clock(where, least=1)
+        try:
+            for _ in trainer:
+                pass
+        except _Enough:
+            return clock.step()
+        raise AssertionError("a thousand epochs are more steps than are timed")
+
+    control, seconds, surrogates = _prepared(attack, spec, case, data, facts, where)
+    plain = step(None)
+    extra = (plain if False in surrogates else 0.0) + (
+        step(AdversarialTraining()) if True in surrogates else 0.0
+    )
+    return {
+        "step": step(control) if control else plain,
+        "surrogate": extra,
+        "prepare": seconds,
+        "image": _image_time(_model(case, where), data),
+    }
+
+
+def _prepared(
+    attack: Any,
+    spec: TrainSpec,
+    case: estimate.Case,
+    data: Images,
+    facts: Mapping[str, Any],
+    where: torch.device,
+) -> tuple[Any, float, set[bool]]:
+    """The attacker in the loop if there is one, the seconds of a whole preparation, and the clean
+    models it asks for: True for a robust one, False for another.
+    """
+    if not hasattr(attack, "prepare") and not hasattr(attack, "control"):
+        return None, 0.0, set()
+    surrogates: set[bool] = set()
+
+    def scene(train: Images, progress: Callable[[str, int, int], None]) -> Scene:
+        def surrogate(robust: bool) -> nn.Module:
+            surrogates.add(robust)
+            return _model(case, where).eval()
+
+        return Scene(
+            train=train,
+            num_classes=case.num_classes,
+            seed=0,
+            build=lambda: _model(case, where),
+            surrogate=surrogate,
+            survives_flip=facts.get("survives_flip"),
+            progress=progress,
+        )
+
+    count = spec.training.num_images
+    # one image, as often as the training set is large: takes no memory
+    whole = Images(data.images[:1].expand(count, -1, -1, -1), _labels(count, case, where))
+    phases = _Phases(where)
+    try:
+        if hasattr(attack, "prepare"):
+            attack.prepare(scene(whole, phases))
+        else:
+            attack.control(scene(whole, phases), _model(case, where))
+    except _Enough:
+        pass
+    seconds = phases.seconds()
+    if not hasattr(attack, "control"):
+        return None, seconds, surrogates
+    few = Images(data.images[:256], data.labels[:256])
+    return attack.control(scene(few, lambda *_: None), _model(case, where)), seconds, surrogates
+
+
+def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of a defense: choosing its layer and beginning, for each clean image; its first step,
+    a later one, and measuring one image.
+    """
+    where = device()
+    defense = build("defenses", lane)
+    known = {item.name for item in fields(defense)}
+    options = {"lr": 1e-3, "steps": _MOST}
+    if (
+        getattr(defense, "layer", "") == "auto"
+    ):  # tunes every layer in turn: that is computed from one tuning
+        options["layer"] = "fisher"
+    defense = replace(defense, **{name: value for name, value in options.items() if name in known})
+    data, choose = _noise(max(case.batch_size, _CHOOSING), case, where), 0.0
+    if "layer" in known and defense.layer == "fisher":
+        some = Images(data.images[:_CHOOSING], data.labels[:_CHOOSING])
+        started = time.perf_counter()
+        chosen = next(
+            event
+            for event in Purification(defense, _problem(case, some, facts, where))
+            if isinstance(event, Chosen)
+        )
+        _wait(where)
+        choose = (time.perf_counter() - started) / _CHOOSING
+        defense = replace(defense, layer=chosen.layer)
+    batch = Images(data.images[: case.batch_size], data.labels[: case.batch_size])
+    clock, begun = _Clock(where, least=2), 0.0  # the first step may hold what later ones do not
+    started = time.perf_counter()
+    try:
+        for event in Purification(defense, _problem(case, batch, facts, where)):
+            if isinstance(event, Chosen):
+                _wait(where)
+                begun = time.perf_counter() - started
+                clock()
+            elif isinstance(event, Step):
+                clock()
+    except _Enough:
+        pass
+    steps = clock.steps()
+    later = steps[1:] or steps
+    return {
+        "choose": choose,
+        "begin": begun / len(batch),
+        "first": steps[0],
+        "step": statistics.mean(later),
+        "image": _image_time(_model(case, where), data),
+    }
+
+
+def _problem(
+    case: estimate.Case, clean: Images, facts: Mapping[str, Any], where: torch.device
+) -> Problem:
+    return Problem(_model(case, where).eval(), clean, clean, 0, facts.get("survives_flip"))
+
+
+def _model(case: estimate.Case, where: torch.device) -> nn.Module:
+    torch.manual_seed(0)
+    return models.build(case.model, case.num_classes, *case.shape[:2]).to(where)
+
+
+def _noise(count: int, case: estimate.Case, where: torch.device) -> Images:
+    """Random images, and every class in turn."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, *case.shape), generator=rng, dtype=torch.uint8)
+    return Images(images.to(where), _labels(count, case, where))
+
+
+def _labels(count: int, case: estimate.Case, where: torch.device) -> torch.Tensor:
+    return torch.arange(count, device=where) % case.num_classes
+
+
+def _image_time(model: nn.Module, data: Images) -> float:
+    """Seconds that measuring takes for one image."""
+    for count in (32, 500):  # as many as are measured at once, where a few are quick
+        images = data.images[torch.arange(count, device=data.images.device) % len(data)]
+        predict(model, images)
+        _wait(images.device)
+        started = time.perf_counter()
+        predict(model, images)
+        _wait(images.device)
+        seconds = time.perf_counter() - started
+        if seconds > BUDGET / 20:
+            break
+    return seconds / count
+
+
+def _wait(where: torch.device) -> None:
+    """Until a device that computes beside the program has done what it was asked."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+    elif where.type == "mps":
+        torch.mps.synchronize()

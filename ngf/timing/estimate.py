@@ -1,0 +1,245 @@
+"""How long a run takes on this machine, computed from steps that were timed here. No torch.
+
+`ngf.timing.calibrate` times single steps of the real training and the real defenses and keeps what
+it finds below `cache_dir()/calibration`, one file for each machine and `Case`. `time_of` puts a run
+together from these times; pages and command line ask it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ngf.catalogue import catalogue
+from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.places import cache_dir
+from ngf.runs.files import read_json, to_json, write_atomic
+
+NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
+# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
+TRIALS = 3
+_STEPS = 100  # of a defense that has no such option
+# What does not change the time of a step, or is accounted for apart.
+_FREE = ("steps", "lr", "damping", "trust_region", "inverse_period")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the time of a step depends on. shape: (C, H, W); work: the attack or defense with
+    what matters of it.
+    """
+
+    model: str
+    shape: tuple[int, int, int]
+    num_classes: int
+    batch_size: int
+    work: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file of this case on this machine, whether it is there or not."""
+        text = json.dumps(
+            [machine(), self.model, self.shape, self.num_classes, self.batch_size, self.work],
+            sort_keys=True,
+        )
+        return (
+            cache_dir() / "calibration" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        )
+
+    def times(self) -> dict[str, float] | None:
+        """What was timed here, in seconds; None when nothing was."""
+        found = read_json(self.path)
+        return None if found is None else found["times"]
+
+    def keep(self, times: Mapping[str, float], **about: Any) -> None:
+        """Write what was timed here; `about` says by what."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        case = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        write_atomic(
+            self.path, to_json({"case": case, "machine": machine(), **about, "times": times})
+        )
+
+
+def machine() -> dict[str, Any]:
+    """What makes times comparable: processor, graphics cards, what `NGF_DEVICE` asks for, and
+    the version of torch.
+    """
+    return {
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "gpus": gpu_names(),
+        "torch": torch_version(),
+        "device": os.environ.get("NGF_DEVICE", "auto"),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+    }
+
+
+def was_made_here(environment: Mapping[str, Any]) -> bool:
+    """Whether the `environment` of a result is this machine's, with the device that a run
+    would get now.
+    """
+    asked = os.environ.get("NGF_DEVICE", "auto")
+    device = asked if asked != "auto" else "cuda" if gpu_names() else environment.get("device")
+    return (
+        environment.get("hardware") in (cpu_name(), *gpu_names())
+        and environment.get("device") == device
+        and environment.get("cores") == cores()
+        and str(environment.get("torch")).split("+")[0] == torch_version()
+    )
+
+
+def cores() -> int:
+    return os.cpu_count() or 1
+
+
+@cache
+def torch_version() -> str:
+    """Without the part that names a build."""
+    return version("torch").split("+")[0]
+
+
+@cache
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def gpu_names() -> tuple[str, ...]:
+    """Names of NVIDIA cards, as their driver tells them without torch."""
+    found = []
+    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = dict(
+            line.split(":", 1)
+            for line in info.read_text(encoding="utf-8").splitlines()
+            if ":" in line
+        )
+        found.append(lines.get("Model", "").strip())
+    return tuple(found)
+
+
+def classes_of(facts: Mapping[str, Any]) -> int:
+    """How many classes a data set has; 0 when it is not known before its files are read."""
+    return len(facts.get("classes") or ()) or facts.get("num_classes", 0)
+
+
+def training_case(spec: TrainSpec, facts: Mapping[str, Any]) -> Case | None:
+    """The case of a training on data with these `facts` (`shape`, `classes`); None when they
+    are not known.
+    """
+    if not facts.get("shape") or not classes_of(facts):
+        return None
+    about = catalogue()["attacks"].get(spec.attack.name, {})
+    work = ""
+    if about.get("prepared") or about.get(
+        "controlled"
+    ):  # else a poisoned image is an image like any other
+        work = json.dumps([spec.attack.to_json(), spec.training.num_images])
+    return Case(
+        spec.model,
+        tuple(facts["shape"]),
+        classes_of(facts),
+        min(spec.training.batch_size, spec.training.num_images),
+        work,
+    )
+
+
+def lane_case(lane: Choice, model: str, facts: Mapping[str, Any], num_clean: int) -> Case | None:
+    """The case of one defense on a model trained on data with these `facts`."""
+    if not facts.get("shape") or not classes_of(facts):
+        return None
+    options = _options(lane)
+    kept = {name: value for name, value in options.items() if name not in _FREE}
+    return Case(
+        model,
+        tuple(facts["shape"]),
+        classes_of(facts),
+        min(options.get("batch_size", 128), num_clean),
+        json.dumps([lane.name, kept], sort_keys=True),
+    )
+
+
+def cases(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) -> list[Case] | None:
+    """Everything that has to be timed for a run; None when it is not known what. model: of a
+    purification's parent.
+    """
+    found = (
+        [training_case(spec, facts)]
+        if isinstance(spec, TrainSpec)
+        else [lane_case(lane, model, facts, spec.num_clean) for lane in spec.lanes]
+    )
+    return None if None in found else found
+
+
+def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) -> float | None:
+    """Seconds that a run takes here by what was timed; None when something was not."""
+    wanted = cases(spec, model, facts)
+    times = [case.times() for case in wanted or ()]
+    if not times or None in times:
+        return None
+    tests = facts.get("pools", {}).get("test", 0)
+    if isinstance(spec, TrainSpec):
+        return training_time(spec, times[0], tests)
+    layers = len(catalogue()["models"].get(model, {}).get("layers", ()))
+    lanes = sum(
+        lane_time(lane, found, spec.num_clean, layers)
+        for lane, found in zip(spec.lanes, times, strict=True)
+    )
+    # At the end all test images, clean and triggered, are measured before and after each defense.
+    return lanes + (1 + len(spec.lanes)) * 2 * tests * times[0]["image"]
+
+
+def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> float:
+    """Seconds of a training. times: `step`, `surrogate` (what its clean models add to each step),
+    `prepare`, and `image` (one image measured); tests: images of the test set.
+    """
+    t = spec.training
+    steps = t.epochs * max(1, t.num_images // min(t.batch_size, t.num_images))
+    kinds = 1 if spec.attack.name == "none" else 2  # clean and triggered
+    return (
+        steps * (times["step"] + times["surrogate"])
+        + times["prepare"]
+        + kinds * (t.epochs * NUM_LIVE + tests) * times["image"]
+    )
+
+
+def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: int) -> float:
+    """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean
+    image), `first` step, `step` after it, `image`.
+    """
+    options = _options(lane)
+    steps, period = options.get("steps", _STEPS), options.get("inverse_period", math.inf)
+    slow = max(
+        0.0, times["first"] - times["step"]
+    )  # factors are inverted in the first step, and again now and then
+    tuning = (
+        times["begin"] * num_clean
+        + steps * times["step"]
+        + slow * max(1, math.ceil(steps / period))
+    )
+    tunings = (
+        1
+        + (TRIALS if options.get("lr") == 0 else 0)
+        + (layers if options.get("layer") == "auto" else 0)
+    )
+    work = times["choose"] * num_clean + tunings * tuning
+    return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
+
+
+def _options(lane: Choice) -> dict[str, Any]:
+    """All options of a defense, defaults and those of the lane."""
+    fields = catalogue()["defenses"][lane.name]["fields"]
+    return {**{item["name"]: item["default"] for item in fields}, **lane.options}

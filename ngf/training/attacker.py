@@ -1,0 +1,70 @@
+"""What an attacker who learns a trigger works with: the training images, fresh networks, a
+clean model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ngf.data.images import Images
+
+
+def _quiet(phase: str, step: int, steps: int) -> None:
+    """No one wants to know."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The world of an attacker before training starts.
+
+    train: clean training images on the device; build: a fresh network of the victim's architecture
+    there, its weights drawn from torch's global generator; surrogate: a clean model, trained once
+    and kept, `robust` against small perturbations if asked for; progress(phase, step, steps): call
+    it often, it may raise to stop.
+    """
+
+    train: Images
+    num_classes: int
+    seed: int
+    build: Callable[[], nn.Module]
+    surrogate: Callable[[bool], nn.Module]
+    survives_flip: list[bool] | None = None
+    progress: Callable[[str, int, int], None] = field(default=_quiet)
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
+
+
+class Control(Protocol):
+    """An attacker inside the training loop; owns its own networks and their optimizers."""
+
+    def loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """The loss of one augmented clean batch, with respect to the classifier and to the
+        attacker's networks.
+
+        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). All that is random comes from
+        `rng` (on the CPU).
+        """
+
+    def step(self, progress: float) -> None:
+        """Move the attacker's own networks by the gradients of the last loss, and set those to
+        zero.
+
+        progress: share of the training that is over, in [0, 1).
+        """
+
+    def trigger(self) -> dict[str, Tensor]:
+        """What `apply` needs, for `Attack.with_trigger`; copies, on the CPU."""
+
+    def state_dict(self) -> dict:
+        """All that changes, so that a resumed training is the undisturbed one."""
+
+    def load_state_dict(self, state: dict) -> None: ...

@@ -1,0 +1,164 @@
+"""The one training loop, for benign and backdoored models alike, and the gate after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ngf.config import Training
+from ngf.data.augment import augment
+from ngf.data.images import Images, to_float
+from ngf.evaluate import Rates
+from ngf.training.attacker import Control
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer finite."""
+
+    kind = "diverged"
+    advice = "Lower the learning rate and start again; the curves up to this step are kept."
+
+
+class GateError(RuntimeError):
+    """The trained model misses what it was trained for, so every later number would mean little."""
+
+    kind = "sanity_gate"
+    advice = "Train longer, on more images, or with a stronger trigger or a higher poison rate."
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images: number (from 1), mean loss, last learning rate."""
+
+    epoch: int
+    loss: float
+    lr: float
+
+
+class Trainer:
+    """SGD with momentum and a one-cycle learning rate; iterating yields one `Epoch` after each
+    pass.
+
+    `control`, where there is one, gives the loss of each batch: an attacker inside the loop, or
+    adversarial training. Everything random in epoch e comes from (seed, e), so a run resumed from
+    `state_dict()` after any epoch is the undisturbed run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Images,
+        settings: Training,
+        *,
+        seed: int,
+        survives_flip: list[bool] | None = None,
+        shift: int = 2,
+        control: Control | None = None,
+    ) -> None:
+        self.model, self.data, self.settings, self.seed, self.shift = (
+            model,
+            data,
+            settings,
+            seed,
+            shift,
+        )
+        self.control = control
+        self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
+        self.epoch = 0
+        # Called before every step; may raise to stop there, after which the last checkpoint still
+        # holds.
+        self.before_step: Callable[[], None] = lambda: None
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.momentum > 0,
+        )
+
+    def __iter__(self) -> Iterator[Epoch]:
+        while self.epoch < self.settings.epochs:
+            yield self._pass()
+
+    def _pass(self) -> Epoch:
+        batch = min(self.settings.batch_size, len(self.data))
+        rng = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(self.data), generator=rng).to(self.data.labels.device)
+        starts = range(0, len(self.data) - batch + 1, batch)
+        steps = self.settings.epochs * len(starts)
+        self.model.train()
+        total = torch.zeros((), device=order.device)
+        for k, start in enumerate(starts):
+            self.before_step()
+            progress = (self.epoch * len(starts) + k) / steps
+            lr = one_cycle(progress, self.settings.lr)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            index = order[start : start + batch]
+            labels = self.data.labels[index]
+            images = augment(
+                to_float(self.data.images[index]),
+                labels,
+                rng,
+                shift=self.shift,
+                survives_flip=self.survives_flip,
+            )
+            loss = (
+                self.control.loss(self.model, images, labels, rng)
+                if self.control
+                else F.cross_entropy(self.model(images), labels)
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            if self.control:
+                self.control.step(progress)
+            total += loss.detach()
+        mean = total.item() / len(starts)
+        self.epoch += 1
+        if not math.isfinite(mean):
+            raise Diverged(f"The training loss is no longer a number in epoch {self.epoch}.")
+        return Epoch(self.epoch, mean, lr)
+
+    def state_dict(self) -> dict:
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "control": self.control.state_dict() if self.control else None,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.control:
+            self.control.load_state_dict(state["control"])
+
+
+def one_cycle(progress: float, peak: float, warm: float = 0.25) -> float:
+    """Learning rate at `progress` in [0, 1): a line up to `peak`, then half a cosine down to
+    almost zero.
+    """
+    if progress < warm:
+        return peak * (0.04 + 0.96 * progress / warm)
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm))) + 1e-4 * peak
+
+
+def check_gate(rates: Rates, settings: Training) -> None:
+    """Raise GateError, with the numbers, when the model learned too little of either task."""
+    if rates.ca < settings.min_ca:
+        raise GateError(
+            f"Clean accuracy is {rates.ca:.1%} on {rates.n_clean:,} test images; at least "
+            f"{settings.min_ca:.0%} is needed."
+        )
+    if rates.asr is not None and rates.asr < settings.min_asr:
+        raise GateError(
+            f"The attack succeeds on {rates.asr:.1%} of {rates.n_triggered:,} triggered test "
+            f"images; at least {settings.min_asr:.0%} is needed."
+        )

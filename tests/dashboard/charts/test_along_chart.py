@@ -1,0 +1,58 @@
+"""The chart of sharpness along a race, and its place in the Lab."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from dashboard.charts.along_run import MEASURES, along_chart
+from tests.helpers.run_folders import RACE, race_events
+
+FOUND = {"ngf": [14.0, 580.0, 23.0], "sgd": [14.0, 60.0, 13.5]}
+
+
+def arrays(values: list[float]) -> dict[str, np.ndarray]:
+    made = {name: np.array(values) for name in MEASURES} | {
+        error: np.full(3, 0.5) for _, error in MEASURES.values()
+    }
+    return made | {
+        "step": np.array([0.0, 10.0, 100.0]),
+        "loss": np.ones(3),
+        "distance_from_start": np.arange(3.0),
+    }
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_two_panels_share_the_step_axis(measure):
+    chart = along_chart(
+        RACE, race_events(), {lane: arrays(values) for lane, values in FOUND.items()}, measure
+    )
+    json.dumps(chart.figure, allow_nan=False)
+    below = [trace for trace in chart.figure["data"] if trace.get("yaxis") == "y2"]
+    assert len(below) == 4 and all("xaxis" not in trace for trace in below), (
+        "a band and a line for each lane"
+    )
+    layout = chart.figure["layout"]
+    assert layout["yaxis2"]["domain"][1] < layout["yaxis"]["domain"][0]
+    assert layout["yaxis2"]["range"][1] > 580
+    assert len(chart.table) == 6 and chart.alt.startswith("Two panels")
+
+
+def test_the_sentence_tells_end_start_and_peak():
+    chart = along_chart(
+        RACE, race_events(), {lane: arrays(values) for lane, values in FOUND.items()}
+    )
+    assert (
+        "NGF is at 23 after step 100, 1.6 times its start (14), after a peak of 580"
+        in chart.finding
+    )
+    assert (
+        "SGD is at 13.5 after step 100, about where it started (14), after a peak of 60"
+        in chart.finding
+    )
+
+
+def test_nothing_measured_is_no_chart():
+    assert along_chart(RACE, race_events(), {}).finding == "Nothing measured yet."

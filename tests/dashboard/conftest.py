@@ -1,0 +1,82 @@
+"""Fixtures of pages: opened by Streamlit's test driver or in a real browser, on a store of
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+
+from dashboard.kit import library
+from ngf.catalogue import catalogue
+from ngf.runs.store import Store
+from tests.helpers.browser import CHROMIUM, Server
+from tests.helpers.pages import NAVIGATION, checked
+
+
+@pytest.fixture(autouse=True)
+def whole_errors():
+    """Visitors see the name of an error only; tests see all of it. The list of plug-ins is
+    made before.
+    """
+    catalogue()
+    config.set_option("client.showErrorDetails", "full")
+
+
+@pytest.fixture
+def open_page(tmp_path):
+    """Opens a page inside a navigation, as a browser gets it at /name?params."""
+
+    def opened(name: str, **params) -> AppTest:
+        entry = tmp_path / f"{name}.py"
+        entry.write_text(NAVIGATION.format(first=name), encoding="utf-8")
+        page = AppTest.from_file(entry, default_timeout=20)
+        page.query_params.update(params)
+        return checked(page.run())
+
+    return opened
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
+    library._store.clear()
+    yield Store()
+    library._store.clear()
+
+
+@pytest.fixture
+def empty(store, tmp_path, monkeypatch):
+    """A store with no run at all: no zoo, no recording."""
+    monkeypatch.setattr("ngf.places.ZOO", tmp_path / "no-zoo")
+    monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "no-assets")
+    return store
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("browser"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"{CHROMIUM} is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
+        yield context.new_page()

@@ -1,0 +1,326 @@
+"""The JSON routes and the launcher, through the real server process over hand-written run
+folders.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ngf.config import Choice, MeasureSpec
+from tests.helpers.run_folders import (
+    RACE,
+    ROOT,
+    TRAIN,
+    append,
+    epoch_events,
+    free_port,
+    get,
+    race_events,
+    server,
+    write_run,
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("api") / "runs"
+    write_run(folder, TRAIN, epoch_events(20), done=True)
+    write_run(folder, RACE, race_events(40))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(runs: Path) -> Iterator[str]:
+    with server(runs) as url:
+        yield url
+
+
+def test_the_server_never_imports_torch(url: str) -> None:
+    """Asked after charts were made; tests/dashboard/components/test_live_component.py asks again
+    after all pages were shown.
+    """
+    for path in ("/", f"/api/runs/{RACE.id}/charts/race", "/api/runs"):
+        assert get(url + path)[0] == 200
+    status, _, answer = get(f"{url}/api/health")
+    assert status == 200
+    assert answer["status"] == "ok"
+    assert answer["torch_imported"] is False
+    assert answer["supervised"] is False
+
+
+def test_list_and_one_run(url: str) -> None:
+    _, about, rows = get(f"{url}/api/runs")
+    assert about["Content-Type"] == "application/json" and about["Cache-Control"] == "no-store"
+    mine = {row["id"]: row for row in rows if row["source"] == "user"}
+    assert set(mine) == {TRAIN.id, RACE.id}
+    assert mine[RACE.id]["attack"] == "badnets" and mine[RACE.id]["status"] == "queued"
+    _, _, run = get(f"{url}/api/runs/{TRAIN.id}")
+    assert (
+        run["spec"] == TRAIN.to_json() and run["status"] == "done" and run["result"]["ca"] == 0.986
+    )
+
+
+def test_events_are_given_once(url: str, runs: Path) -> None:
+    _, _, first = get(f"{url}/api/runs/{RACE.id}/events")
+    assert first["id"] == RACE.id and first["status"] == "queued" and first["result"] is None
+    assert [event["seq"] for event in first["events"]] == list(range(first["next"]))
+    _, _, again = get(f"{url}/api/runs/{RACE.id}/events?since={first['next']}")
+    assert again["events"] == [] and again["next"] == first["next"]
+    append(runs / RACE.id, [{"type": "phase", "phase": "testing"}])
+    _, _, more = get(f"{url}/api/runs/{RACE.id}/events?since={first['next']}")
+    assert [event["type"] for event in more["events"]] == ["phase"] and more["next"] == first[
+        "next"
+    ] + 1
+
+
+def test_a_chart_has_a_version_that_changes_with_the_run(url: str, runs: Path) -> None:
+    route = f"{url}/api/runs/{RACE.id}/charts/race"
+    _, _, chart = get(route)
+    assert {"version", "figure", "finding", "alt", "status", "final"} == set(chart)
+    assert len(chart["figure"]["data"]) == 6 and chart["final"] is False
+    assert get(f"{route}?since={chart['version']}")[2] == {"version": chart["version"]}
+    append(runs / RACE.id, [event for event in race_events(45) if event["step"] > 40])
+    newer = get(f"{route}?since={chart['version']}")[2]
+    assert newer["version"] != chart["version"]
+    assert len(newer["figure"]["data"][0]["x"]) == len(chart["figure"]["data"][0]["x"]) + 1
+    done = get(f"{url}/api/runs/{TRAIN.id}/charts/training")[2]
+    assert done["final"] is True and done["status"] == "done"
+    for name in ("internals", "layers"):
+        assert get(f"{url}/api/runs/{RACE.id}/charts/{name}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        (f"/api/runs/{RACE.id}/events?since=-1", 400, "since"),
+        (f"/api/runs/{RACE.id}/events?since=x", 400, "since"),
+        (f"/api/runs/{RACE.id}/events?since=1e9", 400, "since"),
+        (f"/api/runs/{RACE.id}/charts/race?since=%3Cb%3E", 400, "version"),
+        (f"/api/runs/{RACE.id}/charts/training", 400, "another kind"),
+        (f"/api/runs/{RACE.id}/charts/nothing", 404, "race, internals, layers, training"),
+        ("/api/runs/no-such-run", 404, "GET /api/runs"),
+        ("/api/runs/no-such-run/events", 404, "GET /api/runs"),
+        ("/api/runs/UPPER", 400, "lower-case"),
+        ("/api/runs/-..", 400, "lower-case"),
+        ("/api/runs/a.b", 400, "lower-case"),
+        ("/api/nothing", 404, "/api/runs"),
+    ],
+)
+def test_mistakes_get_a_reason(url: str, path: str, status: int, words: str) -> None:
+    found, _, answer = get(url + path)
+    assert found == status
+    assert words in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/runs/..%2f..%2fetc%2fpasswd",
+        "/api/runs/%2e%2e/events",
+        "/api/runs//etc/passwd",
+        "/vendor/..%2fpyproject.toml",
+        "/vendor/../../etc/passwd",
+    ],
+)
+def test_no_way_out_of_the_store(url: str, path: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection(
+        (host, int(port)), timeout=10
+    ) as raw:  # a client that does not tidy up paths
+        raw.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert b"root:" not in answer and b"[project]" not in answer
+    assert answer.split()[1] in (b"400", b"404") or b"<!doctype html>" in answer.lower()
+
+
+def test_other_methods_are_refused(url: str) -> None:
+    request = urllib.request.Request(f"{url}/api/runs", data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    assert caught.value.code == 405
+    caught.value.close()
+
+
+def test_the_chart_library_comes_compressed_and_cached(url: str) -> None:
+    status, about, body = get(f"{url}/vendor/plotly.min.js", {"Accept-Encoding": "gzip"})
+    assert (
+        status == 200
+        and about["Content-Encoding"] == "gzip"
+        and "max-age" in about["Cache-Control"]
+    )
+    assert len(body) < 1_800_000 and b"plotly.js" in gzip.decompress(body)[:200]
+    assert get(f"{url}/vendor/plotly.min.js", {"If-None-Match": about["ETag"]})[0] == 304
+
+
+def test_headers(url: str) -> None:
+    for path in ("/", "/api/health"):
+        about = get(url + path)[1]
+        assert (
+            about["X-Content-Type-Options"] == "nosniff"
+            and about["X-Frame-Options"] == "SAMEORIGIN"
+        )
+        policy = about["Content-Security-Policy"]
+        assert "object-src 'none'" in policy and "'unsafe-eval'" not in policy
+
+
+# ---- python -m dashboard
+
+
+def launch(runs: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "NGF_RUNS": str(runs), "NGF_DEVICE": "cpu"},
+    )
+
+
+def test_a_port_in_use_is_said_with_the_next_free_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = launch(tmp_path / "runs", port)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert f"Port {port} is in use" in said and "python -m dashboard --port " in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_start_and_end_together(tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    process = launch(tmp_path / "runs", port)
+    assert process.stdout
+    try:
+        line = process.stdout.readline()
+        assert f"http://127.0.0.1:{port}" in line and "ready after" in line
+        url = f"http://127.0.0.1:{port}/api/health"
+        until = time.monotonic() + 60
+        while not get(url)[2]["supervised"]:
+            assert time.monotonic() < until, "no supervisor"
+            time.sleep(0.1)
+        children = children_of(process.pid)
+        assert len(children) == 2
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_killed_supervisor_is_started_again(tmp_path: Path) -> None:
+    port = free_port()
+    process = launch(tmp_path / "runs", port)
+    assert process.stdout
+    try:
+        assert "ready after" in process.stdout.readline()
+        url = f"http://127.0.0.1:{port}/api/health"
+        wait_for(lambda: get(url)[2]["supervised"])
+        server_pid = get(url)[2]["pid"]
+        first = [pid for pid in children_of(process.pid) if pid != server_pid][0]
+        os.kill(first, signal.SIGKILL)
+        wait_for(
+            lambda: [pid for pid in children_of(process.pid) if pid not in (server_pid, first)]
+        )
+        wait_for(lambda: get(url)[2]["supervised"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for(what: object, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def children_of(pid: int) -> list[int]:
+    return [
+        int(child)
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    ]
+
+
+# ---- charts of measurements
+
+
+def measurement(folder: Path, target: str, arrays: dict, values: dict) -> str:
+    """A run that has measured a part and still goes on."""
+    spec = MeasureSpec(target=target, measurement=Choice("loss_slice"))
+    path = write_run(folder, spec, [{"type": "partial", **values, "fraction": 0.5, "done": False}])
+    np.savez(path / "arrays.npz", **arrays)
+    return spec.id
+
+
+def test_charts_of_measurements_share_axes_and_follow_their_runs(url: str, runs: Path) -> None:
+    def arrays(rise: float) -> dict:
+        return {
+            "distance": np.array([-0.5, 0.0, 0.5]),
+            **{key: np.array([rise, 0.1, rise]) for key in ("mean", "low", "high")},
+        }
+
+    ids = [
+        measurement(runs, target, arrays(rise), {"data": "clean", "n": 8})
+        for target, rise in ((TRAIN.id, 4.0), (f"{RACE.id}:ngf", 1.0))
+    ]
+    both = ",".join(ids)
+    answers = [get(f"{url}/api/runs/{one}/charts/slices?beside={both}")[2] for one in ids]
+    ranges = [answer["figure"]["layout"]["yaxis"]["range"] for answer in answers]
+    assert ranges[0] == ranges[1] and ranges[0][1] > 4
+    assert (
+        "backdoored" in answers[0]["finding"] and "purified model by NGF" in answers[1]["finding"]
+    )
+    assert answers[0]["final"] is False
+    route, version = f"{url}/api/runs/{ids[1]}/charts/slices?beside={both}", answers[1]["version"]
+    assert get(f"{route}&since={version}")[2] == {"version": version}
+    np.savez(
+        runs / ids[0] / "arrays.npz", **arrays(9.0)
+    )  # the neighbor moves, and with it the common axis
+    assert get(f"{route}&since={version}")[2]["figure"]["layout"]["yaxis"]["range"][1] > 9
+    together = get(f"{url}/api/runs/{ids[0]}/charts/slices?beside={both}&together=1")[2]
+    assert together["figure"]["layout"]["showlegend"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("beside=no-such-run", "beside"),
+        ("beside=" + "a," * 20, "beside"),
+        ("beside=../../etc", "beside"),
+        ("view=fly", "contour"),
+        ("which=-1", "which"),
+        ("at=1e999", "at"),
+        ("value=password", "value"),
+    ],
+)
+def test_mistakes_in_charts_of_measurements_get_a_reason(
+    url: str, runs: Path, query: str, words: str
+) -> None:
+    spec = MeasureSpec(target=TRAIN.id, measurement=Choice("loss_plane"))
+    if not (runs / spec.id).exists():
+        write_run(runs, spec, [])
+    status, _, answer = get(f"{url}/api/runs/{spec.id}/charts/planes?{query}")
+    assert status == 400
+    assert words in answer["error"]
+    assert get(f"{url}/api/runs/{TRAIN.id}/charts/planes")[0] == 400, "drawn of measurements only"

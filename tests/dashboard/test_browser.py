@@ -1,0 +1,160 @@
+"""The dashboard in a real browser, on the real server, with real runs.
+
+One server and one browser serve all tests of this file; the runs live in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import TimeoutError, expect
+
+from dashboard.kit.pages import pages
+from tests.helpers.browser import WAIT, visit, wait_for_charts
+
+PAGES = ("", *(name for name in pages() if name != "start"))
+# What axe finds in Streamlit's own markup. Nothing of ours may join this list.
+FRAMEWORK = {
+    "list": "sidebar navigation and menus",
+    "listitem": "sidebar navigation and menus",
+    "empty-table-header": "index column of st.dataframe and st.table",
+    "presentation-role-conflict": "st.file_uploader and icons",
+    "scrollable-region-focusable": "the main scroll container",
+    "region": "Streamlit's toolbar lies outside landmarks",
+    "landmark-one-main": "Streamlit has no main landmark on some pages",
+    "aria-allowed-attr": "st.dataframe's grid",
+    "aria-required-children": "st.segmented_control and st.dataframe",
+}
+SETTLED = (
+    "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
+)
+RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
+
+
+# the last number of NGF's attack success in the first chart of the page, and how many points it has
+ASR = """() => {
+  const plot = document.querySelector('.js-plotly-plot'); if (!plot || !plot.data) return null
+  const trace = plot.data.find(t => /NGF/i.test(t.name || '') && /ASR|attack/i.test(t.name || ''))
+  if (!trace || !trace.y || !trace.y.length) return null
+  const seen = Array.from(trace.y).filter(v => v !== null)
+  return {first: seen[0], last: seen[seen.length - 1], count: seen.length}
+}"""
+
+
+def test_the_replay_moves_by_itself(page, server):
+    visit(page, server)
+    wait_for_charts(page, 1)
+    first = page.wait_for_function(ASR, timeout=WAIT).json_value()["count"]
+    page.wait_for_function(
+        f"() => {{ const s = ({ASR})(); return s && s.count !== {first} }}", timeout=WAIT
+    )
+    expect(page.get_by_text("What you just saw")).to_be_visible()
+
+
+def test_a_race_from_start_to_finish_with_pause_refresh_and_a_second_browser(page, server, browser):
+    visit(page, server, f"lab?{RACE}&race_seed=11")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url(re.compile(r"run=ngf-vs-sgd-"), timeout=WAIT)
+    run_id = re.search(r"run=([\w-]+)", page.url)[1]
+
+    page.wait_for_function(
+        f"() => {{ const s = ({ASR})(); return s && s.count >= 2 }}", timeout=WAIT
+    )
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+    assert server.get(f"runs/{run_id}")["status"] == "paused"
+    steps = len(server.get(f"runs/{run_id}/events?since=0")["events"])
+    page.reload()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+    assert run_id in page.url, "a refresh keeps the run"
+    assert len(server.get(f"runs/{run_id}/events?since=0")["events"]) == steps, "paused is paused"
+
+    with browser.new_context() as second:
+        other = second.new_page()
+        visit(other, server, f"lab?run={run_id}")
+        expect(other.get_by_role("button", name="Resume")).to_be_visible(timeout=WAIT)
+        page.get_by_role("button", name="Resume").click()
+        expect(other.get_by_text("Finished").first).to_be_visible(timeout=2 * WAIT)
+    expect(page.get_by_text("Finished").first).to_be_visible(timeout=WAIT)
+
+    seen = page.wait_for_function(ASR, timeout=WAIT).json_value()
+    assert seen["last"] < seen["first"] - 20, f"NGF's attack success falls on the screen: {seen}"
+    expect(page.get_by_role("heading", name="Before and after")).to_be_visible(timeout=WAIT)
+    events = server.get(f"runs/{run_id}/events?since=0")["events"]
+    assert [event["seq"] for event in events] == list(range(len(events))), "no gap and no duplicate"
+
+
+def test_geometry_shows_its_pictures(page, server):
+    visit(page, server, "geometry")
+    page.get_by_role("button", name=re.compile(r"Measure \(\d+\)")).click()
+    wait_for_charts(page, 3)
+    for heading in ("Loss around the minimum", "Curvature", "The numbers"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.get_by_text(re.compile(r"n = \d+")).first).to_be_visible(timeout=WAIT)
+
+
+def test_a_restarted_server_finds_the_run(page, server):
+    run_id = next(
+        run["id"]
+        for run in server.get("runs")
+        if run["source"] == "user" and run["kind"] == "purify"
+    )
+    server.kill_web_server()
+    server.start()
+    visit(page, server, f"lab?run={run_id}")  # the first page that this server shows is a deep link
+    expect(page.get_by_role("link", name="Geometry", exact=True)).to_be_visible()
+    expect(page.get_by_text("Finished").first).to_be_visible(timeout=WAIT)
+    wait_for_charts(page, 1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_axe_finds_nothing_of_ours(browser, server, path, scheme):
+    with browser.new_context(
+        color_scheme=scheme, viewport={"width": 1280, "height": 1000}
+    ) as context:
+        page = context.new_page()
+        visit(page, server, path)
+        if path in (
+            "",
+            "attacks",
+            "geometry",
+        ):  # the other pages have no chart before something was chosen
+            wait_for_charts(page, 1)
+        page.locator(SETTLED).wait_for(timeout=WAIT)
+        found = Axe().run(page).response["violations"]
+    ours = {
+        rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]]
+        for rule in found
+        if rule["id"] not in FRAMEWORK
+    }
+    assert not ours, json.dumps(ours, indent=1)
+
+
+# What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of
+# sliders are there for screen readers only, clipped to nothing.
+SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMain] *')]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+        && getComputedStyle(e).position !== 'fixed'
+        && getComputedStyle(e.parentElement).clipPath !== 'inset(50%)'
+        && !e.closest('[data-testid=stDataFrame], [data-testid=stTable], ' +
+          '.js-plotly-plot, .katex, pre'))
+    .map(e => e.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, path):
+    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        visit(page, server, path)
+        page.locator(SETTLED).wait_for(timeout=WAIT)
+        page.wait_for_timeout(
+            1500
+        )  # what is drawn after the script has ended says nothing when it is in place
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_function(f"() => !({SIDEWAYS})().length", timeout=20_000)
+        assert not page.evaluate(SIDEWAYS)

@@ -1,0 +1,29 @@
+"""Pages in Streamlit's own test driver: the frame around one, and what is read off it."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+# A visit that begins on one of the pages, as a browser gets it at /name.
+NAVIGATION = """
+import streamlit as st
+from dashboard.kit.pages import pages, script
+st.navigation([st.Page(script(name), title=about.title, url_path=name, default=name == {first!r})
+               for name, about in pages().items()]).run()
+"""
+
+
+def checked(page: AppTest) -> AppTest:
+    assert not page.exception, [(error.message, error.stack_trace[-3:]) for error in page.exception]
+    return page
+
+
+def text(page: AppTest) -> str:
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error")
+    return "\n".join(str(item.value) for kind in kinds for item in getattr(page, kind))
+
+
+def button(page: AppTest, key: str):
+    found = [item for item in page.button if item.key == key]
+    assert found, f"no button {key!r} among {[item.key for item in page.button]}"
+    return found[0]
