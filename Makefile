@@ -3,8 +3,9 @@ PYTHON ?= python3
 PORT ?= 8501
 HEADLESS ?= 0
 BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: dashboard test slow lint zoo cards bench clean
+.PHONY: dashboard test slow lint format lock evidence readme bench clean
 
 dashboard: .venv/.installed
 	$(BIN)/python -m dashboard --port $(PORT) $(if $(filter 1 true yes,$(HEADLESS)),--headless)
@@ -17,23 +18,44 @@ slow: .venv/.installed-dev .venv/.chromium
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-# Train what is missing in assets/zoo, then measure the cards.
-zoo: .venv/.installed
-	$(BIN)/python -m evidence.zoo
-	$(BIN)/python -m evidence.cards
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+# Everything that ships in assets/, in order: what is there already is left alone.
+evidence: .venv/.installed
+	$(BIN)/python -m evidence
+
+# The tables of README.md, from assets/ and benchmarks/results.
+readme: .venv/.installed
+	$(BIN)/python -m evidence readme
 
 bench: .venv/.installed-dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-bench.txt
+	$(PIP) install --no-deps -r requirements-bench.txt
 	$(BIN)/python -m benchmarks
 
-.venv/.installed: requirements.txt
+# Every version with its hashes, for Python 3.11 and newer on every platform, from the pins of
+# requirements.txt and requirements-dev.txt. Needs the package index; commit what it writes.
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip --disable-pip-version-check --quiet install uv
+	for name in requirements requirements-dev; do .venv/lock/bin/uv pip compile --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
+		$$name.txt --output-file $$name.lock || exit 1; done
+
+# The second line fails when the lock is behind the pins: then `make lock`.
+.venv/.installed: requirements.txt requirements.lock
 	$(PYTHON) -m venv .venv || { echo "On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-index -r requirements.txt
 	touch $@
 
-.venv/.installed-dev: requirements-dev.txt .venv/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/.installed-dev: requirements-dev.txt requirements-dev.lock .venv/.installed
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-index -r requirements-dev.txt
 	touch $@
 
 # The browser tests drive the distribution's own Chromium; Fashion-MNIST comes as a package too.

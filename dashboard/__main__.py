@@ -21,7 +21,7 @@ import urllib.request
 import webbrowser
 from types import FrameType
 
-from ngf.places import child_environment, runs_dir
+from ngf.places import child_environment, program, runs_dir
 
 ADDRESS = "127.0.0.1"
 PORT_IN_USE = 3  # exit code
@@ -58,7 +58,7 @@ def choose_port(port: int, headless: bool) -> int | None:
     if other is None:
         print("No port near it is free. Choose one with --port.", file=sys.stderr)
         return None
-    command = f"python -m dashboard --port {other}" + (" --headless" if headless else "")
+    command = f"{program('dashboard')} --port {other}" + (" --headless" if headless else "")
     print(f"Port {other} is free:  {command}", file=sys.stderr)
     if sys.stdin.isatty() and sys.stderr.isatty():
         print(f"Use port {other}? [Y/n] ", end="", file=sys.stderr, flush=True)
@@ -192,7 +192,7 @@ def _fill_catalogue() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dashboard", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog=program("dashboard"), description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8501, help="port of the server (default: 8501)")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
     options = parser.parse_args(argv)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError
+from ngf.places import program
 from ngf.runs.child import PIPELINES
 from ngf.runs.files import NoSuchRun, plain
 from ngf.runs.follow import complete
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--detach", action="store_true", help="only put it in the queue of the dashboard"
     )
     parser = argparse.ArgumentParser(
-        prog="python -m ngf", description=__doc__.split("\n")[0], epilog=__doc__.split("\n\n")[1]
+        prog=program("ngf"), description=__doc__.split("\n")[0], epilog=__doc__.split("\n\n")[1]
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,3 +41,9 @@ def child_environment(**more: str) -> Mapping[str, str]:
         return {**os.environ, **more}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, **more}
+
+
+def program(module: str) -> str:
+    """What a person calls it by: the installed command of that name, or `python -m <module>`."""
+    called = Path(sys.argv[0]).stem
+    return called if called in ("ngf", "ngf-dashboard") else f"python -m {module}"

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard.server.api import ROUTES, plotly_library
 from ngf.places import ROOT
 
+OPTIONS = Path(__file__).with_name("streamlit.toml")
 COLLECT_EVERY = 60.0  # seconds
 _WARM = (
     "pandas",
@@ -121,14 +122,8 @@ app = st.App(
 
 
 def settings(port: int, address: str = "127.0.0.1") -> dict[str, Any]:
-    """Streamlit's options for one server. Outside the project's folder it would not find its
-    config.toml.
-    """
-    options: dict[str, Any] = {}
-    if Path.cwd().resolve() != ROOT:
-        options = _flat(
-            tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
-        )
+    """Streamlit's options for one server, wherever it is started."""
+    options = _flat(tomllib.loads(OPTIONS.read_text(encoding="utf-8")))
     return options | {"server.port": port, "server.address": address, "server.headless": True}
 
 
