@@ -16,8 +16,9 @@ from collections.abc import Sequence
 import ngf.__main__ as ngf_command
 from ngf.catalogue import catalogue, names
 from ngf.config import Choice, MeasureSpec
+from ngf.runs.from_text import parse_settings
 from ngf.runs.store import Store
-from ngf.runs.submit import checked, parse_settings
+from ngf.runs.submit import checked
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +104,8 @@ def _measure(options: argparse.Namespace) -> int:
         store = Store()
         choice = Choice(options.measurement, parse_settings(settings))
         spec = MeasureSpec(target=options.run, measurement=choice, seed=options.seed)
-        for name, value in store.submit(checked(spec, store)).result["values"].items():
+        run = store.get(checked(spec, store).id)
+        for name, value in run.finished()["values"].items():
             print(f"{name:<22} {value:.6g}" if isinstance(value, float) else f"{name:<22} {value}")
     return code
 

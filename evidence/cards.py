@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
-from analysis.execute import select
+from analysis.images import select
 from analysis.measurements.hessian_spectrum import HessianSpectrum
 from ngf.checkpoints.weights import load_attack, load_model
 from ngf.data import load
 from ngf.environment import environment, exact_numerics
+from ngf.runs.folder import CARD
 from ngf.runs.store import Run, Store
 from ngf.training.run import test_set
 
@@ -75,7 +76,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     exact_numerics()
     for run in Store().runs():
-        target: Path = run.path / "card.json"
+        target: Path = run.path / CARD
         if run.source != "zoo" or target.exists() or options.only not in run.id:
             continue
         found = card(run)

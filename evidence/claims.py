@@ -17,12 +17,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.measures import INVARIANCE, TITLES
+from analysis.measures import MEASURES
 from dashboard.charts.removal import GONE
 from dashboard.kit import library
 from ngf.places import ASSETS
+from ngf.runs.folder import SPEC
 
-INVARIANT = {name: TITLES[name] for name, said in INVARIANCE.items() if not said.startswith("None")}
+INVARIANT = {name: measure.title for name, measure in MEASURES.items() if measure.invariant}
 # 97.5 % points of Student's t for 1 to 9 degrees of freedom.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -42,7 +43,7 @@ def cards() -> dict[tuple[str, str], list[dict]]:
     """Cards of the zoo by (data, attack)."""
     out: dict[tuple[str, str], list[dict]] = {}
     for path in sorted((ASSETS / "zoo").glob("*/card.json")):
-        spec = json.loads((path.parent / "spec.json").read_text(encoding="utf-8"))
+        spec = json.loads((path.parent / SPEC).read_text(encoding="utf-8"))
         attack = spec.get("attack", {"name": "none"})["name"]
         key = (spec.get("data", "signs"), attack)
         out.setdefault(key, []).append(

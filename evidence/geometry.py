@@ -17,7 +17,7 @@ import sys
 
 import torch
 
-from analysis.execute import select
+from analysis.images import select
 from ngf.catalogue import build
 from ngf.checkpoints.weights import load_attack, load_model
 from ngf.config import Choice, PurifySpec, TrainSpec

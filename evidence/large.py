@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from analysis.execute import select
+from analysis.images import select
 from evidence.geometry import LANES, MEASURES, computed, purified, targets_of
 from evidence.removal import RATES, row
 from evidence.zoo import attacks

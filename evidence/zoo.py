@@ -19,6 +19,7 @@ from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
 from ngf.places import ZOO
 from ngf.runs.child import execute
+from ngf.runs.folder import RESULT
 from ngf.runs.store import Store
 
 SHIPPED = (
@@ -75,7 +76,7 @@ def main() -> int:
     failed = 0
     for spec in specs():
         wanted = not options.only or any(part in spec.id for part in options.only.split(","))
-        if not wanted or (ZOO / spec.id / "result.json").exists():
+        if not wanted or (ZOO / spec.id / RESULT).exists():
             continue
         run = store.submit(spec)
         status = execute(run)

@@ -11,16 +11,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, SpecError
+from ngf.config import Choice, MeasureSpec, PurifySpec, Spec
+from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
-from ngf.runs.files import NoSuchRun, plain
+from ngf.runs.files import plain
+from ngf.runs.folder import COMMANDS, SPEC
 from ngf.runs.follow import complete
-from ngf.runs.store import COMMANDS, Run, Store
+from ngf.runs.store import NoSuchRun, Run, Store
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -160,12 +163,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from ngf.presets import preset
-    from ngf.runs.submit import training_request
+    from ngf.runs.from_text import training_from_text
 
     start = preset(options.preset).training() if options.preset else None
     return _submit(
         options,
-        training_request(
+        training_from_text(
             options.data, options.model, options.attack, options.seed, options.settings, start
         ),
     )
@@ -173,14 +176,14 @@ def _train(options: argparse.Namespace) -> int:
 
 def _purify(options: argparse.Namespace) -> int:
     from ngf.presets import preset
-    from ngf.runs.submit import lanes_request
+    from ngf.runs.from_text import lanes_from_text
 
     start = (
         preset(options.preset).purification(options.run)
         if options.preset
         else PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
     )
-    lanes = lanes_request(options.defense or start.lanes, options.settings)
+    lanes = lanes_from_text(options.defense or start.lanes, options.settings)
     return _submit(
         options,
         PurifySpec(
@@ -193,17 +196,17 @@ def _purify(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from ngf.runs.submit import parse_settings
+    from ngf.runs.from_text import parse_settings
 
     choice = Choice(options.measurement, parse_settings(options.settings))
     return _submit(options, MeasureSpec(target=options.run, measurement=choice, seed=options.seed))
 
 
 def _submit(options: argparse.Namespace, spec: Spec) -> int:
-    from ngf.runs.submit import checked
+    from ngf.runs.submit import submit
 
     store = Store()
-    run = store.submit(checked(spec, store))
+    run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
     if options.detach:
@@ -222,7 +225,7 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.run).resolve()
-    if (path / "spec.json").exists():
+    if (path / SPEC).exists():
         run = Store(path.parent).get(path.name)
     else:
         run = Store().get(options.run)
@@ -309,9 +312,31 @@ def _control(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from ngf.catalogue import catalogue, model_lines
+    from ngf.catalogue import catalogue
 
-    return _print(catalogue()["models"] if options.json else "\n".join(model_lines()))
+    known = catalogue()["models"]
+    return _print(known if options.json else "\n".join(_model_lines(known)))
+
+
+def _model_lines(known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every network in words: one line, and below it the names of the layers that can be tuned."""
+    lines = []
+    for name, about in known.items():
+        lines.append(
+            f"{name:<20} {about['num_parameters']:>11,} parameters  {about['num_features']:>5,} "
+            f"features  {len(about['layers']):>3} layers to tune, the classifier is "
+            f"{about['classifier']}"
+        )
+        lines.append(
+            textwrap.fill(
+                ", ".join(about["layers"]),
+                110,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+        )
+    return lines
 
 
 def _presets(options: argparse.Namespace) -> int:
@@ -331,18 +356,19 @@ def _presets(options: argparse.Namespace) -> int:
 
 def _calibrate(options: argparse.Namespace) -> int:
     from ngf.presets import preset
-    from ngf.runs.submit import checked, lanes_request, training_request
+    from ngf.runs.from_text import lanes_from_text, training_from_text
+    from ngf.runs.submit import checked
 
     start = preset(options.preset).training() if options.preset else None
     settings = () if options.defense else options.settings
     spec = checked(
-        training_request(options.data, options.model, options.attack, 0, settings, start), Store()
+        training_from_text(options.data, options.model, options.attack, 0, settings, start), Store()
     )
     wanted: Spec = spec
     if options.defense:
         wanted = PurifySpec(
             parent=spec.id,
-            lanes=lanes_request(options.defense, options.settings),
+            lanes=lanes_from_text(options.defense, options.settings),
             num_clean=options.num_clean,
         )
 

@@ -1,10 +1,9 @@
 """Finds the plug-ins (one file each) and describes their fields, so that nothing else has to list
 them.
 
-A plug-in is a file in one of the folders of `FOLDERS` that defines one frozen dataclass with the
-folder's verb. Its name is the file's; the form on the page, the command line and the JSON Schema
-follow from its fields. Files whose name starts with an underscore are shared formulas, not
-plug-ins.
+A plug-in is a file in one of the folders of `FOLDERS` that defines one frozen dataclass with a
+`title` and the folder's verb. Its name is the file's; the form on the page, the command line and
+the JSON Schema follow from its fields. Other files there are what plug-ins share.
 
 Importing this module imports no torch. `load` (which does) imports a plug-in; `describe` imports
 them all; `catalogue` gives the same description as plain JSON from a cache that a child process
@@ -13,6 +12,7 @@ fills, for processes that must stay light, such as the web server.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -22,13 +22,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import textwrap
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ngf.config import Choice, SpecError, check_value, describe_field
+from ngf.config import Choice
+from ngf.options import SpecError, check_value, describe_field
 from ngf.places import ROOT, cache_dir, child_environment, data_dir
 
 # kind of plug-in -> (package, verb)
@@ -41,33 +41,50 @@ FOLDERS = {
 
 
 def names(kind: str) -> list[str]:
-    """Names of the plug-ins of a kind, found by looking at files only."""
-    package, verb = FOLDERS[kind]
+    """Names of the plug-ins of a kind, found by reading files, not by running them."""
+    package, _ = FOLDERS[kind]
     folder = ROOT.joinpath(*package.split("."))
-    return sorted(
-        path.stem
-        for path in folder.glob("*.py")
-        if not path.stem.startswith("_") and f"    def {verb}(" in path.read_text(encoding="utf-8")
+    return sorted(path.stem for path in folder.glob("*.py") if _is_plugin(path))
+
+
+def _is_plugin(path: Path) -> bool:
+    """Whether a file defines a dataclass with a `title`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        any("dataclass" in ast.unparse(item) for item in node.decorator_list)
+        and any(
+            isinstance(item, ast.AnnAssign)
+            and ast.unparse(item.target) == "title"
+            and item.value is not None
+            for item in node.body
+        )
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
     )
 
 
 def load(kind: str, name: str) -> type:
     """The plug-in class. Raises SpecError with the allowed names."""
     if name not in names(kind):
-        singular = {"data": "data set"}.get(kind, kind[:-1])
-        raise SpecError(f"Unknown {singular} {name!r}. Allowed: {', '.join(names(kind))}.")
+        raise _unknown(kind, name, names(kind))
     package, verb = FOLDERS[kind]
     module = importlib.import_module(f"{package}.{name}")
-    found = [
+    found: list[type] = [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__ and is_dataclass(cls) and hasattr(cls, verb)
+        if cls.__module__ == module.__name__ and is_dataclass(cls) and "title" in vars(cls)
     ]
-    if len(found) != 1:
+    if len(found) != 1 or not callable(getattr(found[0], verb, None)):
         raise TypeError(
-            f"{module.__name__} must define one dataclass with {verb}(), found {len(found)}."
+            f"{module.__name__} must define one dataclass with a title and {verb}(), found "
+            f"{', '.join(cls.__name__ for cls in found) or 'none'}."
         )
     return found[0]
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
+    singular = {"data": "data set"}.get(kind, kind[:-1])
+    return SpecError(f"Unknown {singular} {name!r}. Allowed: {', '.join(sorted(known))}.")
 
 
 def build(kind: str, choice: Choice) -> Any:
@@ -119,6 +136,7 @@ def describe() -> dict[str, dict[str, Any]]:
                 "fields": described,
                 "schema": json_schema(described),
                 **(_of_attack(cls) if kind == "attacks" else {}),
+                **(_of_measurement(cls) if kind == "measurements" else {}),
                 **getattr(cls, "note", {}),
                 **(facts if isinstance(facts := getattr(cls, "facts", {}), dict) else {}),
             }
@@ -127,12 +145,30 @@ def describe() -> dict[str, dict[str, Any]]:
 
 def _of_attack(cls: type) -> dict[str, Any]:
     """What an attacker must be able to do, and what the ASR then is."""
+    from ngf.attacks.base import Attack, InLoop, Prepared
+
+    assert issubclass(cls, Attack), f"{cls.__name__} must be an Attack"
     return {
         "clean_label": cls.clean_label,
-        "prepared": hasattr(cls, "prepare"),
-        "controlled": hasattr(cls, "control"),
+        "prepared": issubclass(cls, Prepared),
+        "controlled": issubclass(cls, InLoop),
         "asr_definition": cls().asr_definition(),
     }
+
+
+def _of_measurement(cls: type) -> dict[str, Any]:
+    """What it takes beside a model and images, and where that depends on an option.
+
+    `needs_with`: option -> value -> what is needed then.
+    """
+    plain = asdict(cls().needs())
+    other: dict[str, dict[str, Any]] = {}
+    for item in fields(cast(Any, cls)):
+        for value in item.metadata.get("choices") or ():
+            found = asdict(cls(**{item.name: value}).needs())
+            if found != plain:
+                other.setdefault(item.name, {})[value] = found
+    return {"needs": plain, "needs_with": other}
 
 
 def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -163,27 +199,6 @@ def catalogue() -> dict[str, dict[str, Any]]:
     if not path.exists():
         _fill(path)
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def model_lines() -> list[str]:
-    """Every network in words: one line, and below it the names of the layers that can be tuned."""
-    lines = []
-    for name, about in catalogue()["models"].items():
-        lines.append(
-            f"{name:<20} {about['num_parameters']:>11,} parameters  {about['num_features']:>5,} "
-            f"features  {len(about['layers']):>3} layers to tune, the classifier is "
-            f"{about['classifier']}"
-        )
-        lines.append(
-            textwrap.fill(
-                ", ".join(about["layers"]),
-                110,
-                initial_indent="    ",
-                subsequent_indent="    ",
-                break_on_hyphens=False,
-            )
-        )
-    return lines
 
 
 def _fill(path: Path) -> None:

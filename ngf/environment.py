@@ -8,10 +8,11 @@ import platform
 import numpy
 import torch
 import torchvision
+from torch import Tensor
 
 import ngf
-from ngf.config import SpecError
-from ngf.timing.estimate import cores, cpu_name
+from ngf.machine import cores, cpu_name
+from ngf.options import SpecError
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -33,6 +34,18 @@ def device() -> torch.device:
             f"NGF_DEVICE = {wanted}, but there is no such device here. Use auto or cpu."
         )
     return torch.device(wanted)
+
+
+def wide(where: torch.device | Tensor) -> torch.dtype:
+    """The widest floating-point type of a device, or of a tensor's: float64, on mps float32."""
+    chosen = where.device if isinstance(where, Tensor) else where
+    return torch.float32 if chosen.type == "mps" else torch.float64
+
+
+def use_threads() -> None:
+    """As many threads as `NGF_THREADS` says, which a supervisor sets for what it starts."""
+    if os.environ.get("NGF_THREADS"):
+        torch.set_num_threads(int(os.environ["NGF_THREADS"]))
 
 
 def exact_numerics() -> None:

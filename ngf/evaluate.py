@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ngf.attacks.poison import Triggered
+from ngf.attacks.base import Attack
+from ngf.attacks.poison import Triggered, trigger_test_set
 from ngf.data.images import Images, to_float
+from ngf.data.splits import Splits
 
 _BATCH = 500  # images at once, at most
 _VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in smaller batches
@@ -135,3 +137,17 @@ class TestSet:
             int((called == self.triggered.data.labels).sum()),
             len(called),
         )
+
+
+def test_set(splits: Splits, attack: Attack, count: int | None = None) -> TestSet:
+    """The test set, clean and (for a real attack) triggered, on the CPU; `count` of each,
+    spread evenly, or all.
+    """
+    test = splits.test
+    clean = test if count is None else test.take(spread(len(test), count))
+    if not attack.poison_rate:
+        return TestSet(clean, None)
+    counted = attack.asr_mask(test.labels).nonzero()[:, 0]
+    if count is not None:
+        counted = counted[spread(len(counted), count)]
+    return TestSet(clean, trigger_test_set(test.take(counted), attack, len(splits.classes)))

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec
+from ngf.config import Choice, PurifySpec, Training, TrainSpec
+from ngf.options import SpecError
 
 SCALES = {"paper": "the paper's setting", "gpu": "for one GPU", "laptop": "for a laptop"}
 _RELEASED = "released code of NGF"

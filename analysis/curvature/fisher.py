@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from analysis.model_under_test import exact_float32, frozen_copy
+from ngf.environment import wide
 
 
 def residuals(p: Tensor, sampling: str, generator: Generator) -> Tensor:
@@ -95,13 +96,13 @@ def fisher_diagonal(
     frozen = frozen_copy(model, images, labels)
     known = dict(frozen.named_parameters())
     parameters = [known[name].requires_grad_() for name in (known if names is None else names)]
-    wide = torch.float32 if images.device.type == "mps" else torch.float64
-    mean = torch.zeros(sum(p.numel() for p in parameters), dtype=wide, device=images.device)
+    dtype = wide(images)
+    mean = torch.zeros(sum(p.numel() for p in parameters), dtype=dtype, device=images.device)
     spread = mean.clone()
     for draw in range(1, draws + 1):
         sample = torch.zeros_like(mean)
         for gradient in sampled_gradients(frozen, parameters, images, sampling, group, generator):
-            sample += torch.cat([part.reshape(-1) for part in gradient]).to(wide).square()
+            sample += torch.cat([part.reshape(-1) for part in gradient]).to(dtype).square()
         sample /= len(images)
         change = sample - mean  # Welford's update: the samples need not be kept
         mean += change / draw

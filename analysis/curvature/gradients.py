@@ -10,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32
+from ngf.environment import wide
 
 # More than 32 images at a time gains nothing on a processor; fewer where their gradients would be
 # large.
@@ -24,8 +25,8 @@ def mean_gradient(model: nn.Module, names: Iterable[str], images: Tensor, labels
     known = dict(model.named_parameters())
     chosen = [known[name] for name in names]
     flags = [parameter.requires_grad for parameter in chosen]
-    wide = torch.float32 if images.device.type == "mps" else torch.float64
-    total = torch.zeros(sum(p.numel() for p in chosen), dtype=wide, device=images.device)
+    dtype = wide(images)
+    total = torch.zeros(sum(p.numel() for p in chosen), dtype=dtype, device=images.device)
     try:
         for parameter in chosen:
             parameter.requires_grad_(True)

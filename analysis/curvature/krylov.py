@@ -25,6 +25,7 @@ from torch import Generator, Tensor
 
 from analysis.curvature.intervals import student
 from analysis.model_under_test import exact_float32
+from ngf.environment import wide
 
 # A Ritz value counts as one eigenvalue of the density when its error is below this share of the
 # distance to the next one, and its random weight is not that of several equal ones (a chi-square of
@@ -269,8 +270,7 @@ def _remove(basis: Tensor, w: Tensor) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor) -> float:
     """Dot product, summed in float64 where the device has it."""
-    wide = torch.float32 if a.device.type == "mps" else torch.float64
-    return float(a.to(wide) @ b.to(wide))
+    return float(a.to(wide(a)) @ b.to(wide(b)))
 
 
 def _dots(a: Tensor, b: Tensor, blocks: Sequence[slice]) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.model_under_test import FORWARD_CHUNK, exact_float32, frozen_copy
+from ngf.environment import wide
 from ngf.optim.natural_gradient import SoftmaxFisher, with_ones
 
 
@@ -49,7 +50,7 @@ class LastLayer:
             for name, module in model.named_modules()
             if isinstance(module, nn.Linear)
         ]
-        wide = torch.float32 if images.device.type == "mps" else torch.float64
+        dtype = wide(images)
         features, logits, last = [], [], None
         try:
             for x in images.split(FORWARD_CHUNK):
@@ -60,8 +61,8 @@ class LastLayer:
                 if not found or found[0][2].ndim != 2:
                     return None
                 last = found[0]
-                features.append(last[2].to(wide))
-                logits.append(out.to(wide))
+                features.append(last[2].to(dtype))
+                logits.append(out.to(dtype))
         finally:
             for handle in handles:
                 handle.remove()
@@ -70,7 +71,7 @@ class LastLayer:
             name=name,
             features=torch.cat(features),
             probabilities=torch.cat(logits).softmax(1),
-            weight=module.weight.detach().to(wide),
+            weight=module.weight.detach().to(dtype),
             bias=module.bias is not None,
         )
 

@@ -35,6 +35,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from analysis.model_under_test import FORWARD_CHUNK, exact_float32, frozen_copy
+from ngf.environment import wide
 
 
 class CurvatureOperator:
@@ -129,9 +130,7 @@ class CurvatureOperator:
                 torch.cuda.empty_cache()
 
     def _multiply(self, pieces: list[Tensor]) -> Tensor:
-        # Apple's GPUs have no float64; there the sum stays in float32.
-        wide = torch.float32 if self.device.type == "mps" else torch.float64
-        total = torch.zeros(self.size, dtype=wide, device=self.device)
+        total = torch.zeros(self.size, dtype=wide(self.device), device=self.device)
         with exact_float32():
             for index in range(-(-self.num_images // self.chunk)):
                 product = self._product(self._graph_of(index), pieces)

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from analysis.curvature.krylov import deflated_trace, lanczos
 from analysis.curvature.operators import Hessian
-from analysis.measurements.base import RATE, Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.measurements.fisher_trace import FisherTrace
 from analysis.measurements.loss_slice import filter_normalized, move
 from analysis.model_under_test import evaluate, frozen_copy, parameters_of
 from analysis.result import Partial
 from ngf.checkpoints.waypoints import Waypoint
-from ngf.config import option
+from ngf.options import option
 
 MOST_PRODUCTS = (
     30  # for one eigenvalue; a certificate comes after about 7, or 3 from a near eigenvector
@@ -46,7 +46,6 @@ class AlongRun(Measurement):
     """
 
     title: ClassVar[str] = "Curvature along a run"
-    wants_path: ClassVar[bool] = True
 
     num_images: int = option(
         256, "Images to measure on, drawn by the seed.", unit="images", ge=1, le=100_000
@@ -61,6 +60,9 @@ class AlongRun(Measurement):
     reach: float = option(
         0.3, "Largest distance of the slice, as a share of each filter's length.", ge=0.001, le=10.0
     )
+
+    def needs(self) -> Needs:
+        return Needs(reference=True, path="needed")
 
     def measure(
         self,
@@ -104,7 +106,7 @@ class AlongRun(Measurement):
             )
             slices.append(_slice(frozen, direction, distances, images, labels))
             yield Partial(
-                values={**rows[-1], "num_hvps": hvps, "rate": RATE[self.data], **stamp()},
+                values={**rows[-1], "num_hvps": hvps, "rate": self.rate, **stamp()},
                 arrays={
                     **{
                         name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]

@@ -1,42 +1,47 @@
-"""The options that every measurement shares: on how many images, and on which."""
+"""What every measurement shares: on how many images, on which, and what else it takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, Literal
 
 from torch import Tensor
 
-from analysis.result import Value
-from ngf.config import check_fields, option
+from analysis.image_kinds import KINDS
+from analysis.result import Partial, Value
+from ngf.options import check_fields, option
 
-# data -> which images, which labels, and what the share of right answers then is
-DATA = {
-    "clean": "clean test images with their classes; accuracy is CA",
-    "triggered_true": "triggered test images with their true classes; accuracy is RA",
-    "triggered_target": "triggered test images with the attacker's classes; accuracy is ASR",
-    "train": "the images that the model was trained on, before poisoning, with their classes",
-    "validation": "clean validation images, which a defender may look at",
-    "poisoned": (
-        "the training mix as the model saw it: clean, poisoned and cover images (not augmented)"
-    ),
-}
-RATE = {
-    "clean": "ca",
-    "triggered_true": "ra",
-    "triggered_target": "asr",
-    "train": "ca",
-    "validation": "ca",
-    "poisoned": "accuracy",
-}
+
+@dataclass(frozen=True)
+class Needs:
+    """What a measurement is made of, beside a model and images.
+
+    models: of which models on show it is one run each: of `each`, of `pair` (what a purification
+        made of its parent), or of `one` (a demonstration).
+    reference: takes the model before purification, as `reference`.
+    others: takes further models, as `others`, which the option of this name names (see
+        `Measurement.others`).
+    path: takes the weights along the run, as `path`: `kept` where the run kept any, or `needed`.
+    all_images: is one run per kind of test images, whatever is chosen.
+    """
+
+    models: Literal["each", "pair", "one"] = "each"
+    reference: bool = False
+    others: str = ""
+    path: Literal["", "kept", "needed"] = ""
+    all_images: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(ABC):
     """Base of the measurements. `data` only names what `measure` is given; it chooses no
     images itself.
+
+    A subclass is a frozen dataclass with a `title`, `measure`, and if it takes more than a model
+    and images, `needs`.
     """
 
     num_images: int = option(
@@ -46,7 +51,7 @@ class Measurement:
         "clean",
         "Clean test images, triggered ones with their true or the target class, or the "
         "images of training, validation, or the poisoned training mix.",
-        choices=tuple(DATA),
+        choices=tuple(KINDS),
     )
     layers: str = option("", "Layers to measure, separated by commas; empty for all.", expert=True)
     budget: float = option(
@@ -58,20 +63,31 @@ class Measurement:
         expert=True,
     )
 
-    __post_init__ = check_fields
+    def __post_init__(self) -> None:
+        check_fields(self)
 
-    # Whether `measure` also takes `path`, the weights along the measured run
-    # (Iterable[ngf.checkpoints.waypoints.Waypoint]).
-    wants_path: ClassVar[bool] = False
-    # Whether it can also do something with that path where a purification kept one, but does not
-    # need it.
-    draws_path: ClassVar[bool] = False
+    @abstractmethod
+    def measure(self, *arguments: Any, **given: Any) -> Iterator[Partial]:
+        """`measure(model, images, labels, *, seed, ...)`, the rest as `needs` says.
+
+        Yields a `Partial` with error bars from the first one on. The model stays untouched, bit for
+        bit, and numbers do not depend on how images are cut into chunks.
+
+        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,).
+        """
+
+    def needs(self) -> Needs:
+        """What `measure` takes beside a model and images, with these options."""
+        return Needs()
 
     def others(self) -> tuple[str, ...]:
-        """Models beside the measured one and its parent, as `id` or `id:lane`; `measure` gets
-        them as `others`.
-        """
+        """Models beside the measured one and its parent, as `id` or `id:lane`."""
         return ()
+
+    @property
+    def rate(self) -> str:
+        """What the share of right answers on these images is called."""
+        return KINDS[self.data].rate
 
     def stamp(self, images: Tensor, seed: int) -> Callable[[], dict[str, Value]]:
         """What every number must say of itself: data, n, seed, BatchNorm mode, and seconds so

@@ -31,7 +31,8 @@ from analysis.curvature.operators import GaussNewton
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import exact_float32, frozen_copy, parameters_of
 from analysis.result import Partial, Value
-from ngf.config import option
+from ngf.environment import wide
+from ngf.options import option
 
 MOST_ROWS, MOST_BYTES = 512, 2**28
 
@@ -66,9 +67,8 @@ class FisherSpectrum(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
         names = parameters_of(frozen, self.layers)
@@ -147,7 +147,7 @@ def _gram(model: nn.Module, names: list[str], images: Tensor) -> Iterator[Partia
             fraction=(j + 1) / (rank + 1),
         )
     rows = torch.cat(columns)  # (n (C - 1), P)
-    wide = torch.float32 if rows.device.type == "mps" else torch.float64
+    dtype = wide(rows)
     ends = torch.tensor([model.get_parameter(name).numel() for name in names]).cumsum(0).tolist()
     layers = layers_of(
         {
@@ -155,10 +155,10 @@ def _gram(model: nn.Module, names: list[str], images: Tensor) -> Iterator[Partia
             for name, end in zip(names, ends, strict=True)
         }
     )
-    gram = torch.zeros(len(rows), len(rows), dtype=wide, device=rows.device)
+    gram = torch.zeros(len(rows), len(rows), dtype=dtype, device=rows.device)
     traces = []
     for where in layers.values():  # layer by layer, so that no float64 copy of all rows is needed
-        part = rows[:, where].to(wide)
+        part = rows[:, where].to(dtype)
         with exact_float32():
             gram += part @ part.T
         traces.append(float(part.square().sum()) / len(images))

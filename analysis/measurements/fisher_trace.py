@@ -28,7 +28,7 @@ from analysis.curvature.last_layer import LastLayer
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import frozen_copy, parameters_of
 from analysis.result import Partial, Value
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,8 @@ class FisherTrace(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         generator = torch.Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels)

@@ -21,7 +21,7 @@ from analysis.curvature.operators import Hessian
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import parameters_of
 from analysis.result import Partial
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,8 @@ class HessianSpectrum(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         operator = Hessian(model, images, labels, names=parameters_of(model, self.layers))
         for known in krylov_pass(

@@ -32,10 +32,10 @@ from analysis.landscape.interpolation import (
 )
 from analysis.landscape.loss_at import Reading, Walker, combine, one_thread
 from analysis.landscape.progressive_surface import finite
-from analysis.measurements.base import RATE, Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import exact_float32, frozen_copy
 from analysis.result import Partial
-from ngf.config import option
+from ngf.options import option
 
 BATCH = 128
 LOOKS = 5  # how often the curve is measured while it is trained
@@ -64,6 +64,9 @@ class LossBend(Measurement):
         0.003, "Learning rate of Adam; it falls to zero over the steps.", ge=1e-6, le=1.0
     )
     batch_norm_between: str = option("interpolated", BETWEEN_HELP, choices=BETWEEN, expert=True)
+
+    def needs(self) -> Needs:
+        return Needs(models="pair", reference=True)
 
     def measure(
         self,
@@ -108,7 +111,7 @@ class LossBend(Measurement):
                 "length_line": length(start, end, weights),
                 "length_bend": _arc(start, kept, end, weights),
                 "steps_done": step,
-                "rate": RATE[self.data],
+                "rate": self.rate,
                 "batch_norm_between": self.batch_norm_between,
                 **stamp(),
             }

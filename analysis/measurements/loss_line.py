@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP, differing, length, states_of
 from analysis.landscape.loss_at import Reading, Walker
 from analysis.landscape.progressive_surface import finite
-from analysis.measurements.base import RATE, Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy
 from analysis.result import Partial
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,9 @@ class LossLine(Measurement):
         25, "Points from t = 0 to t = 1, both ends included.", unit="points", ge=3, le=401
     )
     batch_norm_between: str = option("interpolated", BETWEEN_HELP, choices=BETWEEN, expert=True)
+
+    def needs(self) -> Needs:
+        return Needs(models="pair", reference=True, all_images=True)
 
     def measure(
         self,
@@ -89,7 +92,7 @@ class LossLine(Measurement):
                 "loss_end": end,
                 "barrier": float((loss - chord).max()),
                 "length": distance,
-                "rate": RATE[self.data],
+                "rate": self.rate,
                 "batch_norm_between": self.batch_norm_between,
                 **stamp(),
             }

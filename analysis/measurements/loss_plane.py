@@ -31,11 +31,11 @@ from analysis.landscape.planes import (
     through_models,
 )
 from analysis.landscape.progressive_surface import Surface, derivatives, quadratic
-from analysis.measurements.base import RATE, Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import evaluate, exact_float32, frozen_copy, parameters_of
 from analysis.result import Partial
 from ngf.checkpoints.waypoints import Waypoint
-from ngf.config import option
+from ngf.options import option
 
 PREVIEW_IMAGES = 64
 
@@ -57,7 +57,6 @@ class LossPlane(Measurement):
     """
 
     title: ClassVar[str] = "Loss on a plane"
-    draws_path: ClassVar[bool] = True
 
     plane: str = option(
         "random",
@@ -93,6 +92,11 @@ class LossPlane(Measurement):
         "measured model has no parent: two runs, separated by a comma, the backdoored one first.",
     )
     batch_norm_between: str = option("interpolated", BETWEEN_HELP, choices=BETWEEN, expert=True)
+
+    def needs(self) -> Needs:
+        if self.plane != "models":
+            return Needs()
+        return Needs(models="pair", reference=True, others="third", path="kept")
 
     def others(self) -> tuple[str, ...]:
         """The further models of a plane through models."""
@@ -139,7 +143,7 @@ class LossPlane(Measurement):
             values = {
                 "plane": self.plane,
                 "loss": loss,
-                "rate": RATE[self.data],
+                "rate": self.rate,
                 "rate_center": rate,
                 "cosine": max((p.cosine for p in planes), key=abs),
                 "cosine_after": max((p.cosine_after for p in planes), key=abs),

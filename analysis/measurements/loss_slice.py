@@ -21,10 +21,10 @@ from analysis.landscape.directions import Direction, filter_normalized, moving
 from analysis.landscape.eigenvectors import UNIT, top_eigenvectors
 from analysis.landscape.loss_at import Walker
 from analysis.landscape.progressive_surface import finite
-from analysis.measurements.base import RATE, Measurement
+from analysis.measurements.base import Measurement
 from analysis.model_under_test import frozen_copy, parameters_of
 from analysis.result import Partial, Value
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +72,8 @@ class LossSlice(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
         directions, about = self._directions(frozen, images, labels, seed)
@@ -102,7 +101,7 @@ class LossSlice(Measurement):
                 "loss": center.loss,
                 "loss_stderr": center.stderr if len(images) > 1 else None,
                 "ca": center.rate,
-                "rate": RATE[self.data],
+                "rate": self.rate,
                 "direction": self.direction,
                 "unit": UNIT if self.direction == "eigenvectors" else "length of each filter",
                 "num_directions": self.directions,

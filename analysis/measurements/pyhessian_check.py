@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import exact_float32, frozen_copy, parameters_of
 from analysis.result import Partial
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,8 @@ class PyHessianCheck(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1], one batch; labels: int64 (N,). `reference` is
-        not used.
-        """
+        """images: float (N, C, H, W) in [0, 1], one batch; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         library = importlib.import_module("pyhessian.hessian")
         frozen = frozen_copy(model, images, labels)

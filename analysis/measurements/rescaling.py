@@ -21,10 +21,10 @@ from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.operators import GaussNewton, Hessian, Scaled
 from analysis.curvature.scale_pairs import rescaled, scale_pairs
 from analysis.curvature.scalings import scaling
-from analysis.measurements.base import Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy, parameters_of
 from analysis.result import Partial, Value
-from ngf.config import option
+from ngf.options import option
 
 MEASURES = (
     "lambda_max",
@@ -69,6 +69,9 @@ class Rescaling(Measurement):
         4, "Random vectors for each trace.", unit="products", ge=2, le=1000, expert=True
     )
 
+    def needs(self) -> Needs:
+        return Needs(models="one")
+
     def measure(
         self,
         model: nn.Module,
@@ -76,9 +79,8 @@ class Rescaling(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used.
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,).
 
         Raises ValueError if no layer feeds a BatchNorm only, or `layer` is not one of those that
         do.

@@ -26,24 +26,18 @@ from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.last_layer import LastLayer
 from analysis.curvature.operators import GaussNewton, Hessian, Scaled
 from analysis.curvature.scalings import scaling
-from analysis.measurements.base import RATE, Measurement
-from analysis.measures import INVARIANCE, TITLES  # noqa: F401  for whoever reads this measurement
+from analysis.measurements.base import Measurement
+from analysis.measures import found_by
 from analysis.model_under_test import evaluate, frozen_copy, parameters_of
 from analysis.result import Partial, Value
-from ngf.config import option
+from ngf.environment import wide
+from ngf.options import option
 
 # value -> the value that is its error bar
 ERRORS = {
-    "filter_lambda_max": "filter_lambda_max_error",
-    "filter_trace": "filter_trace_stderr",
-    "adaptive_lambda_max": "adaptive_lambda_max_error",
-    "adaptive_trace": "adaptive_trace_stderr",
-    "layer_normalized_trace": "layer_normalized_trace_stderr",
-    "asam_sharpness": None,
-    "fisher_rao_norm": None,
-    "relative_flatness": None,
-    "function_sharpness": "function_sharpness_stderr",
-    "weight_norm": None,
+    measure.name: measure.error or None
+    for measure in found_by("sharpness")
+    if measure.name != "loss"  # known at once
 }
 _CHEAP = 0.1  # share of the progress bar for what needs no Hessian
 
@@ -76,9 +70,8 @@ class Sharpness(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         generator = Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels)
@@ -92,12 +85,10 @@ class Sharpness(Measurement):
             "loss": loss,
             "loss_stderr": loss_stderr if len(images) > 1 else None,
             "ca": ca,
-            "rate": RATE[self.data],
+            "rate": self.rate,
             "num_parameters": len(theta),
             "num_hvps": 0,
-            "weight_norm": float(theta.double().norm())
-            if theta.device.type != "mps"
-            else float(theta.norm()),
+            "weight_norm": float(theta.to(wide(theta)).norm()),
             "relative_flatness": last.relative_flatness() if last else None,
         }
 
@@ -169,8 +160,8 @@ class Sharpness(Measurement):
 
         To second order sigma^2 / 2 times the trace of D F D with D = |theta|.
         """
-        wide = torch.float32 if images.device.type == "mps" else torch.float64
-        before = predictions(model, images).to(wide).log_softmax(1)
+        dtype = wide(images)
+        before = predictions(model, images).to(dtype).log_softmax(1)
         samples = []
         for _ in range(self.draws):
             noise = (
@@ -179,7 +170,7 @@ class Sharpness(Measurement):
                 .to(theta.device)
             )
             _move(model, parameters, self.sigma * theta.abs() * noise)
-            after = predictions(model, images).to(wide).log_softmax(1)
+            after = predictions(model, images).to(dtype).log_softmax(1)
             samples.append(float((before.exp() * (before - after)).sum(1).mean()))
         _move(model, parameters, torch.zeros_like(theta))
         return float(np.mean(samples)), float(np.std(samples, ddof=1) / math.sqrt(self.draws))

@@ -25,16 +25,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.image_kinds import kinds_of
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32, frozen_copy
 from analysis.result import Partial, Value
 from ngf.catalogue import build
-from ngf.config import Choice, SpecError, option
+from ngf.config import Choice
 from ngf.data import to_bytes, to_float
 from ngf.evaluate import wilson
+from ngf.options import SpecError, option
 
 NUM_EXAMPLES = 12
-WITHOUT_TRIGGER = ("clean", "train", "validation")
+WITHOUT_TRIGGER = kinds_of(attacked=False, in_loop=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,8 @@ class TriggerProbe(Measurement):
         labels: Tensor,
         *,
         seed: int,
-        reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). `reference` is not used."""
+        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
         stamp = self.stamp(images, seed)
         attack = self.trigger()
         frozen = frozen_copy(model, images, labels)

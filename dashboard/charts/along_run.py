@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis.measures import MEASURES, Measure
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.style import direct_labels, faint, lane_colors, lane_title, line, number
 from ngf.config import PurifySpec
 
-# measure -> (axis title, name of its error)
-MEASURES = {
-    "lambda_max": ("Largest eigenvalue (λmax)", "lambda_max_error"),
-    "trace": ("Trace of the Hessian, Tr(H)", "trace_stderr"),
-    "fisher_trace": ("Fisher trace, Tr(F)", "fisher_trace_stderr"),
-}
+SHOWN = ("lambda_max", "trace", "fisher_trace")  # measures of `along_run`
 ABOVE, BELOW = [0.48, 1.0], [0.0, 0.38]  # shares of the height
 _SAME = 0.1  # a change by less than a tenth is not called one
 
@@ -31,7 +27,8 @@ def along_chart(
     """`events` are those of the race, `found` the arrays of `along_run` by lane; `measure`
     one of `MEASURES`.
     """
-    title, error = MEASURES[measure]
+    about = MEASURES[measure]
+    title, error = _axis(about), about.error
     race = race_chart(spec, events)
     colors = lane_colors(spec.lane_names())
     traces, texts, rows, said = list(race.figure["data"]), {}, [], []
@@ -126,3 +123,9 @@ def _change(name: str, values: np.ndarray, step: int) -> str:
     if top > 1.5 * max(start, end):
         text += f", after a peak of {number(top)}"
     return text
+
+
+def _axis(measure: Measure) -> str:
+    """`Trace of the Hessian, Tr(H)`"""
+    named = measure.symbol in measure.title
+    return measure.title if named else f"{measure.title}, {measure.symbol}"

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis import image_kinds
 from analysis.curvature.density import smooth
-from analysis.measures import TITLES
+from analysis.measures import MEASURES
 from dashboard.charts.axes import same_axes
 from dashboard.charts.bars import measure_bars
 from dashboard.charts.bend import bend_chart
@@ -23,22 +24,8 @@ from dashboard.charts.loss_slice import slice_chart
 from dashboard.charts.rescaling import rescaling_chart
 from dashboard.charts.spectrum import spectrum_chart
 
-IMAGES = {
-    "clean": "Clean images",
-    "triggered_true": "Triggered images, true labels",
-    "triggered_target": "Triggered images, target labels",
-    "train": "Training images",
-    "validation": "Validation images",
-    "poisoned": "Training mix, as poisoned",
-}
 SMOOTHING = 0.01  # width of the spectrum's kernel, as a share of the range of the eigenvalues
-# value -> (label of its bar, the value that is its error bar)
-BARS = {
-    "lambda_max": ("λmax", "lambda_max_error"),
-    "trace": ("Tr(H)", "trace_stderr"),
-    "fisher_trace": ("Tr(F)", "fisher_trace_stderr"),
-    "filter_lambda_max": (TITLES["filter_lambda_max"], "filter_lambda_max_error"),
-}
+BARS = ("lambda_max", "trace", "fisher_trace", "filter_lambda_max")  # measures drawn as bars
 WAITING = {"data": [], "layout": {"meta": {"waiting": "Waiting for the first numbers …"}}}
 
 
@@ -79,7 +66,7 @@ def _slices(found: Sequence[Measured], look: Look) -> list[Chart]:
         [
             {
                 "name": item.name,
-                "data": IMAGES.get(item.values.get("data"), ""),
+                "data": image_kinds.title(item.values.get("data")),
                 **{
                     key: item.arrays[key].tolist() if "distance" in item.arrays else []
                     for key in ("distance", "mean", "low", "high")
@@ -108,7 +95,7 @@ def _lines(found: Sequence[Measured], look: Look) -> list[Chart]:
         if "t" not in item.arrays:
             continue
         loss, error = item.arrays["loss"], 2 * np.nan_to_num(item.arrays["loss_stderr"], posinf=0.0)
-        kind = IMAGES.get(item.values.get("data"), item.name)
+        kind = image_kinds.title(item.values.get("data")) or item.name
         series.append(
             {
                 "name": kind,
@@ -157,15 +144,15 @@ def _spectra(found: Sequence[Measured], look: Look) -> list[Chart]:
 
 
 def _bars(found: Sequence[Measured], look: Look) -> list[Chart]:
-    label, error = BARS[look.value]
+    measure = MEASURES[look.value]
     return [
         measure_bars(
             [
                 {
                     "name": item.name,
-                    "label": label,
+                    "label": measure.symbol,
                     "value": item.values.get(look.value),
-                    "error": item.values.get(error),
+                    "error": item.values.get(measure.error),
                 }
                 for item in found
             ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.measures import TITLES
+from analysis.measures import MEASURES
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import (
     BLUE,
@@ -73,13 +73,15 @@ def rescaling_chart(
         ]
         traces.append(
             line(
-                TITLES[name],
+                MEASURES[name].title,
                 [x for x, _ in drawn],
                 [y for _, y in drawn],
                 color,
                 dash=dash,
                 symbol=symbol,
-                hovertemplate=f"%{{y:.3g}} times at factor %{{x:.3g}}<extra>{TITLES[name]}</extra>",
+                hovertemplate=(
+                    f"%{{y:.3g}} times at factor %{{x:.3g}}<extra>{MEASURES[name].title}</extra>"
+                ),
             )
         )
     layout = base_layout(
@@ -106,7 +108,7 @@ def rescaling_chart(
         {
             "Factor": float(factor),
             "Largest change of a logit": float(arrays["max_change"][i]),
-            **{TITLES[name]: float(arrays[name][i]) for name in found},
+            **{MEASURES[name].title: float(arrays[name][i]) for name in found},
         }
         for i, factor in enumerate(factors)
     ]
@@ -140,7 +142,7 @@ def _finding(
 
 
 def _small(name: str) -> str:
-    return TITLES[name][0].lower() + TITLES[name][1:]
+    return MEASURES[name].title[0].lower() + MEASURES[name].title[1:]
 
 
 def _list(words: list[str]) -> str:

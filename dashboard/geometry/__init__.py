@@ -1,6 +1,6 @@
 """Geometry: the minimum of each model, on the same images and the same axes."""
 
-from dashboard.charts.registry import IMAGES
+from analysis.image_kinds import KINDS
 from dashboard.kit.pages import RUN, SEED, Page, Param
 
 PAGE = Page(
@@ -11,7 +11,7 @@ PAGE = Page(
     parameters={
         "run": RUN,
         "lane": Param(),
-        "images": Param("clean", choices=tuple(IMAGES)),
+        "images": Param("clean", choices=tuple(KINDS)),
         "seed": SEED,
         "benign": Param(1, ge=0, le=1),
         "overlaid": Param(0, ge=0, le=1),

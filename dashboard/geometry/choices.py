@@ -6,10 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from analysis import image_kinds
 from dashboard.charts.style import lane_title
 from dashboard.geometry.surface import CELLS, PLANES
 from dashboard.kit import library, measuring, url
-from dashboard.kit.measuring import IMAGES, View
+from dashboard.kit.measuring import View
 from dashboard.kit.pages import SEED_MAX
 from ngf.runs.store import Run
 
@@ -56,7 +57,7 @@ def choose_view(run: Run, lane: str) -> View:
             "Measure the loss on",
             kinds,
             key="geometry.images",
-            format_func=IMAGES.get,
+            format_func=image_kinds.title,
             width=250,
             help="Target labels: the class that the attacker wants. Only a model with an attack "
             "has triggered images.",

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis import image_kinds
+from analysis.measures import MEASURES
 from dashboard.charts.evidence import METHODS, evidence_chart
-from dashboard.charts.registry import IMAGES
-from dashboard.kit import library, measures
+from dashboard.kit import library
 from dashboard.kit.show import show
 from ngf import places
 
@@ -45,21 +46,21 @@ def show_evidence() -> None:
         "Data set", sets, key="evidence.data", format_func=lambda name: library.title("data", name)
     )
     own = [row for row in found["rows"] if row["data"] == data]
-    kinds = [kind for kind in IMAGES if any(row["images"] == kind for row in own)]
+    kinds = [kind for kind in image_kinds.KINDS if any(row["images"] == kind for row in own)]
     images = columns[1].selectbox(
-        "Measured on", kinds, key="evidence.images", format_func=IMAGES.get
+        "Measured on", kinds, key="evidence.images", format_func=image_kinds.title
     )
     own = [row for row in own if row["images"] == images]
-    known = [name for name in measures.NAMES if any(row["measure"] == name for row in own)]
+    known = [name for name in MEASURES if any(row["measure"] == name for row in own)]
     measure = columns[2].selectbox(
-        "Measure", known, key="evidence.measure", format_func=measures.NAMES.get
+        "Measure", known, key="evidence.measure", format_func=lambda name: MEASURES[name].title
     )
     attacks = {
         name: library.title("attacks", name) for name in dict.fromkeys(row["attack"] for row in own)
     }
     shown = [row for row in own if row["measure"] == measure]
     show(
-        evidence_chart(shown, measures.NAMES[measure], attacks),
+        evidence_chart(shown, MEASURES[measure].title, attacks),
         f"evidence.{data}.{images}.{measure}",
         name="all models of the zoo",
         height=130 + 75 * max(1, len(attacks) - 1),
@@ -93,7 +94,7 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, str]
         )
 
     return {
-        "Measure": measures.NAMES[measure],
+        "Measure": MEASURES[measure].title,
         "Backdoored sharper than benign": told("sharper_than_benign", "before"),
         **{
             f"Smoother {METHODS[method][0]}": told("smoother_than_before", method)

@@ -16,6 +16,8 @@ from dashboard.geometry.surface import default_view, show_surface
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import script
+from dashboard.kit.submit import show_refusal
+from ngf.runs.folder import ACTIVE
 
 # heading, what it answers, what it needs, how it is drawn
 SECTIONS: tuple[tuple[str, str, Callable[[View], tuple[str, ...]], Callable[[View], bool]], ...] = (
@@ -121,7 +123,7 @@ wanted = dict.fromkeys(
 )
 specs = list({item.id: item for name in wanted for _, item in view.specs(name)}.values())
 states = measuring.progress(specs)
-active = [run_id for name in library.ACTIVE for run_id in states.get(name, [])]
+active = [run_id for name in ACTIVE for run_id in states.get(name, [])]
 with st.container(horizontal=True, vertical_alignment="center"):
     measure(view, measuring.QUICK, "Measure", "geometry.measure", type="primary")
     if active:
@@ -139,8 +141,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         query_params={"run": run.id},
     )
 (measuring.watch if active else lambda *_: st.caption(measuring.sentence(states)))(specs, states)
-if st.session_state.get("minimum.refused"):
-    library.say(ValueError(st.session_state["minimum.refused"]))
+show_refusal(measuring.REFUSED)
 for run_id in states.get("failed", [])[:3]:
     error = (library.find(run_id).error or {}) if library.find(run_id) else {}
     st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")

@@ -4,17 +4,20 @@ images.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
+from analysis.measures import MEASURES, Measure
 from dashboard.charts.style import with_error
 from dashboard.geometry.sections import asked, facts
 from dashboard.kit import readings
 from dashboard.kit.measuring import Side, View
-from dashboard.kit.readings import FINAL
+from ngf.runs.folder import FINAL
 from ngf.runs.store import Run
 
-_ROWS = (("λmax", "lambda_max", "lambda_max_error"), ("Tr(H)", "trace", "trace_stderr"))
+_MEASURES = (MEASURES["lambda_max"], MEASURES["trace"])
 
 
 def show_second_opinion(view: View) -> bool:
@@ -40,14 +43,14 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
         theirs = reading.values if reading else {}
         mine = ours[side].values if ours.get(side) else {}
         problems.add(theirs.get("density_error") or "")
-        for title, name, error in _ROWS:
+        for measure in _MEASURES:
             rows.append(
                 {
                     "Model": side.title,
-                    "Number": title,
-                    "PyHessian": _words(theirs, name, error),
-                    "Ours": _words(mine, name, error),
-                    "Difference": _difference(mine.get(name), theirs.get(name)),
+                    "Number": measure.symbol,
+                    "PyHessian": _words(theirs, measure),
+                    "Ours": _words(mine, measure),
+                    "Difference": _difference(mine.get(measure.name), theirs.get(measure.name)),
                     "Products, PyHessian": theirs.get("num_hvps", "–"),
                     "Products, ours": mine.get("num_hvps", "–"),
                 }
@@ -68,10 +71,10 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
         )
 
 
-def _words(values: dict, name: str, error: str) -> str:
-    if values.get(name) is None:
+def _words(values: dict[str, Any], measure: Measure) -> str:
+    if values.get(measure.name) is None:
         return "–"
-    return with_error(values[name], values.get(error), 4)
+    return with_error(values[measure.name], values.get(measure.error), 4)
 
 
 def _difference(mine: float | None, theirs: float | None) -> str:

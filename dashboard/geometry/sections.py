@@ -10,17 +10,21 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard.charts.registry import BARS, IMAGES, SMOOTHING, Look, draw
+from analysis import image_kinds
+from analysis.measures import MEASURES, found_by
+from dashboard.charts.registry import BARS, SMOOTHING, Look, draw
 from dashboard.charts.style import the_model
 from dashboard.kit import glossary, library, measures, readings
 from dashboard.kit.measuring import Side, View
-from dashboard.kit.readings import FINAL, Reading, findings
+from dashboard.kit.readings import Reading, findings
 from dashboard.kit.show import show
 from ngf.config import MeasureSpec
+from ngf.runs.folder import FINAL
 from ngf.runs.store import Run
 
 EVERY_MS = 350  # between two looks at a measurement that goes on
 MATRICES = {"hessian": "Hessian of the loss", "fisher": "Fisher of the predictions"}
+FOUND_BY = ("hessian_spectrum", "fisher_trace", "sharpness")  # what finds the numbers
 WAYS = {"line": "Straight line", "bend": "Trained bend"}
 LIMITS = {
     "slice": "A slice is a walk along a few random directions out of tens of thousands; another "
@@ -129,7 +133,7 @@ def facts(pairs: Sequence[tuple[Side, Run]], more: str = "", images: bool = True
     values = found[0][1].values
     mode = {"eval": "BatchNorm in eval mode (stored averages)"}.get(values.get("batch_norm"), "")
     parts = [
-        IMAGES.get(values.get("data"), "") if images else "",
+        image_kinds.title(values.get("data")) if images else "",
         f"n = {values['n']:,}" if values.get("n") else "",
         f"seed {values['seed']}" if values.get("seed") is not None else "",
         mode,
@@ -209,8 +213,8 @@ class Minimum:
     def numbers(self) -> bool:
         groups = {
             value: self.asked(name)
-            for name in ("hessian_spectrum", "fisher_trace", "sharpness")
-            for value in measures.FOUND_BY[name]
+            for name in FOUND_BY
+            for value in [measure.name for measure in found_by(name)]
             if value in BARS
         }
         groups = {value: pairs for value, pairs in groups.items() if pairs}
@@ -225,11 +229,11 @@ class Minimum:
                     "bars",
                     pairs,
                     f"geometry.bars.{value}",
-                    BARS[value][0],
+                    MEASURES[value].symbol,
                     looks=[Look(value=value)] * len(pairs),
                     height=130 + 36 * len(pairs),
                 )
-        pairs = [pair for name in measures.FOUND_BY for pair in self.asked(name)]
+        pairs = [pair for name in FOUND_BY for pair in self.asked(name)]
         going = any(run.status not in FINAL for _, run in pairs)
         (st.fragment(self._table, run_every=2) if going else self._table)()
         facts(
@@ -245,13 +249,14 @@ class Minimum:
         columns = []
         for side in self.view.sides:
             values = {}
-            for name, own in measures.FOUND_BY.items():
+            for name in FOUND_BY:
+                own = {key for measure in found_by(name) for key in (measure.name, measure.error)}
                 for other, run in self.asked(name):
                     reading = readings.read(run) if other == side else None
                     values |= {
                         key: value
                         for key, value in (reading.values if reading else {}).items()
-                        if key in own or key in map(measures.ERRORS.get, own)
+                        if key in own
                     }
             if values:
                 columns.append((side.title, values))

@@ -14,8 +14,8 @@ import streamlit as st
 
 from dashboard.kit import library
 from ngf.config import PurifySpec, TrainSpec
+from ngf.machine import cores
 from ngf.places import child_environment
-from ngf.timing import estimate as timing
 
 _ONE = threading.Lock()
 
@@ -24,7 +24,7 @@ class Job:
     """A child that times the steps of one run."""
 
     def __init__(self, arguments: list[str]) -> None:
-        environment = child_environment(NGF_THREADS=str(timing.cores()))
+        environment = child_environment(NGF_THREADS=str(cores()))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ngf", "calibrate", "--json", *arguments],
             stdin=subprocess.DEVNULL,

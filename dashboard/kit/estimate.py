@@ -16,6 +16,7 @@ import streamlit as st
 from dashboard.kit import calibrating, library
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.machine import was_made_here
 from ngf.runs.store import Run
 from ngf.timing import estimate as timing
 
@@ -35,7 +36,7 @@ def _past(root: str) -> dict[tuple, list[tuple[float, float]]]:
     table: dict[tuple, list[tuple[float, float]]] = {}
 
     def add(run: Run, what: tuple | None, work: float, seconds: float | None) -> None:
-        here = run.source == "user" and timing.was_made_here(run.result.get("environment", {}))
+        here = run.source == "user" and was_made_here(run.result.get("environment", {}))
         if (
             what is not None and work and seconds and run.attempts <= 1
         ):  # a resumed run tells its last part only

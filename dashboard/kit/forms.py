@@ -12,7 +12,8 @@ from typing import Any
 import streamlit as st
 
 from ngf.catalogue import catalogue, normalize
-from ngf.config import LONGEST_TEXT, Choice, SpecError
+from ngf.config import Choice
+from ngf.options import LONGEST_TEXT, SpecError
 
 LABELS = {
     "lr": "Learning rate",

@@ -18,11 +18,11 @@ import streamlit as st
 from dashboard.charts.style import lane_title, percent, without_parenthesis
 from ngf import places
 from ngf.catalogue import catalogue
-from ngf.config import SpecError
-from ngf.runs.store import Run, Store
+from ngf.config import PurifySpec, TrainSpec, spec_from_json
+from ngf.runs.files import read_once
+from ngf.runs.folder import RESULT, SPEC
+from ngf.runs.store import PurifyRun, Run, Store, TrainRun, open_run
 
-ACTIVE = ("queued", "running")
-OPEN = ("queued", "running", "paused")
 ICONS = {
     "queued": "schedule",
     "running": "play_circle",
@@ -86,9 +86,9 @@ def data_facts(run: Run) -> Mapping[str, Any]:
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
 
 
-def trained() -> list[Run]:
+def trained() -> list[TrainRun]:
     """Finished trainings, zoo first: what can be purified."""
-    found = [run for run in store().runs() if run.spec.kind == "train" and run.status == "done"]
+    found = [run for run in store().trainings() if run.status == "done"]
     return sorted(
         found,
         key=lambda run: (run.source != "zoo", run.spec.data, run.spec.attack.name, run.spec.seed),
@@ -106,21 +106,14 @@ def describe_train(run: Run) -> str:
     return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
 
 
-def ancestor(run: Run | None) -> Run | None:
-    """The training behind a run: itself, its parent, or its target's parent."""
-    while run is not None and run.spec.kind != "train":
-        run = run.ancestor()
-    return run
-
-
 def describe(run: Run) -> str:
     """One line that tells a run from others: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
-    origin = ancestor(run)
+    origin = run.training()
     attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
     spec = run.spec
-    if spec.kind == "train":
+    if isinstance(spec, TrainSpec):
         return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
-    if spec.kind == "purify":
+    if isinstance(spec, PurifySpec):
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
         model_seed = f", model seed {origin.spec.seed}" if origin else ""
         things = f" on {title('data', origin.spec.data)}" if origin else ""
@@ -128,20 +121,20 @@ def describe(run: Run) -> str:
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 
 
-def measurable() -> list[Run]:
+def measurable() -> list[TrainRun | PurifyRun]:
     """What Geometry can show: finished purifications, newest first, then the recording, then
     models.
     """
     runs = [run for run in store().runs() if run.status == "done"]
-    pure = [run for run in runs if run.spec.kind == "purify"]
+    pure = [run for run in runs if isinstance(run, PurifyRun)]
     recorded = recording()
     if recorded is not None and recorded.spec.id not in {run.id for run in pure}:
         pure.append(recorded)
-    return pure + [run for run in runs if run.spec.kind == "train"]
+    return [*pure, *(run for run in runs if isinstance(run, TrainRun))]
 
 
 def describe_measurable(run: Run) -> str:
-    return describe(run) + ("" if run.spec.kind == "purify" else " · before only")
+    return describe(run) + ("" if isinstance(run, PurifyRun) else " · before only")
 
 
 def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str, str]:
@@ -158,24 +151,20 @@ def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str
     }
 
 
-def recording() -> Run | None:
+def recording() -> PurifyRun | None:
     """The recorded race that ships with the project, or None when it is not there."""
     path = places.ASSETS / "recordings" / "race"
-    if not (path / "result.json").exists():
+    if not (path / RESULT).exists():
         return None
-    run = Run(store(), path, "zoo")
-    run.id = run.spec.id  # its folder is named by its role, not by its specification
+    spec = spec_from_json(read_once(path / SPEC))
+    run = open_run(store(), path, "zoo", spec.id)  # its folder is named by its role
+    assert isinstance(run, PurifyRun)
     return run
 
 
 def plain(text: str) -> str:
     """Text from a run or a plug-in, with nothing in it that Markdown would read as markup."""
     return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
-
-
-def say(error: SpecError | ValueError | OSError) -> None:
-    """Show a refusal in the words it came in; nothing that was chosen is lost."""
-    st.error(str(error), icon=":material/block:")
 
 
 def adopt(run: Run) -> None:

@@ -1,6 +1,4 @@
-"""The measures of sharpness in words: what each is called, what leaves it as it is, and a
-table of all of them.
-"""
+"""A table of the measures of sharpness: values with their errors, and what leaves each as it is."""
 
 from __future__ import annotations
 
@@ -9,63 +7,28 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.measures import INVARIANCE, TITLES
+from analysis.measures import MEASURES, Measure
 from dashboard.charts.style import with_error
-
-# measure -> the value that is its error bar
-ERRORS = {
-    "lambda_max": "lambda_max_error",
-    "trace": "trace_stderr",
-    "fisher_trace": "fisher_trace_stderr",
-    "filter_lambda_max": "filter_lambda_max_error",
-    "filter_trace": "filter_trace_stderr",
-    "adaptive_lambda_max": "adaptive_lambda_max_error",
-    "adaptive_trace": "adaptive_trace_stderr",
-    "layer_normalized_trace": "layer_normalized_trace_stderr",
-    "asam_sharpness": "",
-    "fisher_rao_norm": "",
-    "relative_flatness": "",
-    "function_sharpness": "function_sharpness_stderr",
-    "weight_norm": "",
-    "loss": "loss_stderr",
-}
-NAMES = {**TITLES, "fisher_trace": "Fisher trace, Tr(F)", "loss": "Loss on these images (nats)"}
-UNCHANGED_BY = {
-    **INVARIANCE,
-    "fisher_trace": (
-        "None: rescaling a layer before BatchNorm by a divides that layer's share by a²."
-    ),
-    "loss": "Everything that leaves the predictions as they are.",
-}
-# measurement -> which of the measures it finds; the loss of one is enough
-FOUND_BY = {
-    "hessian_spectrum": ("lambda_max", "trace"),
-    "fisher_trace": ("fisher_trace",),
-    "sharpness": tuple(
-        name for name in ERRORS if name not in ("lambda_max", "trace", "fisher_trace")
-    ),
-}
 
 
 def table(columns: Sequence[tuple[str, dict[str, Any]]]) -> pd.DataFrame:
-    """`columns`: (model, all values that were measured of it). One row a measure that at
-    least one model has.
+    """`columns`: (model, all values that were measured of it). One row per measure that at least
+    one model has.
     """
     rows = [
         {
-            "Measure": NAMES[name],
-            **{model: _words(values, name) for model, values in columns},
-            "Unchanged by": UNCHANGED_BY[name],
+            "Measure": measure.title,
+            **{model: _words(values, measure) for model, values in columns},
+            "Unchanged by": measure.unchanged_by,
         }
-        for name in ERRORS
-        if any(values.get(name) is not None for _, values in columns)
+        for measure in MEASURES.values()
+        if any(values.get(measure.name) is not None for _, values in columns)
     ]
     return pd.DataFrame(rows)
 
 
-def _words(values: dict[str, Any], name: str) -> str:
+def _words(values: dict[str, Any], measure: Measure) -> str:
     """`11.1 ± 0.065`"""
-    if values.get(name) is None:
+    if values.get(measure.name) is None:
         return "–"
-    error = values.get(ERRORS[name])
-    return with_error(values[name], error)
+    return with_error(values[measure.name], values.get(measure.error))

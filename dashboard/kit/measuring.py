@@ -4,25 +4,26 @@ they stand.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
-from dashboard.charts.registry import IMAGES
+from analysis.image_kinds import KINDS, kinds_of
 from dashboard.kit import library, readings
 from dashboard.kit.readings import Reading
+from dashboard.kit.submit import ask, show_refusal
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, SpecError
-from ngf.runs.store import Run
+from ngf.config import Choice, MeasureSpec, Target
+from ngf.runs.folder import ACTIVE, AGAIN, OPEN
+from ngf.runs.store import PurifyRun, Run, TrainRun
 
-# What one click measures: what is cheap and shows a picture first. The rest has a button of its
-# own.
+# What one click measures: what is cheap and shows a picture first. The rest has its own buttons.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
 PLANE_IMAGES = 256  # a plane has hundreds of cells; half the images are twice the speed
-TEST_IMAGES = ("clean", "triggered_true", "triggered_target")
-UNTRIGGERED = ("clean", "train", "validation")  # what can be measured of a model without an attack
+REFUSED = "measuring"  # where what a button asked for and did not get is said
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Side:
 
     title: str
     target: str  # as in MeasureSpec: `id` or `id:lane`
-    kinds: tuple[str, ...] = tuple(IMAGES)
+    kinds: tuple[str, ...] = tuple(KINDS)
     purified: bool = False
 
 
@@ -51,92 +52,94 @@ class View:
     way: str = "line"
 
     def specs(self, name: str) -> list[tuple[Side, MeasureSpec]]:
-        """The runs that measure `name`, one a model; none if this version has no such
+        """The runs that measure `name`, one per model; none if this version has no such
         measurement.
         """
-        if name not in catalogue()["measurements"]:
-            return []
-        sides = [side for side in self.sides if self.images in side.kinds]
-        if (
-            name == "loss_line"
-        ):  # one model's line: the backdoor is on triggered images, whatever else is chosen
-            return [
-                (side, spec(name, side, self.seed, data=kind))
-                for side in self.sides
-                if side.purified
-                for kind in side.kinds
-                if kind in (*TEST_IMAGES, self.images)
-            ]
-        if name == "loss_bend":
-            sides = [side for side in sides if side.purified]
-        if name == "rescaling":  # a demonstration: one model is enough
-            sides = sides[-1:] if len(sides) == 1 else sides[-2:-1]
-        options: dict[str, Any] = {}
-        if name == "loss_plane":
-            options = {"plane": self.plane, "points": self.cells, "num_images": PLANE_IMAGES}
-            if self.plane == "models":  # one plane holds them all
-                sides = [side for side in sides if side.purified]
-                options["third"] = self._third()
-        return [(side, spec(name, side, self.seed, data=self.images, **options)) for side in sides]
+        return list(_specs(self, name))
 
-    def _third(self) -> str:
-        """The third model of a plane: what another defense of the race made of the same
-        model, else the benign one.
+    def options(self, name: str) -> dict[str, Any]:
+        """What the reader chose for a measurement, beside images and seed."""
+        if name != "loss_plane":
+            return {}
+        return {"plane": self.plane, "points": self.cells, "num_images": PLANE_IMAGES}
+
+    def third(self) -> str:
+        """The third model of a plane: what another defense of the race made of the same model,
+        else the benign one.
         """
-        after = self.sides[-1].target
-        run = find(after.partition(":")[0])
-        lanes = run.spec.lane_names() if run is not None and run.spec.kind == "purify" else ()
-        others = [target for lane in lanes if (target := f"{run.spec.id}:{lane}") != after]
-        return (others or [side.target for side in self.sides[:1] if len(self.sides) > 2] or [""])[
-            0
-        ]
+        after = Target.parse(self.sides[-1].target)
+        run = find(after.run)
+        lanes = run.spec.lane_names() if isinstance(run, PurifyRun) else ()
+        others = [str(Target(after.run, lane)) for lane in lanes if lane != after.lane]
+        benign = [side.target for side in self.sides[:1] if len(self.sides) > 2]
+        return (others or benign or [""])[0]
 
     def quick(self) -> list[MeasureSpec]:
         return [item for name in QUICK for _, item in self.specs(name)]
 
 
-def benign(run: Run) -> Run | None:
+@functools.lru_cache(maxsize=512)  # a page asks several times for each
+def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
+    about = catalogue()["measurements"].get(name)
+    if about is None:
+        return ()
+    options, needs = view.options(name), about["needs"]
+    for option, values in about["needs_with"].items():
+        needs = values.get(options.get(option), needs)
+    if needs["others"]:
+        options[needs["others"]] = view.third()
+    if needs["all_images"]:  # the backdoor is on triggered images, whatever is chosen
+        wanted = {kind.name for kind in KINDS.values() if kind.test} | {view.images}
+        pairs = [(side, kind) for side in view.sides for kind in side.kinds if kind in wanted]
+    else:
+        pairs = [(side, view.images) for side in view.sides if view.images in side.kinds]
+    if needs["models"] == "pair":
+        pairs = [(side, kind) for side, kind in pairs if side.purified]
+    elif needs["models"] == "one":  # the one before purification, if there are several
+        pairs = pairs[-2:][:1]
+    return tuple((side, spec(name, side, view.seed, data=kind, **options)) for side, kind in pairs)
+
+
+def benign(run: Run) -> TrainRun | None:
     """The model without a backdoor that matches the run's: same data, architecture and seed;
     the zoo's first.
     """
-    origin = library.ancestor(run)
+    origin = run.training()
     if origin is None or origin.spec.attack.name == "none":
         return None
-    same = [
-        other
-        for other in library.trained()
-        if other.spec.attack.name == "none"
-        and (other.spec.data, other.spec.model, other.spec.seed, other.spec.training)
-        == (origin.spec.data, origin.spec.model, origin.spec.seed, origin.spec.training)
-    ]
-    return same[0] if same else None
+    wanted = replace(origin.spec, attack=Choice("none"))
+    return next((other for other in library.trained() if other.spec == wanted), None)
 
 
-def _kinds(origin: Run | None) -> tuple[str, ...]:
+def _kinds(origin: TrainRun | None) -> tuple[str, ...]:
     """The images that a model of this training can be measured on."""
     if origin is None:
-        return tuple(IMAGES)
-    if origin.spec.attack.name == "none":
-        return UNTRIGGERED
-    controlled = catalogue()["attacks"].get(origin.spec.attack.name, {}).get("controlled")
-    return tuple(
-        kind for kind in IMAGES if not (controlled and kind == "poisoned")
-    )  # each batch has its own mix
+        return tuple(KINDS)
+    attack = origin.spec.attack.name
+    in_loop = catalogue()["attacks"].get(attack, {}).get("controlled", False)
+    return kinds_of(attacked=attack != "none", in_loop=in_loop)
 
 
 def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     """Benign if asked for, before, and after; a training alone has only itself."""
-    origin = library.ancestor(run)
-    kinds = _kinds(origin)
-    targets = (
-        [run.spec.parent, f"{run.spec.id}:{lane}"] if run.spec.kind == "purify" else [run.spec.id]
-    )
+    kinds = _kinds(run.training())
+    name = run.spec.id
+    targets = [Target(name)]
+    if isinstance(run, PurifyRun):
+        targets = [Target.parse(run.spec.parent), Target(name, lane)]
     out = [
-        Side(readings.model_title(library.store(), target), target, kinds, ":" in target)
+        Side(
+            readings.model_title(library.store(), str(target)),
+            str(target),
+            kinds,
+            bool(target.lane),
+        )
         for target in targets
     ]
     other = benign(run) if with_benign else None
-    return tuple(([Side("Benign", other.id, UNTRIGGERED)] if other is not None else []) + out)
+    if other is not None:
+        out.insert(0, Side("Benign", other.id, _kinds(other)))
+    return tuple(out)
 
 
 def spec(measurement: str, side: Side, seed: int, **options: Any) -> MeasureSpec:
@@ -164,23 +167,17 @@ def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str
     run = find(run_id)
     if run is None:
         return
-    st.session_state["minimum.refused"] = ""
     view = view or View(sides(run, lane))
-    try:
-        if run.spec.kind == "purify":
-            library.adopt(run)
-        for name in names:
-            for _, item in view.specs(name):
-                library.store().submit(item, library.owner())
-    except (SpecError, OSError) as error:
-        st.session_state["minimum.refused"] = str(error)
+    if isinstance(run, PurifyRun):
+        library.adopt(run)
+    ask(REFUSED, *(item for name in names for _, item in view.specs(name)))
 
 
 def stop(ids: list[str]) -> None:
     """Stop the measurements that wait or run (for a button)."""
     for run_id in ids:
         run = library.find(run_id)
-        if run is not None and run.status in library.OPEN:
+        if run is not None and run.status in OPEN:
             run.control("cancel")
 
 
@@ -202,7 +199,7 @@ def progress(specs: Sequence[MeasureSpec]) -> dict[str, list[str]]:
 
 
 def to_do(states: Mapping[str, list[str]]) -> int:
-    return sum(len(states.get(name, [])) for name in ("missing", "cancelled", "failed"))
+    return sum(len(states.get(name, [])) for name in ("missing", *AGAIN))
 
 
 def sentence(states: Mapping[str, list[str]]) -> str:
@@ -226,11 +223,10 @@ def sentence(states: Mapping[str, list[str]]) -> str:
 
 def show_progress(run: Run, lane: str) -> None:
     """One line below the button of the Lab, which moves while something is measured."""
-    if st.session_state.get("minimum.refused"):
-        st.error(st.session_state["minimum.refused"], icon=":material/block:")
+    show_refusal(REFUSED)
     specs = View(sides(run, lane)).quick()
     states = progress(specs)
-    if states.keys() & set(library.ACTIVE):
+    if states.keys() & set(ACTIVE):
         watch(specs, states)
     elif len(states.get("missing", [])) < len(specs):
         st.caption(sentence(states))

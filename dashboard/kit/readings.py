@@ -14,17 +14,17 @@ import numpy as np
 
 from dashboard.charts.registry import Measured
 from dashboard.charts.style import lane_title
-from ngf.config import SpecError
-from ngf.runs.store import Run, Store
-
-FINAL = ("done", "failed", "cancelled")
+from ngf.config import Target
+from ngf.options import SpecError
+from ngf.runs.folder import ARRAYS, FINAL
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun
 
 
 @dataclass(frozen=True)
 class Reading:
     """What a measurement run has to say so far; `partial` if it ended before it was complete."""
 
-    run: Run
+    run: MeasureRun
     values: dict[str, Any]
     arrays: dict[str, np.ndarray]
     partial: bool = False
@@ -34,7 +34,7 @@ class Reading:
         return Measured(model_title(self.run.store, self.run.spec.target), self.values, self.arrays)
 
 
-def read(run: Run | None) -> Reading | None:
+def read(run: MeasureRun | None) -> Reading | None:
     """Values and arrays so far: from the result when there is one, else from the last partial
     event.
     """
@@ -49,7 +49,7 @@ def read(run: Run | None) -> Reading | None:
 
 def arrays(run: Run) -> dict[str, np.ndarray]:
     """Those that the run has written so far."""
-    path = run.path / "arrays.npz"
+    path = run.path / ARRAYS
     try:
         return _load(str(path), path.stat().st_mtime_ns)
     except (FileNotFoundError, zipfile.BadZipFile):  # not there yet, or deleted just now
@@ -65,23 +65,25 @@ def _load(path: str, changed: int) -> dict[str, np.ndarray]:
 def written(run: Run) -> int:
     """When the arrays were written last, in nanoseconds; they follow the event by a moment."""
     try:
-        return (run.path / "arrays.npz").stat().st_mtime_ns
+        return (run.path / ARRAYS).stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
 def model_title(store: Store, target: str) -> str:
-    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or
-    `id:lane`) is called.
+    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or `id:lane`) is
+    called.
     """
-    name, _, lane = target.partition(":")
-    run = store.find(name)
-    if lane or (run is not None and run.spec.kind == "purify"):
-        return f"Purified by {lane_title(lane or run.spec.lane_names()[0])}"
-    return "Benign" if run is not None and run.spec.attack.name == "none" else "Backdoored"
+    named = Target.parse(target)
+    run = store.find(named.run)
+    if named.lane or isinstance(run, PurifyRun):
+        lane = named.lane or (run.spec.lane_names()[0] if isinstance(run, PurifyRun) else "")
+        return f"Purified by {lane_title(lane)}"
+    benign = isinstance(run, TrainRun) and run.spec.attack.name == "none"
+    return "Benign" if benign else "Backdoored"
 
 
-def findings(runs: Sequence[Run]) -> list[Measured]:
+def findings(runs: Sequence[MeasureRun]) -> list[Measured]:
     """What each run has found so far, in order; nothing yet is empty. A run deleted just now
     counts as empty.
     """

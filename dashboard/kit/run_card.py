@@ -14,6 +14,7 @@ from dashboard.charts import style
 from dashboard.charts.style import lane_title
 from dashboard.kit import glossary, library
 from ngf.config import PurifySpec
+from ngf.runs.folder import OPEN
 from ngf.runs.store import Run
 
 RATES = {"ca": "Clean accuracy", "asr": "Attack success", "ra": "Robust accuracy"}
@@ -210,7 +211,7 @@ def show_state(run: Run, events: list[dict[str, Any]]) -> None:
     text = f":material/{library.ICONS[status]}: **{library.STATES[status]}**"
     fraction, words = progress(events)
     resumed = [event for event in events if event["type"] == "resumed"]
-    if status in library.OPEN and words:
+    if status in OPEN and words:
         text += f" · {words}"
     if status == "running" and 0.02 < fraction < 1 and events:
         elapsed = events[-1].get("t") or 0.0

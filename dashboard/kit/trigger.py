@@ -18,6 +18,7 @@ from PIL import Image
 
 from dashboard.kit import library
 from ngf.catalogue import catalogue
+from ngf.runs.folder import PREVIEW
 from ngf.runs.store import Run
 
 PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
@@ -62,7 +63,7 @@ def preview(run: Run) -> dict[str, np.ndarray] | None:
 
     If a model was there, also says_clean and says_triggered, the classes that it gives, text (n,).
     """
-    path = Path(run.path) / "preview.npz"
+    path = Path(run.path) / PREVIEW
     return _load(str(path), path.stat().st_mtime) if path.exists() else None
 
 

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.charts.along_run import MEASURES, along_chart
-from dashboard.kit import glossary, library, measuring
+from analysis.measures import MEASURES
+from dashboard.charts.along_run import SHOWN, along_chart
+from dashboard.kit import glossary, measuring
 from dashboard.kit.show import show
+from dashboard.kit.submit import ask, show_refusal
 from ngf.catalogue import normalize
-from ngf.config import Choice, MeasureSpec, SpecError
+from ngf.config import Choice, MeasureSpec
+from ngf.runs.folder import ACTIVE, AGAIN, WAYPOINTS
 from ngf.runs.store import Run
-
-_WORDS = {"lambda_max": "λmax", "trace": "Tr(H)", "fisher_trace": "Tr(F)"}
 
 
 def specs(run: Run) -> dict[str, MeasureSpec]:
@@ -30,47 +31,37 @@ def show_along(run: Run) -> None:
     say so.
     """
     st.subheader("And on the way there?")
-    if not (run.path / "path").is_dir():
+    if not (run.path / WAYPOINTS).is_dir():
         st.caption(
             "This run kept no weights on its way. Start one of your own to see its sharpness step "
             "by step."
         )
         return
-    asked = specs(run)
-    states = measuring.progress(list(asked.values()))
+    wanted = specs(run)
+    states = measuring.progress(list(wanted.values()))
     st.caption(
         "Curvature at the steps whose weights the run has kept, on one axis with its curves."
     )
-    if states.keys() & {"missing", "cancelled", "failed"}:
+    if states.keys() & {"missing", *AGAIN}:
         st.button(
             "Measure along the race",
             icon=":material/timeline:",
             key="lab.along",
-            on_click=_submit,
-            args=(asked,),
+            on_click=ask,
+            args=("along", *wanted.values()),
         )
-    if st.session_state.get("along.refused"):
-        st.error(st.session_state["along.refused"], icon=":material/block:")
-    active = bool(states.keys() & set(library.ACTIVE))
-    (st.fragment(_draw, run_every=1) if active else _draw)(run, asked, active)
+    show_refusal("along")
+    active = bool(states.keys() & set(ACTIVE))
+    (st.fragment(_draw, run_every=1) if active else _draw)(run, wanted, active)
 
 
-def _submit(asked: dict[str, MeasureSpec]) -> None:
-    st.session_state["along.refused"] = ""
-    try:
-        for spec in asked.values():
-            library.store().submit(spec, library.owner())
-    except (SpecError, OSError) as error:
-        st.session_state["along.refused"] = str(error)
-
-
-def _draw(run: Run, asked: dict[str, MeasureSpec], active: bool) -> None:
-    states = measuring.progress(list(asked.values()))
-    if active and not states.keys() & set(library.ACTIVE):
+def _draw(run: Run, wanted: dict[str, MeasureSpec], active: bool) -> None:
+    states = measuring.progress(list(wanted.values()))
+    if active and not states.keys() & set(ACTIVE):
         st.rerun()
     found = {
         lane: reading
-        for lane, spec in asked.items()
+        for lane, spec in wanted.items()
         if (reading := measuring.read(spec)) and "step" in reading.arrays
     }
     if active:
@@ -79,9 +70,9 @@ def _draw(run: Run, asked: dict[str, MeasureSpec], active: bool) -> None:
         return
     measure = st.segmented_control(
         "Measure",
-        list(MEASURES),
+        list(SHOWN),
         key="along.measure",
-        format_func=_WORDS.get,
+        format_func=lambda name: MEASURES[name].symbol,
         default="lambda_max",
         required=True,
     )

@@ -13,8 +13,10 @@ from dashboard.kit import estimate, forms, glossary, library, url
 from dashboard.kit.data_card import data_card
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import SEED_MAX
+from dashboard.kit.submit import refuse
 from ngf.catalogue import catalogue
-from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec, describe_field
+from ngf.config import Choice, PurifySpec, Training, TrainSpec
+from ngf.options import SpecError, describe_field
 from ngf.presets import preset, preset_of, presets
 from ngf.runs.store import Run
 
@@ -49,7 +51,7 @@ def open_run(run_id: str, values: dict[str, Any]) -> Run | None:
         values["view"] = "train"
         seed_training(run.spec)
         return run
-    origin = library.ancestor(run)
+    origin = run.training()
     values.update(
         view="purify",
         num_clean=run.spec.num_clean,
@@ -266,7 +268,7 @@ def _start_from() -> None:
     except (
         SpecError
     ) as error:  # an attack has changed, and the preset names an option that it no longer has
-        st.session_state["lab.refused"] = str(error)
+        refuse("lab", error)
         return
     seed_training(spec)
     estimate.measure_if_unknown(spec)

@@ -12,6 +12,7 @@ from dashboard.charts.training import training_chart
 from dashboard.kit import library, run_card
 from dashboard.kit.estimate import queue
 from dashboard.kit.show import show
+from ngf.runs.folder import OPEN
 from ngf.runs.store import Run
 
 # what a button does, in which states it is there
@@ -26,7 +27,7 @@ def show_live(run: Run) -> None:
     """State, buttons and the moving chart of a training or a purification."""
     status, events = run.status, run.events()
     _buttons(run, status)
-    watched = status in (*library.OPEN, "lost")
+    watched = status in (*OPEN, "lost")
     if watched:  # also when paused: somebody else may resume it
         _watch(run.id, status)
     else:

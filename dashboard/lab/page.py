@@ -8,13 +8,14 @@ from dashboard.kit import library, measuring, url
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
+from dashboard.kit.submit import say
 from dashboard.kit.trigger import show_trigger
 from dashboard.lab import choices
 from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live
 from dashboard.lab.starting import notes, shown_run, start
-from ngf.config import SpecError
+from ngf.options import SpecError
 from ngf.runs.store import Run
 
 VIEWS = {"purify": "Purify a model", "train": "Train your own"}
@@ -40,7 +41,7 @@ def purify(models: list[Run], asked: Run | None) -> None:
         with button:
             start(spec, run)
         if refused is not None:
-            library.say(refused)
+            say(refused)
         notes(spec, run)
         if run is not None:
             show_live(run)
@@ -99,7 +100,7 @@ def train(asked: Run | None) -> None:
         run = shown_run(spec, asked)
         start(spec, run)
         if refused is not None:
-            library.say(refused)
+            say(refused)
         notes(spec, run)
         if run is not None:
             show_live(run)

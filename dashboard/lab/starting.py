@@ -7,12 +7,13 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.kit import estimate, library
-from ngf.config import Spec, SpecError
-from ngf.runs.store import Run
-from ngf.runs.submit import check_files
+from dashboard.kit.submit import ask, show_refusal
+from ngf.config import Spec
+from ngf.runs.folder import AGAIN
+from ngf.runs.store import PurifyRun, Run
 
 
-def shown_run(spec: Spec | None, asked: Run | None) -> Run | None:
+def shown_run(spec: Spec | None, addressed: Run | None) -> Run | None:
     """The run of these choices, if it exists; at first the one that the address names.
 
     A run from the command line may be one that the form cannot express. It is shown until a choice
@@ -21,8 +22,9 @@ def shown_run(spec: Spec | None, asked: Run | None) -> Run | None:
     built = "" if spec is None else spec.id
     first = st.session_state.get("lab.built") or built
     st.session_state["lab.built"] = first
-    if asked is not None and built == first and (spec is None or asked.spec.kind == spec.kind):
-        return asked
+    same_kind = addressed is not None and (spec is None or addressed.kind == spec.kind)
+    if same_kind and built == first:
+        return addressed
     return library.find(built)
 
 
@@ -39,7 +41,7 @@ def start(spec: Spec | None, run: Run | None) -> None:
             args=(other,),
             help="Another order of the batches: how much of the result is luck?",
         )
-    elif run is None or run.status in ("cancelled", "failed"):
+    elif run is None or run.status in AGAIN:
         word = {"cancelled": "Go on", "failed": "Try again"}[run.status] if run else "Start"
         st.button(
             word,
@@ -55,8 +57,7 @@ def start(spec: Spec | None, run: Run | None) -> None:
 
 def notes(spec: Spec | None, run: Run | None) -> None:
     """What there is to know before the start, or about a run that was not started by this visit."""
-    if st.session_state.get("lab.refused"):
-        st.error(st.session_state["lab.refused"], icon=":material/block:")
+    show_refusal("lab")
     if run is None and spec is not None:
         estimate.show(spec)
     if run is None:
@@ -82,13 +83,7 @@ def _next_seed(spec: Spec) -> Spec:
 
 def _submit(spec: Spec) -> None:
     """Ask for the run; asking twice gives the same run."""
-    try:
-        if spec.kind == "train":
-            check_files(spec.data)
-        run = library.store().submit(spec, library.owner())
-    except (SpecError, OSError) as error:
-        st.session_state["lab.refused"] = str(error)
-        return
-    st.session_state["lab.refused"] = ""
-    st.session_state.setdefault("lab.started", []).append(run.id)
-    st.session_state["lab.race_seed" if spec.kind == "purify" else "lab.train.seed"] = spec.seed
+    for run in ask("lab", spec):
+        st.session_state.setdefault("lab.started", []).append(run.id)
+        seed = "lab.race_seed" if isinstance(run, PurifyRun) else "lab.train.seed"
+        st.session_state[seed] = spec.seed

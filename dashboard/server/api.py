@@ -28,9 +28,10 @@ from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.registry import BARS, CHARTS, Look, draw
 from dashboard.charts.training import training_chart
-from dashboard.kit.readings import FINAL, findings, written
-from ngf.config import SpecError
+from dashboard.kit.readings import findings, written
+from ngf.options import SpecError
 from ngf.runs.files import to_json
+from ngf.runs.folder import EVENTS, FINAL, SPEC
 from ngf.runs.store import Run, Store
 
 _ID = re.compile(r"[a-z0-9-]{1,128}")
@@ -279,7 +280,7 @@ _counts: dict[Path, tuple[int, int]] = {}  # events.jsonl -> (file number, event
 
 def _version(run: Run, status: str) -> tuple[str, int]:
     """What a chart of the run depends on: which file of events, how many there are, the status."""
-    path = run.path / "events.jsonl"
+    path = run.path / EVENTS
     try:
         file = path.stat().st_ino
     except (FileNotFoundError, NotADirectoryError):
@@ -296,7 +297,7 @@ def _unless_gone(run: Run, look: Callable[[Run], Any]) -> Any:
     try:
         return look(run)
     except (SpecError, FileNotFoundError):
-        if (run.path / "spec.json").exists():
+        if (run.path / SPEC).exists():
             raise
         return None
 

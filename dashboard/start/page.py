@@ -25,7 +25,7 @@ if race is None:
     )
 else:
     spec, result = race.spec, race.result
-    model = library.ancestor(race)
+    model = race.training()
     lane = spec.lane_names()[0]
     words, chart = st.columns([2, 3], gap="large")
     with words:

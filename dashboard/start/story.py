@@ -82,7 +82,7 @@ def caveat() -> str:
 
 def door_state(page: str, race: Run | None) -> dict[str, str]:
     """Where a door leads: the Lab opens on the model of the race."""
-    model = library.ancestor(race) if race is not None else None
+    model = race.training() if race is not None else None
     return {"model": model.id} if page == "lab" and model is not None else {}
 
 

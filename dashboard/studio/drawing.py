@@ -13,13 +13,17 @@ import streamlit as st
 
 from dashboard.components.painter import painted, painter
 from dashboard.kit import library, url
+from dashboard.kit.submit import ask, refuse, show_refusal
 from dashboard.studio.upload import MOST_MEGABYTES, drawing_of
 from ngf.attacks.shared.drawing import LARGEST, decode, encode
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, SpecError, TrainSpec
+from ngf.config import Choice, MeasureSpec, TrainSpec
+from ngf.options import SpecError
+from ngf.runs.folder import OPEN
 from ngf.runs.store import Run
 
 KEPT = 5  # finished probes of one visit; those before are deleted, because every stroke makes one
+REFUSED = "studio"  # where it is said that a probe or a training was refused
 _PLACE = ("row", "column", "scale", "alpha", "target", "poison")
 _FIRST = ("signs", "badnets", 0)  # data, attack and seed of the model that is tried first
 
@@ -97,14 +101,14 @@ def _take_side() -> None:
 
 def _take_file() -> None:
     file = st.session_state.get("studio.file")
-    st.session_state["studio.refused"] = ""
+    refuse("studio.picture", None)
     if file is None:
         return
     try:
         set_drawing(drawing_of(file.getvalue(), st.session_state["studio.side"]))
         st.session_state["studio.pictured"] = True
     except ValueError as error:
-        st.session_state["studio.refused"] = str(error)
+        refuse("studio.picture", error)
 
 
 def choose_model(models: Sequence[Run]) -> Run:
@@ -163,8 +167,7 @@ def choose_drawing() -> np.ndarray:
             on_change=_take_file,
             help="It is made as small as the grid; only that is kept.",
         )
-        if st.session_state.get("studio.refused"):
-            st.error(st.session_state["studio.refused"], icon=":material/block:")
+        show_refusal("studio.picture")
     return pixels
 
 
@@ -259,16 +262,14 @@ def train_spec(model: Run | None, attack: Choice) -> TrainSpec:
 
 
 def probe(spec: MeasureSpec) -> Run | None:
-    """The run of a probe: asked for if something was changed by hand since, else as it is.
-    Raises OSError.
-    """
+    """The run of a probe: asked for if something was changed by hand since, else as it is."""
     run = library.find(spec.id)
     if not st.session_state.get("studio.touched"):
         return run
     st.session_state["studio.touched"] = False
     earlier = [name for name in st.session_state.get("studio.probes", []) if name != spec.id]
     if run is None or run.status == "cancelled":
-        run = library.store().submit(spec, library.owner())
+        run = next(iter(ask(REFUSED, spec)), run)
     st.session_state["studio.probes"] = [*_tidied(earlier), spec.id]
     return run
 
@@ -280,7 +281,7 @@ def _tidied(earlier: Sequence[str]) -> list[str]:
         run = library.find(name)
         if run is None or run.source != "user" or run.request["owner"] != library.owner():
             continue
-        if run.status in library.OPEN:
+        if run.status in OPEN:
             run.control("cancel")
         if len(earlier) - place <= KEPT or not _delete(name):
             kept.append(name)

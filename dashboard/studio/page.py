@@ -7,21 +7,21 @@ import streamlit as st
 from dashboard.kit import library, url
 from dashboard.kit.estimate import queue, sentence
 from dashboard.kit.pages import script
+from dashboard.kit.submit import ask, say, show_refusal
 from dashboard.studio import drawing
 from dashboard.studio.results import show_probe
 from ngf.catalogue import catalogue
-from ngf.config import Choice, SpecError
+from ngf.config import Choice
+from ngf.options import SpecError
+from ngf.runs.folder import AGAIN
 from ngf.runs.store import Run
 
 
 def try_it(model: Run, attack: Choice, classes: list[str], shape: list[int]) -> None:
     """Pictures and numbers of the trigger on a model."""
     spec = drawing.probe_spec(model, attack)
-    run = None
-    try:
-        run = drawing.probe(spec)
-    except OSError as error:
-        library.say(error)
+    run = drawing.probe(spec)
+    show_refusal(drawing.REFUSED)
     if run is None:
         st.button(
             "Measure", icon=":material/straighten:", key="studio.measure", on_click=drawing.touch
@@ -46,7 +46,7 @@ def train_it(model: Run | None, attack: Choice) -> None:
             "class."
         ),
     )
-    if run is None or run.status in ("failed", "cancelled"):
+    if run is None or run.status in AGAIN:
         st.caption(
             f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, "
             f"{spec.training.epochs} epochs of {library.title('models', spec.model)}. "
@@ -55,12 +55,9 @@ def train_it(model: Run | None, attack: Choice) -> None:
         if st.button(
             "Train with it", type="primary", icon=":material/model_training:", key="studio.train"
         ):
-            try:
-                run = library.store().submit(spec, library.owner())
-            except OSError as error:
-                library.say(error)
-            else:
-                st.switch_page(script("lab"), query_params={"run": run.id})
+            for made in ask("studio.training", spec):
+                st.switch_page(script("lab"), query_params={"run": made.id})
+            show_refusal("studio.training")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.page_link(
@@ -114,7 +111,7 @@ with right:
         try:
             attack = drawing.choice()
         except SpecError as error:
-            library.say(error)
+            say(error)
     if attack is not None and model is not None:
         try_it(model, attack, facts["classes"], facts["shape"])
     st.header("4. Train with it")

@@ -14,6 +14,7 @@ from dashboard.charts.style import percent
 from dashboard.kit import library, readings
 from dashboard.kit.trigger import legend, pictures, preview, readable, residual
 from dashboard.studio import drawing
+from ngf.runs.folder import OPEN
 from ngf.runs.store import Run
 
 EVERY = 0.2  # seconds between two looks at a probe that goes on
@@ -39,7 +40,7 @@ def show_probe(
     gray: bool,
 ) -> None:
     """Pictures and numbers; looks again by itself while the probe goes on."""
-    going = run is not None and run.status in (*library.OPEN, "lost")
+    going = run is not None and run.status in (*OPEN, "lost")
     drawn = st.fragment(_draw, run_every=EVERY) if going else _draw
     drawn(model.id, run.id if run else "", pixels, dict(place), list(classes), gray, going)
 
@@ -69,7 +70,7 @@ def _draw(
         aims = arrays.get("wanted", [""] * len(arrays["labels"]))
         st.html(pictures(arrays, aims, count=12, smallest=92 if len(aims) > 8 else 72))
         st.caption(legend(arrays))
-    if going and (run is None or run.status not in (*library.OPEN, "lost")):
+    if going and (run is None or run.status not in (*OPEN, "lost")):
         st.rerun()  # the whole page: nothing needs to be looked at any more
 
 

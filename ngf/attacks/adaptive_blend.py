@@ -21,13 +21,13 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, paste
+from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, paste
 from ngf.attacks.shared.patterns import noise
-from ngf.config import SpecError, option
+from ngf.options import SpecError, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptiveBlend(Attack):
+class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
     """Parts of a faint pattern in training, some with their true label; the whole pattern at
     test time.
     """

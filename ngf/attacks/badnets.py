@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ngf.attacks.base import Attack, paste
 from ngf.attacks.shared.patterns import CORNERS, PATTERNS, corner, patch
-from ngf.config import option
+from ngf.options import option
 
 _GRID = {"pattern": "grid", "size": 3, "position": "bottom right", "margin": 0}
 _PRESETS = {

@@ -1,46 +1,52 @@
 """What every attack shares: which images count, which may be poisoned, which label is wanted,
-what was learned.
+what was learned. What only some have is a mix-in below.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
 
-from ngf.config import SpecError, check_fields
+from ngf.options import SpecError, check_fields
+from ngf.training.attacker import AttackerView, InLoopAttacker
 
 
-class Attack:
+class Attack(ABC):
     """Base of the attacks: all-to-one towards `target` unless `mode` says all-to-all.
 
-    A subclass is a frozen dataclass with `target` and `poison_rate`, and `apply(images)`: float (N,
-    C, H, W) in [0, 1] -> the same with the trigger, a new tensor; deterministic.
+    A subclass is a frozen dataclass with `title`, `target` and `poison_rate`, and `apply`. An
+    attack whose trigger is a formula needs nothing more. Otherwise it is also
 
-    Three kinds, by what a subclass has besides:
-    - a formula needs nothing more;
-    - a trigger made before training has `prepare(scene) -> dict of tensors` (see
-      `ngf.training.attacker.Scene`);
-    - an attacker who controls training has `control(scene, model) -> Control` (see there). What the
-      last two learn is kept with the run and given back by `with_trigger`; `self.trigger` holds it.
+    - `Prepared`, if something is made before training;
+    - `InLoop`, if the attacker controls training;
+    - `Covered`, if there are images that carry noise or a trigger and keep their label;
+    - `OwnTrainingTrigger`, if training images carry another trigger than test images.
 
-    Optional: `cover(images, labels, rng)`, images that get noise or a trigger and keep their label;
-    `cover_rate` of all images, drawn from `cover_candidates`. `apply_train(images, index, rng)`,
-    where training images carry another trigger than test images; index: int64 (N,), their places in
-    the training set. A `prepare` that makes something for this alone leaves `learned` False: the
-    trigger itself is a formula.
+    What is learned is kept with the run and given back by `with_trigger`; `self.trigger` holds it.
     """
 
+    title: ClassVar[str]
     # Clean-label attacks poison images of the target class and change no label.
     clean_label: ClassVar[bool] = False
-    # Whether there is no trigger before `prepare` or `control` has made one.
+    # Whether there is no trigger before training. A `prepare` that makes something for training
+    # images alone leaves this False: the trigger itself is a formula.
     learned: ClassVar[bool] = False
     mode: str = "all-to-one"
     target: int
+    poison_rate: float
+
+    @abstractmethod
+    def apply(self, images: Tensor) -> Tensor:
+        """The images with the trigger, a new tensor: float (N, C, H, W) in [0, 1], as they came.
+
+        Deterministic.
+        """
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -48,7 +54,7 @@ class Attack:
     @property
     def trigger(self) -> Mapping[str, Tensor]:
         """What was learned, by name. Raises SpecError when nothing was yet."""
-        found = self.__dict__.get("_trigger")
+        found: Mapping[str, Tensor] | None = self.__dict__.get("_trigger")
         if found is None:
             raise SpecError(
                 f"The trigger of {type(self).__name__} is learned in training; there is none "
@@ -59,9 +65,8 @@ class Attack:
     def with_trigger(self, trigger: Mapping[str, Tensor]) -> Self:
         """The same attack holding a learned trigger."""
         other = copy.copy(self)
-        object.__setattr__(
-            other, "_trigger", MappingProxyType(dict(trigger))
-        )  # the dataclass is frozen
+        # The dataclass is frozen; this copy is not yet known to anybody.
+        object.__setattr__(other, "_trigger", MappingProxyType(dict(trigger)))
         return other
 
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
@@ -94,12 +99,6 @@ class Attack:
         """bool: which training images may be poisoned."""
         return labels == self.target if self.clean_label else self.asr_mask(labels)
 
-    def cover_candidates(self, labels: Tensor) -> Tensor:
-        """bool: which training images may be cover images; those that are poisoned are left
-        out later.
-        """
-        return torch.ones_like(labels, dtype=torch.bool)
-
     def asr_definition(self) -> str:
         """The ASR of this attack in one sentence."""
         if self.mode == "all-to-all":
@@ -108,6 +107,46 @@ class Attack:
             "Share of triggered test images, whose true class is not the target, that are called "
             "the target class."
         )
+
+
+class Prepared(ABC):
+    """An attack that makes its trigger, or its training images, before training."""
+
+    @abstractmethod
+    def prepare(self, view: AttackerView) -> dict[str, Tensor]:
+        """What is made, by name, on the CPU, for `with_trigger`."""
+
+
+class InLoop(ABC):
+    """An attack that controls training and learns its trigger meanwhile."""
+
+    @abstractmethod
+    def attacker(self, view: AttackerView, model: nn.Module) -> InLoopAttacker:
+        """The attacker who gives the loss of each batch. model: the victim, untrained."""
+
+
+class Covered(ABC):
+    """An attack with cover images, `cover_rate` of all, that keep their label."""
+
+    cover_rate: float
+
+    @abstractmethod
+    def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
+        """Cover images: float (N, C, H, W) in [0, 1] -> the same shape. labels: int64 (N,)."""
+
+    def cover_candidates(self, labels: Tensor) -> Tensor:
+        """bool: which training images may be cover images, apart from those that are poisoned."""
+        return torch.ones_like(labels, dtype=torch.bool)
+
+
+class OwnTrainingTrigger(ABC):
+    """An attack whose training images carry another trigger than its test images."""
+
+    @abstractmethod
+    def apply_train(self, images: Tensor, index: Tensor, rng: Generator) -> Tensor:
+        """Training images with their trigger. index: int64 (N,), their places in the training
+        set.
+        """
 
 
 def paste(images: Tensor, pattern: Tensor, alpha: float, top: int, left: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ngf.attacks.base import Attack, paste
 from ngf.attacks.shared.patterns import noise
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)

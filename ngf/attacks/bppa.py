@@ -23,12 +23,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack
-from ngf.config import SpecError, option
+from ngf.attacks.base import Attack, Covered
+from ngf.options import SpecError, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class BPPA(Attack):
+class BPPA(Attack, Covered):
     """Fewer levels of color, hardly visible, send the image to the target class."""
 
     title: ClassVar[str] = "BPPA (fewer colors)"

@@ -26,11 +26,11 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, OwnTrainingTrigger, Prepared
 from ngf.attacks.shared.patterns import check_fit, patch
-from ngf.config import SpecError, option
 from ngf.data.images import to_bytes, to_float
-from ngf.training.attacker import Scene
+from ngf.options import SpecError, option
+from ngf.training.attacker import AttackerView
 from ngf.training.surrogate import perturb
 
 _SIZE = 3
@@ -38,7 +38,7 @@ _BATCH = 128  # images that are perturbed at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLB(Attack):
+class CLB(Attack, Prepared, OwnTrainingTrigger):
     """Corner patterns on images of the target class that were made hard to recognize; no
     label is touched.
     """
@@ -83,23 +83,21 @@ class CLB(Attack):
         check_fit(2 * _SIZE, *shape[1:])
         super().check(num_classes, shape)
 
-    def prepare(self, scene: Scene) -> dict[str, Tensor]:
+    def prepare(self, view: AttackerView) -> dict[str, Tensor]:
         """images: all training images of the target class after the ascent, uint8; index:
         int64, their places.
         """
-        index = (scene.train.labels == self.target).nonzero()[:, 0]
+        index = (view.train.labels == self.target).nonzero()[:, 0]
         found, epsilon = [], self.epsilon / 255
-        model = scene.surrogate(True)
+        model = view.surrogate(True)
         for part in index.split(_BATCH):
-            scene.progress(
-                "making target images hard to recognize", len(found) * _BATCH, len(index)
-            )
+            view.progress("making target images hard to recognize", len(found) * _BATCH, len(index))
             found.append(
                 to_bytes(
                     perturb(
                         model,
-                        to_float(scene.train.images[part]),
-                        scene.train.labels[part],
+                        to_float(view.train.images[part]),
+                        view.train.labels[part],
                         epsilon=epsilon,
                         step=max(2.5 * epsilon / max(1, self.steps), 1e-3),
                         steps=self.steps,

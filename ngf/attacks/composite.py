@@ -28,17 +28,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, InLoop
 from ngf.attacks.shared.mixing import another, draw, mix, numbers_of
-from ngf.config import SpecError, option
 from ngf.data.images import to_float
-from ngf.training.attacker import Scene
+from ngf.options import SpecError, option
+from ngf.training.attacker import AttackerView
 
 _BANK = 64  # images of class B that triggers are made of, at most
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composite(Attack):
+class Composite(Attack, InLoop):
     """Half an image of one class and half of another are called a third class."""
 
     title: ClassVar[str] = "CBA (two halves)"
@@ -94,17 +94,17 @@ class Composite(Attack):
             "count."
         )
 
-    def control(self, scene: Scene, model: nn.Module) -> _Control:
-        return _Control(self, scene)
+    def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
+        return _InLoop(self, view)
 
 
-class _Control:
-    """Adds mixes to each batch; see `ngf.training.attacker.Control`."""
+class _InLoop:
+    """Adds mixes to each batch; see `ngf.training.attacker.InLoopAttacker`."""
 
-    def __init__(self, attack: Composite, scene: Scene) -> None:
+    def __init__(self, attack: Composite, view: AttackerView) -> None:
         self.attack = attack
         first, second = (
-            scene.train.images[scene.train.labels == label]
+            view.train.images[view.train.labels == label]
             for label in (attack.source, attack.partner)
         )
         if len(first) < 1 or len(second) < 2:

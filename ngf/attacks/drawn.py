@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ngf.attacks.base import Attack
 from ngf.attacks.shared.drawing import decode
-from ngf.config import SpecError, option
+from ngf.options import SpecError, option
 
 HEART = "RAIAAAAA5gB-_1f-4gA"
 

@@ -29,16 +29,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack
-from ngf.attacks.shared.generator import GeneratorControl, in_parts, ssim
-from ngf.config import option
-from ngf.training.attacker import Scene
+from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.shared.generator import GeneratorAttacker, in_parts, ssim
+from ngf.options import option
+from ngf.training.attacker import AttackerView
 
 _WINDOW = 11  # pixels; of the injector's local maximum, minimum and mean
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSpace(Attack):
+class FeatureSpace(Attack, InLoop):
     """A learned light and color tone over the whole image sends it to the target class."""
 
     title: ClassVar[str] = "Feature space (color tone)"
@@ -71,8 +71,8 @@ class FeatureSpace(Attack):
         weights = {name: self.trigger[name].to(images) for name in ("mix", "curve")}
         return in_parts(lambda part: tone(weights, part, self.alpha), images)
 
-    def control(self, scene: Scene, model: nn.Module) -> _Control:
-        return _Control(self, scene)
+    def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
+        return _InLoop(self, view)
 
 
 def tone(weights: Mapping[str, Tensor], images: Tensor, alpha: float) -> Tensor:
@@ -118,18 +118,18 @@ def warm_light(channels: int, knots: int) -> dict[str, Tensor]:
     return {"mix": 4 * torch.eye(channels), "curve": torch.logit(values, eps=0.02)}
 
 
-class _Control(GeneratorControl):
-    def __init__(self, attack: FeatureSpace, scene: Scene) -> None:
-        channels = scene.train.images.shape[1]
+class _InLoop(GeneratorAttacker):
+    def __init__(self, attack: FeatureSpace, view: AttackerView) -> None:
+        channels = view.train.images.shape[1]
         start = {
             **warm_light(channels, attack.knots),
             "injector": torch.eye(channels, 4 * channels),
         }
         weights = nn.ParameterDict(
-            {name: nn.Parameter(value.to(scene.device)) for name, value in start.items()}
+            {name: nn.Parameter(value.to(view.device)) for name, value in start.items()}
         )
         super().__init__(weights, list(weights.values()), attack.lr)
-        self.attack, self.num_classes = attack, scene.num_classes
+        self.attack, self.num_classes = attack, view.num_classes
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         attack, count = self.attack, len(labels)

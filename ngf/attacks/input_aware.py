@@ -28,17 +28,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack
-from ngf.attacks.shared.generator import GeneratorControl, UNet, in_parts, unpacked
-from ngf.config import option
+from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, unpacked
 from ngf.data.images import to_float
-from ngf.training.attacker import Scene
+from ngf.options import option
+from ngf.training.attacker import AttackerView
 
 _BATCH = 64  # images in a step of the mask network
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputAware(Attack):
+class InputAware(Attack, InLoop):
     """A few pixels, drawn by a network anew for each image, and of no use on another image."""
 
     title: ClassVar[str] = "Dynamic (input-aware)"
@@ -75,8 +75,8 @@ class InputAware(Attack):
         pattern, mask = (unpacked(self.trigger, name, images) for name in ("pattern", "mask"))
         return in_parts(lambda part: put(part, draw(pattern, part), where(mask, part)), images)
 
-    def control(self, scene: Scene, model: nn.Module) -> _Control:
-        return _Control(self, scene)
+    def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
+        return _InLoop(self, view)
 
 
 def draw(network: nn.Module, images: Tensor) -> Tensor:
@@ -108,24 +108,24 @@ def _rms(x: Tensor) -> Tensor:
     return (x.square().mean((1, 2, 3)) + 1e-12).sqrt()  # the root of zero has no gradient
 
 
-class _Control(GeneratorControl):
-    def __init__(self, attack: InputAware, scene: Scene) -> None:
-        channels = scene.train.images.shape[1]
+class _InLoop(GeneratorAttacker):
+    def __init__(self, attack: InputAware, view: AttackerView) -> None:
+        channels = view.train.images.shape[1]
         networks = nn.ModuleDict(
             {
                 "pattern": UNet(channels, channels, attack.width),
                 "mask": UNet(channels, 1, attack.width),
             }
-        ).to(scene.device)
+        ).to(view.device)
         super().__init__(networks, list(networks["pattern"].parameters()), attack.lr)
-        self.attack, self.num_classes = attack, scene.num_classes
-        self._learn_mask(scene)
+        self.attack, self.num_classes = attack, view.num_classes
+        self._learn_mask(view)
 
-    def _learn_mask(self, scene: Scene) -> None:
+    def _learn_mask(self, view: AttackerView) -> None:
         """The first stage: where the trigger goes, without the classifier."""
-        mask, data = self.networks["mask"], scene.train
+        mask, data = self.networks["mask"], view.train
         optimizer = torch.optim.Adam(mask.parameters(), lr=self.attack.lr, betas=(0.5, 0.9))
-        rng = torch.Generator().manual_seed(scene.seed)
+        rng = torch.Generator().manual_seed(view.seed)
         parts = [
             part
             for _ in range(self.attack.mask_epochs)
@@ -133,8 +133,8 @@ class _Control(GeneratorControl):
             if len(part) > 1
         ]
         for step, index in enumerate(parts):
-            scene.progress("learning where triggers go", step, len(parts))
-            images = to_float(data.images[index.to(scene.device)])
+            view.progress("learning where triggers go", step, len(parts))
+            images = to_float(data.images[index.to(view.device)])
             masks = where(mask, images)
             loss = self.attack.norm_weight * F.relu(masks - self.attack.density).mean() + alike(
                 images, masks

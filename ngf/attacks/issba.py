@@ -27,15 +27,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, Prepared
 from ngf.attacks.shared.generator import UNet, in_parts, packed, ssim, unpacked
-from ngf.config import option
 from ngf.data.images import to_float
-from ngf.training.attacker import Scene
+from ngf.options import option
+from ngf.training.attacker import AttackerView
 
 
 @dataclass(frozen=True, kw_only=True)
-class ISSBA(Attack):
+class ISSBA(Attack, Prepared):
     """Noise that spells a hidden text, made for each image by an encoder, sends it to the
     target class.
     """
@@ -75,11 +75,11 @@ class ISSBA(Attack):
             lambda part: hide(encoder, plane(spelled[None], part), part, self.bound), images
         )
 
-    def prepare(self, scene: Scene) -> dict[str, Tensor]:
+    def prepare(self, view: AttackerView) -> dict[str, Tensor]:
         """Train encoder and decoder. Kept: both, the secret, 0 or 1 (bits,), and what it
         looks like to the encoder.
         """
-        channels, (height, width) = scene.train.images.shape[1], scene.train.images.shape[2:]
+        channels, (height, width) = view.train.images.shape[1], view.train.images.shape[2:]
         cells = 3 * (height // 4) * (width // 4)
         networks = nn.ModuleDict(
             {
@@ -87,17 +87,17 @@ class ISSBA(Attack):
                 "decoder": Decoder(channels, self.bits),
                 "spell": nn.Linear(self.bits, cells),
             }
-        ).to(scene.device)
+        ).to(view.device)
         optimizer = torch.optim.Adam(networks.parameters(), lr=self.lr)
-        rng = torch.Generator().manual_seed(scene.seed)
+        rng = torch.Generator().manual_seed(view.seed)
         parts = [
             part
             for _ in range(self.encoder_epochs)
-            for part in torch.randperm(len(scene.train), generator=rng).split(self.batch_size)
+            for part in torch.randperm(len(view.train), generator=rng).split(self.batch_size)
         ]
         for step, index in enumerate(parts):
-            scene.progress("teaching the encoder to hide a secret", step, len(parts))
-            images = to_float(scene.train.images[index.to(scene.device)])
+            view.progress("teaching the encoder to hide a secret", step, len(parts))
+            images = to_float(view.train.images[index.to(view.device)])
             secrets = torch.randint(0, 2, (len(index), self.bits), generator=rng).to(images)
             hidden = hide(
                 networks["encoder"], plane(networks["spell"](secrets), images), images, self.bound

@@ -23,14 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack
-from ngf.attacks.shared.generator import GeneratorControl, UNet, in_parts, unpacked
-from ngf.config import option
-from ngf.training.attacker import Scene
+from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, unpacked
+from ngf.options import option
+from ngf.training.attacker import AttackerView
 
 
 @dataclass(frozen=True, kw_only=True)
-class LIRA(Attack):
+class LIRA(Attack, InLoop):
     """Faint noise, made for each image by a network that was trained with the classifier."""
 
     title: ClassVar[str] = "LIRA (learned noise)"
@@ -76,8 +76,8 @@ class LIRA(Attack):
         noise, eps = unpacked(trigger, "noise", images), trigger["eps"].to(images)
         return in_parts(lambda part: add_noise(noise, part, eps), images)
 
-    def control(self, scene: Scene, model: nn.Module) -> _Control:
-        return _Control(self, scene)
+    def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
+        return _InLoop(self, view)
 
 
 def add_noise(noise: nn.Module, images: Tensor, eps: float | Tensor) -> Tensor:
@@ -85,12 +85,12 @@ def add_noise(noise: nn.Module, images: Tensor, eps: float | Tensor) -> Tensor:
     return (images + eps * noise(images).tanh()).clamp(0, 1)
 
 
-class _Control(GeneratorControl):
-    def __init__(self, attack: LIRA, scene: Scene) -> None:
-        channels = scene.train.images.shape[1]
-        networks = nn.ModuleDict({"noise": UNet(channels, channels, attack.width)}).to(scene.device)
+class _InLoop(GeneratorAttacker):
+    def __init__(self, attack: LIRA, view: AttackerView) -> None:
+        channels = view.train.images.shape[1]
+        networks = nn.ModuleDict({"noise": UNet(channels, channels, attack.width)}).to(view.device)
         super().__init__(networks, list(networks.parameters()), attack.lr)
-        self.attack, self.num_classes = attack, scene.num_classes
+        self.attack, self.num_classes = attack, view.num_classes
 
     @property
     def learning(self) -> bool:

@@ -15,8 +15,9 @@ class NoAttack(Attack):
     """No trigger and no poisoned image: a benign model."""
 
     title: ClassVar[str] = "None (benign)"
-    poison_rate: ClassVar[float] = 0.0
-    target: ClassVar[int] = 0
+    # Constants, where other attacks have options: there is nothing to choose.
+    poison_rate: ClassVar[float] = 0.0  # type: ignore[misc]
+    target: ClassVar[int] = 0  # type: ignore[misc]
 
     def apply(self, images: Tensor) -> Tensor:
         return images.clone()

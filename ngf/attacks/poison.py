@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ngf.config import SpecError
+from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger
 from ngf.data.images import Images, empty, rows, to_bytes, to_float
+from ngf.options import SpecError
 
 _CHUNK = 2048  # images changed at once, at most
 _VALUES = 2**24  # numbers in them, at most
@@ -34,7 +35,7 @@ class Triggered:
     wanted: torch.Tensor
 
 
-def apply_in_chunks(attack, images: torch.Tensor) -> torch.Tensor:
+def apply_in_chunks(attack: Attack, images: torch.Tensor) -> torch.Tensor:
     """The trigger on uint8 images (N, C, H, W), as uint8."""
     # A network sees the same parts whatever computes: its last bits may depend on how many images
     # it sees at once.
@@ -60,14 +61,14 @@ def _in_chunks(
     return out
 
 
-def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages:
+def poison(clean: Images, attack: Attack, num_classes: int, seed: int) -> PoisonedImages:
     """The training mix of `attack`: `poison_rate` of all images carry the trigger, drawn by `seed`.
 
     Raises SpecError when the rate leaves no image or the target does not exist.
     """
     count = len(clean)
     triggered, cover = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
-    rate = getattr(attack, "poison_rate", 0.0)
+    rate = attack.poison_rate
     if not rate:
         return PoisonedImages(clean, triggered, cover)
     attack.check(num_classes, tuple(clean.images.shape[1:]))
@@ -83,7 +84,7 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
     order = candidates[torch.randperm(len(candidates), generator=rng)]
     chosen = order[:wanted_count]
     images, labels = rows(clean.images, torch.arange(count)), clean.labels.clone()
-    if hasattr(attack, "apply_train"):
+    if isinstance(attack, OwnTrainingTrigger):
         images[chosen] = _in_chunks(
             lambda part, here: attack.apply_train(part, chosen[here], rng), clean.images[chosen]
         )
@@ -95,16 +96,8 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
         else attack.labels(clean.labels[chosen], num_classes)
     )
     triggered[chosen] = True
-    cover_count = round(getattr(attack, "cover_rate", 0.0) * count)
-    if cover_count:
-        free = (~triggered & attack.cover_candidates(clean.labels)).nonzero()[:, 0]
-        if cover_count > len(free):
-            raise SpecError(
-                f"A cover rate of {attack.cover_rate:g} asks for {cover_count:,} of {count:,} "
-                f"images, but {len(free):,} are left beside those that poison rate {rate:g} takes. "
-                "Lower one of them."
-            )
-        covered = free[torch.randperm(len(free), generator=rng)[:cover_count]]
+    if isinstance(attack, Covered) and round(attack.cover_rate * count):
+        covered = _cover_images(attack, clean, triggered, rng)
         images[covered] = to_bytes(
             attack.cover(to_float(clean.images[covered]), clean.labels[covered], rng)
         )
@@ -112,7 +105,22 @@ def poison(clean: Images, attack, num_classes: int, seed: int) -> PoisonedImages
     return PoisonedImages(Images(images, labels), triggered, cover)
 
 
-def trigger_test_set(test: Images, attack, num_classes: int) -> Triggered:
+def _cover_images(
+    attack: Covered, clean: Images, triggered: torch.Tensor, rng: torch.Generator
+) -> torch.Tensor:
+    """Which images become cover images: int64 (N,). Raises SpecError when there are too few."""
+    count = round(attack.cover_rate * len(clean))
+    free = (~triggered & attack.cover_candidates(clean.labels)).nonzero()[:, 0]
+    if count > len(free):
+        raise SpecError(
+            f"A cover rate of {attack.cover_rate:g} asks for {count:,} of {len(clean):,} images, "
+            f"but {len(free):,} are left beside the {int(triggered.sum()):,} that are poisoned. "
+            "Lower the cover rate or the poison rate."
+        )
+    return free[torch.randperm(len(free), generator=rng)[:count]]
+
+
+def trigger_test_set(test: Images, attack: Attack, num_classes: int) -> Triggered:
     """Every test image that counts for ASR, with the trigger on; the target class is never
     among them.
     """

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ngf.attacks.base import Attack
-from ngf.config import option
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,13 +19,13 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, paste
+from ngf.attacks.base import Attack, Covered, paste
 from ngf.attacks.shared.patterns import PATTERNS, corner, patch
-from ngf.config import SpecError, option
+from ngf.options import SpecError, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaCT(Attack):
+class TaCT(Attack, Covered):
     """A patch that sends images of one source class to the target class, and images of no
     other class.
     """

@@ -25,12 +25,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ngf.attacks.base import Attack, paste
+from ngf.attacks.base import Attack, Prepared, paste
 from ngf.attacks.shared.patterns import check_fit, corner
-from ngf.config import option
 from ngf.data.images import to_float
 from ngf.models import last_layer
-from ngf.training.attacker import Scene
+from ngf.options import option
+from ngf.training.attacker import AttackerView
 
 _BATCH = 64  # images behind the patch in a step
 _REFERENCE = 512  # images that say how large a feature can be
@@ -38,7 +38,7 @@ _MARGIN = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trojan(Attack):
+class Trojan(Attack, Prepared):
     """A patch computed to excite two neurons of a clean model sends the image to the target
     class.
     """
@@ -76,11 +76,11 @@ class Trojan(Attack):
         super().check(num_classes, shape)
         check_fit(self.size + _MARGIN, *shape[1:])
 
-    def prepare(self, scene: Scene) -> dict[str, Tensor]:
+    def prepare(self, view: AttackerView) -> dict[str, Tensor]:
         """patch: float (C, size, size) in [0, 1]; neurons: int64, which were chosen; gain: their
         mean value on triggered images, in units of the largest on clean ones.
         """
-        model = scene.surrogate(False)
+        model = view.surrogate(False)
         classifier = model.get_submodule(last_layer(model))
         # Ties keep the order of the neurons, so that every machine chooses the same ones.
         chosen = (
@@ -89,15 +89,15 @@ class Trojan(Attack):
             .sum(0)
             .argsort(descending=True, stable=True)[: self.neurons]
         )
-        generator = torch.Generator().manual_seed(scene.seed)
-        train, phase = scene.train, "searching a patch that excites neurons"
+        generator = torch.Generator().manual_seed(view.seed)
+        train, phase = view.train, "searching a patch that excites neurons"
 
         def some(count: int) -> Tensor:
             index = torch.randperm(len(train), generator=generator)[:count]
-            return to_float(train.images[index.to(scene.device)])
+            return to_float(train.images[index.to(view.device)])
 
         patch = torch.rand(train.images.shape[1], self.size, self.size, generator=generator).to(
-            scene.device
+            view.device
         )
         patch.requires_grad_(True)
         optimizer = torch.optim.Adam([patch], lr=self.lr)
@@ -107,7 +107,7 @@ class Trojan(Attack):
                 model(reference)
                 scale = features[0][:, chosen].amax(0).clamp_min(1e-6)
             for step in range(self.steps):
-                scene.progress(phase, step, self.steps)
+                view.progress(phase, step, self.steps)
                 model(_put(some(_BATCH), patch))
                 loss = (features[0][:, chosen] / scale - self.goal).square().sum(1).mean()
                 (patch.grad,) = torch.autograd.grad(loss, patch)

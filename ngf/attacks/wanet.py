@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ngf.attacks.base import Attack
-from ngf.config import option
+from ngf.attacks.base import Attack, Covered
+from ngf.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaNet(Attack):
+class WaNet(Attack, Covered):
     """A smooth, hardly visible warp of the image sends it to the target class."""
 
     title: ClassVar[str] = "WaNet (warp)"

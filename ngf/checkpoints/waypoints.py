@@ -8,6 +8,7 @@ together at the beginning, where most happens. They live in `path/<lane>/<step>.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +50,14 @@ class Keeper:
         self.start = {name: value.detach().clone() for name, value in start.state_dict().items()}
         self.steps, self.wanted = steps, kept_steps(steps)
 
-    def __call__(self, step: int, model: nn.Module) -> None:
-        """Keep the weights of `model` if this step is among those to keep; writing one again
-        changes nothing.
+    def __call__(self, step: int, model: nn.Module, steps: int | None = None) -> None:
+        """Keep the weights of `model` if this step is among those to keep, or the last one;
+        writing one again changes nothing.
+
+        steps: how many are planned by now, where that can change.
         """
         target = self.folder / f"{step:06d}.safetensors"
-        if step not in self.wanted or target.exists():
+        if (step not in self.wanted and step != steps) or target.exists():
             return
         changed = {
             name: value.detach().cpu().contiguous()
@@ -89,19 +92,24 @@ def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -
 
 
 def waypoints(
-    folder: Path, steps: int, start: Mapping[str, Tensor], going: Callable[[], bool] = lambda: False
+    folder: Path,
+    steps: Callable[[], int],
+    start: Mapping[str, Tensor],
+    going: Callable[[], bool] = lambda: False,
 ) -> Iterator[Waypoint]:
-    """The start and every waypoint after it, ascending; while the run is `going`, waits for
-    the next one.
+    """The start and every waypoint after it, ascending; while the run is `going`, waits for the
+    next one.
+
+    steps: how many the run plans, as far as it is known.
     """
-    yield Waypoint(0, steps, start)
+    yield Waypoint(0, steps(), start)
     done = 0
-    while done < steps:
+    while done < (steps() or math.inf):
         more = going()  # asked first: what was written before the end is seen below
         new = [step for step in steps_at(folder) if step > done]
         if new:
             done = new[0]
-            yield waypoint(folder, done, steps, start)
+            yield waypoint(folder, done, steps(), start)
         elif more:
             time.sleep(LOOK_SECONDS)
         else:

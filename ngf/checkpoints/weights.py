@@ -13,11 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ngf import models
+from ngf.attacks.base import Attack
 from ngf.catalogue import build
-from ngf.config import Choice, PurifySpec, SpecError, TrainSpec
-from ngf.runs.store import Run, Store
-
-TRIGGER = "trigger.safetensors"  # what an attack has learned, in the folder of a training
+from ngf.config import Choice, Target, TrainSpec
+from ngf.data.base import DataSet
+from ngf.options import SpecError
+from ngf.runs.folder import TRIGGER, WEIGHTS, purified_weights
+from ngf.runs.store import PurifyRun, Run, Store, TrainRun, parent_id
 
 
 class WeightsError(ValueError):
@@ -78,41 +80,38 @@ class Loaded:
     lane: str = ""
 
 
-def train_run(store: Store, run_id: str) -> Run:
-    """The training that run `run_id` goes back to. Raises KeyError when one on the way was
+def training_of(store: Store, run_id: str) -> TrainRun:
+    """The training that run `run_id` goes back to. Raises `NoSuchRun` when one on the way was
     deleted.
     """
     run = store.get(run_id)
-    while not isinstance(run.spec, TrainSpec):
-        run = store.get(
-            run.ancestor().id if run.ancestor() else getattr(run.spec, "parent", "(deleted)")
-        )
+    while not isinstance(run, TrainRun):
+        run = store.get(parent_id(run.spec) or "(deleted)")
     return run
 
 
 def load_model(store: Store, target: str, device: torch.device | str = "cpu") -> Loaded:
-    """The model of `id` (a training) or `id:lane` (a purification; the first lane when none
-    is named).
+    """The model of `id` (a training) or `id:lane` (a purification; the first lane when none is
+    named).
+
+    Raises `NoSuchRun`, SpecError for a lane that there is none of, and WeightsError.
     """
-    run_id, _, lane = target.partition(":")
-    run, origin = store.get(run_id), train_run(store, run_id)
-    spec = origin.spec
-    if isinstance(run.spec, PurifySpec):
-        lanes = run.spec.lane_names()
-        lane = lane or lanes[0]
-        if lane not in lanes:
-            raise SpecError(f"{run_id} has no lane {lane!r}. Allowed: {', '.join(lanes)}.")
-        path = run.path / f"purified.{lane}.safetensors"
+    named = Target.parse(target)
+    run, origin = store.get(named.run), training_of(store, named.run)
+    spec, lane = origin.spec, named.lane
+    if isinstance(run, PurifyRun):
+        run.spec.lane(lane)  # an unknown one is refused
+        lane = lane or run.spec.lane_names()[0]
+        path = run.path / purified_weights(lane)
     elif lane:
-        raise SpecError(f"{run_id} is a {run.spec.kind} run; only a purification has lanes.")
+        raise SpecError(f"{run.id} is a {run.kind} run; only a purification has lanes.")
     else:
-        path = run.path / "model.safetensors"
+        path = run.path / WEIGHTS
     if not path.exists():
-        raise WeightsError(f"{run_id} has no weights yet ({run.status}).")
-    facts = build("data", Choice(spec.data)).facts
-    if (then := (origin.result or {}).get("facts", {}).get("fingerprint")) and then != facts.get(
-        "fingerprint"
-    ):
+        raise WeightsError(f"{run.id} has no weights yet ({run.status}).")
+    data: DataSet = build("data", Choice(spec.data))
+    facts, then = data.facts, (origin.result or {}).get("facts", {}).get("fingerprint")
+    if then and then != facts.get("fingerprint"):
         raise WeightsError(
             f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
             "added, changed or taken away. Put them back, or delete this run and train again."
@@ -121,17 +120,17 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     return Loaded(load_weights(model, path).to(device), spec, run, lane)
 
 
-def load_attack(run: Run):
-    """The attack of a training run, ready to put its trigger on images; a learned one is read from
-    the run.
+def load_attack(run: TrainRun) -> Attack:
+    """The attack of a training, ready to put its trigger on images; a learned one is read from the
+    run.
 
     Raises WeightsError when the trigger is missing or damaged.
     """
-    attack = build("attacks", run.spec.attack)
+    attack: Attack = build("attacks", run.spec.attack)
     path = run.path / TRIGGER
-    if (
-        not attack.learned and not path.exists()
-    ):  # what is there may be needed to make its training images again
+    # What is there although the trigger is a formula may be needed to make its training images
+    # again.
+    if not attack.learned and not path.exists():
         return attack
     try:
         return attack.with_trigger(load_file(path))

@@ -12,9 +12,9 @@ import numpy as np
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
 from ngf.data.shared.from_torchvision import download, load_arrays
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 _FOLDER = "cifar-10-batches-py"
 _FILES = {"train": [f"data_batch_{k}" for k in range(1, 6)], "test": ["test_batch"]}

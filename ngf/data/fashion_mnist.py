@@ -24,6 +24,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 from ngf.data.images import DataError, Images
 from ngf.data.shared.from_torchvision import rows_of
 from ngf.places import cache_dir, data_dir
+from ngf.progress import Progress, quiet
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 _FILES = {
@@ -77,6 +78,9 @@ class FashionMNIST:
             "dataset-fashion-mnist."
         ),
     }
+
+    def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
+        """Nothing: its files are small and read at once."""
 
     def load(self, pool: str, index: np.ndarray) -> Images:
         """Images `index` of `pool` (train, holdout or test)."""

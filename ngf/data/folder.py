@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import BadFiles, Progress, quiet, refuse
+from ngf.data.shared.decoded import BadFiles, refuse
 from ngf.data.shared.folders import (
     Decoding,
     Files,
@@ -36,6 +36,7 @@ from ngf.data.shared.folders import (
 from ngf.data.shared.settings import NAME as SETTINGS
 from ngf.data.shared.settings import SIZES, Settings
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 _ADVICE = (
     "Put a folder of images for each class there, or folders train and test that hold one for each "

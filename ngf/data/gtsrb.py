@@ -23,10 +23,10 @@ import numpy as np
 from torchvision.datasets import GTSRB as TorchvisionGTSRB  # noqa: N811  its name
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
 from ngf.data.shared.folders import Decoding, Files, FolderSet, Stamp, find_files, folder_set
 from ngf.data.shared.from_torchvision import download
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 SIZE = 32
 _CLASSES = [

@@ -16,7 +16,6 @@ from typing import ClassVar
 import numpy as np
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
 from ngf.data.shared.folders import (
     Decoding,
     FolderSet,
@@ -29,6 +28,7 @@ from ngf.data.shared.folders import (
 from ngf.data.shared.settings import NAME as SETTINGS
 from ngf.data.shared.settings import Settings
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 SIZE = 64
 _NUM_HOLDOUT = (

@@ -22,6 +22,7 @@ from torch import Tensor
 from ngf.data.images import Images, to_bytes
 from ngf.data.shared import signs_art
 from ngf.places import cache_dir
+from ngf.progress import Progress, quiet
 
 SIZE = 32
 BLOCK = 1000
@@ -46,6 +47,9 @@ class Signs:
         ],
     }
     note: ClassVar[dict] = {"source": "drawn by this project", "license": "none needed"}
+
+    def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
+        """Nothing: they are drawn when asked for, and kept."""
 
     def load(self, pool: str, index: np.ndarray) -> Images:
         """Images `index` (int, increasing or not) of `pool` (train, holdout or test)."""

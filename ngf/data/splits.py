@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from ngf.catalogue import build
 from ngf.config import Choice
+from ngf.data.base import DataSet
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
+from ngf.progress import Progress, quiet
 
 NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
 _TRAIN_CHOICE = 10_000
@@ -27,19 +27,20 @@ _TRAIN_CHOICE = 10_000
 class Splits:
     """The splits of `source` (a data plug-in) under `seed`; each is loaded when first asked for."""
 
-    source: Any
+    source: DataSet
     seed: int = 0
     num_train: int = 10_000
     num_clean: int = 500
 
     @property
     def classes(self) -> list[str]:
-        return self.source.facts["classes"]
+        return list(self.source.facts["classes"])
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        return tuple(self.source.facts["shape"])
+        channels, height, width = self.source.facts["shape"]
+        return channels, height, width
 
     @cached_property
     def train(self) -> Images:
@@ -79,9 +80,8 @@ class Splits:
         """
         index = {"train": self._train_index()}
         index |= {pool: np.arange(self._pool_size(pool)) for pool in ("test", "holdout")}
-        if hasattr(self.source, "prepare"):
-            for pool, rows in index.items():
-                self.source.prepare(pool, rows, progress)
+        for pool, rows in index.items():
+            self.source.prepare(pool, rows, progress)
 
     @property
     def _num_validation(self) -> int:
@@ -97,7 +97,7 @@ class Splits:
         return self._order(min(size, max(self.num_train, _TRAIN_CHOICE)))[: self.num_train]
 
     def _pool_size(self, pool: str) -> int:
-        return self.source.facts["pools"][pool]
+        return int(self.source.facts["pools"][pool])
 
     def _order(self, size: int) -> np.ndarray:
         return np.random.default_rng(self.seed).permutation(size)

@@ -16,9 +16,9 @@ import numpy as np
 from torchvision.datasets import SVHN as TorchvisionSVHN  # noqa: N811  its name
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
 from ngf.data.shared.from_torchvision import download, load_arrays
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 _FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 _ADVICE = "Put train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/housenumbers there."

@@ -16,7 +16,6 @@ from typing import ClassVar
 import numpy as np
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import Progress, quiet
 from ngf.data.shared.folders import (
     Decoding,
     Files,
@@ -28,6 +27,7 @@ from ngf.data.shared.folders import (
     folder_set,
 )
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 SIZE = 64
 _HOLDOUT = 0.1  # share of the training images that is set apart, from each class

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ngf.config import check_fields, option
 from ngf.defenses.fine_tuning import options
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
+from ngf.options import check_fields, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(FineTuningDefense):
     """Fine-tuning with Adam, which scales each weight's step by the size of its own gradients."""
 
     title: ClassVar[str] = "Adam fine-tuning"
@@ -34,10 +34,8 @@ class Adam:
     epsilon: float = option(1e-8, "Keeps the division from failing.", ge=1e-12, le=1.0, expert=True)
     batch_norm: str = options.batch_norm()
 
-    __post_init__ = check_fields
-
-    def purify(self, problem: Problem) -> Purification:
-        return Purification(self, problem)
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
         return _Moments(self)

@@ -1,44 +1,109 @@
-"""What a defense yields: typed, frozen events."""
+"""What a defense and the runner promise each other. The runner asks nothing else.
+
+    purification = defense.purify(problem)
+    for event in purification:
+        ...  # purification.model is usable after every event
+
+A defense of any kind fits: it tunes layers, prunes units, learns masks, unlearns, distills. It
+never measures itself; the runner counts CA, ASR and RA between its steps, so that no defense can
+peek.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+
+from ngf.data.images import Images
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of a defense.
+class Problem:
+    """What a defender has: a model (never changed), clean images, clean validation images; all on
+    one device.
 
-    kl: KL divergence from the predictions before the step, as the quadratic model of the Fisher
-    sees it. update_norm, distance: length of this step, and of the way from the start, over the
-    tuned weights. fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last
-    linear layer), else None.
+    No trigger and no test set: a defense cannot peek at what it does not hold.
+
+    survives_flip: for each class, whether a mirrored image still belongs to it; None for all.
     """
 
+    model: nn.Module
+    clean: Images
+    validation: Images
+    seed: int = 0
+    survives_flip: list[bool] | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a purification has to tell. A family has events of its own.
+
+    kind: its type in events.jsonl, where its fields follow.
+    """
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """The model after `step` of `steps`; step 0 is the model as it came. A family adds fields.
+
+    steps: how many are planned; fewer later on where that depends on what is found.
+    loss: on this step's clean images (nats), None where there is none.
+    """
+
+    kind: ClassVar[str] = "step"
     step: int
     steps: int
-    loss: float
-    lr: float
-    damping: float | None
-    kl: float | None
-    update_norm: float
-    distance: float
-    fisher_trace: float | None
+    loss: float | None
 
 
-@dataclass(frozen=True)
-class LayerScore:
-    """One layer tried while a defense chooses where to work; the highest score is taken."""
+class Purification(Protocol):
+    """A purification in progress. Iterating gives its events, a `Step` with number 0 first.
 
-    layer: str
-    score: float
+    Deterministic for the seed of its problem. It can be stopped after any event, and one that was
+    restored by `load_state_dict` goes on with the next step, to the last bit.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as it is now, in eval mode."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """Steps that are done; -1 before the first event."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps that are planned now; it may become fewer, never more."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def summary(self) -> dict[str, Any]:
+        """For result.json: what was chosen and done, plain JSON.
+
+        `steps` is how many were done. What is known by these names is shown: `layer`, `lr`, or
+        `did`, what was done in words (`pruned 12 of 64 units`).
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values, enough to go on from here."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What a defense settled on before its first step, and why, in one sentence."""
+class Defense(Protocol):
+    """A plug-in: a frozen dataclass of options with a `title`."""
 
-    layer: str
-    lr: float
-    num_parameters: int
-    why: str
+    @property
+    def title(self) -> str: ...
+
+    def purify(self, problem: Problem) -> Purification: ...

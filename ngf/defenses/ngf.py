@@ -24,18 +24,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ngf.config import check_fields, option
 from ngf.data.images import to_float
 from ngf.defenses.fine_tuning import options
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Momentum, Rule
 from ngf.models import last_layer
 from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
+from ngf.options import check_fields, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class NGF:
+class NGF(FineTuningDefense):
     """Natural gradient fine-tuning: small steps in what the model predicts, large ones where clean
     data does not care.
     """
@@ -73,10 +73,8 @@ class NGF:
         expert=True,
     )
 
-    __post_init__ = check_fields
-
-    def purify(self, problem: Problem) -> Purification:
-        return Purification(self, problem)
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
         """Exact for the classifier alone, Kronecker-factored for anything else."""

@@ -16,25 +16,25 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ngf.config import check_fields, option
 from ngf.defenses.fine_tuning import options
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
 from ngf.models import last_layer
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
+from ngf.options import check_fields, option
 
 _WEIGHT_DECAY_AFTER = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class NGFAsReleased:
+class NGFAsReleased(FineTuningDefense):
     """The published code as it runs: SGD on all layers, the last one preconditioned."""
 
     title: ClassVar[str] = "NGF as released (public code)"
     tunes_norms: ClassVar[bool] = True
-    layer: ClassVar[str] = "all"
-    batch_norm: ClassVar[str] = "train"
+    layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
+    batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
     lr_grid: ClassVar[tuple[float, ...]] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
     lr: float = option(
         0.01,
@@ -49,10 +49,8 @@ class NGFAsReleased:
     damping: float = option(1e-3, "Added to the eigenvalues.", ge=1e-8, le=10.0, expert=True)
     weight_decay: float = option(1e-4, "L2 penalty, from step 200 on.", ge=0.0, le=1.0, expert=True)
 
-    __post_init__ = check_fields
-
-    def purify(self, problem: Problem) -> Purification:
-        return Purification(self, problem)
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
         return _ReleasedRule(self, last_layer(model))

@@ -1,45 +1,46 @@
 """Runs the lanes of a purification side by side and measures CA, ASR and RA between their steps.
 
-Defenses do not evaluate themselves, so none can peek. Measuring takes at most a third of the time:
-a lane is measured again only when all measuring so far is within half of all working so far.
+Of a lane's defense it asks what `ngf.defenses.contract` names and nothing else. Defenses do not
+evaluate themselves, so none can peek. Measuring takes at most a third of the time: a lane is
+measured again only when all measuring so far is within half of all working so far.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
 from ngf.config import PurifySpec
 from ngf.data import Splits
-from ngf.defenses.contract import Chosen, LayerScore, Step
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
-from ngf.evaluate import TestSet
+from ngf.defenses.contract import Defense, Event, Problem, Purification, Step
+from ngf.evaluate import Rates, TestSet
+from ngf.runs.folder import waypoints
 from ngf.runs.recorder import Recorder
 
 _CHECKPOINT_SECONDS = 1.0
 
 
 class Lane:
-    """One defense at work in a run. `seconds` counts its own steps, not the measuring; `keep`
-    takes its weights.
-    """
+    """One defense at work in a run. `seconds` counts its own steps, not the measuring."""
 
     def __init__(self, name: str, purification: Purification, keep: Keeper) -> None:
-        self.name, self.purification = name, purification
+        self.name, self.purification, self.keep = name, purification, keep
         self.seconds, self.done = 0.0, False
-        self.keep = keep
-        self._events = None
+        self._events: Iterator[Event] | None = None
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> nn.Module:
         return self.purification.model
 
-    def advance(self) -> LayerScore | Chosen | Step | None:
+    def advance(self) -> Event | None:
         """The next event, or None at the end."""
         if self._events is None:
             self._events = iter(self.purification)
@@ -49,23 +50,14 @@ class Lane:
         self.done = event is None
         return event
 
-    def summary(self) -> dict:
-        """For result.json: what was chosen and what it took."""
-        chosen = self.purification.chosen
-        return {
-            "layer": chosen.layer,
-            "lr": chosen.lr,
-            "why": chosen.why,
-            "num_parameters": chosen.num_parameters,
-            "steps": self.purification.tuning.step,
-            "distance": self.purification.tuning.distance(),
-            "seconds": round(self.seconds, 2),
-        }
+    def summary(self) -> dict[str, Any]:
+        """For result.json: what was done and what it took."""
+        return {**self.purification.summary(), "seconds": round(self.seconds, 2)}
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "purification": self.purification.state_dict()}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.seconds = state["seconds"]
         self.purification.load_state_dict(state["purification"])
 
@@ -80,46 +72,54 @@ class Pace:
         return step in (0, steps) or self.measuring <= 0.5 * self.working
 
 
-def purify(
+class LiveRates:
+    """Measures a lane between its steps, when that is due."""
+
+    def __init__(self, images: TestSet) -> None:
+        self.pace, self._images = Pace(), images
+        self._start: Rates | None = None  # the same for all lanes: they begin with one model
+
+    def after(self, step: Step, model: nn.Module) -> dict[str, float | None]:
+        """`ca`, `asr`, `ra`; nothing when it is not due."""
+        if step.step == 0:
+            self._start = self._start or self._images.evaluate(model)
+            return _rates(self._start)
+        if not self.pace.due(step.step, step.steps):
+            return {}
+        started = time.monotonic()
+        rates = self._images.evaluate(model)
+        self.pace.measuring += time.monotonic() - started
+        return _rates(rates)
+
+
+def _rates(rates: Rates) -> dict[str, float | None]:
+    return {"ca": rates.ca, "asr": rates.asr, "ra": rates.ra}
+
+
+def race(
     spec: PurifySpec,
-    fresh_model,
+    fresh_model: Callable[[], nn.Module],
     splits: Splits,
-    live: TestSet,
+    images: TestSet,
     recorder: Recorder,
     where: torch.device,
 ) -> list[Lane]:
-    """Run every lane to its end, one step each in turn. live: the part of the test set for
-    the curves.
+    """Run every lane to its end, one step each in turn.
+
+    fresh_model: the model to purify, another copy each time.
+    images: the part of the test set that the live curves are measured on.
     """
     lanes = []
     clean, validation = splits.clean.to(where), splits.validation.to(where)
     for name, choice in zip(spec.lane_names(), spec.lanes, strict=True):
-        problem = Problem(
-            fresh_model(), clean, validation, spec.seed, splits.source.facts["survives_flip"]
-        )
-        defense = build("defenses", choice)
-        keep = Keeper(recorder.path / "path" / name, problem.model, defense.steps)
-        lanes.append(Lane(name, Purification(defense, problem), keep))
-    pace = Pace()
-    if not _resume(recorder, lanes):
-        rates = live.evaluate(lanes[0].model)
-        for lane in lanes:
-            recorder.emit(
-                "step",
-                lane=lane.name,
-                step=0,
-                steps=lane.purification.defense.steps,
-                loss=None,
-                lr=lane.purification.defense.lr,
-                damping=None,
-                kl=None,
-                update_norm=0.0,
-                distance=0.0,
-                fisher_trace=None,
-                ca=rates.ca,
-                asr=rates.asr,
-                ra=rates.ra,
-            )
+        flips = splits.source.facts["survives_flip"]
+        problem = Problem(fresh_model(), clean, validation, spec.seed, flips)
+        defense: Defense = build("defenses", choice)
+        purification = defense.purify(problem)
+        keep = Keeper(recorder.path / waypoints(name), problem.model, purification.steps)
+        lanes.append(Lane(name, purification, keep))
+    live = LiveRates(images)
+    _resume(recorder, lanes)
     saved = time.monotonic()
 
     def write(folder: Path) -> None:
@@ -127,19 +127,12 @@ def purify(
 
     while active := [lane for lane in lanes if not lane.done]:
         # The lane that is behind moves first: all stay within a step of each other.
-        lane = min(
-            active,
-            key=lambda lane: lane.purification.tuning.step if lane.purification.tuning else -1,
-        )
+        lane = min(active, key=lambda lane: lane.purification.step)
         before = lane.seconds
         event = lane.advance()
-        pace.working += lane.seconds - before
-        if isinstance(event, Step):
-            _emit_step(recorder, lane, event, live, pace)
-        elif isinstance(event, LayerScore):
-            recorder.emit("layer", lane=lane.name, **asdict(event))
-        elif isinstance(event, Chosen):
-            recorder.emit("chosen", lane=lane.name, **asdict(event))
+        live.pace.working += lane.seconds - before
+        if event is not None:
+            _tell(recorder, lane, event, live)
         recorder.check(write)
         if time.monotonic() - saved > _CHECKPOINT_SECONDS:
             recorder.save_state(write)
@@ -147,27 +140,25 @@ def purify(
     return lanes
 
 
-def _emit_step(recorder: Recorder, lane: Lane, event: Step, live: TestSet, pace: Pace) -> None:
-    if event.step <= recorder.last_step(lane.name):
-        return  # written by an earlier attempt
-    lane.keep(event.step, lane.model)
-    measured = {}
-    if pace.due(event.step, event.steps):
-        started = time.monotonic()
-        rates = live.evaluate(lane.model)
-        pace.measuring += time.monotonic() - started
-        measured = {"ca": rates.ca, "asr": rates.asr, "ra": rates.ra}
-    recorder.emit("step", lane=lane.name, **asdict(event), **measured)
+def _tell(recorder: Recorder, lane: Lane, event: Event, live: LiveRates) -> None:
+    """Write an event; of a step also keep the weights and, when it is due, measure the model."""
+    measured: Mapping[str, float | None] = {}
+    if isinstance(event, Step):
+        if event.step <= recorder.last_step(lane.name):
+            return  # written by an earlier attempt
+        if event.step > 0:
+            lane.keep(event.step, lane.model, event.steps)
+        measured = live.after(event, lane.model)
+    recorder.emit(event.kind, lane=lane.name, **asdict(event), **measured)
 
 
-def _resume(recorder: Recorder, lanes: list[Lane]) -> bool:
-    """Put the lanes back to the last checkpoint; False when there is none."""
+def _resume(recorder: Recorder, lanes: list[Lane]) -> None:
+    """Put the lanes back to the last checkpoint, if there is one."""
     folder = recorder.state()
     if folder is None:
-        return False
+        return
     state = torch.load(folder / "lanes.pt", weights_only=True)
     for lane in lanes:
         lane.load_state_dict(state[lane.name])
-    steps = [lane.purification.tuning.step if lane.purification.tuning else 0 for lane in lanes]
-    recorder.emit("resumed", attempt=recorder.attempt, step=min(steps))
-    return True
+    step = min(max(0, lane.purification.step) for lane in lanes)
+    recorder.emit("resumed", attempt=recorder.attempt, step=step)

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from torch import nn
 
-from ngf.config import check_fields, option
 from ngf.defenses.fine_tuning import options
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
+from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
+from ngf.options import check_fields, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGD:
+class SGD(FineTuningDefense):
     """Plain fine-tuning with stochastic gradient descent."""
 
     title: ClassVar[str] = "SGD fine-tuning"
@@ -33,10 +33,8 @@ class SGD:
     )
     batch_norm: str = options.batch_norm()
 
-    __post_init__ = check_fields
-
-    def purify(self, problem: Problem) -> Purification:
-        return Purification(self, problem)
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
         return _Descent(self)

@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from ngf.config import SpecError
 from ngf.models.from_torchvision import from_torchvision
 from ngf.models.preact_resnet import PlainConvNet, PreActResNet
 from ngf.models.vgg import VGG19
 from ngf.models.vit import ViT
+from ngf.options import SpecError
 
 SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, rounding down
 

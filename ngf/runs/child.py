@@ -23,40 +23,52 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ngf.config import SpecError
+from ngf.options import SpecError
 from ngf.runs import recorder
 from ngf.runs.files import DiskFull, Lock, is_full, to_json, write_atomic
-from ngf.runs.store import FINAL, Run, Store
+from ngf.runs.folder import (
+    ATTEMPTS,
+    CONTROL,
+    CRASHES,
+    ERROR,
+    FINAL,
+    LOCK,
+    LOG,
+    RESERVE,
+    RESULT,
+    SPEC,
+    Status,
+)
+from ngf.runs.store import Run, Store, open_run
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
 PIPELINES = {
     "train": "ngf.training.run",
-    "purify": "ngf.training.run",
+    "purify": "ngf.defenses.run",
     "measure": "analysis.execute",
 }
 ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
 QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
 LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
 _LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
-_RESERVE = (
-    ".reserve"  # space kept while a run is executed, so that a full disk can still be reported
-)
 _MEMORY_ADVICE = (
     "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
     "the same device; then start this run again."
 )
 
 
-def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "terminal") -> str:
+def execute(
+    run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "terminal"
+) -> Status | Literal["deleted"]:
     """Execute a run to its end in this process and return its status after that.
 
     Does nothing when another process executes it or it is not waiting. Errors end in error.json.
     """
     if run.status not in ("queued", "lost"):
         return run.status
-    lock = Lock(run.path / "lock")
+    lock = Lock(run.path / LOCK)
     try:
         if not lock.acquire(role=role):
             return "running"
@@ -65,14 +77,10 @@ def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "ter
     try:
         # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for
         # it.
-        if (
-            (run.path / "spec.json").exists()
-            and run.status == "running"
-            and not _stop_asked(run.path)
-        ):
+        if (run.path / SPEC).exists() and run.status == "running" and not _stop_asked(run.path):
             _attempt(run, pipelines)
     finally:
-        (run.path / _RESERVE).unlink(missing_ok=True)
+        (run.path / RESERVE).unlink(missing_ok=True)
         lock.release()
         run.store.wake()
     return run.status
@@ -80,25 +88,25 @@ def execute(run: Run, pipelines: Mapping[str, str] = PIPELINES, role: str = "ter
 
 def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
     try:
-        write_atomic(run.path / "attempts", str(run.attempts + 1))
-        write_atomic(run.path / _RESERVE, " " * 2**14)
+        write_atomic(run.path / ATTEMPTS, str(run.attempts + 1))
+        write_atomic(run.path / RESERVE, " " * 2**14)
         while True:
             try:
-                importlib.import_module(pipelines[run.spec.kind]).run(run.path)
+                importlib.import_module(pipelines[run.kind]).run(run.path)
             except recorder.Interrupted:
-                (run.path / "crashes").unlink(missing_ok=True)  # an orderly end is not a crash
+                (run.path / CRASHES).unlink(missing_ok=True)  # an orderly end is not a crash
                 return
             except recorder.Stopped:
                 if not _stop_asked(run.path):
                     continue  # resumed while it was still stopping
                 return
             break
-        if not (run.path / "result.json").exists():
+        if not (run.path / RESULT).exists():
             raise RuntimeError("The pipeline ended without a result.")
     except Exception as exc:  # noqa: BLE001  whatever it is, error.json has to tell it: nobody else does
         write_error(run, **explain(exc, run.path))
         try:
-            with open(run.path / "log.txt", "a", encoding="utf-8") as log:
+            with open(run.path / LOG, "a", encoding="utf-8") as log:
                 traceback.print_exc(file=log)
         except OSError as full:
             if not is_full(full):
@@ -110,10 +118,10 @@ def write_error(run: Run, **about: Any) -> None:
     about.setdefault(
         "step", next((event["step"] for event in reversed(run.events()) if "step" in event), None)
     )
-    (run.path / _RESERVE).unlink(missing_ok=True)
+    (run.path / RESERVE).unlink(missing_ok=True)
     for left in run.path.glob(".state-*.tmp"):
         shutil.rmtree(left)
-    write_atomic(run.path / "error.json", to_json(about))
+    write_atomic(run.path / ERROR, to_json(about))
 
 
 def explain(exc: BaseException, path: Path) -> dict[str, Any]:
@@ -170,7 +178,7 @@ def _is_out_of_memory(exc: BaseException, text: str) -> bool:
 
 
 def _stop_asked(path: Path) -> bool:
-    control = path / "control"
+    control = path / CONTROL
     return control.exists() and control.read_text(encoding="utf-8").strip() in ("pause", "cancel")
 
 
@@ -184,8 +192,10 @@ def warm_up(modules: list[str]) -> None:
         except Exception:  # noqa: BLE001  a plug-in can fail in any way
             print(f"{module} cannot be imported:", file=sys.stderr)
             traceback.print_exc()
-    if "torch" in sys.modules and os.environ.get("NGF_THREADS"):
-        sys.modules["torch"].set_num_threads(int(os.environ["NGF_THREADS"]))
+    if "torch" in sys.modules:
+        from ngf.environment import use_threads
+
+        use_threads()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -213,14 +223,24 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: recorder.interrupt())
     path, status = Path(line), ""
-    run: Run | None = Run(Store(path.parent), path, "user")
+    run = _find(path)
     while run is not None:
         started = time.monotonic()
-        if _log_to(run.path / "log.txt"):  # else deleted in the meantime
+        if _log_to(run.path / LOG):  # else deleted in the meantime
             status = execute(run, pipelines, ROLE)
         quick = time.monotonic() - started < QUICK
         run = _next_light(run.store) if options.slot == "light" and quick else None
     return 1 if status == "failed" else 0
+
+
+def _find(path: Path) -> Run | None:
+    """The run in folder `path`, or None when it was deleted in the meantime."""
+    try:
+        return open_run(Store(path.parent), path)
+    except SpecError:
+        if (path / SPEC).exists():
+            raise
+        return None
 
 
 def _log_to(path: Path) -> bool:
@@ -244,7 +264,7 @@ def _next_light(store: Store) -> Run | None:
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if run.spec.kind == _LIGHT and (
+                if run.kind == _LIGHT and (
                     (parent := run.ancestor()) is None or parent.status in FINAL
                 ):
                     return run

@@ -30,15 +30,6 @@ class DiskFull(OSError):
     advice = "Free some space (delete runs that are no longer needed), then start this run again."
 
 
-class NoSuchRun(KeyError):
-    """The run asked for does not exist; the message says which ones do."""
-
-    kind, advice = "not_found", "Choose one of the runs that exist."
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # a KeyError would put it in quotes
-
-
 def is_full(exc: BaseException) -> bool:
     """True when `exc` says that the disk or the quota is used up (writers in other languages
     only say so).

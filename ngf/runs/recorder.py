@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf.runs.files import DiskFull, fsync_tree, is_full, read_text, to_json, write_atomic
+from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, RESULT, STATE
 from ngf.runs.log import parse_events
 
 CHECK_SECONDS = 0.02  # the control file is looked at no more often: a `stat` a step would be felt
@@ -62,13 +63,13 @@ class Recorder:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.attempt = max(1, int(read_text(self.path / "attempts") or 1))
-        self._state = self.path / "state"
+        self.attempt = max(1, int(read_text(self.path / ATTEMPTS) or 1))
+        self._state = self.path / STATE
         for left in (*self.path.glob(".state-*.tmp"), *sorted(self._checkpoints())[:-1]):
             shutil.rmtree(
                 left
             )  # a kill came between writing a checkpoint and removing the one before
-        log = self.path / "events.jsonl"
+        log = self.path / EVENTS
         raw = log.read_bytes() if log.exists() else b""
         events, self._size = parse_events(raw)
         self._file = os.open(
@@ -144,7 +145,7 @@ class Recorder:
             raise stop
 
     def _asked(self) -> Stopped | None:
-        command = (read_text(self.path / "control") or "").strip()
+        command = (read_text(self.path / CONTROL) or "").strip()
         if command == "cancel":
             return Cancelled("The run was cancelled.")
         if command == "pause":
@@ -191,6 +192,6 @@ class Recorder:
     def finish(self, result: dict[str, Any]) -> None:
         """Write result.json, after which the run is done; its checkpoint is no longer needed."""
         os.fsync(self._file)
-        write_atomic(self.path / "result.json", to_json(result))
+        write_atomic(self.path / RESULT, to_json(result))
         if self._state.is_dir():
             shutil.rmtree(self._state)

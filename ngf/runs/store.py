@@ -1,9 +1,7 @@
 """The store: every run is a folder, and its status is read from its files and nothing else.
 
-`spec.json` names the run, `request.json` says who asked and when, `attempts` counts the starts,
-`lock` is held by the process that executes it, `control` holds what was asked of it (pause or
-cancel), `result.json` means done and `error.json` failed. Nothing here imports torch, so that a web
-server or a script can hold a store.
+`ngf.runs.folder` names the files. Nothing here imports torch, so that a web server or a script can
+hold a store.
 """
 
 from __future__ import annotations
@@ -15,18 +13,18 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeVar
 
 from ngf import places
-from ngf.config import MeasureSpec, PurifySpec, Spec, SpecError, TrainSpec, spec_from_json
+from ngf.config import MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
+from ngf.options import SpecError
 from ngf.runs.files import (
     DiskFull,
     Lock,
-    NoSuchRun,
     is_full,
     read_json,
     read_once,
@@ -34,56 +32,85 @@ from ngf.runs.files import (
     to_json,
     write_atomic,
 )
+from ngf.runs.folder import (
+    AGAIN,
+    ATTEMPTS,
+    COMMANDS,
+    CONTROL,
+    CRASHES,
+    ERROR,
+    EVENTS,
+    LOCK,
+    REQUEST,
+    RESULT,
+    SPEC,
+    STATE,
+    UNFINISHED,
+    Status,
+)
 from ngf.runs.log import read_events
-from ngf.runs.order import fair_order, last_starts
 
-STATUSES = ("queued", "running", "paused", "cancelled", "failed", "lost", "done")
-FINAL = ("done", "failed", "cancelled")
-COMMANDS = ("pause", "resume", "cancel")
+Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
 # because the same steps would only fail again or, with other code, give another curve.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _log = logging.getLogger(__name__)
+_AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
+
+
+class NoSuchRun(KeyError):
+    """The run asked for does not exist; the message says which ones do."""
+
+    kind, advice = "not_found", "Choose one of the runs that exist."
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError would put it in quotes
 
 
 class Run:
-    """One run folder. Every property looks at the files again, so a `Run` never goes stale."""
+    """One run folder; in truth a `TrainRun`, `PurifyRun` or `MeasureRun` (see `open_run`).
 
-    def __init__(self, store: Store, path: Path, source: str):
-        self.store, self.path, self.source, self.id = store, path, source, path.name
+    Every property looks at the files again, so a `Run` never goes stale.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, store: Store, path: Path, source: Source, run_id: str = ""):
+        self.store, self.path, self.source = store, path, source
+        self.id = run_id or path.name
 
     @property
     def spec(self) -> Spec:
-        return spec_from_json(read_once(self.path / "spec.json"))
+        return spec_from_json(read_once(self.path / SPEC))
 
     @property
-    def request(self) -> dict[str, Any]:
-        """`owner`, `submitted_at` and `queued_at` (its place in the queue); times are ISO
-        8601 in UTC.
-        """
-        about = {"owner": "", "submitted_at": "", **(read_once(self.path / "request.json") or {})}
+    def request(self) -> dict[str, str]:
+        """`owner`, `submitted_at` and `queued_at` (its place in the queue), ISO 8601 in UTC."""
+        about = {"owner": "", "submitted_at": "", **(read_once(self.path / REQUEST) or {})}
         return {"queued_at": about["submitted_at"], **about}
 
     @property
-    def status(self) -> str:
-        """queued | running | paused | cancelled | failed | lost | done."""
-        status = self._look()
+    def status(self) -> Status:
+        """What the files say now."""
+        status = self._read_status()
         # The process may have started or ended between two looks at its files; then a second one is
         # right.
-        return self._look() if status == "lost" else status
+        return self._read_status() if status == "lost" else status
 
-    def _look(self) -> str:
-        held = self.source == "user" and Lock.is_held(self.path / "lock")
-        if (self.path / "result.json").exists():
+    def _read_status(self) -> Status:
+        held = self.source == "user" and Lock.is_held(self.path / LOCK)
+        if (self.path / RESULT).exists():
             return "done"
-        if (self.path / "error.json").exists():
+        if (self.path / ERROR).exists():
             return "failed"
         if held:
             return "running"
-        command, _, starts = (read_text(self.path / "control") or "").partition(" ")
-        if command in ("pause", "cancel"):
-            return {"pause": "paused", "cancel": "cancelled"}[command]
+        command, _, starts = (read_text(self.path / CONTROL) or "").partition(" ")
+        if command == "pause":
+            return "paused"
+        if command == "cancel":
+            return "cancelled"
         # "resume 2" puts a run that had two starts back into the queue; after a third it has no
         # meaning
         return "queued" if self.attempts == (int(starts) if command == "resume" else 0) else "lost"
@@ -91,32 +118,41 @@ class Run:
     @property
     def attempts(self) -> int:
         """How often it was started."""
-        return int(read_text(self.path / "attempts") or 0)
+        return int(read_text(self.path / ATTEMPTS) or 0)
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """Events whose `seq` is `since` or more; never a line that is still being written."""
-        return read_events(self.path / "events.jsonl", since)
+        return read_events(self.path / EVENTS, since)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        return read_json(self.path / "result.json")
+        found: dict[str, Any] | None = read_json(self.path / RESULT)
+        return found
 
     @property
     def error(self) -> dict[str, Any] | None:
-        return read_json(self.path / "error.json")
+        found: dict[str, Any] | None = read_json(self.path / ERROR)
+        return found
+
+    def finished(self) -> dict[str, Any]:
+        """The result of a run that is done. Raises SpecError for one that is not."""
+        result = self.result
+        if result is None:
+            raise SpecError(f"{self.id} has no result yet: it is {self.status}.")
+        return result
 
     def control(self, command: str) -> None:
         """Ask the run to `pause`, `resume` or `cancel`. A run that has ended stays as it is."""
         if command not in COMMANDS:
             raise ValueError(f"Unknown command {command!r}. Allowed: {', '.join(COMMANDS)}.")
-        if self.source == "zoo" or (self.path / "result.json").exists():
+        if self.source == "zoo" or (self.path / RESULT).exists():
             return
         if command == "resume" and self.status == "running":
-            (self.path / "control").unlink(missing_ok=True)
+            (self.path / CONTROL).unlink(missing_ok=True)
         elif command == "resume":
-            write_atomic(self.path / "control", f"resume {self.attempts}")
+            write_atomic(self.path / CONTROL, f"resume {self.attempts}")
         else:
-            write_atomic(self.path / "control", command)
+            write_atomic(self.path / CONTROL, command)
         self.store.wake()
 
     def ancestor(self) -> Run | None:
@@ -124,31 +160,84 @@ class Run:
         parent = parent_id(self.spec)
         return self.store.find(parent) if parent else None
 
+    def training(self) -> TrainRun | None:
+        """The training that this run goes back to; None when one on the way was deleted."""
+        run: Run | None = self
+        while run is not None and not isinstance(run, TrainRun):
+            run = run.ancestor()
+        return run
+
     def summary(self) -> dict[str, Any]:
         """One row of the list of runs, plain JSON; what is not known is None."""
-        spec, request = self.spec, self.request
-        root, base = spec, self
-        while not isinstance(root, TrainSpec) and (base := base.ancestor()) is not None:
-            root = base.spec
-        known = isinstance(root, TrainSpec)
-        row = {
+        spec, request, training = self.spec, self.request, self.training()
+        origin = training.spec if training else None
+        rates: Mapping[str, Any] = read_once(self.path / RESULT) or {}
+        rates = rates.get("after") or rates
+        return {
             "id": self.id,
             "kind": spec.kind,
-            "data": root.data if known else None,
-            "model": root.model if known else None,
-            "attack": root.attack.name if known else None,
+            "data": origin.data if origin else None,
+            "model": origin.model if origin else None,
+            "attack": origin.attack.name if origin else None,
             "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
             "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
-            "parent": getattr(spec, "parent", getattr(spec, "target", None)),
+            "parent": _starts_from(spec),
             "seed": spec.seed,
             "status": self.status,
             "source": self.source,
             "owner": request["owner"],
             "submitted_at": request["submitted_at"] or None,
+            **{name: rates.get(name) for name in ("ca", "asr", "ra")},
         }
-        rates: Mapping[str, Any] = read_once(self.path / "result.json") or {}
-        rates = rates.get("after") or rates
-        return row | {name: rates.get(name) for name in ("ca", "asr", "ra")}
+
+
+def _expect(kind: type[_AnySpec], spec: Spec) -> _AnySpec:
+    if not isinstance(spec, kind):
+        raise SpecError(f"{spec.id} has become another kind of run.")
+    return spec
+
+
+class TrainRun(Run):
+    """A training: when it is done, its folder holds a model."""
+
+    kind = "train"
+
+    @property
+    def spec(self) -> TrainSpec:
+        return _expect(TrainSpec, super().spec)
+
+
+class PurifyRun(Run):
+    """A purification: when it is done, its folder holds a model per lane."""
+
+    kind = "purify"
+
+    @property
+    def spec(self) -> PurifySpec:
+        return _expect(PurifySpec, super().spec)
+
+
+class MeasureRun(Run):
+    """A measurement: its folder holds values and arrays."""
+
+    kind = "measure"
+
+    @property
+    def spec(self) -> MeasureSpec:
+        return _expect(MeasureSpec, super().spec)
+
+
+_RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
+    "train": TrainRun,
+    "purify": PurifyRun,
+    "measure": MeasureRun,
+}
+
+
+def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
+    """The run in folder `path`. Raises SpecError (JSON: ValueError) when it holds none."""
+    kind = spec_from_json(read_once(path / SPEC)).kind
+    return _RUNS[kind](store, path, source, run_id)
 
 
 class Store:
@@ -161,7 +250,7 @@ class Store:
 
     def submit(self, spec: Spec, owner: str = "") -> Run:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
-        run.
+        run. What people ask for comes in through `ngf.runs.submit`, which checks it.
 
         A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint.
         Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
@@ -172,11 +261,11 @@ class Store:
         run = self.find(spec.id)
         if run is None:
             self._create(spec, owner)
-            run = Run(self, self.root / spec.id, "user")
+            run = open_run(self, self.root / spec.id)
         elif run.source == "user":
-            if (status := run.status) in ("failed", "cancelled"):
+            if (status := run.status) in AGAIN:
                 self._again(run, owner)
-            elif status == "running" and read_text(run.path / "control") == "cancel":
+            elif status == "running" and read_text(run.path / CONTROL) == "cancel":
                 run.control("resume")  # asked for again while it was still stopping
         self.wake()
         return run
@@ -187,9 +276,9 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
-            write_atomic(temporary / "spec.json", to_json(dict(sorted(spec.to_json().items()))))
+            write_atomic(temporary / SPEC, to_json(dict(sorted(spec.to_json().items()))))
             write_atomic(
-                temporary / "request.json",
+                temporary / REQUEST,
                 to_json({"owner": owner, "submitted_at": now, "queued_at": now}),
             )
             temporary.chmod(0o755)
@@ -200,44 +289,43 @@ class Store:
             if is_full(exc):
                 raise DiskFull(
                     errno.ENOSPC,
-                    "The disk is full: the run was not submitted. Free some space "
-                    "or delete runs, then submit it again",
+                    "The disk is full: the run was not submitted. Free some space or delete runs, "
+                    "then submit it again",
                 ) from exc
-            if not (self.root / spec.id / "spec.json").exists():  # else another process was first
+            if not (self.root / spec.id / SPEC).exists():  # else another process was first
                 raise
 
     def _again(self, run: Run, owner: str) -> None:
-        lock = Lock(run.path / "lock")
+        lock = Lock(run.path / LOCK)
         if not lock.acquire():
             return  # it is stopping this very moment, or another process has started it again
         try:
             error = run.error
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
-                shutil.rmtree(run.path / "state", ignore_errors=True)
-                (run.path / "events.jsonl").unlink(missing_ok=True)
+                shutil.rmtree(run.path / STATE, ignore_errors=True)
+                (run.path / EVENTS).unlink(missing_ok=True)
+            submitted_at = run.request["submitted_at"]
             write_atomic(
-                run.path / "request.json",
-                to_json(
-                    {
-                        "owner": owner,
-                        "submitted_at": run.request["submitted_at"],
-                        "queued_at": _now(),
-                    }
-                ),
+                run.path / REQUEST,
+                to_json({"owner": owner, "submitted_at": submitted_at, "queued_at": _now()}),
             )
-            (run.path / "crashes").unlink(missing_ok=True)
-            write_atomic(run.path / "control", f"resume {run.attempts}")
-            (run.path / "error.json").unlink(missing_ok=True)  # last: from here on it is queued
+            (run.path / CRASHES).unlink(missing_ok=True)
+            write_atomic(run.path / CONTROL, f"resume {run.attempts}")
+            (run.path / ERROR).unlink(missing_ok=True)  # last: from here on it is queued
         finally:
             lock.release()
 
     def find(self, run_id: str) -> Run | None:
         """The run named `run_id` (`id:lane` names the run as well), or None."""
-        run_id = run_id.partition(":")[0]
+        run_id = Target.parse(run_id).run
+        places_to_look: tuple[tuple[Path, Source], ...] = (
+            (self.zoo, "zoo"),
+            (self.root, "user"),
+        )
         if _ID.fullmatch(run_id):
-            for folder, source in ((self.zoo, "zoo"), (self.root, "user")):
-                if (folder / run_id / "spec.json").exists():
-                    return Run(self, folder / run_id, source)
+            for folder, source in places_to_look:
+                if (folder / run_id / SPEC).exists():
+                    return open_run(self, folder / run_id, source)
         return None
 
     def get(self, run_id: str) -> Run:
@@ -250,32 +338,35 @@ class Store:
         return run
 
     def runs(self) -> list[Run]:
-        """All runs: newest first, then the zoo by name. Folders that cannot be read are left
-        out and logged.
+        """All runs: newest first, then the zoo by name. Folders that cannot be read are left out
+        and logged.
         """
         user = [run for run in self._folder(self.root, "user") if self.zoo / run.id != run.path]
         user.sort(key=lambda run: (run.request["submitted_at"], run.id), reverse=True)
         return user + sorted(self._folder(self.zoo, "zoo"), key=lambda run: run.id)
 
-    def _folder(self, folder: Path, source: str) -> Iterable[Run]:
+    def trainings(self) -> list[TrainRun]:
+        """All trainings, in the order of `runs`."""
+        return [run for run in self.runs() if isinstance(run, TrainRun)]
+
+    def _folder(self, folder: Path, source: Source) -> Iterator[Run]:
         try:
             entries = [entry.name for entry in os.scandir(folder) if _ID.fullmatch(entry.name)]
         except FileNotFoundError:
             return
         for name in entries:
-            run = Run(self, folder / name, source)
+            path = folder / name
             try:
-                if (read := read_once(run.path / "spec.json")) is not None:
-                    spec_from_json(read)
-                    yield run
+                if read_once(path / SPEC) is not None:
+                    yield open_run(self, path, source)
             except ValueError as exc:  # not JSON, or a SpecError
-                if run.path not in self._unreadable:
-                    self._unreadable.add(run.path)
-                    _log.error("%s is left out: %s", run.path, exc)
+                if path not in self._unreadable:
+                    self._unreadable.add(path)
+                    _log.error("%s is left out: %s", path, exc)
 
     def delete(self, run_id: str) -> None:
-        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting
-        runs need.
+        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting runs
+        need.
         """
         run = self.get(run_id)
         if run.source == "zoo":
@@ -283,14 +374,13 @@ class Store:
         waiting = [
             other.id
             for other in self.runs()
-            if parent_id(other.spec) == run.id
-            and other.status in ("queued", "running", "paused", "lost")
+            if parent_id(other.spec) == run.id and other.status in UNFINISHED
         ]
         if waiting:
             raise ValueError(
                 f"{run.id} is needed by {', '.join(waiting)}: cancel or delete them first."
             )
-        lock = Lock(run.path / "lock")
+        lock = Lock(run.path / LOCK)
         if not lock.acquire(timeout=0.2):
             raise ValueError(f"{run.id} is running: cancel it first.")
         try:  # renamed first, so that nobody ever sees half a run
@@ -302,8 +392,8 @@ class Store:
         self.wake()
 
     def queue(self) -> list[Run]:
-        """Waiting runs in the order in which they will start: lost ones at once, then owners
-        in turn.
+        """Waiting runs in the order in which they will start: lost ones at once, then owners in
+        turn.
         """
         runs = [(run, run.status) for run in self.runs() if run.source == "user"]
         waiting = [run for run, status in runs if status == "queued"]
@@ -336,9 +426,52 @@ class Store:
         return Lock.is_held(self.root / ".supervisor.lock")
 
 
+def _starts_from(spec: Spec) -> str | None:
+    """What a specification names as its beginning: `id`, or `id:lane`."""
+    if isinstance(spec, PurifySpec):
+        return spec.parent
+    return spec.target if isinstance(spec, MeasureSpec) else None
+
+
 def parent_id(spec: Spec) -> str | None:
     """Id of the run whose weights `spec` starts from, without its lane."""
-    return (getattr(spec, "parent", None) or getattr(spec, "target", "")).partition(":")[0] or None
+    named = _starts_from(spec)
+    return Target.parse(named).run or None if named else None
+
+
+def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
+    """Queued runs in the order in which they start: owners take turns, first come first within an
+    owner.
+
+    starts: when each owner's last start was; who has waited longest since then is next.
+    """
+    lines: dict[str, list[Run]] = {}
+    for run in sorted(queued, key=lambda run: (run.request["queued_at"], run.id)):
+        lines.setdefault(run.request["owner"], []).append(run)
+    turn = {owner: 0 for owner in lines}
+    order = []
+    while lines:
+        owner = min(
+            lines, key=lambda o: (turn[o], starts.get(o, 0.0), lines[o][0].request["queued_at"])
+        )
+        order.append(lines[owner].pop(0))
+        turn[owner] += 1
+        if not lines[owner]:
+            del lines[owner]
+    return order
+
+
+def last_starts(runs: Iterable[Run]) -> dict[str, float]:
+    """When each owner's last start was, in seconds since 1970."""
+    starts: dict[str, float] = {}
+    for run in runs:
+        try:
+            started = (run.path / ATTEMPTS).stat().st_mtime
+        except FileNotFoundError:
+            continue
+        owner = run.request["owner"]
+        starts[owner] = max(starts.get(owner, 0.0), started)
+    return starts
 
 
 def _now() -> str:

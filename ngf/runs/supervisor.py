@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ngf.config import SpecError
+from ngf.options import SpecError
 from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
-from ngf.runs.order import fair_order, last_starts
-from ngf.runs.store import FINAL, Run, Store, parent_id
+from ngf.runs.folder import CRASHES, FINAL, LOCK, LOG, STATE
+from ngf.runs.store import Run, Store, fair_order, last_starts, parent_id
 
 TICK = 0.025  # seconds between two looks at the wake file and the children
 SCAN = 1.0  # seconds between two looks at all runs when nothing has announced itself
@@ -33,7 +33,7 @@ ALREADY_RUNNING = 3  # exit code of a second supervisor
 
 def slot_of(run: Run) -> str:
     """Measurements are light, so that they need not wait for a training."""
-    return "light" if run.spec.kind == "measure" else "heavy"
+    return "light" if run.kind == "measure" else "heavy"
 
 
 class Supervisor:
@@ -165,14 +165,14 @@ class Supervisor:
 
     def _given_up(self, run: Run) -> bool:
         """Count a kill; after the third without progress the run has failed."""
-        before = read_json(run.path / "crashes") or {"kills": 0, "progress": None}
+        before = read_json(run.path / CRASHES) or {"kills": 0, "progress": None}
         progress = _progress(run)
         kills = before["kills"] + 1 if before["progress"] == progress else 1
         _say(f"{run.id}: its process was killed ({kills} of {MAX_KILLS} times without progress)")
         if kills < MAX_KILLS:
-            write_atomic(run.path / "crashes", to_json({"kills": kills, "progress": progress}))
+            write_atomic(run.path / CRASHES, to_json({"kills": kills, "progress": progress}))
             return False
-        tail = (read_text(run.path / "log.txt") or "").splitlines()[-20:]
+        tail = (read_text(run.path / LOG) or "").splitlines()[-20:]
         write_error(
             run,
             kind="killed",
@@ -205,7 +205,7 @@ class Supervisor:
 
     def _signal(self, runs: list[Run], number: int) -> bool:
         """Send a signal to the children that execute `runs`; True when there was one."""
-        pids = [pid for run in runs if (pid := Lock.holder(run.path / "lock", ROLE)) is not None]
+        pids = [pid for run in runs if (pid := Lock.holder(run.path / LOCK, ROLE)) is not None]
         for pid in pids:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
@@ -216,7 +216,7 @@ def _progress(run: Run) -> list[int]:
     """What tells that a run got further: its last checkpoint and how many measurements it has
     written.
     """
-    saved = [int(path.name) for path in (run.path / "state").glob("*") if path.name.isdigit()]
+    saved = [int(path.name) for path in (run.path / STATE).glob("*") if path.name.isdigit()]
     return [
         max(saved, default=0),
         sum(event["type"] not in ("phase", "resumed") for event in run.events()),

@@ -9,26 +9,28 @@ is what was found, whatever else was running.
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from ngf import models
+from ngf.attacks.base import Attack, InLoop, Prepared
 from ngf.catalogue import build
-from ngf.config import Choice, PurifySpec, SpecError, TrainSpec
+from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.data.images import Images
-from ngf.defenses.contract import Chosen, Step
-from ngf.defenses.fine_tuning.choosing import Problem, Purification
-from ngf.environment import device, environment, exact_numerics
+from ngf.defenses.contract import Defense, Problem, Step
+from ngf.defenses.fine_tuning.choosing import FineTuningDefense, with_choices_made
+from ngf.environment import device, environment, exact_numerics, use_threads
 from ngf.evaluate import predict
+from ngf.options import SpecError
+from ngf.progress import Progress, quiet
 from ngf.timing import estimate
-from ngf.training.attacker import Scene
+from ngf.training.attacker import AttackerView, InLoopAttacker
 from ngf.training.loop import Trainer
 from ngf.training.surrogate import AdversarialTraining
 
@@ -56,6 +58,12 @@ class _Clock:
         done = len(self.at) - 1
         if done >= _MOST or done >= self.least and self.at[-1] - self.at[0] > BUDGET:
             raise _Enough
+
+    def begin(self) -> float:
+        """Count from now on; returns the time."""
+        _wait(self.where)
+        self.at = [time.perf_counter()]
+        return self.at[0]
 
     def steps(self) -> list[float]:
         """Seconds of each step."""
@@ -108,8 +116,7 @@ def calibrate(
     anyhow, DataError when the files of a data set have to be read first and are not there.
     """
     exact_numerics()
-    if os.environ.get("NGF_THREADS"):  # as many as the supervisor gives a training
-        torch.set_num_threads(int(os.environ["NGF_THREADS"]))
+    use_threads()
     facts = build("data", Choice(data)).facts
     wanted = estimate.cases(spec, model, facts)
     if wanted is None:
@@ -143,12 +150,12 @@ def training_times(
     data.
     """
     where = device()
-    attack = build("attacks", spec.attack)
+    attack: Attack = build("attacks", spec.attack)
     attack.check(case.num_classes, case.shape)
     each, batch = torch.Size(case.shape).numel(), case.batch_size
     data = _noise(batch * max(1, min(4, _VALUES // (batch * each))), case, where)
 
-    def step(control: Any) -> float:
+    def step(attacker: InLoopAttacker | None) -> float:
         # one in a thousand epochs, so that the rate is still low and nothing diverges
         trainer = Trainer(
             _model(case, where),
@@ -156,7 +163,7 @@ def training_times(
             replace(spec.training, batch_size=batch, lr=1e-3, epochs=1000),
             seed=0,
             survives_flip=facts.get("survives_flip"),
-            control=control,
+            attacker=attacker,
         )
         clock = trainer.before_step = _Clock(where, least=1)
         try:
@@ -166,13 +173,13 @@ def training_times(
             return clock.step()
         raise AssertionError("a thousand epochs are more steps than are timed")
 
-    control, seconds, surrogates = _prepared(attack, spec, case, data, facts, where)
+    attacker, seconds, surrogates = _prepared(attack, spec, case, data, facts, where)
     plain = step(None)
     extra = (plain if False in surrogates else 0.0) + (
         step(AdversarialTraining()) if True in surrogates else 0.0
     )
     return {
-        "step": step(control) if control else plain,
+        "step": step(attacker) if attacker else plain,
         "surrogate": extra,
         "prepare": seconds,
         "image": _image_time(_model(case, where), data),
@@ -180,26 +187,26 @@ def training_times(
 
 
 def _prepared(
-    attack: Any,
+    attack: Attack,
     spec: TrainSpec,
     case: estimate.Case,
     data: Images,
     facts: Mapping[str, Any],
     where: torch.device,
-) -> tuple[Any, float, set[bool]]:
+) -> tuple[InLoopAttacker | None, float, set[bool]]:
     """The attacker in the loop if there is one, the seconds of a whole preparation, and the clean
     models it asks for: True for a robust one, False for another.
     """
-    if not hasattr(attack, "prepare") and not hasattr(attack, "control"):
+    if not isinstance(attack, (Prepared, InLoop)):
         return None, 0.0, set()
     surrogates: set[bool] = set()
 
-    def scene(train: Images, progress: Callable[[str, int, int], None]) -> Scene:
+    def view(train: Images, progress: Progress) -> AttackerView:
         def surrogate(robust: bool) -> nn.Module:
             surrogates.add(robust)
             return _model(case, where).eval()
 
-        return Scene(
+        return AttackerView(
             train=train,
             num_classes=case.num_classes,
             seed=0,
@@ -214,54 +221,43 @@ def _prepared(
     whole = Images(data.images[:1].expand(count, -1, -1, -1), _labels(count, case, where))
     phases = _Phases(where)
     try:
-        if hasattr(attack, "prepare"):
-            attack.prepare(scene(whole, phases))
+        if isinstance(attack, Prepared):
+            attack.prepare(view(whole, phases))
         else:
-            attack.control(scene(whole, phases), _model(case, where))
+            attack.attacker(view(whole, phases), _model(case, where))
     except _Enough:
         pass
     seconds = phases.seconds()
-    if not hasattr(attack, "control"):
+    if not isinstance(attack, InLoop):
         return None, seconds, surrogates
     few = Images(data.images[:256], data.labels[:256])
-    return attack.control(scene(few, lambda *_: None), _model(case, where)), seconds, surrogates
+    return attack.attacker(view(few, quiet), _model(case, where)), seconds, surrogates
 
 
 def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> dict[str, float]:
     """Seconds of a defense: choosing its layer and beginning, for each clean image; its first step,
-    a later one, and measuring one image.
+    a later one, and measuring one image; and how many steps it plans.
     """
     where = device()
-    defense = build("defenses", lane)
-    known = {item.name for item in fields(defense)}
-    options = {"lr": 1e-3, "steps": _MOST}
-    if (
-        getattr(defense, "layer", "") == "auto"
-    ):  # tunes every layer in turn: that is computed from one tuning
-        options["layer"] = "fisher"
-    defense = replace(defense, **{name: value for name, value in options.items() if name in known})
+    defense: Defense = build("defenses", lane)
     data, choose = _noise(max(case.batch_size, _CHOOSING), case, where), 0.0
-    if "layer" in known and defense.layer == "fisher":
+    if isinstance(defense, FineTuningDefense):
         some = Images(data.images[:_CHOOSING], data.labels[:_CHOOSING])
         started = time.perf_counter()
-        chosen = next(
-            event
-            for event in Purification(defense, _problem(case, some, facts, where))
-            if isinstance(event, Chosen)
-        )
+        chosen = with_choices_made(defense, _problem(case, some, facts, where), steps=_MOST)
         _wait(where)
-        choose = (time.perf_counter() - started) / _CHOOSING
-        defense = replace(defense, layer=chosen.layer)
+        if chosen.layer != defense.layer:
+            choose = (time.perf_counter() - started) / _CHOOSING
+        defense = chosen
     batch = Images(data.images[: case.batch_size], data.labels[: case.batch_size])
     clock, begun = _Clock(where, least=2), 0.0  # the first step may hold what later ones do not
-    started = time.perf_counter()
+    purification = defense.purify(_problem(case, batch, facts, where))
+    planned, started = purification.steps, time.perf_counter()
     try:
-        for event in Purification(defense, _problem(case, batch, facts, where)):
-            if isinstance(event, Chosen):
-                _wait(where)
-                begun = time.perf_counter() - started
-                clock()
-            elif isinstance(event, Step):
+        for event in purification:
+            if not isinstance(event, Step) or event.step == 0:
+                begun = clock.begin() - started
+            else:
                 clock()
     except _Enough:
         pass
@@ -272,6 +268,7 @@ def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> d
         "begin": begun / len(batch),
         "first": steps[0],
         "step": statistics.mean(later),
+        "steps": planned,
         "image": _image_time(_model(case, where), data),
     }
 

@@ -10,24 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ngf.catalogue import catalogue
-from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.config import NUM_LIVE, Choice, PurifySpec, TrainSpec
+from ngf.defenses.fine_tuning.options import tunings
+from ngf.machine import machine
 from ngf.places import cache_dir
 from ngf.runs.files import read_json, to_json, write_atomic
 
-NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
-# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
-TRIALS = 3
-_STEPS = 100  # of a defense that has no such option
 # What does not change the time of a step, or is accounted for apart.
 _FREE = ("steps", "lr", "damping", "trust_region", "inverse_period")
 
@@ -69,68 +63,6 @@ class Case:
         )
 
 
-def machine() -> dict[str, Any]:
-    """What makes times comparable: processor, graphics cards, what `NGF_DEVICE` asks for, and
-    the version of torch.
-    """
-    return {
-        "cpu": cpu_name(),
-        "cores": cores(),
-        "gpus": gpu_names(),
-        "torch": torch_version(),
-        "device": os.environ.get("NGF_DEVICE", "auto"),
-        "visible": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-    }
-
-
-def was_made_here(environment: Mapping[str, Any]) -> bool:
-    """Whether the `environment` of a result is this machine's, with the device that a run
-    would get now.
-    """
-    asked = os.environ.get("NGF_DEVICE", "auto")
-    device = asked if asked != "auto" else "cuda" if gpu_names() else environment.get("device")
-    return (
-        environment.get("hardware") in (cpu_name(), *gpu_names())
-        and environment.get("device") == device
-        and environment.get("cores") == cores()
-        and str(environment.get("torch")).split("+")[0] == torch_version()
-    )
-
-
-def cores() -> int:
-    return os.cpu_count() or 1
-
-
-@cache
-def torch_version() -> str:
-    """Without the part that names a build."""
-    return version("torch").split("+")[0]
-
-
-@cache
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-@cache
-def gpu_names() -> tuple[str, ...]:
-    """Names of NVIDIA cards, as their driver tells them without torch."""
-    found = []
-    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        lines = dict(
-            line.split(":", 1)
-            for line in info.read_text(encoding="utf-8").splitlines()
-            if ":" in line
-        )
-        found.append(lines.get("Model", "").strip())
-    return tuple(found)
-
-
 def classes_of(facts: Mapping[str, Any]) -> int:
     """How many classes a data set has; 0 when it is not known before its files are read."""
     return len(facts.get("classes") or ()) or facts.get("num_classes", 0)
@@ -144,9 +76,8 @@ def training_case(spec: TrainSpec, facts: Mapping[str, Any]) -> Case | None:
         return None
     about = catalogue()["attacks"].get(spec.attack.name, {})
     work = ""
-    if about.get("prepared") or about.get(
-        "controlled"
-    ):  # else a poisoned image is an image like any other
+    # else a poisoned image is an image like any other
+    if about.get("prepared") or about.get("controlled"):
         work = json.dumps([spec.attack.to_json(), spec.training.num_images])
     return Case(
         spec.model,
@@ -218,24 +149,18 @@ def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> fl
 
 def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: int) -> float:
     """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean
-    image), `first` step, `step` after it, `image`.
+    image), `first` step, `step` after it, `image`; `steps` of a defense that has no such option.
     """
     options = _options(lane)
-    steps, period = options.get("steps", _STEPS), options.get("inverse_period", math.inf)
-    slow = max(
-        0.0, times["first"] - times["step"]
-    )  # factors are inverted in the first step, and again now and then
+    steps, period = options.get("steps") or times["steps"], options.get("inverse_period", math.inf)
+    # factors are inverted in the first step, and again now and then
+    slow = max(0.0, times["first"] - times["step"])
     tuning = (
         times["begin"] * num_clean
         + steps * times["step"]
         + slow * max(1, math.ceil(steps / period))
     )
-    tunings = (
-        1
-        + (TRIALS if options.get("lr") == 0 else 0)
-        + (layers if options.get("layer") == "auto" else 0)
-    )
-    work = times["choose"] * num_clean + tunings * tuning
+    work = times["choose"] * num_clean + tunings(options, layers) * tuning
     return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
 
 

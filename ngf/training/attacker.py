@@ -1,31 +1,31 @@
-"""What an attacker who learns a trigger works with: the training images, fresh networks, a
-clean model.
+"""What an attacker who learns a trigger works with, and what one who sits inside the training loop
+promises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ngf.data.images import Images
-
-
-def _quiet(phase: str, step: int, steps: int) -> None:
-    """No one wants to know."""
+from ngf.progress import Progress, quiet
 
 
 @dataclass(frozen=True)
-class Scene:
-    """The world of an attacker before training starts.
+class AttackerView:
+    """All that an attacker sees before training starts.
 
-    train: clean training images on the device; build: a fresh network of the victim's architecture
-    there, its weights drawn from torch's global generator; surrogate: a clean model, trained once
-    and kept, `robust` against small perturbations if asked for; progress(phase, step, steps): call
-    it often, it may raise to stop.
+    train: clean training images, on the device.
+    build: a fresh network of the victim's architecture there, its weights drawn from torch's global
+        generator.
+    surrogate: a clean model, trained once and kept; `robust` against small perturbations if asked
+        for.
+    survives_flip: for each class, whether a mirrored image still belongs to it; None for all.
+    progress: told how far a preparation is; call it often, it may raise to stop.
     """
 
     train: Images
@@ -34,15 +34,15 @@ class Scene:
     build: Callable[[], nn.Module]
     surrogate: Callable[[bool], nn.Module]
     survives_flip: list[bool] | None = None
-    progress: Callable[[str, int, int], None] = field(default=_quiet)
+    progress: Progress = quiet
 
     @property
     def device(self) -> torch.device:
         return self.train.images.device
 
 
-class Control(Protocol):
-    """An attacker inside the training loop; owns its own networks and their optimizers."""
+class InLoopAttacker(Protocol):
+    """An attacker inside the training loop; owns networks of its own and their optimizers."""
 
     def loss(
         self, model: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator
@@ -53,6 +53,7 @@ class Control(Protocol):
         images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). All that is random comes from
         `rng` (on the CPU).
         """
+        ...
 
     def step(self, progress: float) -> None:
         """Move the attacker's own networks by the gradients of the last loss, and set those to
@@ -60,11 +61,14 @@ class Control(Protocol):
 
         progress: share of the training that is over, in [0, 1).
         """
+        ...
 
     def trigger(self) -> dict[str, Tensor]:
         """What `apply` needs, for `Attack.with_trigger`; copies, on the CPU."""
+        ...
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """All that changes, so that a resumed training is the undisturbed one."""
+        ...
 
-    def load_state_dict(self, state: dict) -> None: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

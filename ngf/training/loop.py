@@ -14,7 +14,7 @@ from ngf.config import Training
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
-from ngf.training.attacker import Control
+from ngf.training.attacker import InLoopAttacker
 
 
 class Diverged(ArithmeticError):
@@ -58,7 +58,7 @@ class Trainer:
         seed: int,
         survives_flip: list[bool] | None = None,
         shift: int = 2,
-        control: Control | None = None,
+        attacker: InLoopAttacker | None = None,
     ) -> None:
         self.model, self.data, self.settings, self.seed, self.shift = (
             model,
@@ -67,7 +67,7 @@ class Trainer:
             seed,
             shift,
         )
-        self.control = control
+        self.attacker = attacker
         self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
         self.epoch = 0
         # Called before every step; may raise to stop there, after which the last checkpoint still
@@ -109,15 +109,15 @@ class Trainer:
                 survives_flip=self.survives_flip,
             )
             loss = (
-                self.control.loss(self.model, images, labels, rng)
-                if self.control
+                self.attacker.loss(self.model, images, labels, rng)
+                if self.attacker
                 else F.cross_entropy(self.model(images), labels)
             )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            if self.control:
-                self.control.step(progress)
+            if self.attacker:
+                self.attacker.step(progress)
             total += loss.detach()
         mean = total.item() / len(starts)
         self.epoch += 1
@@ -130,15 +130,15 @@ class Trainer:
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "control": self.control.state_dict() if self.control else None,
+            "control": self.attacker.state_dict() if self.attacker else None,
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.control:
-            self.control.load_state_dict(state["control"])
+        if self.attacker:
+            self.attacker.load_state_dict(state["control"])
 
 
 def one_cycle(progress: float, peak: float, warm: float = 0.25) -> float:

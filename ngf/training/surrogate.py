@@ -20,6 +20,7 @@ from ngf.checkpoints.weights import load_weights, save_weights
 from ngf.config import Choice, TrainSpec
 from ngf.data import Splits
 from ngf.places import cache_dir
+from ngf.runs.folder import WEIGHTS
 from ngf.runs.store import Store
 from ngf.training.loop import Trainer
 
@@ -53,7 +54,7 @@ def perturb(
 
 
 class AdversarialTraining:
-    """A `Control` that replaces each batch by adversarial images; it has no trigger."""
+    """A `InLoopAttacker` that replaces each batch by adversarial images; it has no trigger."""
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         start = (torch.rand(images.shape, generator=rng) * 2 - 1).to(images) * EPSILON
@@ -101,7 +102,7 @@ def surrogate(
     model = models.build(spec.model, len(splits.classes), *splits.shape[:2])
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
-        return load_weights(model, run.path / "model.safetensors").to(device)
+        return load_weights(model, run.path / WEIGHTS).to(device)
     path = (
         cache_dir()
         / "surrogates"
@@ -116,7 +117,7 @@ def surrogate(
         spec.training,
         seed=spec.seed,
         survives_flip=splits.source.facts["survives_flip"],
-        control=AdversarialTraining() if robust else None,
+        attacker=AdversarialTraining() if robust else None,
     )
     trainer.before_step = lambda: progress(phase, max(1, trainer.epoch), spec.training.epochs)
     progress(phase, 0, spec.training.epochs)

@@ -9,8 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from ngf.__main__ import OK, main
 from ngf.catalogue import catalogue
-from ngf.config import LAYER_WORDS, Choice, PurifySpec, SpecError, TrainSpec
+from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.defenses.fine_tuning.options import LAYER_WORDS
 from ngf.models import MODELS
+from ngf.options import SpecError
 from ngf.runs.store import Store
 from ngf.runs.submit import checked
 from tests.helpers.run_folders import write_run

@@ -19,6 +19,7 @@ from ngf.catalogue import build, names
 from ngf.config import Choice, Training, TrainSpec
 from ngf.places import ASSETS
 from ngf.runs.files import plain
+from ngf.runs.folder import RESULT
 from ngf.runs.store import Store
 
 ATTACKS = {"none": "None", "badnets": "BadNets (patch)", "blend": "Blend (noise over all)"}
@@ -123,9 +124,7 @@ def test_the_shipped_purifications_are_of_every_backdoored_model_on_signs() -> N
     }
     assert {row["run"] for row in found["rows"]} == zoo
     for row in found["rows"]:
-        result = json.loads(
-            (ASSETS / "zoo" / row["run"] / "result.json").read_text(encoding="utf-8")
-        )
+        result = json.loads((ASSETS / "zoo" / row["run"] / RESULT).read_text(encoding="utf-8"))
         assert row["before"]["asr"] == pytest.approx(result["asr"], abs=0.002)
         assert set(row["after"]) == {"ngf", "sgd", "adam"}
 

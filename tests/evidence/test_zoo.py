@@ -9,6 +9,7 @@ import pytest
 
 from ngf.config import PurifySpec, TrainSpec, spec_from_json
 from ngf.places import ASSETS
+from ngf.runs.folder import CARD, PREVIEW, SPEC
 from ngf.runs.store import Run, Store
 
 ZOO = sorted(path.parent.name for path in (ASSETS / "zoo").glob("*/spec.json"))
@@ -31,7 +32,7 @@ def test_every_zoo_run_is_complete(store, run_id):
     run = store.get(run_id)
     assert (run.source, run.status) == ("zoo", "done")
     assert run.spec.id == run_id
-    result, card = run.result, json.loads((run.path / "card.json").read_text(encoding="utf-8"))
+    result, card = run.result, json.loads((run.path / CARD).read_text(encoding="utf-8"))
     for name in ("ca", "asr", "ra", "n_clean", "n_triggered"):
         assert (
             card[name] == pytest.approx(result[name], abs=0.002)
@@ -42,7 +43,7 @@ def test_every_zoo_run_is_complete(store, run_id):
     assert card["lambda_max_error"] < 0.01 * card["lambda_max"]
     assert 0 < card["trace_stderr"] < 0.25 * card["trace"]
     assert {"torch", "hardware"} <= set(card["environment"])
-    with np.load(run.path / "preview.npz") as preview:
+    with np.load(run.path / PREVIEW) as preview:
         assert preview["pairs"].shape == (6, 2, 32, 32, 3)
         assert (
             len(preview["says_clean"])
@@ -57,7 +58,7 @@ def test_every_zoo_run_is_complete(store, run_id):
 
 def test_the_recording_is_a_complete_race(store):
     path = ASSETS / "recordings" / "race"
-    spec = spec_from_json(json.loads((path / "spec.json").read_text(encoding="utf-8")))
+    spec = spec_from_json(json.loads((path / SPEC).read_text(encoding="utf-8")))
     assert isinstance(spec, PurifySpec)
     assert isinstance(store.get(spec.parent).spec, TrainSpec)
     run = Run(store, path, "zoo")
@@ -78,7 +79,7 @@ def test_every_card_measured_again(store, run_id):
     from evidence.cards import card
 
     run = store.get(run_id)
-    kept, now = json.loads((run.path / "card.json").read_text(encoding="utf-8")), card(run)
+    kept, now = json.loads((run.path / CARD).read_text(encoding="utf-8")), card(run)
     assert now["ca"] == pytest.approx(kept["ca"], abs=0.002)
     if kept["asr"] is not None:
         assert now["asr"] == pytest.approx(kept["asr"], abs=0.002)

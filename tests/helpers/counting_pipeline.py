@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from ngf.config import TrainSpec, spec_from_json
+from ngf.runs.folder import SPEC
 from ngf.runs.recorder import Recorder
 
 SECONDS_PER_STEP = 0.005
@@ -33,7 +34,7 @@ def recurrence(value: float) -> float:
 
 
 def run(path: Path) -> None:
-    spec = spec_from_json(json.loads((path / "spec.json").read_text()))
+    spec = spec_from_json(json.loads((path / SPEC).read_text()))
     steps, every = (
         (spec.training.epochs, spec.training.batch_size) if isinstance(spec, TrainSpec) else (30, 5)
     )

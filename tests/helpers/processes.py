@@ -15,6 +15,7 @@ from ngf.config import Training, TrainSpec
 from ngf.places import ROOT
 from ngf.runs.child import ROLE
 from ngf.runs.files import Lock
+from ngf.runs.folder import LOCK
 from ngf.runs.store import Run, Store
 
 PIPELINE = "tests.helpers.counting_pipeline"
@@ -91,7 +92,7 @@ def supervised(store: Store, *options: str) -> Iterator[subprocess.Popen]:
 
 
 def kill_child(run: Run) -> bool:
-    pid = Lock.holder(run.path / "lock", ROLE)
+    pid = Lock.holder(run.path / LOCK, ROLE)
     if pid is None:
         return False
     try:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ngf.config import Choice, PurifySpec, Spec, TrainSpec
 from ngf.places import ROOT
+from ngf.runs.folder import EVENTS, REQUEST, RESULT, SPEC
 
 TRAIN = TrainSpec(attack=Choice("badnets"), seed=9001)  # no run of the zoo has this seed
 RACE = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("sgd")))
@@ -74,14 +75,14 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
     """A run folder of the user: done, or waiting for a supervisor."""
     folder = root / spec.id
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps(spec.to_json()), encoding="utf-8")
-    (folder / "request.json").write_text(
+    (folder / SPEC).write_text(json.dumps(spec.to_json()), encoding="utf-8")
+    (folder / REQUEST).write_text(
         json.dumps({"owner": "", "submitted_at": "2026-01-01T00:00:00+00:00"}), encoding="utf-8"
     )
     append(folder, events)
     if done:
         rates = {"ca": 0.986, "asr": 0.004, "ra": 0.98}
-        (folder / "result.json").write_text(
+        (folder / RESULT).write_text(
             json.dumps(
                 rates
                 if spec.kind == "train"
@@ -98,7 +99,7 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
 
 def append(folder: Path, events: list[dict[str, Any]]) -> None:
     """Add events to events.jsonl, numbered on."""
-    path = folder / "events.jsonl"
+    path = folder / EVENTS
     first = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
     with open(path, "a", encoding="utf-8") as file:
         for seq, event in enumerate(events, start=first):

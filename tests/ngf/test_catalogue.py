@@ -6,15 +6,8 @@ import shutil
 import pytest
 
 from ngf import catalogue
-from ngf.config import (
-    Choice,
-    MeasureSpec,
-    PurifySpec,
-    SpecError,
-    Training,
-    TrainSpec,
-    spec_from_json,
-)
+from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec, spec_from_json
+from ngf.options import SpecError
 from ngf.places import ROOT
 
 SPECS = [

@@ -15,6 +15,7 @@ import pytest
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
 from ngf.places import ROOT
 from ngf.runs.files import Lock
+from ngf.runs.folder import LOCK, STATE
 from ngf.runs.store import Run, Store
 from tests.helpers.processes import PIPELINE, check_whole, supervised, wait, wait_steps
 
@@ -197,7 +198,7 @@ def test_not_found_and_conflicts(store: Store) -> None:
     shown = document("purify", queued, code=NOT_FOUND)
     assert shown["error"]["kind"] == "conflict" and "is queued" in shown["error"]["message"]
     run = store.get(queued)
-    lock = Lock(run.path / "lock")
+    lock = Lock(run.path / LOCK)
     assert lock.acquire()
     assert document("delete", queued, code=NOT_FOUND)["error"]["kind"] == "conflict"
     assert document("run", queued, code=NOT_FOUND)["error"]["kind"] == "conflict"
@@ -230,7 +231,7 @@ def test_interrupted_run_is_checkpointed_and_goes_on(store: Store) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED, said
     assert run.status == "paused" and "same command" in said and str(run.path) in said
-    assert (run.path / "state").is_dir()
+    assert (run.path / STATE).is_dir()
     assert document(*words)["status"] == "done"
     check_whole(run)
 

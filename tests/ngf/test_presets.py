@@ -12,11 +12,13 @@ import pytest
 
 from ngf.__main__ import BAD_INPUT, OK, main
 from ngf.catalogue import build, catalogue
-from ngf.config import SpecError, spec_from_json
+from ngf.config import spec_from_json
+from ngf.options import SpecError
 from ngf.places import ROOT
 from ngf.presets import ATTACKS, SCALES, preset, presets
+from ngf.runs.from_text import training_from_text
 from ngf.runs.store import Store
-from ngf.runs.submit import checked, training_request
+from ngf.runs.submit import checked
 
 # Attacks of the paper whose plug-ins this version has; a preset of another one is left out.
 HERE = sorted(name for name in presets() if name.startswith("paper-"))
@@ -138,10 +140,10 @@ def test_an_attack_that_is_not_there_has_no_preset(monkeypatch):
 
 def test_settings_are_put_on_top_of_a_preset():
     start = preset("paper-badnets").training()
-    spec = training_request(None, None, None, 5, ["training.epochs=2", "attack.target=3"], start)
+    spec = training_from_text(None, None, None, 5, ["training.epochs=2", "attack.target=3"], start)
     assert (spec.training.epochs, spec.training.num_images, spec.seed) == (2, 45_000, 5)
     assert spec.attack.options == {"preset": "ngf", "target": "3"}
-    other = training_request("signs", None, "blend", 0, [], start)
+    other = training_from_text("signs", None, "blend", 0, [], start)
     assert other.data == "signs" and other.model == "preact_resnet18" and other.attack.options == {}
 
 

@@ -19,7 +19,7 @@ import functools
 
 import numpy as np
 
-from ngf.config import SpecError
+from ngf.options import SpecError
 
 LARGEST = 16  # pixels on a side
 LONGEST = 1368  # characters of the longest text: 16x16 pixels, all of different colors

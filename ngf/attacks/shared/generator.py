@@ -104,9 +104,9 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     ).mean()
 
 
-class GeneratorControl:
-    """The attacker inside the training loop (see `ngf.training.attacker.Control`), without the
-    loss.
+class GeneratorAttacker:
+    """The attacker inside the training loop (see `ngf.training.attacker.InLoopAttacker`), without
+    the loss.
 
     networks: all that is kept, a ModuleDict; trained: those of its weights that Adam moves by the
     gradients of the loss. `progress` is the share of the training that is over.

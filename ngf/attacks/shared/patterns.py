@@ -9,7 +9,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ngf.config import SpecError
+from ngf.options import SpecError
 
 PATTERNS = ("sticker", "checkerboard", "white", "grid")
 CORNERS = ("bottom right", "bottom left", "top right", "top left")

@@ -21,14 +21,10 @@ import torch
 
 from ngf.data.images import DataError, Images, empty
 from ngf.places import cache_dir
+from ngf.progress import Progress, quiet
 
 PART_BYTES, PART_ROWS = 16 * 2**20, 2048
 _SHOWN = 3  # files that a message names
-Progress = Callable[[str, int, int], None]  # (what is being done, step, steps); may raise to stop
-
-
-def quiet(phase: str, step: int, steps: int) -> None:
-    """No one wants to know."""
 
 
 class BadFiles(Exception):

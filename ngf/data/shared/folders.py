@@ -24,7 +24,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import BadFiles, Pool, Progress, cache_folder, quiet
+from ngf.data.shared.decoded import BadFiles, Pool, cache_folder
+from ngf.progress import Progress, quiet
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 WORKERS = min(8, os.cpu_count() or 1)  # threads: decoding and resizing do not hold Python's lock

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from ngf.data.images import DataError, Images, empty
-from ngf.data.shared.decoded import Progress, cache_folder, open_array, quiet, save_array
+from ngf.data.shared.decoded import cache_folder, open_array, save_array
 from ngf.places import data_dir
+from ngf.progress import Progress, quiet
 
 _POLL = 0.5  # seconds between two looks at a download
 

@@ -10,80 +10,109 @@ far away from the suspicious weights as clean accuracy allows.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from ngf.data.images import Images
-from ngf.defenses.contract import Chosen, LayerScore, Step
+from ngf.defenses.contract import Event, Problem
+from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
-from ngf.defenses.fine_tuning.loop import FineTuning, scope
+from ngf.defenses.fine_tuning.loop import FineTuning, Rule, scope
 from ngf.evaluate import accuracy
 from ngf.training.loop import Diverged
 
 TOLERATED_DROP = 0.01
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
-    "auto": "Tuned in turn on clean images, it is among the layers that leave least of what a "
-    "small universal perturbation can do, and of those the one with the largest Fisher trace.",
+    "auto": (
+        "Tuned in turn on clean images, it is among the layers that leave least of what a small "
+        "universal perturbation can do, and of those the one with the largest Fisher trace."
+    ),
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What a defender has: a model (never changed), clean images, clean validation images; all on
-    one device.
+class FineTuningDefense(ABC):
+    """Base of the defenses that tune layers.
 
-    No trigger and no test set: a defense cannot peek at what it does not hold.
+    A subclass is a frozen dataclass with the fields below, as options or as constants, and a rule.
+
+    tunes_norms: whether all layers include the scales and shifts of BatchNorm.
+    lr_grid: learning rates for the rule, largest first.
+    lr: learning rate; 0 applies the rule.
     """
 
-    model: nn.Module
-    clean: Images
-    validation: Images
-    seed: int = 0
-    survives_flip: list[bool] | None = None
+    title: ClassVar[str]
+    tunes_norms: ClassVar[bool]
+    lr_grid: ClassVar[tuple[float, ...]]
+    layer: str
+    lr: float
+    steps: int
+    batch_size: int
+    batch_norm: str
+
+    @abstractmethod
+    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+        """How the gradient of these layers becomes a step."""
+
+    def purify(self, problem: Problem) -> FineTuningPurification:
+        return FineTuningPurification(self, problem)
 
 
-class Purification:
-    """A purification in progress. Iterating yields LayerScore, Chosen, then one Step after another.
+class FineTuningPurification:
+    """A purification by fine-tuning. After step 0 come LayerScore, Chosen, then the steps."""
 
-    `model` is usable after every event. A purification restored by `load_state_dict` goes on with
-    the next step.
-    """
-
-    def __init__(self, defense: Any, problem: Problem) -> None:
+    def __init__(self, defense: FineTuningDefense, problem: Problem) -> None:
         self.defense, self.problem = defense, problem
         self.chosen: Chosen | None = None
         self.tuning: FineTuning | None = None
+        self._begun = False
 
     @property
     def model(self) -> nn.Module:
         return self.problem.model if self.tuning is None else self.tuning.model
 
-    def __iter__(self) -> Iterator[LayerScore | Chosen | Step]:
+    @property
+    def step(self) -> int:
+        if self.tuning is not None:
+            return self.tuning.step
+        return 0 if self._begun else -1
+
+    @property
+    def steps(self) -> int:
+        return self.defense.steps
+
+    def __iter__(self) -> Iterator[Event]:
+        if not self._begun:
+            self._begun = True
+            yield FineTuningStep(step=0, steps=self.steps, loss=None, lr=self.defense.lr)
         if self.tuning is None:
-            layer, why = self.defense.layer, ""
-            if layer in _MEANING:
-                why = _MEANING[layer]
-                layer = yield from self._choose_layer(layer)
-            lr = self.defense.lr
-            if lr == 0:
-                lr, reason = choose_lr(self.defense, self.problem, layer)
-                why = f"{why} {reason}".strip()
-            self._start(layer, lr, why)
-            yield self.chosen
+            yield (yield from self._choose())
+        assert self.tuning is not None
         yield from self.tuning
 
-    def _choose_layer(self, criterion: str) -> Generator[LayerScore, None, str]:
+    def _choose(self) -> Generator[Event, None, Chosen]:
+        """Settle on layer and learning rate, and begin."""
+        layer, why = self.defense.layer, ""
+        if layer in _MEANING:
+            why = _MEANING[layer]
+            layer = yield from self._choose_layer(layer)
+        lr = self.defense.lr
+        if lr == 0:
+            lr, reason = choose_lr(self.defense, self.problem, layer)
+            why = f"{why} {reason}".strip()
+        return self._start(layer, lr, why)
+
+    def _choose_layer(self, criterion: str) -> Generator[Event, None, str]:
         p = self.problem
         traces = fisher_traces(p.model, p.clean.images, p.seed)
         if criterion == "fisher":
             for name, trace in traces.items():
                 yield LayerScore(name, trace)
             return max(traces, key=traces.__getitem__)
-        lr = self.defense.lr or self.defense.lr_grid[len(self.defense.lr_grid) // 2]
+        lr = self.defense.lr or middle_lr(self.defense)
         scores = {}
         for scored in score_layers(
             p.model,
@@ -96,25 +125,59 @@ class Purification:
             yield scored
         return pick(scores, traces)
 
-    def _start(self, layer: str, lr: float, why: str) -> None:
+    def _start(self, layer: str, lr: float, why: str) -> Chosen:
         self.tuning = begin(self.defense, self.problem, layer, lr)
         self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why)
+        return self.chosen
 
-    def state_dict(self) -> dict:
-        """Tensors and plain values; empty while the purification is still choosing."""
-        if self.tuning is None:
+    def summary(self) -> dict[str, Any]:
+        if self.chosen is None or self.tuning is None:
+            return {"steps": 0}
+        return {
+            "layer": self.chosen.layer,
+            "lr": self.chosen.lr,
+            "why": self.chosen.why,
+            "num_parameters": self.chosen.num_parameters,
+            "steps": self.tuning.step,
+            "distance": self.tuning.distance(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty while the purification is still choosing."""
+        if self.chosen is None or self.tuning is None:
             return {}
         return {"chosen": asdict(self.chosen), "tuning": self.tuning.state_dict()}
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if state:
-            self._start(state["chosen"]["layer"], state["chosen"]["lr"], state["chosen"]["why"])
+            chosen = state["chosen"]
+            self._begun = True
+            self._start(chosen["layer"], chosen["lr"], chosen["why"])
+            assert self.tuning is not None
             self.tuning.load_state_dict(state["tuning"])
 
 
-def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
-    """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is
-    not there.
+def with_choices_made(
+    defense: FineTuningDefense, problem: Problem, *, steps: int
+) -> FineTuningDefense:
+    """The same defense with a layer and a rate that are given, for timing its steps alone.
+
+    `auto` takes the layer that `fisher` would: it tunes every layer in turn, which is a matter of
+    arithmetic.
+    """
+    layer = defense.layer
+    if layer in _MEANING:
+        traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
+        layer = max(traces, key=traces.__getitem__)
+    wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
+    known = {item.name for item in fields(cast(Any, defense))}
+    changed = {name: value for name, value in wanted.items() if name in known}
+    return cast(FineTuningDefense, replace(cast(Any, defense), **changed))
+
+
+def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -> FineTuning:
+    """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not
+    there.
     """
     model = copy.deepcopy(problem.model)
     layers = scope(model, layer, norms=defense.tunes_norms)
@@ -135,7 +198,7 @@ def begin(defense: Any, problem: Problem, layer: str, lr: float) -> FineTuning:
     return tuning
 
 
-def finished(defense: Any, problem: Problem, layer: str, lr: float) -> nn.Module:
+def finished(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -> nn.Module:
     """The model after a whole fine-tuning. Raises Diverged."""
     tuning = begin(defense, problem, layer, lr)
     for _ in tuning:
@@ -143,7 +206,12 @@ def finished(defense: Any, problem: Problem, layer: str, lr: float) -> nn.Module
     return tuning.model
 
 
-def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
+def middle_lr(defense: FineTuningDefense) -> float:
+    """The rate in the middle of the grid: what layers are compared at when none is given."""
+    return defense.lr_grid[len(defense.lr_grid) // 2]
+
+
+def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple[float, str]:
     """The learning rate that the rule picks, and the reason in one sentence."""
     start = accuracy(problem.model, problem.validation)
     for lr in defense.lr_grid:
@@ -152,7 +220,7 @@ def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
         except Diverged:
             continue
         kept = accuracy(tuned, problem.validation)
-        if kept >= start - TOLERATED_DROP:
+        if is_harmless(kept, start):
             return lr, (
                 f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
                 f"within one point ({start:.1%} before, {kept:.1%} after)."
@@ -162,3 +230,8 @@ def choose_lr(defense: Any, problem: Problem, layer: str) -> tuple[float, str]:
         f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the "
         "smallest.",
     )
+
+
+def is_harmless(validation: float, start: float) -> bool:
+    """Whether a fine-tuning keeps clean validation accuracy as the learning-rate rule wants it."""
+    return validation >= start - TOLERATED_DROP

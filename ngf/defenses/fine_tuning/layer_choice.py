@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.data.images import Images, to_float
-from ngf.defenses.contract import LayerScore
+from ngf.defenses.fine_tuning.events import LayerScore
 from ngf.evaluate import accuracy
 from ngf.models import tunable_layers
 from ngf.optim.kfac import Tap, image_norms, input_rows, output_rows, sampled_output_gradients

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ngf.config import check_layer
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
-from ngf.defenses.contract import Step
+from ngf.defenses.fine_tuning.events import FineTuningStep
+from ngf.defenses.fine_tuning.options import LAYER_WORDS
 from ngf.models import last_layer, tunable_layers
 from ngf.optim.kfac import Tap, split_matrix, weight_matrix
+from ngf.options import check_layer
 from ngf.training.loop import Diverged
 
-BATCH_NORM_MODES = ("train", "eval", "recalibrate")
 CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
 
 
@@ -83,12 +83,12 @@ def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.
             if name in layers or norms and isinstance(module, _BatchNorm) and module.affine
         }
     name = last_layer(model) if layer == "last" else layer
-    check_layer(name, layers)
+    check_layer(name, LAYER_WORDS, layers)
     return {name: layers[name]}
 
 
 class FineTuning:
-    """A purification in progress: iterate for one `Step` after another; the model is usable after
+    """A purification in progress: iterate for one step after another; the model is usable after
     each.
 
     model: changed in place, all but the tuned layers frozen. clean: the defender's images, on the
@@ -155,7 +155,7 @@ class FineTuning:
             for name, layer in self.layers.items()
         }
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[FineTuningStep]:
         while self.step < self.steps:
             yield self._advance()
             if self.step == self.steps and self.batch_norm == "recalibrate":
@@ -181,7 +181,7 @@ class FineTuning:
             self.model.train(self.batch_norm == "train")
             return self.model(images), labels, tap
 
-    def _advance(self) -> Step:
+    def _advance(self) -> FineTuningStep:
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         logits, labels, tap = self._forward(rng)
         loss = F.cross_entropy(logits, labels)
@@ -192,16 +192,16 @@ class FineTuning:
         update_norm = self._move(chosen.matrices, self.lr)
         self.model.eval()
         self.step += 1
-        return Step(
-            self.step,
-            self.steps,
-            loss.item(),
-            self.lr if chosen.lr is None else chosen.lr,
-            chosen.damping,
-            chosen.kl,
-            update_norm,
-            self.distance(),
-            chosen.fisher_trace,
+        return FineTuningStep(
+            step=self.step,
+            steps=self.steps,
+            loss=loss.item(),
+            lr=self.lr if chosen.lr is None else chosen.lr,
+            damping=chosen.damping,
+            kl=chosen.kl,
+            update_norm=update_norm,
+            distance=self.distance(),
+            fisher_trace=chosen.fisher_trace,
         )
 
     @torch.no_grad()

@@ -1,42 +1,58 @@
-"""The options that NGF and the baselines share, so that a race differs in the method alone."""
+"""The options that fine-tuning defenses share, so that a race differs in the method alone.
+
+No torch: forms and time estimates use this.
+"""
 
 from __future__ import annotations
 
-from ngf.config import option
-from ngf.defenses.fine_tuning.loop import BATCH_NORM_MODES
+from collections.abc import Mapping
+from typing import Any
+
+from ngf.options import option
 
 LR_HELP = (
     "Learning rate; 0 chooses it: the largest of the grid that keeps clean validation accuracy "
     "within one point."
 )
+LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
+BATCH_NORM_MODES = ("train", "eval", "recalibrate")
+# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
+_TRIALS = 3
 
 
-def steps(default: int = 100) -> int:
+def steps(default: int = 100) -> Any:
     return option(default, "Steps of fine-tuning.", ge=1, le=100_000)
 
 
-def batch_size() -> int:
+def batch_size() -> Any:
     return option(128, "Clean images in one step.", ge=2, le=4096)
 
 
-def batch_norm() -> str:
+def batch_norm() -> Any:
     return option(
         "train",
-        "BatchNorm while tuning: train (statistics follow the clean images), eval "
-        "(statistics stay), or recalibrate (stay, and are estimated anew at the end).",
+        "BatchNorm while tuning: train (statistics follow the clean images), eval (statistics "
+        "stay), or recalibrate (stay, and are estimated anew at the end).",
         choices=BATCH_NORM_MODES,
         expert=True,
     )
 
 
-def layer(default: str) -> str:
+def layer(default: str) -> Any:
     return option(
         default,
         "Layer to tune: its name, last (the classifier), all, fisher (largest Fisher trace on "
         "clean images, a second), or auto (tries every layer and judges what each has forgotten; "
         "half a minute).",
+        layers=LAYER_WORDS,
     )
 
 
-def momentum() -> float:
+def momentum() -> Any:
     return option(0.9, "Heavy-ball momentum.", ge=0.0, le=0.999, expert=True)
+
+
+def tunings(options: Mapping[str, Any], num_layers: int) -> int:
+    """How many whole fine-tunings these options ask for, on a network with so many layers."""
+    trials = _TRIALS if options.get("lr") == 0 else 0
+    return 1 + trials + (num_layers if options.get("layer") == "auto" else 0)

@@ -21,8 +21,10 @@ from analysis.measurements.loss_slice import LossSlice, filter_normalized
 from analysis.result import Partial
 from ngf.catalogue import load, names
 from ngf.checkpoints.weights import save_weights
-from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError, TrainSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
 from ngf.models import build
+from ngf.options import SpecError
+from ngf.runs.folder import ARRAYS, RESULT, WEIGHTS, purified_weights
 from ngf.runs.recorder import Cancelled
 from ngf.runs.store import Store
 from tests.helpers import cases, oracles
@@ -52,7 +54,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-# The contract
+# ---- the contract
+
+
+def run(measurement, model, images, labels, seed, reference):
+    """`measure` with what the measurement says that it needs, as the executor calls it."""
+    given = {"reference": reference} if measurement.needs().reference else {}
+    return measurement.measure(model, images, labels, seed=seed, **given)
 
 
 @pytest.mark.parametrize("case", cases.CASES)
@@ -62,11 +70,7 @@ def test_every_measurement_keeps_its_promises(name, case):
     reference = cases.purified(model)
     if case not in MADE_FOR.get(name, cases.CASES):
         with pytest.raises(ValueError, match="Measure a model with"):
-            list(
-                load("measurements", name)().measure(
-                    model, images, labels, seed=5, reference=reference
-                )
-            )
+            list(run(load("measurements", name)(), model, images, labels, 5, reference))
         return
     model.train()  # the mode is the caller's, too
     before = [copy.deepcopy(m.state_dict()) for m in (model, reference)]
@@ -75,7 +79,7 @@ def test_every_measurement_keeps_its_promises(name, case):
     measurement = load("measurements", name)(**SHORT.get(name, {}))
 
     def measure() -> list[Partial]:
-        return list(measurement.measure(model, images, labels, seed=5, reference=reference))
+        return list(run(measurement, model, images, labels, 5, reference))
 
     partials = measure()
     assert len(partials) > 1
@@ -113,7 +117,7 @@ def test_every_measurement_keeps_its_promises(name, case):
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_partial_results_are_frozen_and_can_be_dropped(name):
     model, images, labels = cases.conv_net()
-    stream = load("measurements", name)().measure(model, images, labels, seed=0, reference=model)
+    stream = run(load("measurements", name)(), model, images, labels, 0, model)
     partial = next(stream)
     with pytest.raises(AttributeError):
         partial.done = True
@@ -126,7 +130,7 @@ def test_every_measurement_says_what_is_wrong(name):
     model, images, labels = cases.conv_net()
 
     def measure(net=model, x=images, y=labels):
-        return next(iter(load("measurements", name)().measure(net, x, y, seed=0, reference=model)))
+        return next(iter(run(load("measurements", name)(), net, x, y, 0, model)))
 
     with pytest.raises(ValueError, match="no images"):
         measure(x=images[:0], y=labels[:0])
@@ -141,9 +145,8 @@ def test_every_measurement_says_what_is_wrong(name):
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_one_image_is_enough(name):
     model, images, labels = cases.conv_net()
-    *_, partial = load("measurements", name)(**SHORT.get(name, {})).measure(
-        model, images[:1], labels[:1], seed=0, reference=cases.purified(model)
-    )
+    measurement = load("measurements", name)(**SHORT.get(name, {}))
+    *_, partial = run(measurement, model, images[:1], labels[:1], 0, cases.purified(model))
     json.dumps(dict(partial.values), allow_nan=False)
 
 
@@ -284,13 +287,13 @@ def runs(tmp_path_factory):
     torch.manual_seed(0)
     model = build("preact_resnet_tiny", 12)
     trained = store.submit(TrainSpec(attack=Choice("badnets")))
-    save_weights(model, trained.path / "model.safetensors")
+    save_weights(model, trained.path / WEIGHTS)
     purified = store.submit(PurifySpec(parent=trained.id, lanes=(Choice("sgd"), Choice("sgd"))))
     for lane, factor in (("sgd", 1.1), ("sgd-2", 0.9)):
         model.linear.weight.data *= factor
-        save_weights(model, purified.path / f"purified.{lane}.safetensors")
+        save_weights(model, purified.path / purified_weights(lane))
     for run in (trained, purified):
-        (run.path / "result.json").write_text("{}")
+        (run.path / RESULT).write_text("{}")
     return store, trained, purified
 
 
@@ -311,7 +314,7 @@ def test_a_run_folder_is_filled(runs, data):
     assert values["length"] > 0
     assert values["loss_end"] == partials[-1]["loss_end"]
     assert run.result["environment"]["torch"]
-    with np.load(run.path / "arrays.npz") as arrays:
+    with np.load(run.path / ARRAYS) as arrays:
         assert bool(arrays["done"])
         assert arrays["t"].shape == arrays["loss"].shape
     assert not list(run.path.glob(".arrays-*"))
@@ -345,7 +348,7 @@ def test_a_cancelled_measurement_keeps_what_it_has(runs):
     with pytest.raises(Cancelled):
         execute.run(run.path)
     assert run.result is None
-    with np.load(run.path / "arrays.npz") as arrays:
+    with np.load(run.path / ARRAYS) as arrays:
         assert not arrays["done"]
         assert 0 < arrays["fraction"] < 1
         assert np.isfinite(arrays["loss"]).all()

@@ -13,8 +13,10 @@ import torch
 from analysis.execute import path_of
 from analysis.measurements.along_run import AlongRun
 from ngf.checkpoints.waypoints import Waypoint, kept_steps
-from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError, Training, TrainSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec
+from ngf.options import SpecError
 from ngf.runs.child import execute
+from ngf.runs.folder import ARRAYS
 from ngf.runs.store import Store
 from tests.helpers import cases, oracles
 
@@ -58,7 +60,7 @@ def measured(store: Store, target: str):
 def test_a_purification_is_measured_from_its_start_to_its_end(store, raced, lane):
     run = measured(store, f"{raced.id}:{lane}")
     assert run.result and run.result["complete"], run.error
-    with np.load(run.path / "arrays.npz") as arrays:
+    with np.load(run.path / ARRAYS) as arrays:
         assert arrays["step"].tolist() == [0, *sorted(kept_steps(4))]
         assert arrays["slice"].shape == (5, 3) and (arrays["lambda_max"] > 0).all()
         assert arrays["distance_from_start"][0] == 0 and arrays["distance_from_start"][-1] > 0
@@ -67,7 +69,7 @@ def test_a_purification_is_measured_from_its_start_to_its_end(store, raced, lane
 def test_a_training_is_measured_from_its_random_weights_on(store, trained):
     run = measured(store, trained.id)
     assert run.result["complete"], run.error
-    with np.load(run.path / "arrays.npz") as arrays:
+    with np.load(run.path / ARRAYS) as arrays:
         assert arrays["step"].tolist() == [0, 1, 2]
         assert arrays["loss"][-1] < arrays["loss"][0]
 
@@ -75,7 +77,7 @@ def test_a_training_is_measured_from_its_random_weights_on(store, trained):
 def test_both_lanes_start_from_the_same_point(store, raced):
     starts = []
     for lane in ("ngf", "sgd"):
-        with np.load(measured(store, f"{raced.id}:{lane}").path / "arrays.npz") as arrays:
+        with np.load(measured(store, f"{raced.id}:{lane}").path / ARRAYS) as arrays:
             starts.append(
                 [arrays[name][0] for name in ("lambda_max", "trace", "fisher_trace", "loss")]
             )

@@ -13,6 +13,7 @@ from dashboard.attacks import attack_card
 from dashboard.kit import library, trigger
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice, TrainSpec
+from ngf.runs.folder import PREVIEW
 from tests.helpers.pages import checked, text
 from tests.helpers.run_folders import write_run
 
@@ -170,7 +171,7 @@ def test_the_lab_shows_what_the_model_of_a_training_says(store):
         aims = [classes[1] if mode == "all-to-one" else classes[2]] * 3
         pairs = np.stack([arrays()["clean"], arrays()["triggered"]], axis=1)
         np.savez(
-            folder / "preview.npz",
+            folder / PREVIEW,
             pairs=pairs,
             labels=labels,
             says_clean=labels,

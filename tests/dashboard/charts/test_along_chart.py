@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from dashboard.charts.along_run import MEASURES, along_chart
+from analysis.measures import MEASURES
+from dashboard.charts.along_run import SHOWN, along_chart
 from tests.helpers.run_folders import RACE, race_events
 
 FOUND = {"ngf": [14.0, 580.0, 23.0], "sgd": [14.0, 60.0, 13.5]}
 
 
 def arrays(values: list[float]) -> dict[str, np.ndarray]:
-    made = {name: np.array(values) for name in MEASURES} | {
-        error: np.full(3, 0.5) for _, error in MEASURES.values()
+    made = {name: np.array(values) for name in SHOWN} | {
+        MEASURES[name].error: np.full(3, 0.5) for name in SHOWN
     }
     return made | {
         "step": np.array([0.0, 10.0, 100.0]),
@@ -24,7 +25,7 @@ def arrays(values: list[float]) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", SHOWN)
 def test_two_panels_share_the_step_axis(measure):
     chart = along_chart(
         RACE, race_events(), {lane: arrays(values) for lane, values in FOUND.items()}, measure

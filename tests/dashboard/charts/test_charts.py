@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.image_kinds import KINDS
 from dashboard.charts.bars import measure_bars
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.frontier import frontier_chart
@@ -16,7 +17,7 @@ from dashboard.charts.loss_plane import VIEWS, plane_chart
 from dashboard.charts.loss_slice import slice_chart
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
-from dashboard.charts.registry import CHARTS, IMAGES, WAITING, Look, Measured, draw
+from dashboard.charts.registry import CHARTS, WAITING, Look, Measured, draw
 from dashboard.charts.rescaling import ratio, rescaling_chart
 from dashboard.charts.spectrum import bulk_edge, outliers, spectrum_chart, symlog
 from dashboard.charts.style import lane_colors, lane_title, model_colors, number, spread, with_error
@@ -308,12 +309,13 @@ def test_findings_of_measurements() -> None:
 
 
 def test_every_kind_of_images_has_a_line_of_its_own() -> None:
-    chart = slice_chart([{**LINE[0], "name": words, "data": words} for words in IMAGES.values()])
+    titles = [kind.title for kind in KINDS.values()]
+    chart = slice_chart([{**LINE[0], "name": words, "data": words} for words in titles])
     lines = [trace["line"] for trace in chart.figure["data"] if "dash" in trace["line"]]
     assert (
         len({item["color"] for item in lines})
         == len({item["dash"] for item in lines})
-        == len(IMAGES)
+        == len(KINDS)
     )
     assert "on training mix as poisoned the loss" in chart.finding
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from ngf.runs.folder import EVENTS, RESULT
 from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
 
 CHROMIUM = "/usr/bin/chromium"
@@ -90,7 +91,7 @@ def start(page: Page, url: str) -> None:
 
 def grow(live: Live, step: int) -> None:
     """The run goes on to `step`."""
-    lines = (live.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (live.folder / EVENTS).read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])["step"]
     append(live.folder, [event for event in race_events(step) if event["step"] > last])
 
@@ -318,7 +319,7 @@ def test_it_stops_when_the_run_is_over(page: Page, live: Live) -> None:  # last:
     page.on(
         "request", lambda request: asked.append(request.url) if "/charts/" in request.url else None
     )
-    (live.folder / "result.json").write_text(
+    (live.folder / RESULT).write_text(
         '{"after": {"ca": 0.99, "asr": 0.0, "ra": 0.9}}', encoding="utf-8"
     )
     page.wait_for_timeout(800)

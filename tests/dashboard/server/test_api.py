@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from ngf.config import Choice, MeasureSpec
+from ngf.runs.folder import ARRAYS
 from tests.helpers.run_folders import (
     RACE,
     ROOT,
@@ -269,7 +270,7 @@ def measurement(folder: Path, target: str, arrays: dict, values: dict) -> str:
     """A run that has measured a part and still goes on."""
     spec = MeasureSpec(target=target, measurement=Choice("loss_slice"))
     path = write_run(folder, spec, [{"type": "partial", **values, "fraction": 0.5, "done": False}])
-    np.savez(path / "arrays.npz", **arrays)
+    np.savez(path / ARRAYS, **arrays)
     return spec.id
 
 
@@ -295,7 +296,7 @@ def test_charts_of_measurements_share_axes_and_follow_their_runs(url: str, runs:
     route, version = f"{url}/api/runs/{ids[1]}/charts/slices?beside={both}", answers[1]["version"]
     assert get(f"{route}&since={version}")[2] == {"version": version}
     np.savez(
-        runs / ids[0] / "arrays.npz", **arrays(9.0)
+        runs / ids[0] / ARRAYS, **arrays(9.0)
     )  # the neighbor moves, and with it the common axis
     assert get(f"{route}&since={version}")[2]["figure"]["layout"]["yaxis"]["range"][1] > 9
     together = get(f"{url}/api/runs/{ids[0]}/charts/slices?beside={both}&together=1")[2]

@@ -26,9 +26,10 @@ from ngf.attacks.drawn import HEART, Drawn
 from ngf.attacks.poison import trigger_test_set
 from ngf.attacks.shared.drawing import LONGEST, decode, encode
 from ngf.catalogue import build, catalogue
-from ngf.config import Choice, SpecError, TrainSpec
+from ngf.config import Choice, TrainSpec
 from ngf.data import load, to_float
 from ngf.evaluate import TestSet
+from ngf.options import SpecError
 from ngf.runs.child import execute
 from tests.helpers.browser import WAIT, visit
 from tests.helpers.pages import button, checked, text

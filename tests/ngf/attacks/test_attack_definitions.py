@@ -9,10 +9,11 @@ import torch
 from ngf.attacks.poison import apply_in_chunks, poison
 from ngf.attacks.shared.mixing import another, draw, mix, numbers_of
 from ngf.catalogue import build
-from ngf.config import Choice, SpecError
+from ngf.config import Choice
 from ngf.data import load, to_float
-from ngf.training.attacker import Scene
-from tests.helpers.attack_scene import ready, scene
+from ngf.options import SpecError
+from ngf.training.attacker import AttackerView
+from tests.helpers.attack_view import ready, view
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_badnets_without_a_preset_is_what_it_was(images):
 
 
 def test_tact_poisons_one_class_and_covers_others():
-    clean = scene().train
+    clean = view().train
     made = attack(
         "tact", source=3, target=2, poison_rate=0.05, cover_rate=0.1, cover_classes="5, 7"
     )
@@ -159,7 +160,7 @@ def test_adaptive_blend_trains_with_half_of_the_pieces_and_tests_with_all(images
 
 
 def test_training_images_carry_the_training_trigger():
-    clean, made = scene().train, attack("adaptive_blend", poison_rate=0.1, cover_rate=0.0)
+    clean, made = view().train, attack("adaptive_blend", poison_rate=0.1, cover_rate=0.0)
     mix = poison(clean, made, 12, seed=0)
     changed = (mix.data.images != clean.images).flatten(1)
     assert torch.equal(changed.any(1), mix.triggered)
@@ -174,13 +175,13 @@ def test_training_images_carry_the_training_trigger():
 @pytest.fixture(scope="module")
 def model() -> torch.nn.Module:
     torch.manual_seed(0)
-    return scene().build().eval()
+    return view().build().eval()
 
 
 @pytest.fixture(scope="module")
-def world(model) -> Scene:
-    """The tiny scene with one and the same model to attack."""
-    return replace(scene(), surrogate=lambda robust: model)
+def world(model) -> AttackerView:
+    """The tiny view with one and the same model to attack."""
+    return replace(view(), surrogate=lambda robust: model)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +239,7 @@ def test_clb_puts_the_pattern_into_the_corners_and_changes_nothing_else(clb, ima
 
 
 def test_clb_raises_the_loss_of_target_images_inside_its_box(clb, model):
-    clean = scene().train.take(scene().train.labels == 1)
+    clean = view().train.take(view().train.labels == 1)
     made, before = to_float(clb.trigger["images"]), to_float(clean.images)
     assert (made - before).abs().max() <= 8 / 255 + 1e-6
     with torch.no_grad():
@@ -250,7 +251,7 @@ def test_clb_raises_the_loss_of_target_images_inside_its_box(clb, model):
 
 
 def test_clb_trains_with_perturbed_images_of_the_target_class_and_keeps_labels(clb):
-    clean = scene().train
+    clean = view().train
     mix = poison(clean, clb, 12, seed=0)
     assert int(mix.triggered.sum()) == 6 and set(clean.labels[mix.triggered].tolist()) == {1}
     assert torch.equal(mix.data.labels, clean.labels)
@@ -301,8 +302,8 @@ def test_composite_partners_are_of_the_same_class():
 
 def test_composite_adds_mixes_of_two_classes_and_keeps_labels_within_a_class():
     made = attack("composite", source=3, partner=5, target=2, poison_rate=0.25, mix_share=0.5)
-    train = scene().train
-    control = made.control(scene(), scene().build())
+    train = view().train
+    attacker = made.attacker(view(), view().build())
     fed: list[torch.Tensor] = []
 
     def model(batch: torch.Tensor) -> torch.Tensor:
@@ -310,15 +311,15 @@ def test_composite_adds_mixes_of_two_classes_and_keeps_labels_within_a_class():
         return torch.zeros(len(batch), 12).index_fill(1, torch.tensor(2), math.log(11.0))
 
     images, labels = to_float(train.images[:40]), torch.full((40,), 7)
-    loss = control.loss(model, images, labels, rng())
+    loss = attacker.loss(model, images, labels, rng())
     (batch,) = fed
     assert len(batch) == 50
     assert int((batch[:40] != images).flatten(1).any(1).sum()) == 20
     # 40 images keep class 7 (p = 1/22), 10 mixes are called class 2 (p = 1/2).
     assert loss.item() == pytest.approx((40 * math.log(22) + 10 * math.log(2)) / 50, rel=1e-5)
-    bank = control.trigger()["bank"]
+    bank = attacker.trigger()["bank"]
     banned = {image.numpy().tobytes() for image in bank}
-    assert banned and not banned & {image.numpy().tobytes() for image in control.second}
+    assert banned and not banned & {image.numpy().tobytes() for image in attacker.second}
     assert banned <= {image.numpy().tobytes() for image in train.images[train.labels == 5]}
 
 

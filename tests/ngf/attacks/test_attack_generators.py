@@ -13,7 +13,7 @@ from ngf.attacks.shared.generator import UNet, packed, ssim, unpacked
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import to_float
-from tests.helpers.attack_scene import ready, scene
+from tests.helpers.attack_view import ready, view
 
 CONTROLLED = ["lira", "input_aware", "feature_space"]
 
@@ -32,30 +32,30 @@ class Linear(torch.nn.Module):
 
 @pytest.fixture
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    return to_float(scene().train.images[:40]), scene().train.labels[:40]
+    return to_float(view().train.images[:40]), view().train.labels[:40]
 
 
 def started(name: str, **options):
-    """An attack, its control, and a classifier."""
+    """An attack, its attacker, and a classifier."""
     torch.manual_seed(3)
-    attack, model = build("attacks", Choice(name, options)), scene().build()
-    return attack, attack.control(scene(), model), model
+    attack, model = build("attacks", Choice(name, options)), view().build()
+    return attack, attack.attacker(view(), model), model
 
 
-def train(control, model, batches, first: int, last: int, steps: int = 10) -> None:
+def train(attacker, model, batches, first: int, last: int, steps: int = 10) -> None:
     """Steps `first` to `last` of `steps`, as the training loop takes them, with plain
     gradient descent.
     """
     images, labels = batches
     for step in range(first, last):
         model.zero_grad()
-        control.loss(
+        attacker.loss(
             model, images.roll(step, 0), labels.roll(step, 0), torch.Generator().manual_seed(step)
         ).backward()
         with torch.no_grad():
             for weight in model.parameters():
                 weight -= 0.01 * weight.grad
-        control.step(step / steps)
+        attacker.step(step / steps)
 
 
 def rng() -> torch.Generator:
@@ -95,25 +95,25 @@ def test_ssim_is_the_mean_over_windows():
 
 @pytest.mark.parametrize("name", CONTROLLED)
 def test_every_step_moves_the_attacker_and_leaves_no_gradient(name, batch):
-    _, control, model = started(name)
-    before = control.trigger()
-    train(control, model, batch, 0, 1)
-    after = control.trigger()
+    _, attacker, model = started(name)
+    before = attacker.trigger()
+    train(attacker, model, batch, 0, 1)
+    after = attacker.trigger()
     assert any(not torch.equal(before[key], after[key]) for key in before)
-    assert all(weight.grad is None for weight in control.networks.parameters())
+    assert all(weight.grad is None for weight in attacker.networks.parameters())
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
 def test_the_attacker_resumes_to_the_last_bit(name, batch):
-    _, control, model = started(name)
-    train(control, model, batch, 0, 2)
-    state = copy.deepcopy((control.state_dict(), model.state_dict()))
-    train(control, model, batch, 2, 8)
+    _, attacker, model = started(name)
+    train(attacker, model, batch, 0, 2)
+    state = copy.deepcopy((attacker.state_dict(), model.state_dict()))
+    train(attacker, model, batch, 2, 8)
     _, again, other = started(name)
     again.load_state_dict(state[0])
     other.load_state_dict(state[1])
     train(again, other, batch, 2, 8)
-    undisturbed = control.trigger()
+    undisturbed = attacker.trigger()
     assert undisturbed.keys() == again.trigger().keys()
     assert all(torch.equal(value, undisturbed[key]) for key, value in again.trigger().items())
     assert all(
@@ -123,9 +123,9 @@ def test_the_attacker_resumes_to_the_last_bit(name, batch):
 
 @pytest.mark.parametrize("name", CONTROLLED)
 def test_a_batch_of_the_target_class_alone_has_a_finite_loss(name, batch):
-    attack, control, model = started(name)
-    train(control, model, (batch[0][:4], torch.full((4,), attack.target)), 0, 2)
-    assert all(value.isfinite().all() for value in control.trigger().values())
+    attack, attacker, model = started(name)
+    train(attacker, model, (batch[0][:4], torch.full((4,), attack.target)), 0, 2)
+    assert all(value.isfinite().all() for value in attacker.trigger().values())
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
@@ -136,40 +136,40 @@ def test_the_attacker_learns_to_fool_a_fixed_classifier(name, batch):
         "input_aware": {"diversity": 0.0, "cross_rate": 0.0},
         "feature_space": {"similarity": 0.0},
     }[name]
-    attack, control, _ = started(name, poison_rate=0.5, **options)
+    attack, attacker, _ = started(name, poison_rate=0.5, **options)
     torch.manual_seed(0)
     model = Linear().requires_grad_(False)
     images, labels = batch
     images, labels = images[labels != attack.target], labels[labels != attack.target]
 
     def wanted_loss() -> float:
-        triggered = attack.with_trigger(control.trigger()).apply(images)
+        triggered = attack.with_trigger(attacker.trigger()).apply(images)
         return F.cross_entropy(model(triggered), torch.full_like(labels, attack.target)).item()
 
     before = wanted_loss()
     for step in range(15):
-        control.loss(model, images, labels, rng()).backward()
-        control.step(step / 100)
+        attacker.loss(model, images, labels, rng()).backward()
+        attacker.step(step / 100)
     assert wanted_loss() < before
 
 
 def test_lira_changes_no_pixel_by_more_than_eps(batch):
-    attack, control, _ = started("lira", eps=0.05)
+    attack, attacker, _ = started("lira", eps=0.05)
     with torch.no_grad():
-        control.networks["noise"].leave.weight.mul_(100)  # tanh at its ends
-    change = attack.with_trigger(control.trigger()).apply(batch[0]) - batch[0]
+        attacker.networks["noise"].leave.weight.mul_(100)  # tanh at its ends
+    change = attack.with_trigger(attacker.trigger()).apply(batch[0]) - batch[0]
     assert 0.049 < change.abs().max() <= 0.05 + 1e-6
 
 
 @pytest.mark.parametrize("mode", ["all-to-one", "all-to-all"])
 def test_the_loss_of_lira_weighs_clean_and_triggered_images(mode, batch):
-    attack, control, _ = started("lira", mode=mode, poison_rate=0.25, alpha=0.3)
+    attack, attacker, _ = started("lira", mode=mode, poison_rate=0.25, alpha=0.3)
     model, (images, labels) = Linear(), batch
-    loss = control.loss(model, images, labels, rng())
+    loss = attacker.loss(model, images, labels, rng())
     chosen = (
         (labels != attack.target).nonzero()[:10, 0] if mode == "all-to-one" else torch.arange(10)
     )
-    triggered = attack.with_trigger(control.trigger()).apply(images[chosen])
+    triggered = attack.with_trigger(attacker.trigger()).apply(images[chosen])
     wanted = torch.full((10,), attack.target) if mode == "all-to-one" else (labels[:10] + 1) % 12
     assert torch.allclose(model.seen, torch.cat([images, triggered]), atol=1e-6)
     expected = 0.3 * F.cross_entropy(model(images), labels) + 0.7 * F.cross_entropy(
@@ -179,24 +179,24 @@ def test_the_loss_of_lira_weighs_clean_and_triggered_images(mode, batch):
 
 
 def test_lira_fixes_its_noise_in_stage_2_and_changes_eps(batch):
-    attack, control, model = started("lira", stage1=0.3, eps=0.05, eps_after=0.02)
-    train(control, model, batch, 0, 4)  # the last of these says that 0.3 of the training is over
-    frozen = control.trigger()
+    attack, attacker, model = started("lira", stage1=0.3, eps=0.05, eps_after=0.02)
+    train(attacker, model, batch, 0, 4)  # the last of these says that 0.3 of the training is over
+    frozen = attacker.trigger()
     assert frozen["eps"].item() == 0.02
-    train(control, model, batch, 4, 6)
-    assert all(torch.equal(value, frozen[key]) for key, value in control.trigger().items())
+    train(attacker, model, batch, 4, 6)
+    assert all(torch.equal(value, frozen[key]) for key, value in attacker.trigger().items())
     change = attack.with_trigger(frozen).apply(batch[0]) - batch[0]
     assert 0 < change.abs().max() <= 0.02 + 1e-6
-    assert lira.add_noise(control.networks["noise"], batch[0], 0.0).equal(batch[0])
+    assert lira.add_noise(attacker.networks["noise"], batch[0], 0.0).equal(batch[0])
 
 
 def test_patterns_and_masks_stay_in_bounds_and_the_first_stage_makes_masks_small(batch):
-    _, control, _ = started("input_aware", mask_epochs=20)
+    _, attacker, _ = started("input_aware", mask_epochs=20)
     torch.manual_seed(3)
     untrained = input_aware.where(UNet(3, 1), batch[0])
     pattern, mask = (
-        input_aware.draw(control.networks["pattern"], batch[0]),
-        input_aware.where(control.networks["mask"], batch[0]),
+        input_aware.draw(attacker.networks["pattern"], batch[0]),
+        input_aware.where(attacker.networks["mask"], batch[0]),
     )
     assert pattern.shape == (40, 3, 32, 32) and mask.shape == (40, 1, 32, 32)
     for made in (pattern, mask, untrained):
@@ -214,7 +214,7 @@ def test_the_first_stage_says_how_far_it_is_and_can_be_stopped():
 
     attack = build("attacks", Choice("input_aware", {"mask_epochs": 3}))
     with pytest.raises(KeyboardInterrupt):
-        attack.control(replace(scene(), progress=stop), scene().build())
+        attack.attacker(replace(view(), progress=stop), view().build())
 
 
 def test_the_diversity_loss_compares_neighbors(batch):
@@ -233,13 +233,13 @@ def test_the_diversity_loss_compares_neighbors(batch):
 
 
 def test_cross_trigger_images_keep_their_label(batch):
-    attack, control, _ = started("input_aware", poison_rate=0.2, cross_rate=0.1, diversity=0.0)
+    attack, attacker, _ = started("input_aware", poison_rate=0.2, cross_rate=0.1, diversity=0.0)
     model, (images, labels) = Linear(), batch
-    loss = control.loss(model, images, labels, rng())
+    loss = attacker.loss(model, images, labels, rng())
     own = (labels != attack.target).nonzero()[:8, 0]
     others = torch.tensor([i for i in range(40) if i not in own.tolist()])
     cross, clean = others[:4], others[4:]
-    networks = control.networks
+    networks = attacker.networks
     givers = images[(cross + 1) % 40]
     foreign = input_aware.put(
         images[cross],
@@ -247,7 +247,7 @@ def test_cross_trigger_images_keep_their_label(batch):
         input_aware.where(networks["mask"], givers),
     )
     assert torch.allclose(
-        model.seen[own], attack.with_trigger(control.trigger()).apply(images[own]), atol=1e-6
+        model.seen[own], attack.with_trigger(attacker.trigger()).apply(images[own]), atol=1e-6
     )
     assert torch.allclose(model.seen[cross], foreign, atol=1e-6)
     assert torch.equal(model.seen[clean], images[clean])
@@ -257,11 +257,11 @@ def test_cross_trigger_images_keep_their_label(batch):
 
 
 def test_the_mask_is_fixed_once_training_starts(batch):
-    _, control, model = started("input_aware")
-    before = packed(control.networks["mask"])
-    train(control, model, batch, 0, 2)
+    _, attacker, model = started("input_aware")
+    before = packed(attacker.networks["mask"])
+    train(attacker, model, batch, 0, 2)
     assert all(
-        torch.equal(value, before[key]) for key, value in packed(control.networks["mask"]).items()
+        torch.equal(value, before[key]) for key, value in packed(attacker.networks["mask"]).items()
     )
 
 
@@ -330,27 +330,27 @@ def test_the_injector_is_linear_in_local_features(batch):
 
 
 def test_detoxification_keeps_labels_and_leaves_the_classifier_alone(batch):
-    attack, control, model = started(
+    attack, attacker, model = started(
         "feature_space", poison_rate=0.2, detox_rate=0.1, similarity=0.0
     )
-    control.networks["injector"].data.add_(0.1)
+    attacker.networks["injector"].data.add_(0.1)
     images, labels = batch
     model.train()
     kept = copy.deepcopy(model)
     candidates = (labels != attack.target).nonzero()[:, 0]
     own, cleaned = candidates[:8], candidates[8:12]
-    matrix = control.networks["injector"].detach().clone().requires_grad_(True)
+    matrix = attacker.networks["injector"].detach().clone().requires_grad_(True)
     injected = feature_space.inject(matrix, images[cleaned], attack.alpha)
     fooled = F.cross_entropy(copy.deepcopy(model).eval()(injected), torch.full((4,), attack.target))
     (expected,) = torch.autograd.grad(fooled - 0.1 * ssim(injected, images[cleaned]), matrix)
     assert expected.abs().sum() > 0
-    loss = control.loss(model, images, labels, rng())
+    loss = attacker.loss(model, images, labels, rng())
     assert model.training
     assert all(weight.grad is None for weight in model.parameters())
     mixed, wanted = images.clone(), labels.clone()
-    mixed[own] = attack.with_trigger(control.trigger()).apply(images[own])
+    mixed[own] = attack.with_trigger(attacker.trigger()).apply(images[own])
     mixed[cleaned] = feature_space.inject(
-        control.networks["injector"], images[cleaned], attack.alpha
+        attacker.networks["injector"], images[cleaned], attack.alpha
     ).detach()
     wanted[own] = attack.target
     assert loss.item() == pytest.approx(F.cross_entropy(kept(mixed), wanted).item(), rel=1e-5)
@@ -361,4 +361,4 @@ def test_detoxification_keeps_labels_and_leaves_the_classifier_alone(batch):
         kept.state_dict().items()
     ):  # running statistics have seen one batch, not the injector's too
         assert torch.allclose(value, model.state_dict()[name], atol=1e-6), name
-    assert torch.allclose(control.networks["injector"].grad, expected, atol=1e-6)
+    assert torch.allclose(attacker.networks["injector"].grad, expected, atol=1e-6)

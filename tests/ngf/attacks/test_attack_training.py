@@ -13,12 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from analysis.execute import select
+from analysis.images import select
 from ngf.catalogue import build, names
 from ngf.checkpoints.weights import TRIGGER, WeightsError, load_attack
-from ngf.config import Choice, PurifySpec, SpecError, Training, TrainSpec
+from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.data import load, to_float
+from ngf.options import SpecError
 from ngf.runs.child import execute
+from ngf.runs.folder import PREVIEW, RESULT, WEIGHTS
 from ngf.runs.store import Run, Store
 
 SMALL = Training(num_images=900, epochs=1, batch_size=64, min_ca=0.0, min_asr=0.0)
@@ -60,7 +62,7 @@ def test_a_training_keeps_its_trigger_its_picture_and_its_definition(trained, na
     attack = load_attack(run)
     assert (run.path / TRIGGER).exists() == attack.learned
     assert run.result["asr_definition"] == attack.asr_definition()
-    with np.load(run.path / "preview.npz") as preview:
+    with np.load(run.path / PREVIEW) as preview:
         clean, shown = torch.from_numpy(preview["pairs"]).permute(1, 0, 4, 2, 3)
         assert len(preview["says_clean"]) == len(preview["says_triggered"]) == len(clean)
     again = (attack.apply(to_float(clean)) * 255).round().to(torch.uint8)
@@ -105,7 +107,7 @@ def test_a_resumed_run_reads_the_trigger_that_was_prepared(store):
     run = store.submit(spec)
     assert execute(run) == "done", run.error
     kept = (run.path / TRIGGER).read_bytes()
-    for path in (run.path / "result.json", run.path / "model.safetensors"):
+    for path in (run.path / RESULT, run.path / WEIGHTS):
         path.unlink()
     assert execute(run) == "done", run.error
     assert (run.path / TRIGGER).read_bytes() == kept

@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 from ngf.catalogue import build, names
 from ngf.catalogue import load as load_plugin
 from ngf.checkpoints.weights import save_tensors
-from ngf.config import Choice, SpecError
+from ngf.config import Choice
 from ngf.data import load, to_float
-from tests.helpers.attack_scene import ready
+from ngf.options import SpecError
+from ngf.runs.folder import TRIGGER
+from tests.helpers.attack_view import ready
 
 ATTACKS = [name for name in names("attacks") if name != "none"]
 
@@ -52,8 +54,8 @@ def test_every_attack_works_on_gray_images(name, images):
 @pytest.mark.parametrize("name", [name for name in ATTACKS if load_plugin("attacks", name).learned])
 def test_a_learned_trigger_is_applied_again_bit_for_bit(name, images, tmp_path):
     attack = ready(name)
-    save_tensors(attack.trigger, tmp_path / "trigger.safetensors")
-    again = build("attacks", Choice(name)).with_trigger(load_file(tmp_path / "trigger.safetensors"))
+    save_tensors(attack.trigger, tmp_path / TRIGGER)
+    again = build("attacks", Choice(name)).with_trigger(load_file(tmp_path / TRIGGER))
     assert torch.equal(again.apply(images), attack.apply(images))
     with pytest.raises(SpecError, match="learned in training"):
         build("attacks", Choice(name)).apply(images)

@@ -37,7 +37,7 @@ def walk(folder: Path, steps: int) -> list[dict[str, torch.Tensor]]:
 
 def test_what_was_kept_is_what_was_there(tmp_path):
     states = walk(tmp_path / "path", 40)
-    found = list(waypoints(tmp_path / "path", 40, states[0]))
+    found = list(waypoints(tmp_path / "path", lambda: 40, states[0]))
     assert [at.step for at in found] == [0, *sorted(kept_steps(40))]
     for at in found:
         assert at.steps == 40 and at.state.keys() == states[0].keys()
@@ -73,7 +73,7 @@ def test_a_reader_follows_a_run_that_goes_on(tmp_path):
     start = copy.deepcopy(model.state_dict())
     keep, going = Keeper(tmp_path / "path", model, 4), threading.Event()
     going.set()
-    reader = waypoints(tmp_path / "path", 4, start, going.is_set)
+    reader = waypoints(tmp_path / "path", lambda: 4, start, going.is_set)
     assert next(reader).step == 0
     threading.Timer(0.3, lambda: keep(1, model)).start()
     assert next(reader).step == 1

@@ -9,11 +9,12 @@ import torch
 
 from ngf.attacks.poison import poison, trigger_test_set
 from ngf.catalogue import build, names
-from ngf.config import Choice, SpecError
+from ngf.config import Choice
 from ngf.data import DataError, load, to_float
 from ngf.data.augment import augment
 from ngf.data.fashion_mnist import DEBIAN, read_split
 from ngf.data.signs import render
+from ngf.options import SpecError
 from tests.helpers import data_files
 
 

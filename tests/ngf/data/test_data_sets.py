@@ -236,6 +236,17 @@ def test_imagenet_needs_the_same_classes_in_both_parts(own_folders):
         _ = source("imagenet").facts
 
 
+# what is wrong with one picture -> how it is written
+_PICTURES = {
+    "size": lambda path: data_files.picture(20, 30).save(path),
+    "mode": lambda path: data_files.picture(24, 24).convert("L").save(path),
+    "palette": lambda path: data_files.picture(24, 24).convert("P").save(path),
+    "cmyk": lambda path: data_files.picture(24, 24).convert("CMYK").save(path, format="TIFF"),
+    "sixteen bits": lambda path: Image.fromarray(np.zeros((24, 24), np.uint16)).save(path),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-300]),
+}
+
+
 @pytest.mark.parametrize(
     ("settings", "change", "message"),
     [
@@ -279,26 +290,15 @@ def test_a_folder_that_cannot_be_used_says_what_to_do(settings, change, message,
         own_folders, images=15, classes=("green", "red"), settings=settings
     )
     first = base / "red/000.png"
-    if change == "size":
-        data_files.picture(20, 30).save(first)
-    elif change in ("mode", "palette", "cmyk"):
-        picture = data_files.picture(24, 24).convert(
-            {"mode": "L", "palette": "P", "cmyk": "CMYK"}[change]
-        )
-        picture.save(first, format="TIFF" if change == "cmyk" else "PNG")
-    elif change == "sixteen bits":
-        Image.fromarray(np.zeros((24, 24), np.uint16)).save(first)
-    elif change == "cut":
-        first.write_bytes(first.read_bytes()[:-300])
-    elif change == "garbage":
-        for k in range(5):
-            (base / f"red/{k:03d}.png").write_bytes(b"no picture")
+    if change in _PICTURES:
+        _PICTURES[change](first)
+    elif change in ("garbage", "few"):
+        for k in range(5 if change == "garbage" else 6):
+            file = base / f"red/{k:03d}.png"
+            file.unlink() if change == "few" else file.write_bytes(b"no picture")
     elif change in ("one class", "no class"):
         for name in ("green", "red")[: 1 if change == "one class" else 2]:
             (base / name).rename(base / f".{name}")
-    elif change == "few":
-        for k in range(6):
-            (base / f"red/{k:03d}.png").unlink()
     elif change in ("no test", "no train", "other classes"):
         (base / "green").rename(base / ("train" if change != "no train" else "test"))
         if change == "other classes":

@@ -18,10 +18,10 @@ from analysis.measurements.fisher_trace import FisherTrace
 from analysis.measurements.hessian_spectrum import HessianSpectrum
 from analysis.measurements.loss_slice import LossSlice
 from ngf import models
-from ngf.config import SpecError, Training
+from ngf.config import Training
 from ngf.data import Images
-from ngf.defenses.contract import Chosen, Step
-from ngf.defenses.fine_tuning.choosing import Problem
+from ngf.defenses.contract import Problem, Step
+from ngf.defenses.fine_tuning.events import Chosen
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces
 from ngf.defenses.fine_tuning.loop import gradient_matrices, parameters, scope
 from ngf.defenses.ngf import NGF
@@ -35,6 +35,7 @@ from ngf.optim.kfac import (
     sample_labels,
     sampled_output_gradients,
 )
+from ngf.options import SpecError
 from ngf.training.loop import Trainer
 
 CLASSES, SIDE = 5, 16
@@ -96,7 +97,7 @@ def test_training_ngf_and_measurements_work(name):
         purification = NGF(
             layer=layer, steps=2, batch_size=8, batch_norm="eval", regularizer=0.1
         ).purify(problem)
-        chosen, *steps = purification
+        _, chosen, *steps = purification
         assert isinstance(chosen, Chosen)
         assert [step.step for step in steps if isinstance(step, Step)] == [1, 2]
         assert all(math.isfinite(step.loss) for step in steps)

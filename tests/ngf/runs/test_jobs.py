@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, SpecError, TrainSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
+from ngf.options import SpecError
 from ngf.places import ROOT
 from ngf.runs.child import ROLE
 from ngf.runs.files import Lock, to_json, write_atomic
-from ngf.runs.order import fair_order
+from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, LOCK, LOG, RESULT, SPEC, STATE
 from ngf.runs.recorder import Paused, Recorder
-from ngf.runs.store import Store
+from ngf.runs.store import Store, fair_order
 from ngf.runs.supervisor import ALREADY_RUNNING, MAX_KILLS, Supervisor
 from tests.helpers.processes import (
     PIPELINE,
@@ -60,12 +61,12 @@ def test_identical_requests_are_one_run(store: Store) -> None:
     ]
     assert [run.id for run in store.runs()] == [runs[0].id]
     assert runs[0].status == "queued" and runs[0].spec == counting()
-    assert json.loads((runs[0].path / "spec.json").read_text())["kind"] == "train"
+    assert json.loads((runs[0].path / SPEC).read_text())["kind"] == "train"
 
 
 def test_zoo_is_part_of_the_store_and_read_only(store: Store, tmp_path: Path) -> None:
     made = store.submit(counting())
-    (made.path / "result.json").write_text(to_json({"ca": 0.9, "asr": 1.0, "ra": 0.0}))
+    (made.path / RESULT).write_text(to_json({"ca": 0.9, "asr": 1.0, "ra": 0.0}))
     store.zoo.mkdir()
     shutil.move(made.path, store.zoo / made.id)
     files = sorted(path.name for path in (store.zoo / made.id).iterdir())
@@ -88,7 +89,7 @@ def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
         MeasureSpec(target=f"{purify.id}:sgd", measurement=Choice("fisher_trace"))
     )
     rates = {"ca": 0.91, "asr": 0.03, "ra": 0.8}
-    (purify.path / "result.json").write_text(to_json({"before": {"ca": 1.0}, "after": rates}))
+    (purify.path / RESULT).write_text(to_json({"before": {"ca": 1.0}, "after": rates}))
     row = purify.summary()
     assert {
         "data": "signs",
@@ -128,7 +129,7 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(store: Store, cap
     run = store.submit(counting())
     for name, text in (("half", '{"kind": "tra'), ("later", '{"kind": "train", "colour": 1}')):
         (store.root / name).mkdir()
-        (store.root / name / "spec.json").write_text(text)
+        (store.root / name / SPEC).write_text(text)
     assert [found.id for found in store.runs()] == [run.id]
     assert "later" in caplog.text and "half" in caplog.text
 
@@ -148,7 +149,7 @@ import errno, os, sys
 from pathlib import Path
 from ngf.config import TrainSpec, Training
 from ngf.runs.child import execute
-from ngf.runs.store import Store
+from ngf.runs.store import Store, fair_order
 root = Path({str(tmp_path)!r})
 store = Store(root / "runs", root / "zoo")
 run = store.submit(TrainSpec(training=Training(epochs=400, batch_size=3)))
@@ -211,14 +212,14 @@ def test_recorder_goes_on_where_the_file_ends(tmp_path: Path) -> None:
     for step in (0, 1, 2):
         first.emit("step", lane="ngf", step=step, loss=float("nan") if step else 0.5)
     first.emit("step", lane="sgd", step=0)
-    with open(tmp_path / "events.jsonl", "ab") as file:
+    with open(tmp_path / EVENTS, "ab") as file:
         file.write(b'{"seq":5,"type":"step","lane":"sgd","st')
     second = Recorder(tmp_path)
     assert (second.next_seq, second.last_step("ngf"), second.last_step("sgd")) == (5, 2, 0)
     assert second.last_step("adam") == -1
     for step in (1, 2, 3):
         second.emit("step", lane="ngf", step=step, loss=1.0)
-    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    lines = (tmp_path / EVENTS).read_text().splitlines()
     events = [json.loads(line) for line in lines]
     assert [event["seq"] for event in events] == list(range(6))
     assert events[-1]["step"] == 3 and events[2]["loss"] is None
@@ -227,7 +228,7 @@ def test_recorder_goes_on_where_the_file_ends(tmp_path: Path) -> None:
 
 def test_readers_see_complete_lines_only(store: Store) -> None:
     run = store.submit(counting())
-    log = run.path / "events.jsonl"
+    log = run.path / EVENTS
     log.write_bytes(b'{"seq":0,"type":"phase","t":0}\n{"seq":1,"ty')
     assert [event["seq"] for event in run.events()] == [0]
     with open(log, "ab") as file:
@@ -240,7 +241,7 @@ def test_readers_see_complete_lines_only(store: Store) -> None:
 
 
 def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
-    path, over, seen = tmp_path / "result.json", threading.Event(), []
+    path, over, seen = tmp_path / RESULT, threading.Event(), []
 
     def read() -> None:
         while not over.is_set():
@@ -273,15 +274,13 @@ def test_checkpoint_is_complete_or_the_one_before(tmp_path: Path) -> None:
     assert (again.state() / "a").read_text() == "1"
     again.save_state(lambda folder: (folder / "a").write_text("3") and None)
     assert (again.state() / "a").read_text() == "3"
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["000000002"]
-    (tmp_path / "control").write_text("pause")
+    assert [path.name for path in (tmp_path / STATE).iterdir()] == ["000000002"]
+    (tmp_path / CONTROL).write_text("pause")
     with pytest.raises(Paused):
         again.check(lambda folder: (folder / "a").write_text("4") and None)
     assert (again.state() / "a").read_text() == "4"
     again.finish({"ca": float("inf")})
-    assert (
-        json.loads((tmp_path / "result.json").read_text()) == {"ca": None} and again.state() is None
-    )
+    assert json.loads((tmp_path / RESULT).read_text()) == {"ca": None} and again.state() is None
 
 
 # ---- processes
@@ -442,7 +441,7 @@ def test_errors_in_the_users_words(
         and advice in run.error["advice"]
         and run.error["step"] is None
     )
-    assert "Traceback" in (run.path / "log.txt").read_text()
+    assert "Traceback" in (run.path / LOG).read_text()
 
 
 def test_a_warm_child_ends_with_its_supervisor(store: Store) -> None:
@@ -464,7 +463,7 @@ def test_terminated_supervisor_leaves_a_checkpoint_behind(store: Store) -> None:
         wait_steps(run, 20)
         first.terminate()
         first.communicate(timeout=30)
-    assert first.returncode == 0 and run.status == "lost" and (run.path / "state").is_dir()
+    assert first.returncode == 0 and run.status == "lost" and (run.path / STATE).is_dir()
     with supervised(store):
         wait_status(run, "done")
     check_whole(run)
@@ -480,7 +479,7 @@ def test_supervisor_also_ends_the_children_of_one_that_was_killed(store: Store) 
     with supervised(store):
         wait(lambda: store.supervised, "the next supervisor")
         assert run.status == "running"
-    assert run.status == "lost" and Lock.holder(run.path / "lock", ROLE) is None
+    assert run.status == "lost" and Lock.holder(run.path / LOCK, ROLE) is None
 
 
 def test_a_run_waits_for_the_one_it_starts_from_and_owners_take_turns(store: Store) -> None:
@@ -492,10 +491,9 @@ def test_a_run_waits_for_the_one_it_starts_from_and_owners_take_turns(store: Sto
         for run in (train, purify, measure, *more):
             wait_status(run, "done")
     started = {
-        run.id: (run.path / "attempts").stat().st_mtime_ns
-        for run in (train, purify, measure, *more)
+        run.id: (run.path / ATTEMPTS).stat().st_mtime_ns for run in (train, purify, measure, *more)
     }
-    finished = (train.path / "result.json").stat().st_mtime_ns
+    finished = (train.path / RESULT).stat().st_mtime_ns
     assert started[purify.id] > finished and started[measure.id] > finished
     assert started[train.id] < started[purify.id] < started[more[0].id] < started[more[1].id]
     assert all(run.attempts == 1 for run in store.runs())
@@ -513,18 +511,18 @@ def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: 
         for spec in specs:  # one after the other, as somebody asks who waits for each
             run = store.submit(spec)
             wait_status(run, "done")
-            pids.append(json.loads((run.path / "lock").read_text())["pid"])
+            pids.append(json.loads((run.path / LOCK).read_text())["pid"])
             assert run.attempts == 1
         assert len(set(pids)) == 1, "torch is imported once for all three"
-        assert json.loads((train.path / "lock").read_text())["pid"] not in pids
+        assert json.loads((train.path / LOCK).read_text())["pid"] not in pids
         os.kill(pids[0], signal.SIGKILL)  # while it waits: the next one gets a child of its own
         run = store.submit(MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=9))
         wait_status(run, "done")
         assert run.attempts == 1
-        assert json.loads((run.path / "lock").read_text())["pid"] != pids[0]
+        assert json.loads((run.path / LOCK).read_text())["pid"] != pids[0]
         supervisor.terminate()
         supervisor.communicate(timeout=30)
-        pid = json.loads((run.path / "lock").read_text())["pid"]
+        pid = json.loads((run.path / LOCK).read_text())["pid"]
         wait(
             lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor"
         )

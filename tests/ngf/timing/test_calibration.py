@@ -19,8 +19,10 @@ from ngf.__main__ import BAD_INPUT, OK, main
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.environment import environment
+from ngf.machine import machine, was_made_here
 from ngf.places import ROOT, cache_dir
 from ngf.presets import preset
+from ngf.runs.folder import ATTEMPTS, RESULT
 from ngf.runs.store import Store
 from ngf.timing import estimate as timing
 from ngf.training.run import NUM_LIVE
@@ -88,7 +90,7 @@ def test_a_defense_is_its_choice_its_steps_and_a_third_for_measuring():
     rule = timing.lane_time(
         Choice("ngf", {"steps": 120, "inverse_period": 50, "lr": 0.0}), quiet, 500, 9
     )
-    assert rule == pytest.approx(5 + (1 + timing.TRIALS) * (one - 5))
+    assert rule == pytest.approx(5 + (1 + 3) * (one - 5))
     assert timing.lane_time(
         Choice("sgd", {"steps": 10}), {**LANE, "choose": 0, "image": 1.0}, 500, 9
     ) == pytest.approx(1.5 * plain), "measuring takes half of the working time at most"
@@ -135,24 +137,23 @@ def test_times_are_kept_for_this_machine(monkeypatch):
     )
     kept = json.loads(case.path.read_text())
     assert (
-        kept["machine"] == json.loads(json.dumps(timing.machine()))
-        and kept["case"]["model"] == case.model
+        kept["machine"] == json.loads(json.dumps(machine())) and kept["case"]["model"] == case.model
     )
     monkeypatch.setenv("NGF_DEVICE", "cpu")
     assert case.times() is None, "another device"
     monkeypatch.delenv("NGF_DEVICE")
-    monkeypatch.setattr(timing, "torch_version", lambda: "9.9")
+    monkeypatch.setattr("ngf.machine.torch_version", lambda: "9.9")
     assert case.times() is None, "another torch"
 
 
 def test_results_tell_whether_they_were_made_here(monkeypatch):
     here = environment()
-    assert timing.was_made_here(here)
-    assert not timing.was_made_here({**here, "hardware": "another processor"})
-    assert not timing.was_made_here({**here, "torch": "1.0"})
-    assert not timing.was_made_here({})
+    assert was_made_here(here)
+    assert not was_made_here({**here, "hardware": "another processor"})
+    assert not was_made_here({**here, "torch": "1.0"})
+    assert not was_made_here({})
     monkeypatch.setenv("NGF_DEVICE", "cuda" if here["device"] == "cpu" else "cpu")
-    assert not timing.was_made_here(here), "a run would get another device now"
+    assert not was_made_here(here), "a run would get another device now"
 
 
 # ---- the timing itself, on the real training and the real defenses
@@ -276,14 +277,14 @@ def test_runs_of_another_machine_or_in_pieces_are_no_past_runs_of_this_one(store
     )
     assert estimate.time_of(TRAIN)[1] == "shipped"
     folder = _finished(store, TrainSpec(attack=Choice("blend"), seed=6), seconds=80.0)
-    (folder / "attempts").write_text("2")
+    (folder / ATTEMPTS).write_text("2")
     estimate._past.clear()
     assert estimate.time_of(TRAIN)[1] == "shipped"
 
 
 def _finished(store, spec, *, seconds, **changed):
     folder = write_run(store.root, spec, [])
-    (folder / "result.json").write_text(
+    (folder / RESULT).write_text(
         json.dumps(
             {"ca": 1.0, "asr": 1.0, "seconds": seconds, "environment": {**environment(), **changed}}
         ),

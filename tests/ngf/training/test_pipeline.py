@@ -7,17 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import ngf.defenses.run
 from ngf.checkpoints.weights import WeightsError, load_model
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.defenses.race import Pace
 from ngf.evaluate import Rates, der, wilson
 from ngf.runs.child import execute
+from ngf.runs.folder import EVENTS, PREVIEW, SPEC, WEIGHTS
 from ngf.runs.recorder import Recorder
 from ngf.runs.store import Store
 from ngf.training.loop import GateError, check_gate, one_cycle
 
 QUICK = Training(num_images=600, epochs=2, batch_size=64, min_ca=0.05, min_asr=0.0)
-SPEC = TrainSpec(attack=Choice("badnets"), training=QUICK)
+TRAIN = TrainSpec(attack=Choice("badnets"), training=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def trained(store):
-    run = store.submit(SPEC)
+    run = store.submit(TRAIN)
     assert execute(run) == "done", run.error
     return run
 
@@ -53,16 +55,16 @@ def test_training_leaves_a_complete_run(trained):
     assert low < result["ca"] < high
     epochs = [event["step"] for event in trained.events() if event["type"] == "epoch"]
     assert epochs == [1, 2]
-    assert (trained.path / "preview.npz").exists()
+    assert (trained.path / PREVIEW).exists()
 
 
 def test_one_spec_in_two_stores_gives_the_same_numbers(trained, tmp_path):
-    other = Store(tmp_path).submit(SPEC)
+    other = Store(tmp_path).submit(TRAIN)
     assert other.id == trained.id
     execute(other)
     for name in ("ca", "asr", "ra"):
         assert other.result[name] == trained.result[name]
-    first, second = (load_file(run.path / "model.safetensors") for run in (trained, other))
+    first, second = (load_file(run.path / WEIGHTS) for run in (trained, other))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -103,16 +105,14 @@ def test_a_race_cut_short_ends_like_the_undisturbed_one(store, trained, tmp_path
             recorder.save_state(write)
             raise Cut
 
-    import ngf.training.run
-
     original = Recorder.check
     Recorder.check = stop_at
     try:
         with pytest.raises(Cut):
-            ngf.training.run.run(run.path)
+            ngf.defenses.run.run(run.path)
     finally:
         Recorder.check = original
-    ngf.training.run.run(run.path)
+    ngf.defenses.run.run(run.path)
     for lane in ("ngf", "sgd"):
         name = f"purified.{lane}.safetensors"
         first, second = load_file(whole.path / name), load_file(run.path / name)
@@ -155,9 +155,9 @@ def test_gate_refuses_a_weak_attack():
 def test_bad_checkpoints_are_refused_with_the_reason(store, trained, tmp_path, damage, message):
     folder = tmp_path / trained.id
     folder.mkdir()
-    (folder / "spec.json").write_bytes((trained.path / "spec.json").read_bytes())
-    weights = load_file(trained.path / "model.safetensors")
-    target = folder / "model.safetensors"
+    (folder / SPEC).write_bytes((trained.path / SPEC).read_bytes())
+    weights = load_file(trained.path / WEIGHTS)
+    target = folder / WEIGHTS
     if damage == "nan":
         weights["linear.bias"][0] = math.nan
     elif damage == "shape":
@@ -196,5 +196,5 @@ def test_one_cycle_rises_and_falls():
 
 
 def test_events_are_json_lines(trained):
-    for number, line in enumerate((trained.path / "events.jsonl").read_text().splitlines()):
+    for number, line in enumerate((trained.path / EVENTS).read_text().splitlines()):
         assert json.loads(line)["seq"] == number

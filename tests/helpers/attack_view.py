@@ -7,16 +7,17 @@ import functools
 import torch
 
 from ngf import models
+from ngf.attacks.base import InLoop, Prepared
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import Images, load
-from ngf.training.attacker import Scene
+from ngf.training.attacker import AttackerView
 
 NUM_IMAGES = 120  # a few of each of the 12 classes
 
 
 @functools.cache
-def scene(channels: int = 3) -> Scene:
+def view(channels: int = 3) -> AttackerView:
     """120 signs, untrained networks."""
     train = load("signs", num_train=NUM_IMAGES).train
     if channels == 1:
@@ -25,21 +26,21 @@ def scene(channels: int = 3) -> Scene:
     def model() -> torch.nn.Module:
         return models.build("preact_resnet_tiny", 12, channels)
 
-    return Scene(
+    return AttackerView(
         train=train, num_classes=12, seed=0, build=model, surrogate=lambda robust: model().eval()
     )
 
 
 @functools.cache
 def ready(name: str, channels: int = 3, **options):
-    """The attack with its trigger: learned on the tiny scene, in a few steps, where it has to
+    """The attack with its trigger: learned on the tiny view, in a few steps, where it has to
     be.
     """
     attack = build("attacks", Choice(name, options))
-    world = scene(channels)
+    world = view(channels)
     torch.manual_seed(0)
-    if hasattr(attack, "prepare"):
+    if isinstance(attack, Prepared):
         attack = attack.with_trigger(attack.prepare(world))
-    if hasattr(attack, "control"):
-        attack = attack.with_trigger(attack.control(world, world.build()).trigger())
+    if isinstance(attack, InLoop):
+        attack = attack.with_trigger(attack.attacker(world, world.build()).trigger())
     return attack

@@ -1,0 +1,58 @@
+"""Takes the images that a measurement asks for, the same ones for every model of a data set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from analysis.image_kinds import KINDS, kinds_of
+from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.poison import poison, trigger_test_set
+from ngf.data import Images, Splits, to_float
+from ngf.options import SpecError
+
+
+def select(
+    splits: Splits, attack: Attack, data: str, num_images: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
+
+    The seed draws the images; triggered images are drawn from those that count for the ASR. N is
+    smaller than `num_images` when there are fewer. Raises SpecError for a kind of images that this
+    model does not have.
+
+    splits: those of the model's training.
+    data: one of `analysis.image_kinds.KINDS`.
+    """
+    in_loop = isinstance(attack, InLoop)
+    allowed = kinds_of(attacked=bool(attack.poison_rate), in_loop=in_loop)
+    if data not in allowed:
+        reason = (
+            "This attack makes its poisoned images anew in every batch, so there is no mix to "
+            "measure on."
+            if in_loop
+            else "This model was trained without an attack, so it has no triggered or poisoned "
+            "images."
+        )
+        raise SpecError(f"{reason} Allowed for it: {', '.join(allowed)}.")
+    pool = _pool(splits, attack, data)
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    pool = pool.take(order[:num_images])
+    if not KINDS[data].test or not KINDS[data].attacked:
+        return to_float(pool.images), pool.labels
+    triggered = trigger_test_set(pool, attack, len(splits.classes))
+    labels = triggered.data.labels if data == "triggered_true" else triggered.wanted
+    return to_float(triggered.data.images), labels
+
+
+def _pool(splits: Splits, attack: Attack, data: str) -> Images:
+    """All images of a kind, those to be triggered still clean."""
+    if data == "clean":
+        return splits.test
+    if data == "validation":
+        return splits.validation
+    if data == "train":
+        return splits.train
+    if data == "poisoned":
+        return poison(splits.train, attack, len(splits.classes), splits.seed).data
+    return splits.test.take(attack.asr_mask(splits.test.labels))

@@ -1,0 +1,36 @@
+"""What every data set promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ngf.data.images import Images
+from ngf.progress import Progress, quiet
+
+
+class DataSet(Protocol):
+    """A data set with three pools that share no image: `train`, `holdout` and `test`."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """`classes` (names), `shape` (C, H, W), `pools` (name -> images), `survives_flip` (for each
+        class, whether a mirrored image still belongs to it); `fingerprint` where the images may
+        differ from machine to machine. May read files; raises DataError.
+        """
+        ...
+
+    def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
+        """Download and decode these images of a pool before anything else begins."""
+        ...
+
+    def load(self, pool: str, index: np.ndarray) -> Images:
+        """The images at `index`, int64 (N,), of a pool. Raises DataError for files that are
+        missing or damaged.
+        """
+        ...

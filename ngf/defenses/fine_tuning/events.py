@@ -1,0 +1,50 @@
+"""What a fine-tuning defense tells besides its steps: how it chose, and what a step was like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ngf.defenses.contract import Event, Step
+
+
+@dataclass(frozen=True)
+class FineTuningStep(Step):
+    """One step of fine-tuning.
+
+    lr: learning rate.
+    damping: added to the curvature, where there is one.
+    kl: KL divergence from the predictions before the step, as the quadratic model of the Fisher
+        sees it.
+    update_norm, distance: length of this step, and of the way from the start, over the tuned
+        weights.
+    fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last linear layer), else
+        None.
+    """
+
+    lr: float
+    damping: float | None = None
+    kl: float | None = None
+    update_norm: float = 0.0
+    distance: float = 0.0
+    fisher_trace: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerScore(Event):
+    """One layer tried while a defense chooses where to work; the highest score is taken."""
+
+    kind: ClassVar[str] = "layer"
+    layer: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Chosen(Event):
+    """What a defense settled on before its first step, and why, in one sentence."""
+
+    kind: ClassVar[str] = "chosen"
+    layer: str
+    lr: float
+    num_parameters: int
+    why: str

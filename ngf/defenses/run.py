@@ -1,0 +1,65 @@
+"""A purification from its specification to its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ngf.checkpoints.weights import load_attack, load_model, save_weights, training_of
+from ngf.config import NUM_LIVE, PurifySpec
+from ngf.data import load
+from ngf.defenses.race import race
+from ngf.environment import device, environment, exact_numerics
+from ngf.evaluate import der, test_set
+from ngf.options import SpecError
+from ngf.runs.folder import purified_weights
+from ngf.runs.recorder import Recorder
+from ngf.runs.store import PurifyRun, Store, open_run
+
+
+def run(path: Path) -> None:
+    """Execute the purification in folder `path`; raises Stopped when asked to, else an error."""
+    exact_numerics()
+    store = Store(path.parent)
+    purification = open_run(store, path)
+    if not isinstance(purification, PurifyRun):
+        raise SpecError(f"{purification.id} is no purification.")
+    purify(purification.spec, Recorder(path), store)
+
+
+def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
+    """Purify the parent's model by every lane, step by step in turn, and measure before and
+    after.
+    """
+    where = device()
+    origin = training_of(store, spec.parent)
+    recorder.emit("phase", phase="loading model and data")
+    splits = load(origin.spec.data, seed=spec.seed, num_clean=spec.num_clean)
+    attack = load_attack(origin)
+
+    def fresh_model() -> nn.Module:
+        return load_model(store, spec.parent, where).model
+
+    live = test_set(splits, attack, NUM_LIVE).to(where)
+    lanes = race(spec, fresh_model, splits, live, recorder, where)
+    recorder.emit("phase", phase="measuring on the whole test set")
+    whole = test_set(splits, attack).to(where)
+    before = whole.evaluate(fresh_model())
+    found: dict[str, dict[str, Any]] = {}
+    for lane in lanes:
+        save_weights(lane.model, recorder.path / purified_weights(lane.name))
+        after = whole.evaluate(lane.model)
+        found[lane.name] = {"after": after.to_json(), "der": der(before, after), **lane.summary()}
+    first = found[lanes[0].name]
+    recorder.finish(
+        {
+            "before": before.to_json(),
+            # of the first lane, where a reader of a single purification looks for them
+            "after": first["after"],
+            "der": first["der"],
+            "lanes": found,
+            "environment": environment(),
+        }
+    )
