@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
+from ngf.defenses.fine_tuning.descent import Descent
+from ngf.defenses.fine_tuning.loop import Rule
 from ngf.options import check_fields, option
 
 
@@ -38,32 +41,16 @@ class Adam(FineTuningDefense):
         check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
-        return _Moments(self)
+        return _Adaptive(self)
 
 
-class _Moments:
-    """Adam's two running moments, with bias correction."""
+class _Adaptive(Descent):
+    """The gradients themselves, for torch's Adam."""
 
     def __init__(self, settings: Adam) -> None:
+        super().__init__(momentum=0.0)
         self.settings = settings
-        self.first: dict[str, Tensor] = {}
-        self.second: dict[str, Tensor] = {}
 
-    def begin(self, tuning) -> None:
-        """Nothing to measure beforehand."""
-
-    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
-        b1, b2, out = self.settings.beta1, self.settings.beta2, {}
-        for name, g in batch.gradients.items():
-            self.first[name] = b1 * self.first.get(name, 0 * g) + (1 - b1) * g
-            self.second[name] = b2 * self.second.get(name, 0 * g) + (1 - b2) * g.square()
-            mean = self.first[name] / (1 - b1 ** (step + 1))
-            square = self.second[name] / (1 - b2 ** (step + 1))
-            out[name] = mean / (square.sqrt() + self.settings.epsilon)
-        return Direction(out)
-
-    def state_dict(self) -> dict:
-        return {"first": self.first, "second": self.second}
-
-    def load_state_dict(self, state: Mapping) -> None:
-        self.first, self.second = dict(state["first"]), dict(state["second"])
+    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+        s = self.settings
+        return torch.optim.Adam(parameters, lr, betas=(s.beta1, s.beta2), eps=s.epsilon)

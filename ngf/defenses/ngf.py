@@ -23,11 +23,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ngf.data.images import to_float
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Momentum, Rule
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
 from ngf.models import last_layer
 from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
@@ -91,7 +92,6 @@ class _NaturalRule:
 
     def __init__(self, settings: NGF, layers: Mapping[str, nn.Module]) -> None:
         self.settings, self.layers = settings, dict(layers)
-        self.momentum = Momentum(settings.momentum)
         self.diagonal: dict[str, Tensor] = {}
 
     def begin(self, tuning: FineTuning) -> None:
@@ -101,6 +101,9 @@ class _NaturalRule:
             self.diagonal = diagonal_fisher(
                 tuning.model.eval(), self.layers, to_float(tuning.clean.images), rng
             )
+
+    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+        return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
 
     def pulled(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients with that of the regularizer: + eta F_ii (theta - theta0)."""
@@ -115,20 +118,22 @@ class _NaturalRule:
     def finish(
         self, steps: dict[str, Tensor], form: float, lr: float, trace: float | None
     ) -> Direction:
-        """Scale to the trust region ((lr^2 / 2) v^T F v <= limit), then momentum."""
+        """Scale to the trust region, (lr^2 / 2) v^T F v <= limit; momentum comes after."""
         kl = 0.5 * lr * lr * form
         scale = min(1.0, math.sqrt(self.settings.trust_region / kl)) if kl > 0 else 1.0
         if scale < 1:
             steps = {name: scale * step for name, step in steps.items()}
         return Direction(
-            self.momentum(steps), None, kl * scale * scale, self.settings.damping, trace
+            steps,
+            kl=kl * scale * scale,
+            damping=self.settings.damping,
+            fisher_trace=trace,
         )
 
     def state_dict(self) -> dict:
-        return {"momentum": self.momentum.state_dict(), "diagonal": self.diagonal}
+        return {"diagonal": self.diagonal}
 
     def load_state_dict(self, state: Mapping) -> None:
-        self.momentum.load_state_dict(state["momentum"])
         self.diagonal = dict(state["diagonal"])
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
 from ngf.models import last_layer
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
@@ -59,15 +60,16 @@ class NGFAsReleased(FineTuningDefense):
 class _ReleasedRule:
     def __init__(self, settings: NGFAsReleased, last: str) -> None:
         self.settings, self.last = settings, last
-        self.momentum = Momentum(settings.momentum)
         self.ekfac = ReleasedEKFAC(damping=settings.damping)
 
-    def begin(self, tuning) -> None:
+    def begin(self, tuning: FineTuning) -> None:
         self.tuning = tuning
 
+    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+        return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
+
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:
-        # The loop multiplies by the nominal rate, so the schedule is a factor here.
-        factor = 0.1 if 5 * step < 2 * self.settings.steps else 0.01
+        scheduled = lr * (0.1 if 5 * step < 2 * self.settings.steps else 0.01)
         outputs = batch.tap.outputs[self.last]
         errors = torch.autograd.grad(batch.loss, outputs, retain_graph=True)[0]
         with torch.no_grad():
@@ -77,7 +79,7 @@ class _ReleasedRule:
                 errors,
                 gradients[self.last],
                 step=step,
-                lr=factor * lr,
+                lr=scheduled,
             )
             if step >= _WEIGHT_DECAY_AFTER and self.settings.weight_decay:
                 now = self.tuning.weights()
@@ -85,16 +87,10 @@ class _ReleasedRule:
                     name: g + self.settings.weight_decay * now[name]
                     for name, g in gradients.items()
                 }
-            moved = self.momentum(gradients)
-            return Direction(
-                {name: factor * matrix for name, matrix in moved.items()},
-                lr=factor * lr,
-                damping=self.settings.damping,
-            )
+        return Direction(gradients, lr=scheduled, damping=self.settings.damping)
 
-    def state_dict(self) -> dict:
-        return {"momentum": self.momentum.state_dict(), "ekfac": self.ekfac.state_dict()}
+    def state_dict(self) -> dict[str, Any]:
+        return {"ekfac": self.ekfac.state_dict()}
 
-    def load_state_dict(self, state: Mapping) -> None:
-        self.momentum.load_state_dict(state["momentum"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ekfac.load_state_dict(state["ekfac"])

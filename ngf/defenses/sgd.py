@@ -12,7 +12,8 @@ from torch import nn
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, Momentum, Rule
+from ngf.defenses.fine_tuning.descent import Descent
+from ngf.defenses.fine_tuning.loop import Rule
 from ngf.options import check_fields, option
 
 
@@ -37,29 +38,4 @@ class SGD(FineTuningDefense):
         check_fields(self)
 
     def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
-        return _Descent(self)
-
-
-class _Descent:
-    """Momentum on the gradient itself."""
-
-    def __init__(self, settings: SGD) -> None:
-        self.settings, self.momentum = settings, Momentum(settings.momentum)
-
-    def begin(self, tuning) -> None:
-        self.tuning = tuning
-
-    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
-        gradients = batch.gradients
-        if self.settings.weight_decay:
-            now = self.tuning.weights()
-            gradients = {
-                name: g + self.settings.weight_decay * now[name] for name, g in gradients.items()
-            }
-        return Direction(self.momentum(gradients))
-
-    def state_dict(self) -> dict:
-        return self.momentum.state_dict()
-
-    def load_state_dict(self, state: Mapping) -> None:
-        self.momentum.load_state_dict(state)
+        return Descent(momentum=self.momentum, weight_decay=self.weight_decay)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
@@ -44,10 +45,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Direction:
-    """Where a rule wants to go (against it the weights move), and what it knows about the step.
+    """What a rule puts in the place of the gradients, and what it knows about the step.
 
-    lr: the effective learning rate to report, where a rule has a schedule of its own inside
-    `matrices`.
+    matrices: (out, in [+ 1]) by layer name; the optimizer takes the step against them.
+    lr: the learning rate of this step, where a rule has a schedule of its own.
+    damping, kl, fisher_trace: as in `FineTuningStep`.
     """
 
     matrices: dict[str, Tensor]
@@ -58,14 +60,23 @@ class Direction:
 
 
 class Rule(Protocol):
-    """Turns gradients into a direction for each tuned layer (or for all parameters, by their
-    names).
+    """How gradients become a step: a direction for each tuned layer, and an optimizer that goes
+    there.
     """
 
-    def begin(self, tuning: FineTuning) -> None: ...
+    def begin(self, tuning: FineTuning) -> None:
+        """Measure what is needed before the first step."""
+        ...
+
+    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+        """torch's own, over the tuned parameters; it keeps momentum and moments."""
+        ...
+
     def direction(self, batch: Batch, lr: float, step: int) -> Direction: ...
-    def state_dict(self) -> dict: ...
-    def load_state_dict(self, state: Mapping) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.Module]:
@@ -119,6 +130,9 @@ class FineTuning:
         for layer in self.layers.values():
             layer.requires_grad_(True)
         self.start = {name: matrix.clone() for name, matrix in self.weights().items()}
+        self.optimizer = rule.optimizer(
+            [parameter for layer in self.layers.values() for parameter in parameters(layer)], lr
+        )
         # With everything before the classifier frozen, its inputs never change: no step needs the
         # network.
         only_head = list(self.layers) == [last_layer(model)] if batch_norm != "train" else False
@@ -147,7 +161,7 @@ class FineTuning:
         return torch.stack(copies)
 
     def weights(self) -> dict[str, Tensor]:
-        """The tuned weights as matrices (out, in [+ 1]), detached."""
+        """The tuned weights as matrices (out, in [+ 1]), detached; views where they can be."""
         return {
             name: weight_matrix(
                 layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
@@ -189,14 +203,15 @@ class FineTuning:
             raise Diverged(f"The loss is no longer a number at step {self.step}.")
         batch = Batch(loss, logits, tap, gradient_matrices(loss, self.layers), rng)
         chosen = self.rule.direction(batch, self.lr, self.step)
-        update_norm = self._move(chosen.matrices, self.lr)
+        lr = self.lr if chosen.lr is None else chosen.lr
+        update_norm = self._move(chosen.matrices, lr)
         self.model.eval()
         self.step += 1
         return FineTuningStep(
             step=self.step,
             steps=self.steps,
             loss=loss.item(),
-            lr=self.lr if chosen.lr is None else chosen.lr,
+            lr=lr,
             damping=chosen.damping,
             kl=chosen.kl,
             update_norm=update_norm,
@@ -206,39 +221,53 @@ class FineTuning:
 
     @torch.no_grad()
     def _move(self, matrices: Mapping[str, Tensor], lr: float) -> float:
-        square = 0.0
+        """Let the optimizer take the step; returns how far it went."""
+        before = {name: matrix.clone() for name, matrix in self.weights().items()}
         for name, matrix in matrices.items():
             layer = self.layers[name]
-            for parameter, change in zip(
+            for parameter, direction in zip(
                 parameters(layer), split_matrix(layer, matrix), strict=True
             ):
-                parameter.add_(change, alpha=-lr)
-            square += (lr * matrix).square().sum().item()
-        return math.sqrt(square)
+                parameter.grad = direction
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return _length(self.weights(), before)
 
     def distance(self) -> float:
         """Length of the way from the start over the tuned weights."""
-        now = self.weights()
-        return math.sqrt(
-            sum((now[name] - start).square().sum().item() for name, start in self.start.items())
-        )
+        return _length(self.weights(), self.start)
 
     def num_parameters(self) -> int:
         return sum(matrix.numel() for matrix in self.start.values())
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "model": self.model.state_dict(),
             "start": self.start,
             "rule": self.rule.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError for a state that an older version has left."""
+        if "optimizer" not in state:
+            raise ValueError(
+                "The checkpoint of this run was made by an older version, which cannot be gone on "
+                "from. Cancel the run and start it again."
+            )
         self.step, self.start = state["step"], state["start"]
         self.model.load_state_dict(state["model"])
         self.rule.load_state_dict(state["rule"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.model.eval()
+
+
+def _length(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> float:
+    """Euclidean distance between the weights of some layers."""
+    return math.sqrt(sum((now[name] - then).square().sum().item() for name, then in before.items()))
 
 
 def parameters(layer: nn.Module) -> list[nn.Parameter]:
@@ -278,22 +307,3 @@ def recalibrate(model: nn.Module, clean: Images, batch_size: int = 250) -> None:
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     model.eval()
-
-
-class Momentum:
-    """Heavy-ball momentum over matrices by name: buffer <- m buffer + direction."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor, self.buffers = factor, {}
-
-    def __call__(self, matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        for name, matrix in matrices.items():
-            before = self.buffers.get(name)
-            self.buffers[name] = matrix.clone() if before is None else self.factor * before + matrix
-        return dict(self.buffers)
-
-    def state_dict(self) -> dict:
-        return dict(self.buffers)
-
-    def load_state_dict(self, state: Mapping) -> None:
-        self.buffers = dict(state)

@@ -1,0 +1,24 @@
+"""A model and clean images to purify it with."""
+
+import pytest
+import torch
+
+from ngf import models
+from ngf.data import load as load_data
+from ngf.defenses.contract import Problem
+from ngf.defenses.fine_tuning.loop import recalibrate
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    splits = load_data("signs", num_clean=60)
+    torch.manual_seed(0)
+    model = models.build("preact_resnet_tiny", 12)
+    recalibrate(model, splits.clean)
+    return Problem(
+        model,
+        splits.clean,
+        splits.validation.take(slice(0, 100)),
+        seed=0,
+        survives_flip=splits.source.facts["survives_flip"],
+    )

@@ -1,0 +1,126 @@
+"""The loop that fine-tuning defenses share."""
+
+import copy
+
+import pytest
+import torch
+
+from ngf.defenses.contract import Problem
+from ngf.defenses.fine_tuning.choosing import begin
+from ngf.options import SpecError
+from ngf.training.loop import Diverged
+from tests.helpers.purifications import finish, short
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "recalibrate"])
+def test_batch_norm_modes(mode, problem):
+    purification = short("ngf", layer="stage3.block1.conv1", batch_norm=mode).purify(problem)
+    finish(purification)
+    before, after = problem.model.bn.running_mean, purification.model.bn.running_mean
+    assert torch.equal(before, after) == (mode == "eval")
+
+
+@pytest.mark.parametrize("layer", ["last", "stage2.block1.conv2", "stem"])
+@pytest.mark.parametrize("name", ["ngf", "sgd", "adam"])
+def test_only_the_chosen_layer_moves(name, layer, problem):
+    purification = short(name, layer=layer, batch_norm="eval").purify(problem)
+    finish(purification)
+    chosen = purification.chosen.layer
+    moved = {
+        key
+        for key, value in purification.model.state_dict().items()
+        if not torch.equal(value, problem.model.state_dict()[key])
+    }
+    wanted = "linear" if layer == "last" else layer
+    assert chosen == layer
+    assert moved
+    assert all(key.startswith(wanted + ".") for key in moved)
+
+
+def test_the_cached_last_layer_never_calls_the_network(problem, monkeypatch):
+    purification = short("ngf", layer="last", batch_norm="eval", regularizer=0.0).purify(problem)
+    events = iter(purification)
+    next(events), next(events)  # chosen: the features are cached now
+    monkeypatch.setattr(type(purification.model), "forward", None)
+    steps = list(events)
+    assert len(steps) == 3
+    assert all(step.fisher_trace > 0 for step in steps)
+
+
+def test_divergence_is_an_error_with_its_step(problem):
+    with pytest.raises(Diverged, match="at step"):
+        finish(short("sgd", lr=100.0, layer="all", batch_norm="eval", steps=60).purify(problem))
+
+
+def test_lanes_with_one_seed_see_the_same_batches(problem):
+    seen = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, images):
+            seen.append(images.clone())
+            return images
+
+    for name in ("sgd", "adam"):
+        watched = copy.deepcopy(problem.model)
+        watched.normalize = torch.nn.Sequential(Watch(), watched.normalize)
+        finish(
+            short(name).purify(
+                Problem(watched, problem.clean, problem.validation, 0, problem.survives_flip)
+            )
+        )
+    half = len(seen) // 2
+    assert half == 3
+    assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+
+
+def test_an_unknown_layer_lists_the_known_ones(problem):
+    with pytest.raises(
+        SpecError, match=r"Unknown layer 'conv9'. Allowed: auto, fisher, last, all, stem, stage1"
+    ):
+        finish(short("ngf", layer="conv9").purify(problem))
+
+
+class Formula:
+    """A rule's steps once more, from the formulas: what torch's optimizer is held against."""
+
+    def __init__(self, name: str, options) -> None:
+        self.name, self.options, self.kept = name, options, {}
+
+    def __call__(self, key: str, gradient: torch.Tensor, step: int) -> torch.Tensor:
+        o = self.options
+        first, second = self.kept.get(key, (0 * gradient, 0 * gradient))
+        if self.name == "sgd":  # v <- m v + g (heavy ball; Polyak 1964)
+            first = o.momentum * first + gradient
+            self.kept[key] = first, second
+            return first
+        first = o.beta1 * first + (1 - o.beta1) * gradient  # Kingma & Ba 2015, algorithm 1
+        second = o.beta2 * second + (1 - o.beta2) * gradient.square()
+        self.kept[key] = first, second
+        mean, square = first / (1 - o.beta1**step), second / (1 - o.beta2**step)
+        return mean / (square.sqrt() + o.epsilon)
+
+
+@pytest.mark.parametrize("layer", ["last", "stage2.block1.conv2"])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_the_optimizer_takes_the_steps_of_the_formulas(name, layer, problem):
+    lr = {"sgd": 0.05, "adam": 1e-3}[name]
+    defense = short(name, layer=layer, lr=lr, steps=12, batch_norm="eval")
+    tuning = begin(defense, problem, layer, lr)
+    formula = Formula(name, defense)
+    chosen: dict[str, torch.Tensor] = {}
+    direction = tuning.rule.direction
+
+    def watched(batch, rate, step):
+        found = direction(batch, rate, step)
+        chosen.update(found.matrices)
+        return found
+
+    tuning.rule.direction = watched
+    wanted = {key: matrix.clone() for key, matrix in tuning.weights().items()}
+    for step in tuning:
+        for key, gradient in chosen.items():
+            wanted[key] -= lr * formula(key, gradient, step.step)
+    assert step.step == 12
+    for key, matrix in tuning.weights().items():
+        moved = (matrix - tuning.start[key]).norm()
+        assert (matrix - wanted[key]).norm() < 1e-4 * moved, key
