@@ -52,8 +52,8 @@ def _past(root: str) -> dict[tuple, list[tuple[float, float]]]:
             add(run, _what(run.spec), _work(run.spec), run.result.get("seconds"))
             continue
         for name, lane in zip(run.spec.lane_names(), run.spec.lanes, strict=True):
-            about = run.result["lanes"].get(name, {})
-            add(run, _what_lane(lane, run.spec), about.get("steps", 0), about.get("seconds"))
+            seconds = run.result["lanes"].get(name, {}).get("seconds")
+            add(run, _what_lane(lane, run.spec), _steps(lane), seconds)
     return table
 
 
@@ -126,10 +126,11 @@ def _facts(spec: TrainSpec | PurifySpec) -> dict[str, Any]:
 
 
 def _steps(lane: Choice) -> int:
+    """What the time of a lane grows with; 1 of a defense that is not told how many steps."""
     fields = {
         item["name"]: item["default"] for item in catalogue()["defenses"][lane.name]["fields"]
     }
-    return int(lane.options.get("steps", fields.get("steps", 100)))
+    return int(lane.options.get("steps", fields.get("steps", 1))) or 1
 
 
 def words(seconds: float) -> str:

@@ -83,17 +83,20 @@ def outcome_table(spec: PurifySpec, result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
-    """`NGF tuned stage2.block1.conv2 at learning rate 0.01 in 100 steps (3.4 s).`, one a lane."""
+    """`NGF tuned stage2.block1.conv2 at learning rate 0.01 in 100 steps (3.4 s).` for each lane."""
     said = []
     for lane in spec.lane_names():
         if about := result["lanes"].get(lane):
-            rate_used = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
-            layer = "all layers" if about.get("layer") == "all" else about.get("layer")
-            said.append(
-                f"{lane_title(lane)} tuned {layer}{rate_used} in {about['steps']} steps "
-                f"({about['seconds']:.1f} s)."
-            )
+            did = about.get("did") or _tuned(about)
+            said.append(f"{lane_title(lane)} {did} ({about['seconds']:.1f} s).")
     return " ".join(said)
+
+
+def _tuned(about: Mapping[str, Any]) -> str:
+    """What a fine-tuning did, in words: `tuned stem at learning rate 0.01 in 100 steps`."""
+    where = {None: "the model", "all": "all layers"}.get(about.get("layer"), about.get("layer"))
+    rate_used = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
+    return f"tuned {where}{rate_used} in {about['steps']} steps"
 
 
 def outcome_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
@@ -134,7 +137,7 @@ def show_outcome(run: Run) -> None:
         "The curves above are measured between the steps, on a fixed part of these images. "
         f"{provenance(run)}"
     )
-    layers = {about.get("layer") for about in result["lanes"].values()}
+    layers = {about["layer"] for about in result["lanes"].values() if about.get("layer")}
     if len(layers) > 1:
         st.caption(
             "The defenses tuned different layers. Choose the same layer in their settings for a "

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -107,3 +107,17 @@ class Defense(Protocol):
     def title(self) -> str: ...
 
     def purify(self, problem: Problem) -> Purification: ...
+
+
+@runtime_checkable
+class ChoosesFirst(Protocol):
+    """A defense whose first steps are not like the others, or that looks for something before them.
+
+    What is not told by this, timing takes for granted: that all steps take as long.
+    """
+
+    def with_choices_made(self, problem: Problem, *, steps: int) -> Defense:
+        """The same defense with as many steps and nothing to find out before them: they are timed
+        alone.
+        """
+        ...

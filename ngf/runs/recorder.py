@@ -21,6 +21,7 @@ from ngf.runs.files import DiskFull, fsync_tree, is_full, read_text, to_json, wr
 from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, RESULT, STATE
 from ngf.runs.log import parse_events
 
+_STAMPS = ("seq", "t")  # what an event has besides what was said
 CHECK_SECONDS = 0.02  # the control file is looked at no more often: a `stat` a step would be felt
 
 
@@ -79,7 +80,7 @@ class Recorder:
         if self._size < len(raw):
             os.ftruncate(self._file, self._size)  # the line that a kill cut short
         self.next_seq = len(events)
-        self._written: set[tuple[Any, ...]] = set()
+        self._written: set[str] = set()
         self._last: dict[str, int] = {}
         for event in events:
             self._is_new(event)
@@ -91,7 +92,7 @@ class Recorder:
         return self._last.get(lane, -1)
 
     def emit(self, type: str, **values: Any) -> None:
-        """Append one event. Steps, epochs and layer scores that are already written are left
+        """Append one event. Steps, epochs and what else a lane told in an earlier attempt are left
         out.
         """
         if not self._is_new({"type": type, **values}):
@@ -107,8 +108,8 @@ class Recorder:
             if event["step"] <= self.last_step(lane):
                 return False
             self._last[lane] = event["step"]
-        elif kind in ("layer", "chosen"):
-            key = (kind, lane, event.get("layer") if kind == "layer" else None)
+        elif lane:  # a defense is deterministic: it says the same again
+            key = to_json({name: value for name, value in event.items() if name not in _STAMPS})
             if key in self._written:
                 return False
             self._written.add(key)

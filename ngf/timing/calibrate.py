@@ -23,8 +23,7 @@ from ngf.attacks.base import Attack, InLoop, Prepared
 from ngf.catalogue import build
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.data.images import Images
-from ngf.defenses.contract import Defense, Problem, Step
-from ngf.defenses.fine_tuning.choosing import FineTuningDefense, with_choices_made
+from ngf.defenses.contract import ChoosesFirst, Defense, Problem, Step
 from ngf.environment import device, environment, exact_numerics, use_threads
 from ngf.evaluate import predict
 from ngf.options import SpecError
@@ -241,14 +240,13 @@ def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> d
     where = device()
     defense: Defense = build("defenses", lane)
     data, choose = _noise(max(case.batch_size, _CHOOSING), case, where), 0.0
-    if isinstance(defense, FineTuningDefense):
+    if isinstance(defense, ChoosesFirst):
         some = Images(data.images[:_CHOOSING], data.labels[:_CHOOSING])
+        problem = _problem(case, some, facts, where)
         started = time.perf_counter()
-        chosen = with_choices_made(defense, _problem(case, some, facts, where), steps=_MOST)
+        defense = defense.with_choices_made(problem, steps=_MOST)
         _wait(where)
-        if chosen.layer != defense.layer:
-            choose = (time.perf_counter() - started) / _CHOOSING
-        defense = chosen
+        choose = (time.perf_counter() - started) / _CHOOSING
     batch = Images(data.images[: case.batch_size], data.labels[: case.batch_size])
     clock, begun = _Clock(where, least=2), 0.0  # the first step may hold what later ones do not
     purification = defense.purify(_problem(case, batch, facts, where))

@@ -1,19 +1,24 @@
 """Short purifications for tests."""
 
+from typing import Any
+
 from ngf.catalogue import build, load
 from ngf.config import Choice
-from ngf.defenses.contract import Purification
+from ngf.defenses.contract import Defense, Event, Purification
 
 SHORT = {"steps": 3, "batch_size": 24}
 
 
-def short(name: str, **options) -> object:
+def short_options(name: str, **options: Any) -> dict[str, Any]:
+    """Options of a quick purification by `name`: `options`, and those of SHORT that it has."""
     known = load("defenses", name).__dataclass_fields__
-    wanted = {"layer": "fisher", **SHORT, **options} if name == "ngf" else {**SHORT, **options}
-    return build(
-        "defenses", Choice(name, {key: value for key, value in wanted.items() if key in known})
-    )
+    wanted = {"layer": "fisher", **SHORT} if name == "ngf" else SHORT
+    return {key: value for key, value in {**wanted, **options}.items() if key in known}
 
 
-def finish(purification: Purification) -> list:
+def short(name: str, **options: Any) -> Defense:
+    return build("defenses", Choice(name, short_options(name, **options)))
+
+
+def finish(purification: Purification) -> list[Event]:
     return list(purification)

@@ -60,6 +60,21 @@ class FineTuningDefense(ABC):
     def purify(self, problem: Problem) -> FineTuningPurification:
         return FineTuningPurification(self, problem)
 
+    def with_choices_made(self, problem: Problem, *, steps: int) -> FineTuningDefense:
+        """The same defense with a layer and a rate that are given, for timing its steps alone.
+
+        `auto` takes the layer that `fisher` would: it tunes every layer in turn, which is a matter
+        of arithmetic.
+        """
+        layer = self.layer
+        if layer in _MEANING:
+            traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
+            layer = max(traces, key=traces.__getitem__)
+        wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
+        known = {item.name for item in fields(cast(Any, self))}  # others are constants
+        changed = {name: value for name, value in wanted.items() if name in known}
+        return cast(FineTuningDefense, replace(cast(Any, self), **changed))
+
 
 class FineTuningPurification:
     """A purification by fine-tuning. After step 0 come LayerScore, Chosen, then the steps."""
@@ -155,24 +170,6 @@ class FineTuningPurification:
             self._start(chosen["layer"], chosen["lr"], chosen["why"])
             assert self.tuning is not None
             self.tuning.load_state_dict(state["tuning"])
-
-
-def with_choices_made(
-    defense: FineTuningDefense, problem: Problem, *, steps: int
-) -> FineTuningDefense:
-    """The same defense with a layer and a rate that are given, for timing its steps alone.
-
-    `auto` takes the layer that `fisher` would: it tunes every layer in turn, which is a matter of
-    arithmetic.
-    """
-    layer = defense.layer
-    if layer in _MEANING:
-        traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
-        layer = max(traces, key=traces.__getitem__)
-    wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
-    known = {item.name for item in fields(cast(Any, defense))}
-    changed = {name: value for name, value in wanted.items() if name in known}
-    return cast(FineTuningDefense, replace(cast(Any, defense), **changed))
 
 
 def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -> FineTuning:

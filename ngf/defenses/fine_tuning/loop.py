@@ -171,9 +171,10 @@ class FineTuning:
 
     def __iter__(self) -> Iterator[FineTuningStep]:
         while self.step < self.steps:
-            yield self._advance()
+            event = self._advance()
             if self.step == self.steps and self.batch_norm == "recalibrate":
                 recalibrate(self.model, self.clean)
+            yield event
 
     def _forward(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tap]:
         """Logits and labels of this step's batch, and what flowed through the tuned layers."""

@@ -1,52 +1,157 @@
-"""Contract of every defense, present and future."""
+"""What every defense promises, present and future; the runner drives them as it does in a run."""
 
 import copy
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from ngf.catalogue import names
+from ngf.attacks.badnets import BadNets
+from ngf.catalogue import catalogue, names
+from ngf.config import Choice, PurifySpec
+from ngf.data import load as load_data
 from ngf.defenses.contract import Step
-from ngf.defenses.fine_tuning.events import Chosen, LayerScore
-from tests.helpers.purifications import finish, short
+from ngf.defenses.race import race
+from ngf.evaluate import test_set as images_to_measure
+from ngf.runs.folder import CONTROL, EVENTS
+from ngf.runs.recorder import Paused, Recorder
+from tests.helpers.purifications import finish, short, short_options
+
+DEFENSES = names("defenses")
 
 
-@pytest.mark.parametrize("name", names("defenses"))
+def finite(value) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@pytest.mark.parametrize("name", DEFENSES)
 def test_every_defense_keeps_its_promises(name, problem):
     kept = copy.deepcopy(problem.model.state_dict())
-    first, second = short(name).purify(problem), short(name).purify(problem)
-    events, again = finish(first), finish(second)
-    assert events == again, "deterministic for a seed"
-    steps = [event for event in events if isinstance(event, Step)]
-    assert [step.step for step in steps] == [0, 1, 2, 3] and events[0] is steps[0]
-    assert isinstance(next(e for e in events[1:] if not isinstance(e, LayerScore)), Chosen)
-    for step in steps[1:]:
-        assert step.steps == 3
-        assert all(
-            math.isfinite(value) for value in (step.loss, step.lr, step.update_norm, step.distance)
-        )
+    purification = short(name).purify(problem)
+    assert purification.step == -1
+    planned, events, done = purification.steps, [], 0
+    for event in purification:
+        events.append(event)
+        assert not purification.model.training
+        assert purification.steps <= planned, "fewer, never more"
+        planned = purification.steps
+        if isinstance(event, Step):
+            assert event.step == purification.step == done
+            assert event.steps >= purification.steps
+            done += 1
+        assert all(finite(value) for value in asdict(event).values())
+        assert json.loads(json.dumps(asdict(event))) == asdict(event)
         with pytest.raises(AttributeError):
-            step.loss = 0.0
-    assert steps[-1].distance > 0
+            event.kind = "other"
+    assert isinstance(events[0], Step)
+    last = [event for event in events if isinstance(event, Step)][-1]
+    assert last.step == last.steps == purification.steps > 0
+    assert events == finish(short(name).purify(problem)), "deterministic for a seed"
+    summary = json.loads(json.dumps(purification.summary()))
+    assert summary["steps"] == last.step
+    assert summary.get("did") or summary.get("layer")
     assert all(
         torch.equal(problem.model.state_dict()[key], value) for key, value in kept.items()
-    ), "a copy is tuned"
-    assert not first.model.training
-    assert first.model(torch.rand(2, 3, 32, 32)).isfinite().all()
+    ), "a copy is purified"
+    assert any(
+        not torch.equal(purification.model.state_dict()[key], value) for key, value in kept.items()
+    )
+    assert purification.model(torch.rand(2, 3, 32, 32)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", names("defenses"))
-def test_a_purification_resumes_to_the_last_bit(name, problem, tmp_path):
-    whole = short(name, steps=4).purify(problem)
-    finish(whole)
-    part = short(name, steps=4).purify(problem)
+@pytest.mark.parametrize("name", DEFENSES)
+def test_a_purification_resumes_to_the_last_bit_after_any_event(name, problem, tmp_path):
+    whole = short(name).purify(problem)
+    steps = [event for event in whole if isinstance(event, Step)]
+    part = short(name).purify(problem)
     for event in part:
-        if isinstance(event, Step) and event.step == 2:
+        torch.save(part.state_dict(), tmp_path / "state.pt")
+        resumed = short(name).purify(problem)
+        resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        left = [event for event in resumed if isinstance(event, Step)]
+        # one that was still choosing begins again, and the runner leaves out what is written
+        assert [step for step in left if step.step > part.step] == steps[part.step + 1 :], event
+        for key, value in whole.model.state_dict().items():
+            assert torch.equal(value, resumed.model.state_dict()[key]), (event, key)
+        assert resumed.summary() == whole.summary()
+
+
+class Setting:
+    """A race of all defenses on a model that is not trained."""
+
+    def __init__(self, problem) -> None:
+        self.model = problem.model
+        lanes = tuple(Choice(name, short_options(name)) for name in DEFENSES)
+        self.spec = PurifySpec(parent="none", lanes=lanes, num_clean=60)
+        self.splits = load_data("signs", num_clean=60)
+        self.images = images_to_measure(self.splits, BadNets(), 40)
+
+    def race(self, folder, recorder=Recorder) -> list:
+        return race(
+            self.spec,
+            lambda: copy.deepcopy(self.model),
+            self.splits,
+            self.images,
+            recorder(folder),
+            torch.device("cpu"),
+        )
+
+
+def told(folder) -> dict[str, list[dict]]:
+    """The events of each lane, without clocks and without what is measured when there is time."""
+    events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+    timed = ("seq", "t", "ca", "asr", "ra")
+    return {
+        lane: [
+            {key: value for key, value in event.items() if key not in timed}
+            for event in events
+            if event.get("lane") == lane
+        ]
+        for lane in DEFENSES
+    }
+
+
+class Impatient(Recorder):
+    """Is asked to pause after every 15 events."""
+
+    said = 0
+
+    def emit(self, type, **values):
+        super().emit(type, **values)
+        self.said += 1
+        if self.said == 15:
+            (self.path / CONTROL).write_text("pause")
+
+
+def test_the_runner_drives_every_defense_and_goes_on_after_pauses(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr("ngf.runs.recorder.CHECK_SECONDS", 0.0)
+    setting, whole, parts = Setting(problem), tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    lanes = setting.race(whole)
+    events = [json.loads(line) for line in (whole / EVENTS).read_text().splitlines()]
+    for lane in lanes:
+        steps = [e for e in events if e["type"] == "step" and e["lane"] == lane.name]
+        assert steps[0]["step"] == 0 and {"ca", "asr", "ra"} <= steps[0].keys()
+        assert steps[-1]["step"] == steps[-1]["steps"] and {"ca", "asr", "ra"} <= steps[-1].keys()
+        json.dumps(lane.summary())
+
+    for _pauses in range(10):
+        try:
+            resumed = setting.race(parts, Impatient)
             break
-    torch.save(part.state_dict(), tmp_path / "state.pt")
-    resumed = short(name, steps=4).purify(problem)
-    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert [event.step for event in resumed] == [3, 4]
-    for key, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[key]), key
+        except Paused:
+            (parts / CONTROL).unlink()
+    assert _pauses > 1
+    assert told(parts) == told(whole)
+    for lane, other in zip(lanes, resumed, strict=True):
+        for key, value in lane.model.state_dict().items():
+            assert torch.equal(value, other.model.state_dict()[key]), (lane.name, key)
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_catalogue_tells_what_a_form_needs(name):
+    about = catalogue()["defenses"][name]
+    assert about["title"] and about["summary"].endswith(".")
+    assert all(item["help"] for item in about["fields"])

@@ -1,6 +1,9 @@
 """The learning-rate rule."""
 
+import pytest
+
 from ngf.defenses.fine_tuning.choosing import choose_lr
+from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.evaluate import accuracy
 from tests.helpers.purifications import finish, short
 
@@ -14,3 +17,12 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
     tuned = short("sgd", lr=lr, layer="last").purify(problem)
     finish(tuned)
     assert accuracy(tuned.model, problem.validation) >= start - 0.01 or lr == defense.lr_grid[-1]
+
+
+@pytest.mark.parametrize("name", ["ngf", "sgd", "adam", "ngf_as_released"])
+def test_what_was_chosen_is_told_before_the_first_step(name, problem):
+    events = finish(short(name).purify(problem))
+    chosen = next(e for e in events[1:] if not isinstance(e, LayerScore))
+    assert isinstance(chosen, Chosen) and chosen.num_parameters > 0
+    for step in events[events.index(chosen) + 1 :]:
+        assert step.lr > 0 and step.update_norm > 0 and step.distance > 0

@@ -124,3 +124,12 @@ def test_the_optimizer_takes_the_steps_of_the_formulas(name, layer, problem):
     for key, matrix in tuning.weights().items():
         moved = (matrix - tuning.start[key]).norm()
         assert (matrix - wanted[key]).norm() < 1e-4 * moved, key
+
+
+def test_what_is_recalibrated_is_so_at_the_last_step(problem):
+    """A run that is killed after its last step and goes on has nothing left to do."""
+    purification = short("sgd", batch_norm="recalibrate").purify(problem)
+    means = [purification.model.bn.running_mean.clone() for event in purification]
+    assert torch.equal(means[-2], problem.model.bn.running_mean)
+    assert not torch.equal(means[-1], means[-2])
+    assert torch.equal(purification.model.bn.running_mean, means[-1])

@@ -1,0 +1,244 @@
+"""Fine-Pruning (Liu et al. 2018, arXiv 1805.12185): prune the units that clean images leave
+dormant, then fine-tune.
+
+A backdoor lives partly in units that clean images hardly use. The inputs of the classifier are
+pruned in ascending order of their mean activation on the clean images, a hundredth of them a step,
+as long as clean validation accuracy has lost less than a share `tolerance` of itself; the network
+is then tuned as a whole, and what was pruned stays pruned.
+
+Changed: the paper prunes channels of the last convolution. The columns of the classifier are the
+same channels where only a ReLU and a mean over the image lie between, as in every ResNet, and they
+exist in every architecture; that is also how BackdoorBench does it, whose tolerance is the default
+here. It watches the test set for the limit and goes on with the network that is past it; here the
+validation images are watched, and the last network within it goes on. Activations are taken by
+size, since the inputs of some classifiers (transformers, ConvNeXt) have both signs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ngf.data.images import Images, to_float
+from ngf.defenses.contract import Defense, Problem, Step
+from ngf.defenses.fine_tuning import options
+from ngf.defenses.fine_tuning.descent import Descent
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, scope
+from ngf.models import last_layer
+from ngf.optim.kfac import Tap
+from ngf.options import check_fields, option
+
+_CHUNK = 250  # images at once on the way to the classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinePruning:
+    """Prunes the units that clean images leave dormant, then fine-tunes all layers."""
+
+    title: ClassVar[str] = "Fine-Pruning"
+    tolerance: float = option(
+        0.1,
+        "Share of its clean validation accuracy that the pruning may cost; 0 prunes nothing.",
+        ge=0.0,
+        le=1.0,
+    )
+    units_per_step: float = option(
+        0.01, "Share of the units that one step prunes.", ge=0.001, le=1.0, expert=True
+    )
+    steps: int = option(
+        100, "Steps of fine-tuning after the pruning; 0 prunes only.", ge=0, le=100_000
+    )
+    lr: float = option(0.05, "Learning rate of the fine-tuning.", ge=1e-6, le=100.0)
+    batch_size: int = options.batch_size()
+    momentum: float = options.momentum()
+    batch_norm: str = options.batch_norm()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def purify(self, problem: Problem) -> PruningThenTuning:
+        return PruningThenTuning(self, problem)
+
+    def with_choices_made(self, problem: Problem, *, steps: int) -> Defense:
+        """The fine-tuning alone: pruning takes next to no time."""
+        return replace(self, tolerance=0.0, steps=steps)
+
+
+@dataclass(frozen=True)
+class PruningStep(Step):
+    """The model after one more part of the units was pruned.
+
+    pruned, units: how many are pruned by now, of how many.
+    validation: clean validation accuracy in [0, 1]; None at the start.
+    """
+
+    pruned: int
+    units: int
+    validation: float | None
+
+
+class PruningThenTuning:
+    """A Fine-Pruning in progress. How far to prune is settled after step 0, from clean images."""
+
+    def __init__(self, defense: FinePruning, problem: Problem) -> None:
+        self.defense, self.problem = defense, problem
+        self.model = copy.deepcopy(problem.model).eval()
+        classifier = self.model.get_submodule(last_layer(self.model))
+        assert isinstance(classifier, nn.Linear)
+        self.classifier = classifier
+        self.step = -1
+        self.order: Tensor | None = None  # units, the most dormant first
+        self.rounds = (self.units - 1) // self.at_once  # of pruning; one unit is left at least
+        self.tuning: FineTuning | None = None
+
+    @property
+    def units(self) -> int:
+        return self.classifier.in_features
+
+    @property
+    def at_once(self) -> int:
+        return max(1, round(self.defense.units_per_step * self.units))
+
+    @property
+    def pruned(self) -> int:
+        return self.at_once * min(max(0, self.step), self.rounds)
+
+    @property
+    def steps(self) -> int:
+        return self.rounds + self.defense.steps
+
+    def __iter__(self) -> Iterator[Step]:
+        if self.step < 0:
+            self.step = 0
+            yield PruningStep(0, self.steps, None, 0, self.units, None)
+        if self.order is None:
+            self.order, self.rounds = self._plan()
+        if self.step < self.rounds:
+            yield from self._prune()
+        if self.defense.steps:
+            yield from self._tune()
+
+    def _plan(self) -> tuple[Tensor, int]:
+        """The order of the units, and how many rounds of pruning clean accuracy allows."""
+        order = self._clean.abs().mean(0).argsort(stable=True)
+        features, labels = self._validation.clone(), self.problem.validation.labels
+        start, rounds = _accuracy(self.classifier, features, labels), 0
+        while rounds < self.rounds:
+            features[:, order[rounds * self.at_once :][: self.at_once]] = 0
+            lost = max(0.0, start - _accuracy(self.classifier, features, labels))
+            if lost >= self.defense.tolerance * start:
+                break
+            rounds += 1
+        return order, rounds
+
+    def _prune(self) -> Iterator[Step]:
+        """One round after another."""
+        clean, validation = self.problem.clean, self.problem.validation
+        while self.step < self.rounds:
+            self.step += 1
+            with torch.no_grad():
+                self.classifier.weight[:, self._pruned_units()] = 0
+                loss = F.cross_entropy(self.classifier(self._clean), clean.labels).item()
+            kept = _accuracy(self.classifier, self._validation, validation.labels)
+            yield PruningStep(self.step, self.steps, loss, self.pruned, self.units, kept)
+
+    def _tune(self) -> Iterator[Step]:
+        if self.tuning is None:
+            self.tuning = self._begin_tuning()
+        for step in self.tuning:
+            self.step = self.rounds + step.step
+            yield replace(step, step=self.step, steps=self.steps)
+
+    def _begin_tuning(self) -> FineTuning:
+        name = last_layer(self.model)
+        return FineTuning(
+            self.model,
+            self.problem.clean,
+            _Pruned(self.defense.momentum, name, self._pruned_units()),
+            scope(self.model, "all", norms=True),
+            lr=self.defense.lr,
+            steps=self.defense.steps,
+            batch_size=self.defense.batch_size,
+            batch_norm=self.defense.batch_norm,
+            seed=self.problem.seed,
+            survives_flip=self.problem.survives_flip,
+        )
+
+    def _pruned_units(self) -> Tensor:
+        assert self.order is not None
+        return self.order[: self.pruned]
+
+    # Nothing but the classifier changes while units are pruned, so its inputs stay the same.
+
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self._features(self.problem.clean)
+
+    @cached_property
+    def _validation(self) -> Tensor:
+        return self._features(self.problem.validation)
+
+    @torch.no_grad()
+    def _features(self, images: Images) -> Tensor:
+        """What the model that came feeds its classifier: (N, units)."""
+        found = []
+        model = self.problem.model.eval()
+        layer = {"classifier": model.get_submodule(last_layer(model))}
+        for part in images.images.split(_CHUNK):
+            with Tap(layer) as tap:
+                model(to_float(part))
+            found.append(tap.inputs["classifier"])
+        return torch.cat(found)
+
+    def summary(self) -> dict[str, Any]:
+        tuned = 0 if self.tuning is None else self.tuning.step
+        did = f"pruned {self.pruned} of {self.units} units"
+        if tuned:
+            did += f" and tuned all layers in {tuned} steps at learning rate {self.defense.lr:g}"
+        return {
+            "steps": max(0, self.step),
+            "did": did,
+            "pruned": self.pruned,
+            "units": self.units,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "rounds": self.rounds,
+            "order": self.order,
+            "model": self.model.state_dict(),
+            "tuning": None if self.tuning is None else self.tuning.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.step, self.rounds, self.order = state["step"], state["rounds"], state["order"]
+        self.model.load_state_dict(state["model"])
+        if state["tuning"] is not None:
+            self.tuning = self._begin_tuning()
+            self.tuning.load_state_dict(state["tuning"])
+
+
+class _Pruned(Descent):
+    """Plain descent that leaves the columns of pruned units at zero."""
+
+    def __init__(self, momentum: float, classifier: str, units: Tensor) -> None:
+        super().__init__(momentum=momentum)
+        self.classifier, self.units = classifier, units
+
+    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+        matrices = dict(batch.gradients)
+        matrices[self.classifier] = matrices[self.classifier].index_fill(1, self.units, 0)
+        return Direction(matrices)
+
+
+@torch.no_grad()
+def _accuracy(classifier: nn.Linear, features: Tensor, labels: Tensor) -> float:
+    return (classifier(features).argmax(1) == labels).float().mean().item()
