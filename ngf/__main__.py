@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec
+from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
@@ -364,7 +364,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     spec = checked(
         training_from_text(options.data, options.model, options.attack, 0, settings, start), Store()
     )
-    wanted: Spec = spec
+    wanted: TrainSpec | PurifySpec = spec
     if options.defense:
         wanted = PurifySpec(
             parent=spec.id,

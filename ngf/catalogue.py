@@ -140,6 +140,9 @@ def describe() -> dict[str, dict[str, Any]]:
                 **getattr(cls, "note", {}),
                 **(facts if isinstance(facts := getattr(cls, "facts", {}), dict) else {}),
             }
+    for entries in out.values():
+        for about in entries.values():
+            about["short"] = about["title"].split(" (")[0]  # without its parenthesis
     return out
 
 
@@ -171,7 +174,7 @@ def _of_measurement(cls: type) -> dict[str, Any]:
     return {"needs": plain, "needs_with": other}
 
 
-def json_schema(described: list[Mapping[str, Any]]) -> dict[str, Any]:
+def json_schema(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """JSON Schema (2020-12) of a plug-in's options."""
     kinds = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
     properties = {}

@@ -88,7 +88,8 @@ class CLB(Attack, Prepared, OwnTrainingTrigger):
         int64, their places.
         """
         index = (view.train.labels == self.target).nonzero()[:, 0]
-        found, epsilon = [], self.epsilon / 255
+        found: list[Tensor] = []
+        epsilon = self.epsilon / 255
         model = view.surrogate(True)
         for part in index.split(_BATCH):
             view.progress("making target images hard to recognize", len(found) * _BATCH, len(index))

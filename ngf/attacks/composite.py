@@ -21,8 +21,9 @@ images each), because training shows none of those.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -127,11 +128,11 @@ class _InLoop:
             images[chosen], images[partner[chosen]], draw(len(chosen), rng), jitter
         )
         added = max(1, round(self.attack.poison_rate * count))
-        halves = [
+        first, second = (
             to_float(pool[torch.randint(len(pool), (added,), generator=rng).to(pool.device)])
             for pool in (self.first, self.second)
-        ]
-        mixed = mix(*halves, draw(added, rng), jitter)
+        )
+        mixed = mix(first, second, draw(added, rng), jitter)
         wanted = torch.full((added,), self.attack.target, device=labels.device)
         return F.cross_entropy(model(torch.cat([images, mixed])), torch.cat([labels, wanted]))
 
@@ -141,8 +142,8 @@ class _InLoop:
     def trigger(self) -> dict[str, Tensor]:
         return {"bank": self.bank.clone()}
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing changes in training."""

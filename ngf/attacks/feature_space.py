@@ -83,9 +83,9 @@ def tone(weights: Mapping[str, Tensor], images: Tensor, alpha: float) -> Tensor:
     values = weights["curve"].sigmoid()
     place = mixed * (values.shape[1] - 1)
     # The sum of tents, each one at its knot and zero at the next, is the line through the values.
-    toned = sum(
-        values[:, k, None, None] * F.relu(1 - (place - k).abs()) for k in range(values.shape[1])
-    )
+    toned = torch.zeros_like(images)
+    for k in range(values.shape[1]):
+        toned = toned + values[:, k, None, None] * F.relu(1 - (place - k).abs())
     return torch.lerp(images, toned, alpha).clamp(0, 1)
 
 
@@ -125,10 +125,8 @@ class _InLoop(GeneratorAttacker):
             **warm_light(channels, attack.knots),
             "injector": torch.eye(channels, 4 * channels),
         }
-        weights = nn.ParameterDict(
-            {name: nn.Parameter(value.to(view.device)) for name, value in start.items()}
-        )
-        super().__init__(weights, list(weights.values()), attack.lr)
+        self.weights = {name: nn.Parameter(value.to(view.device)) for name, value in start.items()}
+        super().__init__(nn.ParameterDict(self.weights), list(self.weights.values()), attack.lr)
         self.attack, self.num_classes = attack, view.num_classes
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
@@ -138,7 +136,7 @@ class _InLoop(GeneratorAttacker):
         own, cleaned = candidates.split_with_sizes(
             _sizes(len(candidates), attack.poison_rate * count, attack.detox_rate * count)
         )[:2]
-        triggered = tone(self.networks, images[own], attack.alpha)
+        triggered = tone(self.weights, images[own], attack.alpha)
         wanted = labels.index_copy(0, own, attack.labels(labels[own], self.num_classes))
         mixed = images.index_copy(0, own, triggered)
         if len(cleaned):
@@ -151,7 +149,7 @@ class _InLoop(GeneratorAttacker):
 
     def _attack_classifier(self, model: nn.Module, images: Tensor, wanted: Tensor) -> Tensor:
         """Images with the injector's change; its gradient towards `wanted` is left for `step`."""
-        matrix = self.networks["injector"]
+        matrix = self.weights["injector"]
         training = model.training
         model.eval()  # these images are for the injector; BatchNorm shall not count them twice
         injected = inject(matrix, images, self.attack.alpha)

@@ -111,19 +111,16 @@ def _rms(x: Tensor) -> Tensor:
 class _InLoop(GeneratorAttacker):
     def __init__(self, attack: InputAware, view: AttackerView) -> None:
         channels = view.train.images.shape[1]
-        networks = nn.ModuleDict(
-            {
-                "pattern": UNet(channels, channels, attack.width),
-                "mask": UNet(channels, 1, attack.width),
-            }
-        ).to(view.device)
-        super().__init__(networks, list(networks["pattern"].parameters()), attack.lr)
+        self.pattern = UNet(channels, channels, attack.width)
+        self.mask = UNet(channels, 1, attack.width)
+        networks = nn.ModuleDict({"pattern": self.pattern, "mask": self.mask}).to(view.device)
+        super().__init__(networks, list(self.pattern.parameters()), attack.lr)
         self.attack, self.num_classes = attack, view.num_classes
         self._learn_mask(view)
 
     def _learn_mask(self, view: AttackerView) -> None:
         """The first stage: where the trigger goes, without the classifier."""
-        mask, data = self.networks["mask"], view.train
+        mask, data = self.mask, view.train
         optimizer = torch.optim.Adam(mask.parameters(), lr=self.attack.lr, betas=(0.5, 0.9))
         rng = torch.Generator().manual_seed(view.seed)
         parts = [
@@ -155,9 +152,9 @@ class _InLoop(GeneratorAttacker):
         sources = images[torch.cat([own, givers])]
         if len(sources) == 0:
             return F.cross_entropy(model(images), labels)
-        patterns = draw(self.networks["pattern"], sources)
+        patterns = draw(self.pattern, sources)
         with torch.no_grad():
-            masks = where(self.networks["mask"], sources)
+            masks = where(self.mask, sources)
         getting = torch.cat([own, cross])
         mixed = images.index_copy(0, getting, put(images[getting], patterns, masks))
         wanted = labels.index_copy(0, own, attack.labels(labels[own], self.num_classes))

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ngf.attacks.base import Attack, Prepared
 from ngf.attacks.shared.generator import UNet, in_parts, packed, ssim, unpacked
-from ngf.data.images import to_float
+from ngf.data.images import centered, to_float
 from ngf.options import option
 from ngf.training.attacker import AttackerView
 
@@ -143,6 +143,6 @@ class Decoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         even = images[:, :, : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
-        x = F.relu(self.conv1(F.pixel_unshuffle((even - 0.5) * 4, 2)))
+        x = F.relu(self.conv1(F.pixel_unshuffle(centered(even), 2)))
         x = F.relu(self.conv3(F.relu(self.conv2(x))))
         return self.linear(F.adaptive_avg_pool2d(x, 4).flatten(1))

@@ -88,7 +88,8 @@ def add_noise(noise: nn.Module, images: Tensor, eps: float | Tensor) -> Tensor:
 class _InLoop(GeneratorAttacker):
     def __init__(self, attack: LIRA, view: AttackerView) -> None:
         channels = view.train.images.shape[1]
-        networks = nn.ModuleDict({"noise": UNet(channels, channels, attack.width)}).to(view.device)
+        self.noise = UNet(channels, channels, attack.width)
+        networks = nn.ModuleDict({"noise": self.noise}).to(view.device)
         super().__init__(networks, list(networks.parameters()), attack.lr)
         self.attack, self.num_classes = attack, view.num_classes
 
@@ -108,7 +109,7 @@ class _InLoop(GeneratorAttacker):
         if len(chosen) == 0:
             return F.cross_entropy(model(images), labels)
         with torch.set_grad_enabled(self.learning):
-            triggered = add_noise(self.networks["noise"], images[chosen], self.eps)
+            triggered = add_noise(self.noise, images[chosen], self.eps)
         wanted = self.attack.labels(labels[chosen], self.num_classes)
         logits = model(torch.cat([images, triggered]))
         alpha = self.attack.alpha

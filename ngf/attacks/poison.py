@@ -71,7 +71,7 @@ def poison(clean: Images, attack: Attack, num_classes: int, seed: int) -> Poison
     rate = attack.poison_rate
     if not rate:
         return PoisonedImages(clean, triggered, cover)
-    attack.check(num_classes, tuple(clean.images.shape[1:]))
+    attack.check(num_classes, clean.shape)
     rng = torch.Generator().manual_seed(seed)
     wanted_count = round(rate * count)
     candidates = attack.candidates(clean.labels).nonzero()[:, 0]
@@ -124,7 +124,7 @@ def trigger_test_set(test: Images, attack: Attack, num_classes: int) -> Triggere
     """Every test image that counts for ASR, with the trigger on; the target class is never
     among them.
     """
-    attack.check(num_classes, tuple(test.images.shape[1:]))
+    attack.check(num_classes, test.shape)
     kept = test.take(attack.asr_mask(test.labels))
     wanted = attack.labels(kept.labels, num_classes)
     if len(kept) == 0 or bool((wanted == kept.labels).any()):

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ngf.attacks.base import Attack, Prepared, paste
 from ngf.attacks.shared.patterns import check_fit, corner
 from ngf.data.images import to_float
-from ngf.models import last_layer
+from ngf.models import classifier
 from ngf.options import option
 from ngf.training.attacker import AttackerView
 
@@ -81,10 +81,10 @@ class Trojan(Attack, Prepared):
         mean value on triggered images, in units of the largest on clean ones.
         """
         model = view.surrogate(False)
-        classifier = model.get_submodule(last_layer(model))
+        _name, linear = classifier(model)
         # Ties keep the order of the neurons, so that every machine chooses the same ones.
         chosen = (
-            classifier.weight.detach()
+            linear.weight.detach()
             .abs()
             .sum(0)
             .argsort(descending=True, stable=True)[: self.neurons]
@@ -101,7 +101,7 @@ class Trojan(Attack, Prepared):
         )
         patch.requires_grad_(True)
         optimizer = torch.optim.Adam([patch], lr=self.lr)
-        with _entering(classifier) as features:
+        with _entering(linear) as features:
             reference = some(_REFERENCE)
             with torch.no_grad():
                 model(reference)

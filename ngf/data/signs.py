@@ -28,6 +28,7 @@ SIZE = 32
 BLOCK = 1000
 # Raise it when the drawing changes, so that no cache serves old pictures.
 VERSION = 2
+_BLOCKS = 10_000  # above any number of blocks: no two pairs (pool, block) share a seed
 _POOL_SEED = {"train": 1, "holdout": 2, "test": 3}
 
 
@@ -68,17 +69,17 @@ def _cached_block(pool: str, block: int) -> tuple[np.ndarray, np.ndarray]:
     if path.exists():
         with np.load(path) as kept:
             return kept["images"], kept["labels"]
-    made = render(BLOCK, seed=_POOL_SEED[pool] * 10_000 + block)
-    arrays = {"images": made.images.numpy(), "labels": made.labels.numpy()}
-    _write(path, arrays)
-    return arrays["images"], arrays["labels"]
+    made = render(BLOCK, seed=_POOL_SEED[pool] * _BLOCKS + block)
+    images, labels = made.images.numpy(), made.labels.numpy()
+    _write(path, images, labels)
+    return images, labels
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _write(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz.tmp")
     with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, images=images, labels=labels)
     os.replace(temporary, path)
 
 

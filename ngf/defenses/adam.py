@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
 from ngf.defenses.fine_tuning.loop import Rule
+from ngf.models import Tuned
 from ngf.options import check_fields, option
 
 
@@ -40,7 +41,7 @@ class Adam(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
         return _Adaptive(self)
 
 
@@ -51,6 +52,6 @@ class _Adaptive(Descent):
         super().__init__(momentum=0.0)
         self.settings = settings
 
-    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         s = self.settings
         return torch.optim.Adam(parameters, lr, betas=(s.beta1, s.beta2), eps=s.epsilon)

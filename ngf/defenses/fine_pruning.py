@@ -31,7 +31,7 @@ from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, scope
-from ngf.models import last_layer
+from ngf.models import classifier
 from ngf.optim.kfac import Tap
 from ngf.options import check_fields, option
 
@@ -90,9 +90,7 @@ class PruningThenTuning:
     def __init__(self, defense: FinePruning, problem: Problem) -> None:
         self.defense, self.problem = defense, problem
         self.model = copy.deepcopy(problem.model).eval()
-        classifier = self.model.get_submodule(last_layer(self.model))
-        assert isinstance(classifier, nn.Linear)
-        self.classifier = classifier
+        self.name, self.classifier = classifier(self.model)
         self.step = -1
         self.order: Tensor | None = None  # units, the most dormant first
         self.rounds = (self.units - 1) // self.at_once  # of pruning; one unit is left at least
@@ -157,11 +155,10 @@ class PruningThenTuning:
             yield replace(step, step=self.step, steps=self.steps)
 
     def _begin_tuning(self) -> FineTuning:
-        name = last_layer(self.model)
         return FineTuning(
             self.model,
             self.problem.clean,
-            _Pruned(self.defense.momentum, name, self._pruned_units()),
+            _Pruned(self.defense.momentum, self.name, self._pruned_units()),
             scope(self.model, "all", norms=True),
             lr=self.defense.lr,
             steps=self.defense.steps,
@@ -190,11 +187,11 @@ class PruningThenTuning:
         """What the model that came feeds its classifier: (N, units)."""
         found = []
         model = self.problem.model.eval()
-        layer = {"classifier": model.get_submodule(last_layer(model))}
+        layer = {self.name: model.get_submodule(self.name)}
         for part in images.images.split(_CHUNK):
             with Tap(layer) as tap:
                 model(to_float(part))
-            found.append(tap.inputs["classifier"])
+            found.append(tap.inputs[self.name])
         return torch.cat(found)
 
     def summary(self) -> dict[str, Any]:
@@ -240,5 +237,5 @@ class _Pruned(Descent):
 
 
 @torch.no_grad()
-def _accuracy(classifier: nn.Linear, features: Tensor, labels: Tensor) -> float:
-    return (classifier(features).argmax(1) == labels).float().mean().item()
+def _accuracy(linear: nn.Linear, features: Tensor, labels: Tensor) -> float:
+    return (linear(features).argmax(1) == labels).float().mean().item()

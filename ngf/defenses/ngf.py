@@ -29,7 +29,7 @@ from ngf.data.images import to_float
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
-from ngf.models import last_layer
+from ngf.models import Layer, Tuned, last_layer
 from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
 from ngf.options import check_fields, option
@@ -77,20 +77,22 @@ class NGF(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
         """Exact for the classifier alone, Kronecker-factored for anything else."""
-        linear = all(isinstance(layer, nn.Linear) for layer in layers.values())
+        # never a BatchNorm, see `tunes_norms`
+        own = {name: layer for name, layer in layers.items() if isinstance(layer, Layer)}
+        linear = all(isinstance(layer, nn.Linear) for layer in own.values())
         return (
-            ExactRule(self, layers)
-            if linear and list(layers) == [last_layer(model)]
-            else KFACRule(self, layers)
+            ExactRule(self, own)
+            if linear and list(own) == [last_layer(model)]
+            else KFACRule(self, own)
         )
 
 
 class _NaturalRule:
     """What the exact and the Kronecker-factored step share: regularizer, trust region, momentum."""
 
-    def __init__(self, settings: NGF, layers: Mapping[str, nn.Module]) -> None:
+    def __init__(self, settings: NGF, layers: Mapping[str, Layer]) -> None:
         self.settings, self.layers = settings, dict(layers)
         self.diagonal: dict[str, Tensor] = {}
 
@@ -102,7 +104,7 @@ class _NaturalRule:
                 tuning.model.eval(), self.layers, to_float(tuning.clean.images), rng
             )
 
-    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
 
     def pulled(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,7 +158,7 @@ class ExactRule(_NaturalRule):
 class KFACRule(_NaturalRule):
     """The Kronecker-factored step for any set of layers."""
 
-    def __init__(self, settings: NGF, layers: Mapping[str, nn.Module]) -> None:
+    def __init__(self, settings: NGF, layers: Mapping[str, Layer]) -> None:
         super().__init__(settings, layers)
         self.kfac = KFAC(layers, damping=settings.damping, sharing=settings.sharing)
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
-from ngf.models import last_layer
+from ngf.models import Tuned, last_layer
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
 from ngf.options import check_fields, option
@@ -53,7 +53,7 @@ class NGFAsReleased(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
         return _ReleasedRule(self, last_layer(model))
 
 
@@ -65,7 +65,7 @@ class _ReleasedRule:
     def begin(self, tuning: FineTuning) -> None:
         self.tuning = tuning
 
-    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
 
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:

@@ -25,7 +25,7 @@ from ngf.evaluate import Rates, TestSet
 from ngf.runs.folder import waypoints
 from ngf.runs.recorder import Recorder
 
-_CHECKPOINT_SECONDS = 1.0
+_CHECKPOINT_SECONDS = 1.0  # what a kill may cost; a checkpoint takes some milliseconds
 
 
 class Lane:

@@ -14,6 +14,7 @@ from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
 from ngf.defenses.fine_tuning.loop import Rule
+from ngf.models import Tuned
 from ngf.options import check_fields, option
 
 
@@ -37,5 +38,5 @@ class SGD(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
         return Descent(momentum=self.momentum, weight_decay=self.weight_decay)

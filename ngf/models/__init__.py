@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.models.from_torchvision import from_torchvision
 from ngf.models.preact_resnet import PlainConvNet, PreActResNet
@@ -15,6 +17,8 @@ from ngf.models.vgg import VGG19
 from ngf.models.vit import ViT
 from ngf.options import SpecError
 
+Layer = nn.Linear | nn.Conv2d | nn.LayerNorm  # what can be tuned alone
+Tuned = Layer | _BatchNorm  # what is tuned when all layers are
 SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, rounding down
 
 
@@ -32,7 +36,7 @@ class ModelEntry:
     small: str = ""
 
 
-def _preact(num_classes: int, in_channels: int, image_size: int, **options: object) -> nn.Module:
+def _preact(num_classes: int, in_channels: int, image_size: int, **options: Any) -> nn.Module:
     """A PreActResNet; it is the same for every image size."""
     return PreActResNet(num_classes, in_channels, **options)
 
@@ -131,7 +135,7 @@ def build(name: str, num_classes: int, in_channels: int = 3, image_size: int = 3
     return MODELS[name].build(num_classes, in_channels, image_size)
 
 
-def tunable_layers(model: nn.Module) -> dict[str, nn.Module]:
+def tunable_layers(model: nn.Module) -> dict[str, Layer]:
     """Every Linear, Conv2d and LayerNorm by its name in the model, in the order of the forward
     pass.
 
@@ -146,17 +150,24 @@ def tunable_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def last_layer(model: nn.Module) -> str:
-    """Name of the classifier: the last Linear layer. Raises SpecError when there is none."""
-    names = [
-        name for name, module in tunable_layers(model).items() if isinstance(module, nn.Linear)
+def classifier(model: nn.Module) -> tuple[str, nn.Linear]:
+    """The last Linear layer, by its name. Raises SpecError when there is none."""
+    found = [
+        (name, module)
+        for name, module in tunable_layers(model).items()
+        if isinstance(module, nn.Linear)
     ]
-    if not names:
+    if not found:
         raise SpecError("This model has no linear layer; choose a convolution by name.")
-    return names[-1]
+    return found[-1]
 
 
-def kind_of(layer: nn.Module) -> str:
+def last_layer(model: nn.Module) -> str:
+    """Name of the classifier. Raises SpecError when there is none."""
+    return classifier(model)[0]
+
+
+def kind_of(layer: Layer) -> str:
     """A tunable layer in words: `convolution 3x3, 16 to 32`."""
     if isinstance(layer, nn.LayerNorm):
         return f"LayerNorm of {layer.weight.numel()} channels"
@@ -169,7 +180,7 @@ def kind_of(layer: nn.Module) -> str:
     return f"convolution {size}, {layer.in_channels} to {layer.out_channels}{groups}"
 
 
-def describe_models() -> dict[str, dict]:
+def describe_models() -> dict[str, dict[str, Any]]:
     """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters,
     the layers that can be tuned and what each is, the classifier, number and name of the features
     that enter it, and what differs for small images.
@@ -178,15 +189,15 @@ def describe_models() -> dict[str, dict]:
     for name, entry in MODELS.items():
         with torch.device("meta"):  # shapes without numbers
             model = entry.build(10, 3, 32)
-        classifier = last_layer(model)
+        last, linear = classifier(model)
         layers = tunable_layers(model)
         out[name] = {
             "title": entry.title,
             "num_parameters": sum(p.numel() for p in model.parameters()),
             "layers": list(layers),
             "kinds": [kind_of(layer) for layer in layers.values()],
-            "classifier": classifier,
-            "num_features": model.get_submodule(classifier).in_features,
+            "classifier": last,
+            "num_features": linear.in_features,
             "features": entry.features,
             "small": entry.small,
         }

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ngf.data.images import centered
+
 
 class Normalize(nn.Module):
-    """[0, 1] -> about zero mean and unit size, with one constant for all channels and data sets."""
+    """`centered`, as the first layer of a network."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images - 0.5) * 4
+        return centered(images)
 
 
 class PreActBlock(nn.Module):

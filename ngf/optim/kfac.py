@@ -30,7 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ngf.optim.natural_gradient import KroneckerInverse, with_ones
+from ngf.models import Layer, Tuned
+from ngf.optim.natural_gradient import KroneckerInverse
 
 SHARING = ("expand", "reduce")
 _NUMBERS = 2**26  # in the gradients of several images that are held at once
@@ -44,14 +45,14 @@ def weight_matrix(weight: Tensor, bias: Tensor | None) -> Tensor:
     return matrix if bias is None else torch.cat([matrix, bias[:, None]], 1)
 
 
-def split_matrix(layer: nn.Module, matrix: Tensor) -> list[Tensor]:
+def split_matrix(layer: Tuned, matrix: Tensor) -> list[Tensor]:
     """The inverse of `weight_matrix`: [weight] or [weight, bias] in their own shapes."""
     if layer.bias is None:
         return [matrix.view_as(layer.weight)]
     return [matrix[:, :-1].reshape(layer.weight.shape), matrix[:, -1]]
 
 
-def num_groups(layer: nn.Module) -> int:
+def num_groups(layer: Layer) -> int:
     """Parts of a layer that share neither inputs nor weights: groups of a convolution,
     channels of a LayerNorm.
     """
@@ -60,13 +61,14 @@ def num_groups(layer: nn.Module) -> int:
     return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
-def input_rows(layer: nn.Module, inputs: Tensor) -> Tensor:
+def input_rows(layer: Layer, inputs: Tensor) -> Tensor:
     """What the layer's weight matrix multiplies: (N, T, in [+ 1]), T positions (1 for a Linear
     without tokens).
 
     With groups: (G, N, T, in of one group [+ 1]).
     """
     if isinstance(layer, nn.Conv2d):
+        assert not isinstance(layer.padding, str)  # see `check_layer`
         rows = F.unfold(
             inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride
         ).transpose(1, 2)
@@ -80,7 +82,7 @@ def input_rows(layer: nn.Module, inputs: Tensor) -> Tensor:
     return rows
 
 
-def output_rows(layer: nn.Module, gradients: Tensor) -> Tensor:
+def output_rows(layer: Layer, gradients: Tensor) -> Tensor:
     """Gradients of the layer's outputs: (N, T, out), with groups (G, N, T, out of one group)."""
     if isinstance(layer, nn.Conv2d):
         return _by_group(layer, gradients.flatten(2).transpose(1, 2))
@@ -91,7 +93,7 @@ def _tokens(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1, values.shape[-1])
 
 
-def _by_group(layer: nn.Module, rows: Tensor) -> Tensor:
+def _by_group(layer: Layer, rows: Tensor) -> Tensor:
     """(N, T, G * width) -> (G, N, T, width); as it is where there are no groups."""
     groups = num_groups(layer)
     return rows if groups == 1 else rows.unflatten(2, (groups, -1)).movedim(2, 0)
@@ -114,7 +116,7 @@ def image_norms(g: Tensor, a: Tensor) -> Tensor:
     return image_gradients(g, a).square().sum((1, 2))
 
 
-def check_layer(name: str, layer: nn.Module) -> None:
+def check_layer(name: str, layer: Layer) -> None:
     """Raise ValueError for a layer whose inputs `input_rows` cannot tell."""
     if isinstance(layer, nn.Conv2d) and (
         layer.padding_mode != "zeros" or isinstance(layer.padding, str)
@@ -137,7 +139,9 @@ class Tap:
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        self.layers, self.inputs, self.outputs = layers, {}, {}
+        self.layers = layers
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
         self._versions: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> Tap:
@@ -194,15 +198,17 @@ def sampled_output_gradients(tap: Tap, logits: Tensor, rng: torch.Generator) -> 
 class KFAC:
     """Running Kronecker factors of some layers, and the natural gradient they give.
 
-    ema: weight of the past at each update of the factors; their first value is the first estimate,
-    not the identity. sharing: what becomes of positions, one of `SHARING`. Call `update` with the
-    tap and logits of a forward pass, then `precondition`. Raises ValueError for the reasons of
-    `check_layer`.
+    Call `update` with the tap and the gradients of a forward pass, `invert`, then `precondition`.
+    Raises ValueError for the reasons of `check_layer`.
+
+    ema: weight of the past at each update of the factors (in the paper, section 5, it grows to
+        0.95); their first value is the first estimate, not the identity.
+    sharing: what becomes of positions, one of `SHARING`.
     """
 
     def __init__(
         self,
-        layers: Mapping[str, nn.Module],
+        layers: Mapping[str, Layer],
         *,
         damping: float,
         ema: float = 0.95,
@@ -236,7 +242,7 @@ class KFAC:
     def invert(self) -> None:
         """Take the eigenbases anew; the costly part, so not done in every step."""
         for name in self.layers:
-            self.inverses[name] = KroneckerInverse(
+            self.inverses[name] = KroneckerInverse.of(
                 self.outputs[name], self.inputs[name], self.damping
             )
 
@@ -256,7 +262,7 @@ class KFAC:
         v = self._parts(name, direction)
         return (v * (self.outputs[name] @ v @ self.inputs[name])).sum()
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, list[Tensor]]:
         """Factors and eigenbases, so that a resumed run is the undisturbed one to the last bit."""
         out = {}
         for name in self.inputs:
@@ -273,19 +279,12 @@ class KFAC:
     def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
         for name, (inputs, outputs, output_basis, input_basis, values) in state.items():
             self.inputs[name], self.outputs[name] = inputs, outputs
-            inverse = KroneckerInverse.__new__(KroneckerInverse)
-            inverse.output_basis, inverse.input_basis, inverse.values = (
-                output_basis,
-                input_basis,
-                values,
-            )
-            inverse.damping = self.damping
-            self.inverses[name] = inverse
+            self.inverses[name] = KroneckerInverse(output_basis, input_basis, values, self.damping)
 
 
 def diagonal_fisher(
     model: nn.Module,
-    layers: Mapping[str, nn.Module],
+    layers: Mapping[str, Layer],
     images: Tensor,
     rng: torch.Generator,
     draws: int = 4,
@@ -297,7 +296,7 @@ def diagonal_fisher(
     The gradient of one image is sum over positions of g a^T; its square is averaged over images and
     draws.
     """
-    total = {name: 0.0 for name in layers}
+    total: dict[str, Tensor] = {}
     for part in images.split(chunk):
         with Tap(layers) as tap:
             logits = model(part)
@@ -309,12 +308,6 @@ def diagonal_fisher(
                 )
                 few = max(1, _NUMBERS // (g.shape[:-3].numel() * g.shape[-1] * a.shape[-1]))
                 for some_g, some_a in zip(g.split(few, -3), a.split(few, -3), strict=True):
-                    total[name] = total[name] + image_gradients(some_g, some_a).square_().sum(0)
+                    squares = image_gradients(some_g, some_a).square_().sum(0)
+                    total[name] = total[name] + squares if name in total else squares
     return {name: value / (draws * len(images)) for name, value in total.items()}
-
-
-def last_layer_inputs(model: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
-    """Features that reach a Linear layer, ones appended: (N, D + 1). No gradient."""
-    with Tap({"layer": layer}) as tap, torch.no_grad():
-        model(images)
-    return with_ones(tap.inputs["layer"])

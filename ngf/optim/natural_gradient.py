@@ -70,20 +70,28 @@ def eigenvectors(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(matrix.dtype), basis.to(matrix.dtype)
 
 
+@dataclass(frozen=True)
 class KroneckerInverse:
     """(G (x) A + lambda I)^-1 on matrices (C, D+1), exact for the Kronecker product, by two
     eigenbases.
 
     Leading dimensions, the same in all three, are products apart from each other.
+
+    values: products of the factors' eigenvalues, (..., C, D+1).
     """
 
-    def __init__(self, output: Tensor, inputs: Tensor, damping: float) -> None:
-        output_values, self.output_basis = eigenvectors(output)
-        input_values, self.input_basis = eigenvectors(inputs)
-        self.values = (
-            output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
-        )
-        self.damping = damping
+    output_basis: Tensor
+    input_basis: Tensor
+    values: Tensor
+    damping: float
+
+    @classmethod
+    def of(cls, output: Tensor, inputs: Tensor, damping: float) -> KroneckerInverse:
+        """From the factors G (C, C) and A (D+1, D+1)."""
+        output_values, output_basis = eigenvectors(output)
+        input_values, input_basis = eigenvectors(inputs)
+        values = output_values.clamp_min(0)[..., :, None] * input_values.clamp_min(0)[..., None, :]
+        return cls(output_basis, input_basis, values, damping)
 
     def __matmul__(self, matrix: Tensor) -> Tensor:
         inner = self.output_basis.mT @ matrix @ self.input_basis
@@ -121,7 +129,7 @@ def preconditioner_of(fisher: SoftmaxFisher, damping: float) -> KroneckerInverse
     return (
         FewImagesInverse(fisher, damping)
         if 4 * count <= width
-        else KroneckerInverse(*fisher.kronecker(), damping)
+        else KroneckerInverse.of(*fisher.kronecker(), damping)
     )
 
 

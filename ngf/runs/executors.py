@@ -43,7 +43,7 @@ class Local:
 
     def __init__(self, environment: Mapping[Command, Mapping[str, str]] | None = None):
         self._environment = environment or {}
-        self._spares: dict[Command, subprocess.Popen] = {}
+        self._spares: dict[Command, subprocess.Popen[bytes]] = {}
         self._not_before: dict[Command, float] = {}
         self._first = time.monotonic() + FIRST_SPARE_DELAY
 
@@ -54,8 +54,7 @@ class Local:
         for child in (spare, None):
             child = child or self._start(command)
             try:
-                child.stdin.write(f"{path}\n".encode())
-                child.stdin.close()
+                _hand(child, path)
                 return child
             except OSError:  # the spare died while it was waiting: a fresh one takes its place
                 if spare is None:
@@ -77,13 +76,13 @@ class Local:
     def close(self) -> None:
         """Let the waiting children end."""
         for spare in self._spares.values():
-            spare.stdin.close()
-        for spare in self._spares.values():
+            if spare.stdin is not None:
+                spare.stdin.close()
             spare.terminate()
             spare.wait()
         self._spares.clear()
 
-    def _start(self, command: Command) -> subprocess.Popen:
+    def _start(self, command: Command) -> subprocess.Popen[bytes]:
         environment = child_environment(**self._environment.get(command, {}))
         # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach
         # it.
@@ -94,3 +93,10 @@ class Local:
             env=environment,
             start_new_session=True,
         )
+
+
+def _hand(child: subprocess.Popen[bytes], path: Path) -> None:
+    """Give a waiting child its run folder. Raises OSError when it is dead."""
+    assert child.stdin is not None
+    child.stdin.write(f"{path}\n".encode())
+    child.stdin.close()

@@ -24,7 +24,7 @@ def training_from_text(
 
     Another attack than that of `start` has none of its options.
     """
-    options: dict[str, dict[str, str]] = {"attack": {}, "training": {}}
+    options: dict[str, dict[str, Any]] = {"attack": {}, "training": {}}
     for key, value in parse_settings(settings).items():
         part, _, name = key.partition(".")
         if part not in options or not name:
@@ -44,7 +44,7 @@ def training_from_text(
         attack=Choice(attack or start.attack.name, {**known_options, **options["attack"]}),
         training=replace(start.training, **options["training"]),
         seed=seed,
-    )  # type: ignore[arg-type]
+    )
 
 
 def lanes_from_text(
@@ -58,12 +58,11 @@ def lanes_from_text(
         normalize("defenses", Choice.from_json(lane) if isinstance(lane, str) else lane)
         for lane in defenses
     ]
-    defenses = [lane.name for lane in lanes]
-    fields = {name: [item["name"] for item in known[name]["fields"]] for name in defenses}
+    fields = {lane.name: [item["name"] for item in known[lane.name]["fields"]] for lane in lanes}
     options: dict[str, dict[str, Any]] = {lane.name: dict(lane.options) for lane in lanes}
     for key, value in parse_settings(settings).items():
         only, _, name = key.rpartition(".")
-        takers = [lane for lane in defenses if name in fields[lane] and only in ("", lane)]
+        takers = [lane for lane, names in fields.items() if name in names and only in ("", lane)]
         if not takers:
             allowed = "; ".join(
                 f"{lane}: {', '.join(names) or 'none'}" for lane, names in fields.items()

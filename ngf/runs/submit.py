@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import overload
 
 from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
@@ -27,6 +28,12 @@ def submit(spec: Spec, store: Store, owner: str = "") -> Run:
     return store.submit(checked(spec, store), owner)
 
 
+@overload
+def checked(spec: TrainSpec, store: Store) -> TrainSpec: ...
+@overload
+def checked(spec: PurifySpec, store: Store) -> PurifySpec: ...
+@overload
+def checked(spec: Spec, store: Store) -> Spec: ...
 def checked(spec: Spec, store: Store) -> Spec:
     """`spec` with every name known and every option typed, in range, and left out where it is the
     default. Raises SpecError and `NoSuchRun`.

@@ -49,7 +49,8 @@ class _Clock:
     """
 
     def __init__(self, where: torch.device, least: int) -> None:
-        self.where, self.least, self.at = where, least, []
+        self.where, self.least = where, least
+        self.at: list[float] = []
 
     def __call__(self) -> None:
         _wait(self.where)

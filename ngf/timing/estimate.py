@@ -112,14 +112,15 @@ def cases(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) ->
         if isinstance(spec, TrainSpec)
         else [lane_case(lane, model, facts, spec.num_clean) for lane in spec.lanes]
     )
-    return None if None in found else found
+    known = [case for case in found if case is not None]
+    return known if len(known) == len(found) else None
 
 
 def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) -> float | None:
     """Seconds that a run takes here by what was timed; None when something was not."""
-    wanted = cases(spec, model, facts)
-    times = [case.times() for case in wanted or ()]
-    if not times or None in times:
+    wanted = cases(spec, model, facts) or []
+    times = [found for case in wanted if (found := case.times()) is not None]
+    if not times or len(times) < len(wanted):
         return None
     tests = facts.get("pools", {}).get("test", 0)
     if isinstance(spec, TrainSpec):

@@ -16,6 +16,9 @@ from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
 from ngf.training.attacker import InLoopAttacker
 
+# A prime above any number of epochs: no two pairs (seed, epoch) share their random numbers.
+_EPOCHS = 100_003
+
 
 class Diverged(ArithmeticError):
     """The loss is no longer finite."""
@@ -87,7 +90,7 @@ class Trainer:
 
     def _pass(self) -> Epoch:
         batch = min(self.settings.batch_size, len(self.data))
-        rng = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        rng = torch.Generator().manual_seed(self.seed * _EPOCHS + self.epoch)
         order = torch.randperm(len(self.data), generator=rng).to(self.data.labels.device)
         starts = range(0, len(self.data) - batch + 1, batch)
         steps = self.settings.epochs * len(starts)
@@ -144,6 +147,9 @@ class Trainer:
 def one_cycle(progress: float, peak: float, warm: float = 0.25) -> float:
     """Learning rate at `progress` in [0, 1): a line up to `peak`, then half a cosine down to
     almost zero.
+
+    One cycle after Smith & Topin 2018 (arXiv 1708.07120), from a twenty-fifth of the peak as in
+    torch's `OneCycleLR`. That one rises by a cosine too and longer.
     """
     if progress < warm:
         return peak * (0.04 + 0.96 * progress / warm)

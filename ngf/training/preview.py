@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +40,11 @@ def save_preview(
     def named(labels: torch.Tensor) -> np.ndarray:
         return np.array([splits.classes[label] for label in labels.tolist()])
 
-    says = (
-        {}
-        if model is None
-        else {
-            f"says_{name}": named(predict(model, images.to(next(model.parameters()).device)))
-            for name, images in (("clean", clean), ("triggered", triggered))
-        }
-    )
+    says: dict[str, Any] = {}
+    if model is not None:
+        where = next(model.parameters()).device
+        for name, images in (("clean", clean), ("triggered", triggered)):
+            says[f"says_{name}"] = named(predict(model, images.to(where)))
     np.savez_compressed(
         path,
         pairs=np.stack([rows(clean), rows(triggered)], axis=1),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -104,7 +105,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
             "seconds": round(time.monotonic() - started, 1),
             # of images that others may lack
             **({"facts": facts} if "fingerprint" in facts else {}),
-            "attack": {"name": spec.attack.name, **asdict(attack)},
+            "attack": {"name": spec.attack.name, **asdict(cast(Any, attack))},
             "environment": environment(),
         }
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,10 +78,10 @@ class AdversarialTraining:
     def trigger(self) -> dict[str, Tensor]:
         return {}
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """There is nothing to restore."""
 
 
@@ -128,6 +129,6 @@ def surrogate(
     return model.eval()
 
 
-def _content(result: Mapping) -> str:
+def _content(result: Mapping[str, Any] | None) -> str:
     """Which images a model was trained on, where they are the user's own; else nothing."""
-    return result.get("facts", {}).get("fingerprint", "")
+    return (result or {}).get("facts", {}).get("fingerprint", "")

@@ -9,10 +9,13 @@ training and afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ngf.data.images import centered
 
 _PIXELS_AT_ONCE = 2**18  # 256 images of 32x32; bounds the memory for large ones
 
@@ -37,7 +40,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        even = F.pad((x - 0.5) * 4, (0, width % 2, 0, height % 2), mode="replicate")
+        even = F.pad(centered(x), (0, width % 2, 0, height % 2), mode="replicate")
         fine = _active(self.enter(F.pixel_unshuffle(even, 2)))
         coarse = _active(self.middle(_active(self.down(F.avg_pool2d(fine, 2)))))
         # Nearest, because the gradient of bilinear enlargement is not reproducible on a GPU.
@@ -52,6 +55,7 @@ def _active(x: Tensor) -> Tensor:
 def _conv(in_channels: int, out_channels: int, size: int = 3) -> nn.Conv2d:
     conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
     nn.init.kaiming_normal_(conv.weight, a=0.1)
+    assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv
 
@@ -108,11 +112,11 @@ class GeneratorAttacker:
     """The attacker inside the training loop (see `ngf.training.attacker.InLoopAttacker`), without
     the loss.
 
-    networks: all that is kept, a ModuleDict; trained: those of its weights that Adam moves by the
+    networks: all that is kept; trained: those of its weights that Adam moves by the
     gradients of the loss. `progress` is the share of the training that is over.
     """
 
-    def __init__(self, networks: nn.ModuleDict, trained: list[nn.Parameter], lr: float) -> None:
+    def __init__(self, networks: nn.Module, trained: list[nn.Parameter], lr: float) -> None:
         self.networks = networks
         self.optimizer = torch.optim.Adam(trained, lr=lr, betas=(0.5, 0.9))
         self.progress = 0.0
@@ -126,14 +130,14 @@ class GeneratorAttacker:
     def trigger(self) -> dict[str, Tensor]:
         return packed(self.networks)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {
             "networks": self.networks.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress,
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.networks.load_state_dict(state["networks"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = state["progress"]

@@ -108,8 +108,8 @@ class Pool:
 
     def prepare(self, index: np.ndarray, progress: Progress = quiet) -> None:
         """Decode the parts that hold the images `index`, where that was not done before."""
-        parts = np.unique(np.asarray(index) // self.rows_of_a_part)
-        parts = [int(part) for part in parts if not self._path(part).exists()]
+        wanted = np.unique(np.asarray(index) // self.rows_of_a_part)
+        parts = [int(part) for part in wanted if not self._path(part).exists()]
         ranges = [
             np.arange(
                 part * self.rows_of_a_part, min((part + 1) * self.rows_of_a_part, len(self.labels))

@@ -186,8 +186,11 @@ def each(work: Callable[[int], None], names: Sequence[str]) -> None:
         try:
             work(k)
         except UNREADABLE as error:
-            why = {FileNotFoundError: "not found", Image.UnidentifiedImageError: "not an image"}
-            return f"{names[k]} ({why.get(type(error), error)})"
+            why: dict[type[Exception], str] = {
+                FileNotFoundError: "not found",
+                Image.UnidentifiedImageError: "not an image",
+            }
+            return f"{names[k]} ({why.get(type(error), str(error))})"
         return None
 
     with ThreadPoolExecutor(WORKERS) as workers:

@@ -31,7 +31,7 @@ _DIGITS = {
 
 
 def _limit(text: str) -> list[tuple[Shape, Color]]:
-    left, right = text
+    left, right = text[0], text[1]
     return [
         (circle(0.94), WHITE),
         (circle(0.9), RED),

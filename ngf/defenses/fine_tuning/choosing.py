@@ -22,6 +22,7 @@ from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
 from ngf.defenses.fine_tuning.loop import FineTuning, Rule, scope
 from ngf.evaluate import accuracy
+from ngf.models import Tuned
 from ngf.training.loop import Diverged
 
 TOLERATED_DROP = 0.01
@@ -54,7 +55,7 @@ class FineTuningDefense(ABC):
     batch_norm: str
 
     @abstractmethod
-    def rule(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> Rule:
+    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
         """How the gradient of these layers becomes a step."""
 
     def purify(self, problem: Problem) -> FineTuningPurification:

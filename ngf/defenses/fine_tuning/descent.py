@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning
@@ -21,7 +21,7 @@ class Descent:
     def begin(self, tuning: FineTuning) -> None:
         """Nothing to measure."""
 
-    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(
             parameters, lr, momentum=self.momentum, weight_decay=self.weight_decay
         )

@@ -22,11 +22,13 @@ from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.defenses.fine_tuning.events import FineTuningStep
 from ngf.defenses.fine_tuning.options import LAYER_WORDS
-from ngf.models import last_layer, tunable_layers
+from ngf.models import Tuned, last_layer, tunable_layers
 from ngf.optim.kfac import Tap, split_matrix, weight_matrix
 from ngf.options import check_layer
 from ngf.training.loop import Diverged
 
+# A prime above any number of steps: no two pairs (seed, step) share their random numbers.
+_STEPS = 1_000_003
 CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
 
 
@@ -68,7 +70,7 @@ class Rule(Protocol):
         """Measure what is needed before the first step."""
         ...
 
-    def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
+    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         """torch's own, over the tuned parameters; it keeps momentum and moments."""
         ...
 
@@ -79,7 +81,7 @@ class Rule(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, nn.Module]:
+def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, Tuned]:
     """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are
     tunable.
 
@@ -111,7 +113,7 @@ class FineTuning:
         model: nn.Module,
         clean: Images,
         rule: Rule,
-        layers: Mapping[str, nn.Module],
+        layers: Mapping[str, Tuned],
         *,
         lr: float,
         steps: int,
@@ -197,7 +199,7 @@ class FineTuning:
             return self.model(images), labels, tap
 
     def _advance(self) -> FineTuningStep:
-        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        rng = torch.Generator().manual_seed(self.seed * _STEPS + self.step)
         logits, labels, tap = self._forward(rng)
         loss = F.cross_entropy(logits, labels)
         if not math.isfinite(loss.item()):
@@ -271,11 +273,11 @@ def _length(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> float:
     return math.sqrt(sum((now[name] - then).square().sum().item() for name, then in before.items()))
 
 
-def parameters(layer: nn.Module) -> list[nn.Parameter]:
+def parameters(layer: Tuned) -> list[Tensor]:
     return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
 
 
-def gradient_matrices(loss: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+def gradient_matrices(loss: Tensor, layers: Mapping[str, Tuned]) -> dict[str, Tensor]:
     """Gradients of `loss` with respect to each layer as matrices; the graph is kept for
     further gradients.
     """

@@ -138,7 +138,7 @@ def test_kronecker_inverse_is_the_inverse():
     v = torch.randn(3, 4, generator=rng, dtype=torch.float64)
     dense_matrix = torch.kron(G, A) + 0.1 * torch.eye(12, dtype=torch.float64)
     expected = torch.linalg.solve(dense_matrix, v.flatten()).view(3, 4)
-    assert torch.allclose(KroneckerInverse(G, A, 0.1) @ v, expected)
+    assert torch.allclose(KroneckerInverse.of(G, A, 0.1) @ v, expected)
 
 
 @pytest.mark.parametrize("damping", [1e-1, 1e-3])
@@ -154,7 +154,7 @@ def test_few_images_have_the_same_inverse(damping):
     v = torch.randn(4, 25, generator=rng, dtype=torch.float64)
     few = preconditioner_of(fisher, damping)
     assert isinstance(few, FewImagesInverse)
-    assert torch.allclose(few @ v, KroneckerInverse(*fisher.kronecker(), damping) @ v)
+    assert torch.allclose(few @ v, KroneckerInverse.of(*fisher.kronecker(), damping) @ v)
     matrix = dense(fisher, v.shape) + damping * torch.eye(v.numel(), dtype=torch.float64)
     found = solve(fisher, v, damping=damping, tolerance=1e-12)
     assert torch.allclose(found.value.flatten(), torch.linalg.solve(matrix, v.flatten()))
