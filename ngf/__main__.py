@@ -78,7 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
-        name: str, command: Callable, help: str, *parents: argparse.ArgumentParser
+        name: str,
+        command: Callable[[argparse.Namespace], int],
+        help: str,
+        *parents: argparse.ArgumentParser,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help, parents=[*parents, json_too])
         sub.set_defaults(command=command)

@@ -201,7 +201,8 @@ def catalogue() -> dict[str, dict[str, Any]]:
     path = _cache_path()
     if not path.exists():
         _fill(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _fill(path: Path) -> None:

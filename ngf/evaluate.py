@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class Rates:
     def ra(self) -> float | None:
         return self.true_hits / self.n_triggered if self.n_triggered else None
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The three rates with their counts and 95 % Wilson intervals."""
         none = self.n_triggered == 0
         return {

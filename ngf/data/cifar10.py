@@ -6,7 +6,7 @@ Downloaded, or found in `NGF_DATA`, and checked by torchvision: every file again
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
@@ -30,7 +30,7 @@ class CIFAR10:
     """CIFAR-10: photographs of 10 classes at 32x32; found on disk or downloaded (170 MB)."""
 
     title: ClassVar[str] = "CIFAR-10"
-    facts: ClassVar[dict] = {
+    facts: ClassVar[dict[str, Any]] = {
         "classes": [
             "airplane",
             "automobile",
@@ -47,7 +47,7 @@ class CIFAR10:
         "pools": {"train": 45_000, "holdout": 5_000, "test": 10_000},
         "survives_flip": [True] * 10,
     }
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "source": "University of Toronto, https://www.cs.toronto.edu/~kriz/cifar.html",
         "license": "none stated by its authors",
         "folder": _FOLDER,

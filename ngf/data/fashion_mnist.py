@@ -11,9 +11,10 @@ import gzip
 import os
 import shutil
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class FashionMNIST:
     """Fashion-MNIST: gray pictures of clothes, 10 classes; found on disk or downloaded (30 MB)."""
 
     title: ClassVar[str] = "Fashion-MNIST"
-    facts: ClassVar[dict] = {
+    facts: ClassVar[dict[str, Any]] = {
         "classes": [
             "T-shirt",
             "trouser",
@@ -56,7 +57,7 @@ class FashionMNIST:
         "pools": {"train": 60_000 - _NUM_HOLDOUT, "holdout": _NUM_HOLDOUT, "test": 10_000},
         "survives_flip": [True] * 10,
     }
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "source": "Zalando Research, https://github.com/zalandoresearch/fashion-mnist",
         "license": "MIT",
         "folder": "FashionMNIST/raw",
@@ -107,7 +108,7 @@ def read_split(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     return images, labels
 
 
-def _read(name: str, reader) -> torch.Tensor:
+def _read(name: str, reader: Callable[[str], torch.Tensor]) -> torch.Tensor:
     path = _locate(name)
     try:
         return reader(str(_unpacked(path)))

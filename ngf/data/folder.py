@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -51,7 +51,7 @@ class Folder:
     """Your own images, one folder a class."""
 
     title: ClassVar[str] = "Your own images"
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "source": "your own folder",
         "license": "yours to know",
         "folder": "folder",
@@ -95,7 +95,7 @@ class Folder:
         )
 
     @property
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         return self._set.facts
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
@@ -154,7 +154,7 @@ def _look(
     """Size (width, height) and color mode of each file. Raises DataError when some are no
     images.
     """
-    seen: list = [None] * len(names)
+    seen: list[tuple[tuple[int, int], str]] = [((0, 0), "")] * len(names)
 
     def look(k: int) -> None:
         with Image.open(root / names[k]) as image:

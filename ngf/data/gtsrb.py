@@ -17,7 +17,7 @@ import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torchvision.datasets import GTSRB as TorchvisionGTSRB  # noqa: N811  its name
@@ -95,13 +95,13 @@ class GTSRB:
     """
 
     title: ClassVar[str] = "GTSRB (German traffic signs)"
-    facts: ClassVar[dict] = {
+    facts: ClassVar[dict[str, Any]] = {
         "classes": _CLASSES,
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 23_640, "holdout": 3_000, "test": 12_630},
         "survives_flip": [name in _MIRRORS for name in _CLASSES],
     }
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "source": "Institut für Neuroinformatik, Ruhr-Universität Bochum, https://benchmark.ini.rub.de",
         "license": "none stated by its authors; free for research",
         "folder": "gtsrb",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class ImageNet:
     """
 
     title: ClassVar[str] = "ImageNet"
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "num_classes": 1000,
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 1_271_167, "holdout": _NUM_HOLDOUT, "test": 50_000},
@@ -100,7 +100,7 @@ class ImageNet:
         )
 
     @property
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         return self._set.facts
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:

@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Signs:
     """Procedural traffic signs, 12 classes, drawn on the spot; nothing to download."""
 
     title: ClassVar[str] = "Traffic signs (built in)"
-    facts: ClassVar[dict] = {
+    facts: ClassVar[dict[str, Any]] = {
         "classes": list(signs_art.SIGNS),
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 50_000, "holdout": 3_000, "test": 2_400},
@@ -47,7 +47,7 @@ class Signs:
             for name in signs_art.SIGNS
         ],
     }
-    note: ClassVar[dict] = {"source": "drawn by this project", "license": "none needed"}
+    note: ClassVar[dict[str, Any]] = {"source": "drawn by this project", "license": "none needed"}
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
         """Nothing: they are drawn when asked for, and kept."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torchvision.datasets import SVHN as TorchvisionSVHN  # noqa: N811  its name
@@ -31,14 +31,14 @@ class SVHN:
     """
 
     title: ClassVar[str] = "SVHN (house numbers)"
-    facts: ClassVar[dict] = {
+    facts: ClassVar[dict[str, Any]] = {
         "classes": list("0123456789"),
         "shape": [3, 32, 32],
         "pools": {"train": 66_257, "holdout": 7_000, "test": 26_032},
         # The mirror image of another digit is none.
         "survives_flip": [digit in "018" for digit in "0123456789"],
     }
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "source": "Stanford and Google, http://ufldl.stanford.edu/housenumbers",
         "license": "for use that is not commercial",
         "folder": "",

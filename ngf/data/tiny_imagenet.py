@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class TinyImageNet:
     """Tiny ImageNet: 200 classes of photographs at 64x64; read from disk, not downloaded."""
 
     title: ClassVar[str] = "Tiny ImageNet"
-    note: ClassVar[dict] = {
+    note: ClassVar[dict[str, Any]] = {
         "num_classes": 200,
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 90_000, "holdout": 10_000, "test": 10_000},
@@ -102,7 +102,7 @@ class TinyImageNet:
         ), stamp
 
     @property
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         return self._set.facts
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:

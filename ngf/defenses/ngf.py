@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -132,10 +132,10 @@ class _NaturalRule:
             fisher_trace=trace,
         )
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"diagonal": self.diagonal}
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.diagonal = dict(state["diagonal"])
 
 
@@ -177,9 +177,9 @@ class KFACRule(_NaturalRule):
             form = sum(self.kfac.quadratic_form(name, step).item() for name, step in steps.items())
         return self.finish(steps, form, lr, None)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "kfac": self.kfac.state_dict()}
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.kfac.load_state_dict(state["kfac"])

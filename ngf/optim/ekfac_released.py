@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,8 +70,8 @@ class ReleasedEKFAC:
         form = (natural * gradient).sum().item() * lr * lr
         return natural * (min(1.0, math.sqrt(self.kl_clip / form)) if form > 0 else 1.0)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return dict(self.state)
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.state = dict(state)

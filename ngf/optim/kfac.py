@@ -24,7 +24,7 @@ a leading dimension G.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -150,8 +150,8 @@ class Tap:
         ]
         return self
 
-    def _keep(self, name: str):
-        def hook(_module, inputs, output) -> None:
+    def _keep(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if name in self.inputs:
                 raise ValueError(
                     f"{name} is used twice in a forward pass; K-FAC needs layers that are used "

@@ -77,7 +77,8 @@ def execute(
     try:
         # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for
         # it.
-        if (run.path / SPEC).exists() and run.status == "running" and not _stop_asked(run.path):
+        now: Status = run.status
+        if (run.path / SPEC).exists() and now == "running" and not _stop_asked(run.path):
             _attempt(run, pipelines)
     finally:
         (run.path / RESERVE).unlink(missing_ok=True)

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -188,7 +188,7 @@ def each(work: Callable[[int], None], names: Sequence[str]) -> None:
         except UNREADABLE as error:
             why: dict[type[Exception], str] = {
                 FileNotFoundError: "not found",
-                Image.UnidentifiedImageError: "not an image",
+                UnidentifiedImageError: "not an image",
             }
             return f"{names[k]} ({why.get(type(error), str(error))})"
         return None
@@ -238,7 +238,7 @@ class FolderSet:
     """A data set of files: its pools by name, and what is known of it."""
 
     pools: dict[str, Pool]
-    facts: dict
+    facts: dict[str, Any]
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
         self.pools[pool].prepare(index, progress)

@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def download(
 
 def load_arrays(
     name: str,
-    facts: Mapping,
+    facts: Mapping[str, Any],
     pool: str,
     index: np.ndarray,
     files: Sequence[Path],

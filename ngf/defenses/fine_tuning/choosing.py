@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, cast
 
@@ -211,23 +211,40 @@ def middle_lr(defense: FineTuningDefense) -> float:
 
 def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple[float, str]:
     """The learning rate that the rule picks, and the reason in one sentence."""
-    start = accuracy(problem.model, problem.validation)
-    for lr in defense.lr_grid:
+
+    def validation(lr: float) -> float | None:
         try:
-            tuned = finished(defense, problem, layer, lr)
+            return accuracy(finished(defense, problem, layer, lr), problem.validation)
         except Diverged:
-            continue
-        kept = accuracy(tuned, problem.validation)
-        if is_harmless(kept, start):
-            return lr, (
-                f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
-                f"within one point ({start:.1%} before, {kept:.1%} after)."
-            )
-    return (
-        lr,
+            return None
+
+    start = accuracy(problem.model, problem.validation)
+    lr, kept = largest_harmless(((lr, validation(lr)) for lr in defense.lr_grid), start)
+    if kept is not None and is_harmless(kept, start):
+        return lr, (
+            f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
+            f"within one point ({start:.1%} before, {kept:.1%} after)."
+        )
+    return lr, (
         f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the "
-        "smallest.",
+        "smallest."
     )
+
+
+def largest_harmless(
+    tried: Iterable[tuple[float, float | None]], start: float
+) -> tuple[float, float | None]:
+    """The rule: the first harmless of (learning rate, clean validation accuracy after it), else the
+    last.
+
+    tried: one at least, the largest rate first, as far as it is asked for; None where the
+        fine-tuning diverged.
+    start: clean validation accuracy before.
+    """
+    for found in tried:
+        if found[1] is not None and is_harmless(found[1], start):
+            break
+    return found
 
 
 def is_harmless(validation: float, start: float) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ngf.defenses.fine_tuning.choosing import choose_lr
+from ngf.defenses.fine_tuning.choosing import choose_lr, largest_harmless
 from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.evaluate import accuracy
 from tests.helpers.purifications import finish, short
@@ -26,3 +26,19 @@ def test_what_was_chosen_is_told_before_the_first_step(name, problem):
     assert isinstance(chosen, Chosen) and chosen.num_parameters > 0
     for step in events[events.index(chosen) + 1 :]:
         assert step.lr > 0 and step.update_norm > 0 and step.distance > 0
+
+
+def test_the_largest_harmless_rate_of_what_was_tried():
+    def tried(*validation):
+        return [(1 / (k + 1), value) for k, value in enumerate(validation)]
+
+    assert largest_harmless(tried(0.5, 0.985, 0.99, 0.9), 0.99) == (1 / 2, 0.985)
+    assert largest_harmless(tried(None, 0.99), 0.99) == (1 / 2, 0.99)
+    assert largest_harmless(tried(0.9, 0.5, 0.6), 0.99) == (1 / 3, 0.6), "the smallest"
+    assert largest_harmless(tried(0.9, None), 0.99) == (1 / 2, None)
+
+    def untouched():
+        yield 1.0, 0.99
+        raise AssertionError("what follows is not asked for")
+
+    assert largest_harmless(untouched(), 0.99) == (1.0, 0.99)
