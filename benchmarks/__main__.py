@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
-for name in (
+from ngf.places import child_environment
+
+BENCHMARKS = (
     "speed",
     "curvature",
     "surfaces",
@@ -12,6 +14,18 @@ for name in (
     "training_speed",
     "live",
     "polling",
-):
-    print(f"== {name}", flush=True)
-    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+)
+
+
+def main() -> int:
+    for name in BENCHMARKS:
+        print(f"== {name}", flush=True)
+        module = f"benchmarks.{name}"
+        done = subprocess.run([sys.executable, "-m", module], env=child_environment())
+        if done.returncode:
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

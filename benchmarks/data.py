@@ -23,11 +23,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks import RESULTS, write
 from ngf.environment import environment
+from ngf.places import child_environment
 
 _LINKS = 20_000  # to one file; file systems have a limit
 
@@ -134,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=1_281_167, help="training files")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/data.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "data.json")
     parser.add_argument("--hold", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.hold:
@@ -147,7 +150,7 @@ def main() -> None:
         link(root / "small", pictures, 10, 2_000, 10)
         measured = [rates(root / "small") for _ in range(options.repeats)]
         link(root / "large", pictures, 1_000, options.images, 10_000)
-        child = {**os.environ, "NGF_DATA": str(root / "large"), "NGF_CACHE": str(root / "cache")}
+        child = child_environment(NGF_DATA=str(root / "large"), NGF_CACHE=str(root / "cache"))
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.data", "--hold"],
             env=child,
@@ -156,7 +159,7 @@ def main() -> None:
             text=True,
         )
     stages = json.loads(done.stdout)
-    result = {
+    result: dict[str, Any] = {
         "memory": {"files": options.images, "stages": stages},
         "decoding": {
             "images": 2_000,
@@ -177,7 +180,7 @@ def main() -> None:
         )
     speed = result["decoding"]
     print(f"decoding {speed['per_second']:,.0f} images/s, {speed['ratio']:.2f} times a DataLoader")
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.out, result)
 
 
 if __name__ == "__main__":

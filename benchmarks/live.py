@@ -15,7 +15,6 @@ import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+from benchmarks import RESULTS, write
+from ngf.places import child_environment
+from ngf.runs.folder import EVENTS, RESULT, SPEC
+from tests.helpers.browser import CHROMIUM
+from tests.helpers.run_folders import free_port
+
 STARTS = 5
 CHANGES = 8
 # The last step on the screen with the browser's clock; null before the race is drawn. Other charts
@@ -50,16 +54,10 @@ _CURVE = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
 _NUMBERS = "there => /attack success \\[/.test(document.body.innerText) === there"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def server(folder: str, port: int) -> subprocess.Popen:
+def server(folder: str, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
-        env={**os.environ, "NGF_RUNS": folder},
+        env=child_environment(NGF_RUNS=folder),
         start_new_session=True,
     )
 
@@ -77,33 +75,37 @@ def usable(page: Page, url: str) -> None:
 
 
 def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[float]]:
-    """One race from the click to its end: seconds to the first point, delays of the steps."""
+    """One race from the click to its end: seconds to the first point, delays of the steps.
+
+    Raises TimeoutError when nothing appears within two minutes.
+    """
     page.goto(f"{url}/lab?race_seed={seed}")
     button = page.get_by_role("button", name="Start")
     button.first.wait_for(timeout=60_000)
     page.wait_for_timeout(8000)  # as a user who reads; the spare child is warm then
-    before = set(folder.glob("*/spec.json"))
+    before = set(folder.glob(f"*/{SPEC}"))
     clicked = time.time()
     button.first.click()
-    first, shown = None, {}
+    first: float | None = None
+    shown: dict[int, float] = {}  # step -> when it was on the screen
     while time.time() - clicked < 120:
         found = page.evaluate(_LAST_STEP)
         if found is not None:
             step, now = found
             first = first or now - clicked
             shown.setdefault(int(step), now)
-        new = set(folder.glob("*/spec.json")) - before
-        if new and (new.copy().pop().parent / "result.json").exists():
+        if any((path.parent / RESULT).exists() for path in set(folder.glob(f"*/{SPEC}")) - before):
             break
         page.wait_for_timeout(20)
-    run = (set(folder.glob("*/spec.json")) - before).pop().parent
+    if first is None:
+        raise TimeoutError("No point of the race was on the screen within two minutes.")
+    (run,) = [path.parent for path in set(folder.glob(f"*/{SPEC}")) - before]
     # Events count seconds since the run's start; the file's last line and its time tie them to the
     # clock.
-    events = [
-        json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    offset = (run / "events.jsonl").stat().st_mtime - events[-1]["t"]
-    written = {}
+    path = run / EVENTS
+    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    offset = path.stat().st_mtime - events[-1]["t"]
+    written: dict[int, float] = {}
     for event in events:
         if event["type"] == "step" and "ca" in event:
             written.setdefault(event["step"], event["t"] + offset)
@@ -153,7 +155,7 @@ def triggers(page: Page, url: str, changes: int) -> list[float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "live.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "live.json")
     parser.add_argument("--races", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -193,8 +195,7 @@ def main() -> int:
         "races": options.races,
         "cores": os.cpu_count(),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(options.out, found)
     print(json.dumps(found, indent=1))
     return 0
 

@@ -14,7 +14,6 @@ largest difference, in steps of 255.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -26,13 +25,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks import RESULTS, write
 from ngf.attacks.poison import apply_in_chunks
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice
 from ngf.environment import environment
 
 SIZE = 32
-OUT = Path(__file__).parent / "results" / "poisoning.json"
 DITHERED = "bppa, dithered"
 _SLOW = 50  # times fewer images in the loop over pixels of dithering
 Change = Callable[[np.ndarray], np.ndarray]  # uint8 (H, W, 3) -> the same with the trigger
@@ -160,7 +159,7 @@ def main() -> None:
         "--looped", type=int, default=1_000, help="images that the loop is timed on"
     )
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=RESULTS / "poisoning.json")
     options = parser.parse_args()
     load_before = os.getloadavg()[0]
     known = [
@@ -192,8 +191,7 @@ def main() -> None:
         "environment": environment(),
         "load_before": load_before,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.out, result)
 
 
 if __name__ == "__main__":

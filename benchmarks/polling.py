@@ -23,11 +23,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ngf.places import ROOT
-
-sys.path.insert(0, str(ROOT / "tests"))
-
-from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run  # noqa: E402
+from benchmarks import RESULTS, write
+from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
 
 CLIENTS, SECONDS, STEPS = 30, 15, 300
 
@@ -102,9 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.polling", description=__doc__.split("\n")[0]
     )
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "benchmarks" / "results" / "polling.json"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "polling.json")
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="length of each of the two measurements"
     )
@@ -138,8 +133,7 @@ def main() -> None:
         "load_average": round(os.getloadavg()[0], 1),
         "streamlit": version("streamlit"),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write(options.out, results)
     print(f"Written to {options.out}")
 
 

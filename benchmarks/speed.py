@@ -1,7 +1,7 @@
-"""Times of the science: training, NGF on a convolution, the exact step against dense Cholesky,
-recovery.
+"""Times of runs: training, NGF on a convolution, from a submission to the first point, from a kill
+to running again; and the exact natural gradient step against dense Cholesky.
 
-python -m benchmarks.speed [--out benchmarks/results/speed.json]
+    python -m benchmarks.speed [--only exact_step] [--out benchmarks/results/speed.json]
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks import RESULTS, write
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.environment import environment, exact_numerics
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
+from ngf.places import child_environment
 from ngf.runs.child import execute
+from ngf.runs.folder import FINAL, LOCK
 from ngf.runs.store import Run, Store
 
 PARENT = TrainSpec(attack=Choice("badnets")).id
@@ -40,7 +44,7 @@ def median_time(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def exact_step(repeats: int = 15) -> dict:
+def exact_step(repeats: int = 15) -> dict[str, Any]:
     """One damped natural gradient of a 512 -> 10 softmax layer at n = 500: PCG against dense
     Cholesky.
     """
@@ -76,23 +80,24 @@ def exact_step(repeats: int = 15) -> dict:
     }
 
 
-def training() -> dict:
+def training() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = Store(Path(folder)).submit(
             TrainSpec(attack=Choice("badnets"), training=Training(), seed=90)
         )
         execute(run)
+        result = run.finished()
         return {
-            "seconds": run.result["seconds"],
+            "seconds": result["seconds"],
             "images": 10_000,
             "epochs": 20,
-            "ca": run.result["ca"],
-            "asr": run.result["asr"],
+            "ca": result["ca"],
+            "asr": result["asr"],
             "n": 1,
         }
 
 
-def purification(repeats: int = 5) -> dict:
+def purification(repeats: int = 5) -> dict[str, Any]:
     """NGF on one convolution, 100 steps, as a run: all steps and live measuring, and the
     whole test set.
     """
@@ -127,40 +132,46 @@ def _events(run: Run, kind: str) -> int:
     return sum(event["type"] == kind for event in run.events())
 
 
-def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dict:
+def start_and_recovery(run: Run, moment: float) -> tuple[float, float]:
+    """Seconds to the first point of a run that was just submitted; then, of a child that is killed
+    `moment` seconds later, to running again. The run is cancelled after that.
+    """
+    first = wait_for(lambda: _events(run, "step"))
+    time.sleep(moment)
+    holder = json.loads((run.path / LOCK).read_text(encoding="utf-8"))["pid"]
+    attempts = run.attempts
+    os.kill(holder, signal.SIGKILL)
+    again = wait_for(lambda: run.attempts > attempts and run.status == "running")
+    run.control("cancel")
+    wait_for(lambda: run.status in FINAL)
+    return first, again
+
+
+def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dict[str, Any]:
     """Submit to first point, and kill -9 of the child to running again, with a real supervisor and
     pipeline.
 
     `moments`: seconds after the first point at which the child is killed. In the first few the next
     child is still importing torch.
     """
-    first, again = [], []
+    measured = []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "ngf.runs.supervisor", "--root", folder]
+            [sys.executable, "-m", "ngf.runs.supervisor", "--root", folder],
+            env=child_environment(),
         )
         try:
             time.sleep(12)  # the spare children import torch; a user reads the page meanwhile
             for seed, moment in enumerate(moments):
                 lane = Choice("ngf", {"layer": "stage2.block1.conv2", "steps": 1000})
                 run = store.submit(PurifySpec(parent=PARENT, lanes=(lane,), seed=seed))
-                first.append(wait_for(lambda run=run: _events(run, "step")))
-                time.sleep(moment)
-                holder = json.loads((run.path / "lock").read_text(encoding="utf-8"))["pid"]
-                attempts = run.attempts
-                os.kill(holder, signal.SIGKILL)
-                again.append(
-                    wait_for(
-                        lambda run=run, n=attempts: run.attempts > n and run.status == "running"
-                    )
-                )
-                run.control("cancel")
-                wait_for(lambda run=run: run.status in ("cancelled", "done"))
+                measured.append(start_and_recovery(run, moment))
                 time.sleep(8)
         finally:
             supervisor.terminate()
             supervisor.wait()
+    first, again = ([pair[k] for pair in measured] for k in (0, 1))
     return {
         "submit_to_first_point_seconds": statistics.median(first),
         "all_first": first,
@@ -173,25 +184,22 @@ def warm_start_and_recovery(moments: tuple[float, ...] = (1, 3, 5, 7, 9)) -> dic
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results" / "speed.json"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     exact_numerics()
-    parts = {
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
         "exact_step": exact_step,
         "purification": purification,
         "warm_start_and_recovery": warm_start_and_recovery,
         "training": training,
     }
-    found: dict = {"environment": environment()}
+    found: dict[str, Any] = {"environment": environment()}
     for name, measure in parts.items():
         if options.only in name:
             found[name] = measure()
             print(name, json.dumps(found[name]), flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(options.out, found)
     return 0
 
 

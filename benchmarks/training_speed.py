@@ -14,7 +14,6 @@ of each left out; the ratio is the median over repeats.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -28,6 +27,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks import RESULTS, write
 from ngf import models
 from ngf.config import Training
 from ngf.data.images import Images
@@ -35,7 +35,6 @@ from ngf.environment import device, environment, exact_numerics
 from ngf.training.loop import Trainer
 
 SIZE, CLASSES = 32, 10
-OUT = Path(__file__).parent / "results" / "training_speed.json"
 
 
 class Pictures(Dataset):
@@ -148,7 +147,7 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="of the DataLoader"
     )
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=RESULTS / "training_speed.json")
     options = parser.parse_args()
     exact_numerics()
     load_before, settings = (
@@ -187,8 +186,7 @@ def main() -> None:
         "environment": environment(),
         "load_before": load_before,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(options.out, result)
 
 
 if __name__ == "__main__":

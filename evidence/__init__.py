@@ -1,3 +1,8 @@
-"""Writes what ships in `assets`: the zoo, its cards, recordings, what was measured of the
-claims.
+"""Writes what ships in `assets`: the zoo and its cards, the recording, what was measured of the
+paper's claims; and, from that, the tables of README.md. `python -m evidence --list` tells the
+steps.
+
+Each step is a module with two functions: `missing()` names what is not there yet, `make(name)`
+makes one of it and says so. What the steps share: `shipped` (where files lie), `computing` (runs),
+`seeds` (numbers of which there is one per seed).
 """

@@ -1,27 +1,27 @@
 """Measures a card for every zoo model: its rates, and the curvature of its loss, with errors and n.
 
-A card is `card.json` in the run folder. Models that have one are left alone; delete it to measure
-again.
+A card is `card.json` in the run folder; delete it to measure again.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import sys
-from pathlib import Path
+from typing import Any
 
-import torch
+from torch import nn
 
 from analysis.images import select
 from analysis.measurements.hessian_spectrum import HessianSpectrum
+from evidence.computing import of_zoo
+from evidence.shipped import write
+from evidence.zoo import specs
 from ngf.checkpoints.weights import load_attack, load_model
 from ngf.data import load
-from ngf.environment import environment, exact_numerics
+from ngf.environment import environment
+from ngf.evaluate import test_set
+from ngf.places import ZOO
 from ngf.runs.folder import CARD
-from ngf.runs.store import Run, Store
-from ngf.training.run import test_set
+from ngf.runs.store import Store, TrainRun
 
 # One start vector: the card holds the extreme eigenvalue and the trace, not the density.
 MEASUREMENT = HessianSpectrum(num_images=512, steps=14, probes=22, vectors=1)
@@ -38,57 +38,43 @@ CURVATURE = (
 )
 
 
-def rates(run: Run) -> dict:
+def rates(run: TrainRun) -> dict[str, Any]:
     """CA, ASR and RA of a zoo model on the whole test set, measured now."""
-    loaded = load_model(run.store, run.id)
-    splits = load(loaded.train_spec.data, seed=loaded.train_spec.seed)
-    return test_set(splits, load_attack(run)).evaluate(loaded.model).to_json()
+    splits = load(run.spec.data, seed=run.spec.seed)
+    model = load_model(run.store, run.id).model
+    return test_set(splits, load_attack(run)).evaluate(model).to_json()
 
 
-def curvature(store: Store, run_id: str, model: torch.nn.Module | None = None) -> dict:
+def curvature(run: TrainRun, model: nn.Module | None = None) -> dict[str, Any]:
     """λmax and Tr(H) with errors, on 512 clean test images; of `model` where one is given."""
-    loaded = load_model(store, run_id)
     images, labels = select(
-        load(loaded.train_spec.data),
-        load_attack(loaded.run),
-        "clean",
-        MEASUREMENT.num_images,
-        seed=0,
+        load(run.spec.data), load_attack(run), "clean", MEASUREMENT.num_images, seed=0
     )
-    *_, last = MEASUREMENT.measure(model or loaded.model, images, labels, seed=0)
+    model = model or load_model(run.store, run.id).model
+    *_, last = MEASUREMENT.measure(model, images, labels, seed=0)
     return {name: last.values[name] for name in CURVATURE}
 
 
-def card(run: Run) -> dict:
+def card(run: TrainRun) -> dict[str, Any]:
     return {
         **rates(run),
-        **curvature(run.store, run.id),
+        **curvature(run),
         "measurement": dataclasses.asdict(MEASUREMENT),
         "environment": environment(),
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", default="")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    exact_numerics()
-    for run in Store().runs():
-        target: Path = run.path / CARD
-        if run.source != "zoo" or target.exists() or options.only not in run.id:
-            continue
-        found = card(run)
-        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(
-            f"{run.id}: CA {found['ca']:.3f} ASR {found['asr']} λmax {found['lambda_max']:.1f} ± "
-            f"{found['lambda_max_error']:.1g} Tr(H) {found['trace']:.0f} ± "
-            f"{found['trace_stderr']:.0f}",
-            flush=True,
-        )
-    return 0
+def missing() -> list[str]:
+    return [spec.id for spec in specs() if not (ZOO / spec.id / CARD).exists()]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def make(run_id: str) -> None:
+    run = of_zoo(Store(), run_id)
+    found = card(run)
+    write(run.path / CARD, found)
+    print(
+        f"{run_id}: CA {found['ca']:.3f} ASR {found['asr']} λmax {found['lambda_max']:.1f} ± "
+        f"{found['lambda_max_error']:.1g} Tr(H) {found['trace']:.0f} ± "
+        f"{found['trace_stderr']:.0f}",
+        flush=True,
+    )

@@ -1,228 +1,229 @@
-"""Measures the project's table: every method on backdoored zoo models, over learning rates and
-layers.
+"""Measures what the table of methods rests on: every method on backdoored models, over learning
+rates and layers.
 
-    python -m evidence.frontier RUN [RUN ...] [--threads 1]
-
-For each run one JSON file in assets/evidence/runs: every fine-tuning tried, with its accuracy on
-the clean validation set (all that the rules may look at) and its CA, ASR and RA on the test set.
-Picks of the rules are marked there; `evidence/claims.py` makes the table and the sentences from
-these files.
+One JSON file per model in assets/evidence/runs: every fine-tuning tried, with its accuracy on the
+clean validation set (all that the rules may look at) and its CA, ASR and RA on the test set. Picks
+of the rules are marked there. Layers are scored and picked, and rates picked, by the functions that
+a purification itself runs. What was purified is kept for `evidence.sharpness`; delete a file to
+measure its model again.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch import nn
 
+from evidence.computing import Failed, trained
+from evidence.shipped import RUNS, write
+from evidence.zoo import SEEDS
 from ngf.catalogue import build
 from ngf.checkpoints.weights import load_attack, load_model, save_weights
-from ngf.config import Choice
-from ngf.data import load, to_float
-from ngf.defenses.fine_tuning.choosing import TOLERATED_DROP, Problem, begin
-from ngf.defenses.fine_tuning.layer_choice import (
-    PROBE_TOLERANCE,
-    fisher_traces,
-    highest_success,
-    pick,
-    universal_perturbations,
-)
-from ngf.environment import environment, exact_numerics
-from ngf.evaluate import TestSet, accuracy
-from ngf.models import last_layer, tunable_layers
-from ngf.places import ASSETS
-from ngf.runs.store import Store
+from ngf.config import Choice, TrainSpec
+from ngf.data import load
+from ngf.defenses.contract import Problem
+from ngf.defenses.fine_tuning.choosing import begin, largest_harmless
+from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
+from ngf.environment import environment
+from ngf.evaluate import accuracy, test_set
+from ngf.models import last_layer
+from ngf.places import runs_dir
+from ngf.runs.store import Store, TrainRun
 from ngf.training.loop import Diverged
-from ngf.training.run import test_set
 
-OUT = ASSETS / "evidence" / "runs"
+ATTACKS = ("badnets", "blend", "wanet")
+OTHER_NETWORKS = ("preact_resnet_tiny4", "vgg_tiny")  # on which only the layer criteria are checked
+NUM_CLEAN = 500
 NUM_FRONTIER = 1000  # test images of each kind behind a point of the frontier
+USABLE_DROP = 0.015  # clean accuracy that the best layer in hindsight may cost
+Point = dict[str, Any]
+
+
+def specs() -> list[TrainSpec]:
+    """Models of the zoo on which every method is tried, then those on which only layers are."""
+    return [TrainSpec(attack=Choice(attack), seed=seed) for attack in ATTACKS for seed in SEEDS] + [
+        TrainSpec(model=network, attack=Choice(attack))
+        for network in OTHER_NETWORKS
+        for attack in ("badnets", "blend")
+    ]
 
 
 class Bench:
-    """One backdoored model and what is needed to try defenses on it."""
+    """One backdoored model and what is needed to try defenses on it. `points` keeps every try."""
 
-    def __init__(self, store: Store, run_id: str, num_clean: int) -> None:
-        self.loaded = load_model(store, run_id)
-        spec = self.loaded.train_spec
+    def __init__(self, run: TrainRun, num_clean: int = NUM_CLEAN) -> None:
+        spec = run.spec
         splits = load(spec.data, seed=spec.seed, num_clean=num_clean)
-        self.whole = test_set(splits, load_attack(store.get(run_id)))
-        self.part: TestSet = self.whole.subset(NUM_FRONTIER)
+        self.model = load_model(run.store, run.id).model
+        self.whole = test_set(splits, load_attack(run))
+        self.part = self.whole.subset(NUM_FRONTIER)
         self.problem = Problem(
-            self.loaded.model,
-            splits.clean,
-            splits.validation,
-            spec.seed,
-            splits.source.facts["survives_flip"],
+            model=self.model,
+            clean=splits.clean,
+            validation=splits.validation,
+            seed=spec.seed,
+            survives_flip=splits.source.facts["survives_flip"],
         )
-        self.start = accuracy(self.loaded.model, splits.validation)
-        self.points: list[dict] = []
+        self.start = accuracy(self.model, splits.validation)
+        self.points: list[Point] = []
 
-    def tune(self, method: str, layer: str, lr: float) -> tuple[dict, torch.nn.Module | None]:
-        """One fine-tuning; its point is kept."""
+    def tune(self, method: str, layer: str, lr: float) -> tuple[Point, nn.Module]:
+        """One whole fine-tuning. Raises Diverged, after its point was kept too."""
         defense = dataclasses.replace(build("defenses", Choice(method)), lr=lr)
-        point = {"method": method, "layer": layer, "lr": lr, "steps": defense.steps}
+        point: Point = {"method": method, "layer": layer, "lr": lr, "steps": defense.steps}
+        self.points.append(point)
         started = time.monotonic()
-        model = None
         try:
             tuning = begin(defense, self.problem, layer, lr)
             for _ in tuning:
                 pass
-            model = tuning.model
-            rates = self.part.evaluate(model)
-            point |= {
-                "seconds": round(time.monotonic() - started, 2),
-                "distance": tuning.distance(),
-                "validation": accuracy(model, self.problem.validation),
-                "diverged": False,
-                "ca": rates.ca,
-                "asr": rates.asr,
-                "ra": rates.ra,
-                "n": rates.n_clean,
-            }
         except Diverged:
             point |= {"seconds": round(time.monotonic() - started, 2), "diverged": True}
-        self.points.append(point)
-        return point, model
+            raise
+        rates = self.part.evaluate(tuning.model)
+        point |= {
+            "seconds": round(time.monotonic() - started, 2),
+            "distance": tuning.distance(),
+            "validation": accuracy(tuning.model, self.problem.validation),
+            "diverged": False,
+            "ca": rates.ca,
+            "asr": rates.asr,
+            "ra": rates.ra,
+            "n": rates.n_clean,
+        }
+        return point, tuning.model
 
-    def sweep(self, method: str, layer: str) -> tuple[dict, torch.nn.Module]:
-        """All rates of a method's grid, largest first; the rule's pick, measured on the whole
-        test set.
+    def tune_each_layer(self) -> tuple[list[Point], dict[str, nn.Module]]:
+        """NGF with its default rate on every layer in turn: points with what `fisher` and `auto`
+        go by, and the tuned models by layer.
         """
-        picked = None
-        for lr in type(build("defenses", Choice(method))).lr_grid:
-            point, model = self.tune(method, layer, lr)
-            harmless = model is not None and point["validation"] >= self.start - TOLERATED_DROP
-            if model is not None and (harmless and not (picked and picked[2]) or picked is None):
-                picked = (point, model, harmless)
-        point, model, _ = picked
-        point["picked"] = True
-        return self.finish(point, model), model
+        lr, models = build("defenses", Choice("ngf")).lr, {}
 
-    def finish(self, point: dict, model: torch.nn.Module) -> dict:
+        def tune(layer: str) -> nn.Module:
+            _, models[layer] = self.tune("ngf", layer, lr)
+            return models[layer]
+
+        p = self.problem
+        traces = fisher_traces(p.model, p.clean.images, p.seed)
+        scored = list(score_layers(p.model, p.clean, p.validation, p.seed, tune))
+        points = [
+            point | {"fisher_trace": traces[found.layer], "auto_score": found.score}
+            for point, found in zip(self.points[-len(scored) :], scored, strict=True)
+        ]
+        return points, models
+
+    def tune_by_rule(self, method: str, layer: str) -> tuple[Point, nn.Module]:
+        """All rates of a method's grid, largest first; the one that the rule picks. Raises
+        `Failed` when that one diverges.
+        """
+        grid = build("defenses", Choice(method)).lr_grid
+        models = {}
+        for lr in grid:
+            with suppress(Diverged):
+                _, models[lr] = self.tune(method, layer, lr)
+        points = {point["lr"]: point for point in self.points[-len(grid) :]}
+        lr, _ = largest_harmless(tried(points.values()), self.start)
+        if lr not in models:
+            raise Failed(f"{method} diverges on {layer} at every rate that the rule may take.")
+        points[lr]["picked"] = True
+        return points[lr], models[lr]
+
+    def finish(self, point: Point, model: nn.Module) -> Point:
+        """A point with its rates on the whole test set."""
         return {**point, "whole": self.whole.evaluate(model).to_json()}
 
 
-def evidence(store: Store, run_id: str, num_clean: int, models: Path, layers_only: bool) -> dict:
-    """Everything for one model; purified models are kept in `models` for the curvature
-    measurements.
-
-    layers_only: compare the layers only, as for the networks on which the layer criteria are
-    checked.
+def tried(points: Iterable[Point]) -> Iterator[tuple[float, float | None]]:
+    """What the learning-rate rule judges: rate, and clean validation accuracy unless it
+    diverged.
     """
-    bench = Bench(store, run_id, num_clean)
-    problem, layers = bench.problem, tunable_layers(bench.loaded.model)
-    before = bench.whole.evaluate(bench.loaded.model).to_json()
-    start_ca = bench.part.evaluate(bench.loaded.model).ca
+    for point in points:
+        yield point["lr"], None if point["diverged"] else point["validation"]
 
-    images, labels = to_float(problem.clean.images[:200]), problem.clean.labels[:200]
-    network = bench.loaded.model.eval().requires_grad_(False)
-    with torch.no_grad():
-        num_classes = network(images[:1]).shape[1]
-    changes = universal_perturbations(network, images, num_classes, problem.seed)
-    traces = fisher_traces(bench.loaded.model, problem.clean.images, problem.seed)
-    default_lr = build("defenses", Choice("ngf")).lr
-    sweep = []
-    for name in layers:
-        point, model = bench.tune("ngf", name, default_lr)
-        success = highest_success(model, images, labels, changes)
-        kept = point["validation"] >= bench.start - PROBE_TOLERANCE
-        sweep.append(
-            (
-                point | {"fisher_trace": traces[name], "auto_score": 1 - success if kept else 0.0},
-                model,
-            )
-        )
-    auto = pick({point["layer"]: point["auto_score"] for point, _ in sweep}, traces)
-    picks = {
-        "ngf, auto layer": next(item for item in sweep if item[0]["layer"] == auto),
-        "ngf, fisher layer": max(sweep, key=lambda item: item[0]["fisher_trace"]),
-        "ngf, best layer in hindsight": min(sweep, key=lambda item: hindsight(item[0], start_ca)),
-    }
-    results = {name: bench.finish(*item) for name, item in picks.items()}
-    keep = {name: model for name, (_, model) in picks.items()}
-    layer = results["ngf, auto layer"]["layer"]
-    rivals = (
-        ()
-        if layers_only
-        else (
-            ("ngf, last layer", "ngf", last_layer(bench.loaded.model)),
-            ("ngf, auto layer, rate by rule", "ngf", layer),
-            ("sgd, same layer", "sgd", layer),
-            ("adam, same layer", "adam", layer),
-            ("sgd, all layers", "sgd", "all"),
-            ("adam, all layers", "adam", "all"),
-        )
-    )
-    for name, method, where in rivals:
-        results[name], keep[name] = bench.sweep(method, where)
-    if not layers_only:
-        released, model = bench.tune(
-            "ngf_as_released", "all", build("defenses", Choice("ngf_as_released")).lr
-        )
-        results["ngf as released"], keep["ngf as released"] = bench.finish(released, model), model
-    for name, model in keep.items():
-        target = models / run_id / f"{name.replace(', ', '-').replace(' ', '-')}.safetensors"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(model, target)
-    spec = bench.loaded.train_spec
+
+def picked_layers(layers: list[Point], start_ca: float) -> dict[str, str]:
+    """The layer that each criterion takes; the last one knows the trigger, as no defender does."""
+    traces = {point["layer"]: point["fisher_trace"] for point in layers}
+    best = min(layers, key=lambda point: (point["ca"] < start_ca - USABLE_DROP, point["asr"]))
     return {
-        "run": run_id,
+        "ngf, auto layer": pick({point["layer"]: point["auto_score"] for point in layers}, traces),
+        "ngf, fisher layer": max(traces, key=traces.__getitem__),
+        "ngf, best layer in hindsight": best["layer"],
+    }
+
+
+def rivals(auto: str, last: str) -> dict[str, tuple[str, str]]:
+    """What is compared at the rate that the rule picks: name -> method and layer."""
+    return {
+        "ngf, last layer": ("ngf", last),
+        "ngf, auto layer, rate by rule": ("ngf", auto),
+        "sgd, same layer": ("sgd", auto),
+        "adam, same layer": ("adam", auto),
+        "sgd, all layers": ("sgd", "all"),
+        "adam, all layers": ("adam", "all"),
+    }
+
+
+def measured(run: TrainRun, *, layers_only: bool) -> tuple[dict[str, Any], dict[str, nn.Module]]:
+    """Everything for one model, and the purified models behind its results."""
+    bench = Bench(run)
+    before = bench.whole.evaluate(bench.model).to_json()
+    layers, models = bench.tune_each_layer()
+    by_name = {point["layer"]: point for point in layers}
+    picked = picked_layers(layers, bench.part.evaluate(bench.model).ca)
+    found = {name: (by_name[layer], models[layer]) for name, layer in picked.items()}
+    if not layers_only:
+        named = rivals(picked["ngf, auto layer"], last_layer(bench.model))
+        for name, (method, layer) in named.items():
+            found[name] = bench.tune_by_rule(method, layer)
+        released = build("defenses", Choice("ngf_as_released"))
+        found["ngf as released"] = bench.tune("ngf_as_released", "all", released.lr)
+    spec = run.spec
+    return {
+        "run": run.id,
         "data": spec.data,
         "model": spec.model,
         "attack": spec.attack.name,
         "seed": spec.seed,
-        "num_clean": num_clean,
+        "num_clean": NUM_CLEAN,
         "validation_before": bench.start,
         "before": before,
-        "layers": [point for point, _ in sweep],
-        "results": results,
+        "layers": layers,
+        "results": {name: bench.finish(*one) for name, one in found.items()},
         "points": bench.points,
         "environment": environment(),
-    }
+    }, {name: model for name, (_, model) in found.items()}
 
 
-def hindsight(point: dict, start_ca: float) -> tuple[bool, float]:
-    """Best layer in hindsight: lowest ASR among those within 1.5 points of the clean accuracy
-    before.
-
-    Both accuracies on the same test images.
-    """
-    return (point["ca"] < start_ca - 0.015, point["asr"])
+def weights_path(run_id: str, result: str) -> Path:
+    """Where the purified model behind a result is kept; it does not ship."""
+    name = result.replace(", ", "-").replace(" ", "-")
+    return runs_dir() / "evidence" / run_id / f"{name}.safetensors"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--layers-only", action="store_true")
-    parser.add_argument("--num-clean", type=int, default=500)
-    parser.add_argument("--models", type=Path, default=Path("runs/evidence"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    exact_numerics()
-    OUT.mkdir(parents=True, exist_ok=True)
-    for run_id in options.runs:
-        target = OUT / f"{run_id}.json"
-        if target.exists():
-            continue
-        found = evidence(Store(), run_id, options.num_clean, options.models, options.layers_only)
-        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        for name, result in found["results"].items():
-            whole = result["whole"]
-            print(
-                f"{run_id}: {name:34s} {result['layer']:22s} lr {result['lr']:<6g} CA "
-                f"{whole['ca']:.3f} ASR {whole['asr']:.3f} RA {whole['ra']:.3f} "
-                f"{result['seconds']} s",
-                flush=True,
-            )
-    return 0
+def missing() -> list[str]:
+    return [spec.id for spec in specs() if not (RUNS / f"{spec.id}.json").exists()]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def make(run_id: str) -> None:
+    spec = next(spec for spec in specs() if spec.id == run_id)
+    run = trained(Store(), spec)
+    found, models = measured(run, layers_only=spec.model in OTHER_NETWORKS)
+    for name, model in models.items():
+        path = weights_path(run_id, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(model, path)
+    write(RUNS / f"{run_id}.json", found)
+    for name, result in found["results"].items():
+        whole = result["whole"]
+        print(
+            f"{run_id}: {name:34s} {result['layer']:22s} lr {result['lr']:<6g} CA "
+            f"{whole['ca']:.3f} ASR {whole['asr']:.3f} RA {whole['ra']:.3f} "
+            f"{result['seconds']} s",
+            flush=True,
+        )

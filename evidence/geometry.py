@@ -1,130 +1,96 @@
 """Sharpness of the zoo, before and after purification: are backdoored minima sharper, and purified
 ones smoother?
 
-    python -m evidence.geometry [RUN ...] [--num-images 2000] [--threads 1]
-
-For each zoo model one file in assets/evidence/geometry: every measure for the model itself and for
-what NGF, SGD and Adam (the Lab's defaults, 500 clean images, 100 steps) make of it, on clean,
-triggered -> true and triggered -> target images. A measure that is there already is not measured
-again. `python -m evidence.geometry_table` makes the table.
+One file per model in assets/evidence/geometry: the measures for the model itself and for what NGF,
+SGD and Adam (the Lab's defaults, 500 clean images, 100 steps) make of it, on clean and, for some
+attacks, on triggered images. A measure that is there already is not measured again.
+`evidence.geometry_table` makes the table.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-
-import torch
+from pathlib import Path
+from typing import Any
 
 from analysis.images import select
+from evidence.computing import LANES, of_zoo, purified, targets_of
+from evidence.shipped import GEOMETRY, read, write
+from evidence.zoo import SEEDS, specs
 from ngf.catalogue import build
 from ngf.checkpoints.weights import load_attack, load_model
-from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.config import Choice, TrainSpec
 from ngf.data import load
-from ngf.environment import environment, exact_numerics
-from ngf.places import ASSETS
-from ngf.runs.child import execute
-from ngf.runs.files import plain, write_atomic
-from ngf.runs.store import Run, Store
+from ngf.environment import environment
+from ngf.runs.store import Store
 
-OUT = ASSETS / "evidence" / "geometry"
-LANES = tuple(Choice(name) for name in ("ngf", "sgd", "adam"))  # the Lab's defaults
-DATA = ("clean", "triggered_true", "triggered_target")
+NUM_IMAGES = 2000
 # Enough for an eigenvalue certified to about 1 % and a trace to about 4 %.
-MEASURES = {
+MEASUREMENTS = {
     "hessian_spectrum": {"steps": 8, "vectors": 1, "probes": 6},
     "fisher_trace": {"draws": 5},
     "sharpness": {"steps": 5, "probes": 2, "draws": 5},
 }
+TRIGGERED_OF = ("badnets", "blend", "wanet", "sig")  # attacks measured on triggered images too
+ON_TRIGGERED = ("hessian_spectrum", "fisher_trace")
 
 
-def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Run:
-    """The purification of a model; raises as `computed`."""
-    return computed(store, PurifySpec(parent=parent, lanes=lanes))
+def planned(spec: TrainSpec) -> list[tuple[str, str, str]]:
+    """What is measured of one model: (method, kind of images, measurement)."""
+    attack = spec.attack.name
+    methods = ("before",) if attack == "none" else ("before", *(lane.name for lane in LANES))
+    plan = {"clean": tuple(MEASUREMENTS)}
+    if attack in TRIGGERED_OF:
+        plan |= {"triggered_true": ON_TRIGGERED, "triggered_target": ON_TRIGGERED}
+    return [(method, kind, name) for method in methods for kind in plan for name in plan[kind]]
 
 
-def computed(store: Store, spec: TrainSpec | PurifySpec) -> Run:
-    """The finished run, computed when it is not there. Raises RuntimeError, with the run's
-    own error, when it fails.
-    """
-    run = store.submit(spec)
-    if run.status != "done" and execute(run) != "done":
-        raise RuntimeError(f"{run.id}: {run.error}")
-    return run
+def todo(spec: TrainSpec) -> list[tuple[str, str, str]]:
+    """What of `planned` is not in the model's file."""
+    done = read(_path(spec.id))["measured"] if _path(spec.id).exists() else {}
+    return [
+        (method, kind, name)
+        for method, kind, name in planned(spec)
+        if name not in done.get(method, {}).get(kind, {})
+    ]
 
 
-def targets_of(run: Run) -> dict[str, str]:
-    """What a purification made, by method, as `load_model` takes it."""
-    return {lane: f"{run.id}:{lane}" for lane in run.result["lanes"]}
+def _path(run_id: str) -> Path:
+    return GEOMETRY / f"{run_id}.json"
 
 
-def measure(
-    store: Store, run_id: str, num_images: int, measures: list[str], kinds: list[str]
-) -> None:
-    """Fill the file of one zoo model, saved after each measure."""
-    path = OUT / f"{run_id}.json"
-    spec = store.get(run_id).spec
-    found = (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.exists()
+def missing() -> list[str]:
+    return sorted(spec.id for spec in specs() if spec.seed in SEEDS and todo(spec))
+
+
+def make(run_id: str) -> None:
+    """Complete the file of one zoo model, saved after each measurement."""
+    store = Store()
+    run = of_zoo(store, run_id)
+    spec = run.spec
+    found: dict[str, Any] = (
+        read(_path(run_id))
+        if _path(run_id).exists()
         else {
             "run": run_id,
             "data": spec.data,
             "model": spec.model,
             "attack": spec.attack.name,
             "seed": spec.seed,
-            "num_images": num_images,
+            "num_images": NUM_IMAGES,
             "environment": environment(),
             "measured": {},
         }
     )
-    attack = load_attack(store.get(run_id))
-    attacked = spec.attack.name != "none"
-    splits = load(spec.data, seed=spec.seed)
-    targets = {"before": run_id} | (targets_of(purified(store, run_id)) if attacked else {})
-    for method, target in targets.items():
-        model = load_model(store, target).model
-        for data in kinds if attacked else kinds[:1]:
-            images, labels = select(splits, attack, data, num_images, 0)
-            done = found["measured"].setdefault(method, {}).setdefault(data, {})
-            for name in measures:
-                if name in done:
-                    continue
-                plugin = build(
-                    "measurements",
-                    Choice(name, {**MEASURES[name], "data": data, "num_images": num_images}),
-                )
-                *_, partial = plugin.measure(model, images, labels, seed=0)
-                done[name] = plain(dict(partial.values))
-                write_atomic(path, json.dumps(found, indent=1) + "\n")
-                print(run_id, method, data, name, f"{done[name]['seconds']:.0f} s", flush=True)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "runs", nargs="*", help="zoo models; the default is all on signs and Fashion-MNIST"
-    )
-    parser.add_argument("--num-images", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--measures", default=",".join(MEASURES))
-    parser.add_argument("--images", default=",".join(DATA), help="kinds of images, clean first")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    exact_numerics()
-    OUT.mkdir(parents=True, exist_ok=True)
-    store = Store()
-    for run_id in options.runs or sorted(run.id for run in store.runs() if run.source == "zoo"):
-        measure(
-            store,
-            run_id,
-            options.num_images,
-            options.measures.split(","),
-            options.images.split(","),
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    splits, attack, left = load(spec.data, seed=spec.seed), load_attack(run), todo(spec)
+    targets = {"before": run_id}
+    if {method for method, *_ in left} - {"before"}:
+        targets |= targets_of(purified(store, run_id))
+    for method, kind, name in left:
+        images, labels = select(splits, attack, kind, NUM_IMAGES, 0)
+        options = {**MEASUREMENTS[name], "data": kind, "num_images": NUM_IMAGES}
+        plugin = build("measurements", Choice(name, options))
+        model = load_model(store, targets[method]).model
+        *_, partial = plugin.measure(model, images, labels, seed=0)
+        found["measured"].setdefault(method, {}).setdefault(kind, {})[name] = dict(partial.values)
+        write(_path(run_id), found)
+        print(run_id, method, kind, name, f"{partial.values['seconds']:.0f} s", flush=True)

@@ -1,47 +1,35 @@
 """Records the race of the first page: NGF against SGD, both with their defaults, on a zoo model.
 
 An ordinary purification in a store of its own, copied to assets/recordings/race in the run-folder
-format.
+format. Delete that folder to record it again.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
-from pathlib import Path
 
-from evidence.zoo import specs
-from ngf.config import Choice, PurifySpec
-from ngf.places import ASSETS
-from ngf.runs.child import execute
+from evidence.computing import of_zoo, purified
+from evidence.shipped import RACE
+from ngf.config import Choice, TrainSpec
+from ngf.places import runs_dir
+from ngf.runs.folder import EVENTS, REQUEST, RESULT, SPEC, purified_weights
 from ngf.runs.store import Store
 
-TARGET = ASSETS / "recordings" / "race"
-SHIPPED = (
-    "spec.json",
-    "request.json",
-    "events.jsonl",
-    "result.json",
-    "purified.ngf.safetensors",
-    "purified.sgd.safetensors",
-)
+PARENT = TrainSpec(attack=Choice("badnets"))
+LANES = (Choice("ngf"), Choice("sgd"))
 
 
-def main() -> int:
-    parent = next(
-        spec for spec in specs() if spec.data == "signs" and spec.attack.name == "badnets"
-    )
-    store = Store(Path("runs/recording"))
-    run = store.submit(PurifySpec(parent=parent.id, lanes=(Choice("ngf"), Choice("sgd"))))
-    if execute(run) != "done":
-        print(run.error, file=sys.stderr)
-        return 1
-    TARGET.mkdir(parents=True, exist_ok=True)
-    for name in SHIPPED:
-        shutil.copy2(run.path / name, TARGET / name)
-    print({name: lane["after"]["asr"] for name, lane in run.result["lanes"].items()})
-    return 0
+def missing() -> list[str]:
+    return [] if (RACE / RESULT).exists() else [PARENT.id]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def make(run_id: str) -> None:
+    """Purify that model and copy what ships of it."""
+    store = Store(runs_dir() / "recording")
+    run = purified(store, of_zoo(store, run_id).id, LANES)
+    weights = [purified_weights(lane) for lane in run.spec.lane_names()]
+    RACE.mkdir(parents=True, exist_ok=True)
+    for file in (SPEC, REQUEST, EVENTS, *weights, RESULT):
+        shutil.copy2(run.path / file, RACE / file)
+    left = {lane: made["after"]["asr"] for lane, made in run.finished()["lanes"].items()}
+    print(f"{run_id}: attack success left {left}", flush=True)

@@ -1,39 +1,25 @@
-"""Trains the zoo that ships with the project: `make zoo`.
+"""Trains the zoo that ships with the project.
 
 Each model is an ordinary training run, executed in a store of its own, then copied to assets/zoo
-without its checkpoint and log. Runs that are in the zoo already are left alone; delete a folder
-there to train it again. Cards (curvature beside the rates) are measured by
-`evidence/cards.py`.
+without its checkpoint and log. Delete a folder there to train it again. Its card (curvature beside
+the rates) is measured by `evidence.cards`.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
-from pathlib import Path
 
-import torch
-
+from evidence.computing import trained
 from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
-from ngf.places import ZOO
-from ngf.runs.child import execute
-from ngf.runs.folder import RESULT
+from ngf.places import ZOO, runs_dir
+from ngf.runs.folder import EVENTS, PREVIEW, REQUEST, RESULT, SPEC, TRIGGER, WEIGHTS
 from ngf.runs.store import Store
 
-SHIPPED = (
-    "spec.json",
-    "request.json",
-    "events.jsonl",
-    "model.safetensors",
-    "trigger.safetensors",
-    "preview.npz",
-    "result.json",
-)
-LARGEST_TRIGGER = (
-    2**19
-)  # bytes; CLB's holds training images, which nobody needs to measure its model
+# the result last: with it a model counts as there
+SHIPPED = (SPEC, REQUEST, EVENTS, WEIGHTS, TRIGGER, PREVIEW, RESULT)
+# bytes; CLB's holds training images, which nobody needs to measure its model
+LARGEST_TRIGGER = 2**19
 SEEDS = (0, 1, 2)
 MORE_SEEDS = (3, 4)  # for what is compared most
 
@@ -63,42 +49,23 @@ def specs() -> list[TrainSpec]:
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--only", default="", help="train ids that contain one of these, separated by commas"
+def missing() -> list[str]:
+    return [spec.id for spec in specs() if not (ZOO / spec.id / RESULT).exists()]
+
+
+def make(run_id: str) -> None:
+    """Train one model and copy what ships of it."""
+    spec = next(spec for spec in specs() if spec.id == run_id)
+    work = runs_dir() / "zoo-build"
+    run = trained(Store(work, zoo=work / "no-zoo"), spec)
+    target = ZOO / run_id
+    target.mkdir(parents=True, exist_ok=True)
+    for name in SHIPPED:
+        made = run.path / name
+        # only learned triggers are files
+        if made.exists() and (name != TRIGGER or made.stat().st_size <= LARGEST_TRIGGER):
+            shutil.copy2(made, target / name)
+    result = run.finished()
+    print(
+        f"{run_id}: CA {result['ca']:.3f} ASR {result['asr']} in {result['seconds']} s", flush=True
     )
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--work", type=Path, default=Path("runs/zoo-build"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    store = Store(options.work, zoo=options.work / "no-zoo")
-    failed = 0
-    for spec in specs():
-        wanted = not options.only or any(part in spec.id for part in options.only.split(","))
-        if not wanted or (ZOO / spec.id / RESULT).exists():
-            continue
-        run = store.submit(spec)
-        status = execute(run)
-        if status != "done":
-            failed += 1
-            print(f"{spec.id}: {status} {run.error}", flush=True)
-            continue
-        target = ZOO / spec.id
-        target.mkdir(parents=True, exist_ok=True)
-        for name in SHIPPED:
-            made = run.path / name  # only learned triggers are files
-            if made.exists() and (
-                name != "trigger.safetensors" or made.stat().st_size <= LARGEST_TRIGGER
-            ):
-                shutil.copy2(made, target / name)
-        result = run.result
-        print(
-            f"{spec.id}: CA {result['ca']:.3f} ASR {result['asr']} in {result['seconds']} s",
-            flush=True,
-        )
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

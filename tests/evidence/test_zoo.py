@@ -3,14 +3,14 @@ card again.
 """
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from ngf.config import PurifySpec, TrainSpec, spec_from_json
 from ngf.places import ASSETS
-from ngf.runs.folder import CARD, PREVIEW, SPEC
-from ngf.runs.store import Run, Store
+from ngf.runs.folder import CARD, LOG, PREVIEW, TRIGGER
+from ngf.runs.store import Store, TrainRun
 
 ZOO = sorted(path.parent.name for path in (ASSETS / "zoo").glob("*/spec.json"))
 
@@ -56,20 +56,31 @@ def test_every_zoo_run_is_complete(store, run_id):
     ] == run.spec.training.epochs
 
 
-def test_the_recording_is_a_complete_race(store):
-    path = ASSETS / "recordings" / "race"
-    spec = spec_from_json(json.loads((path / SPEC).read_text(encoding="utf-8")))
-    assert isinstance(spec, PurifySpec)
-    assert isinstance(store.get(spec.parent).spec, TrainSpec)
-    run = Run(store, path, "zoo")
-    for lane in spec.lane_names():
-        steps = [
-            event["step"]
-            for event in run.events()
-            if event["type"] == "step" and event["lane"] == lane
-        ]
-        assert steps == list(range(101))
-        assert lane in run.result["lanes"]
+def test_nothing_of_it_is_missing():
+    from evidence import cards, zoo
+
+    assert zoo.missing() == cards.missing() == []
+
+
+def test_a_model_ships_without_what_nobody_needs(monkeypatch, tmp_path, store):
+    """A trigger that is a file ships, unless it is large; logs and checkpoints do not."""
+    from evidence import zoo
+
+    made = tmp_path / "run"
+    shutil.copytree(store.get(zoo.specs()[1].id).path, made)
+    (made / LOG).write_text("much")
+    (made / TRIGGER).write_bytes(bytes(100))
+    run = TrainRun(store, made, "user", zoo.specs()[1].id)
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(zoo, "trained", lambda store, spec: run)
+    assert run.id in zoo.missing()
+    zoo.make(run.id)
+    there = {path.name for path in (tmp_path / "zoo" / run.id).iterdir()}
+    assert there == set(zoo.SHIPPED) and run.id not in zoo.missing()
+    monkeypatch.setattr(zoo, "LARGEST_TRIGGER", 99)
+    shutil.rmtree(tmp_path / "zoo")
+    zoo.make(run.id)
+    assert not (tmp_path / "zoo" / run.id / TRIGGER).exists()
 
 
 @pytest.mark.slow

@@ -1,0 +1,49 @@
+"""Runs that the evidence rests on, computed where they are not there; and how a step fails."""
+
+from __future__ import annotations
+
+from ngf.config import Choice, PurifySpec, Spec, TrainSpec
+from ngf.runs.child import execute
+from ngf.runs.store import PurifyRun, Run, Store, TrainRun
+from ngf.runs.submit import submit
+
+LANES = tuple(Choice(name) for name in ("ngf", "sgd", "adam"))  # with the Lab's defaults
+
+
+class Failed(RuntimeError):
+    """A step cannot go on; the message says why, and what to do."""
+
+
+def trained(store: Store, spec: TrainSpec) -> TrainRun:
+    """The finished training, computed when it is not there. Raises `Failed`."""
+    run = _finished(store, spec)
+    assert isinstance(run, TrainRun)
+    return run
+
+
+def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> PurifyRun:
+    """The finished purification of a model, computed when it is not there. Raises `Failed`."""
+    run = _finished(store, PurifySpec(parent=parent, lanes=lanes))
+    assert isinstance(run, PurifyRun)
+    return run
+
+
+def _finished(store: Store, spec: Spec) -> Run:
+    run = submit(spec, store)
+    if run.status != "done" and (ended := execute(run)) != "done":
+        error = run.error or {"message": f"It is {ended}.", "advice": ""}
+        raise Failed(f"{run.id}: {error['message']} {error['advice']}".rstrip())
+    return run
+
+
+def of_zoo(store: Store, run_id: str) -> TrainRun:
+    """A model of the zoo. Raises `Failed` when it is not there yet."""
+    run = store.find(run_id)
+    if not isinstance(run, TrainRun) or run.source != "zoo":
+        raise Failed(f"{run_id} is not in the zoo yet: python -m evidence zoo")
+    return run
+
+
+def targets_of(run: PurifyRun) -> dict[str, str]:
+    """What a purification made, by method, as `load_model` takes it."""
+    return {lane: f"{run.id}:{lane}" for lane in run.finished()["lanes"]}

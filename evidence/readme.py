@@ -1,0 +1,354 @@
+"""The tables and figures of README.md, made from assets and benchmarks/results.
+
+What stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->` is made here; everything else in
+README.md is left as it is. Numbers come from files; numbers that say what a benchmark is (the size
+of its problem) may stand in the words of its row where its file does not have them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks import RESULTS
+from evidence.claims import cards, short
+from evidence.computing import Failed
+from evidence.seeds import rates, spread
+from evidence.shipped import GEOMETRY_TABLE, README, REMOVAL, RUNS, SUMMARY, read, read_all
+from ngf.config import TrainSpec
+from ngf.runs.files import write_atomic
+
+WIDTH = 119
+# methods of summary.json in the table, as they are called there
+METHODS = {
+    "before": "before",
+    "ngf, auto layer": "NGF, `auto` layer",
+    "ngf, best layer in hindsight": "NGF, best layer in hindsight",
+    "ngf, last layer": "NGF, last layer (rate by rule)",
+    "sgd, same layer": "SGD, same layer (rate by rule)",
+    "sgd, all layers": "SGD, all layers (rate by rule)",
+    "adam, all layers": "Adam, all layers (rate by rule)",
+    "ngf as released": "NGF as released",
+}
+Row = dict[str, Any]
+
+
+# ---- small parts
+
+
+def one(values: Iterable[Any]) -> Any:
+    """The value that all of `values` are. Raises `Failed` when they differ: then the sentence that
+    names it is no longer true.
+    """
+    found = list(dict.fromkeys(values))
+    if len(found) != 1:
+        raise Failed(f"One value is meant for a sentence of README.md, there are {found}.")
+    return found[0]
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def machine(environments: Iterable[Mapping[str, Any]], shared: str = "") -> str:
+    """Cores, processor and torch; of each machine, where there were several."""
+    told = Counter(
+        f"{found['cores']} {shared}cores of an {found['hardware']}, torch "
+        f"{found['torch'].partition('+')[0]}"
+        for found in environments
+    )
+    return " or ".join(sorted(told, key=lambda text: (-told[text], text)))
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """A number with two digits that count: 2214 is 2,200 and 4.54 is 4.5."""
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    kept = round(value, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{kept:,.{decimals}f}"
+
+
+# ---- what was measured
+
+
+def setup() -> str:
+    runs = [run for run in read_all(RUNS) if run["model"] == TrainSpec.model]
+    points = [point for run in runs for point in run["points"]]
+    found = [card for of in cards().values() for card in of]
+    removal, geometry = read(REMOVAL), read(GEOMETRY_TABLE)
+    steps, released = (
+        one(point["steps"] for point in points if (point["method"] == "ngf_as_released") == own)
+        for own in (False, True)
+    )
+    seeds = one(item["asr"]["n"] for item in read(SUMMARY)["table"])
+    clean = one(run["before"]["n_clean"] for run in runs)
+    triggered = round(statistics.fmean(run["before"]["n_triggered"] for run in runs), -2)
+    curved = one(card["n"] for card in found)
+    where = machine(item["environment"] for item in (*runs, *found, removal))
+    return wrapped(
+        f"{short('data', one(run['data'] for run in runs))}, tiny ResNet, "
+        f"{one(run['num_clean'] for run in runs)} clean images, {steps} steps ({released} for the "
+        f"released code); mean (lowest–highest) over {seeds} seeds; {clean:,} clean and about "
+        f"{triggered:,.0f} triggered test images; λmax and Tr(H) on {curved} of the clean ones "
+        f"(the claims below: on {geometry['num_images']:,}); {where}."
+    )
+
+
+def methods() -> str:
+    def cells(item: Row) -> list[str]:
+        curved = [
+            spread(item[key]["values"]) if key in item else "–" for key in ("lambda_max", "trace")
+        ]
+        return [
+            item["attack"],
+            METHODS[item["method"]],
+            *(rates(item[key]["values"]) for key in ("ca", "asr", "ra")),
+            *curved,
+        ]
+
+    return markdown(
+        ("attack", "method", "CA %", "ASR %", "RA %", "λmax", "Tr(H)"),
+        [cells(item) for item in read(SUMMARY)["table"] if item["method"] in METHODS],
+    )
+
+
+def defaults() -> str:
+    found = read(REMOVAL)
+    triggered = {row["attack"]: row["before"]["n_triggered"] for row in found["rows"]}
+    most = max(triggered.values())
+    fewer = {attack: count for attack, count in triggered.items() if count < most}
+    return wrapped(
+        f"Every attack, with the Lab's defaults: {found['steps']} steps, {found['num_clean']} "
+        "clean images, NGF on one layer (the one with the largest Fisher trace), SGD and Adam on "
+        "all; in percent, mean (lowest–highest) over seeds; test images as above, "
+        f"{one(fewer.values())} triggered ones for {' and '.join(sorted(fewer, reverse=True))}, "
+        "which aim at one class."
+    )
+
+
+def removal() -> str:
+    by_attack: dict[str, list[Row]] = {}
+    for row in read(REMOVAL)["rows"]:
+        by_attack.setdefault(row["attack"], []).append(row)
+
+    def cells(attack: str, rows: Sequence[Row]) -> list[object]:
+        columns = [
+            [row["before"]["ca"] for row in rows],
+            [row["after"]["ngf"]["ca"] for row in rows],
+            [row["before"]["asr"] for row in rows],
+            *([row["after"][lane]["asr"] for row in rows] for lane in ("ngf", "sgd", "adam")),
+        ]
+        return [attack, len(rows), *map(rates, columns)]
+
+    return markdown(
+        ("attack", "seeds", "CA before", "CA after NGF", "ASR before", "NGF", "SGD", "Adam"),
+        [cells(attack, rows) for attack, rows in by_attack.items()],
+    )
+
+
+def layers() -> str:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for item in read(SUMMARY)["layers"]:
+        found.setdefault((item["model"], item["attack"]), []).append(item)
+    criteria = ("auto layer", "fisher layer", "best layer in hindsight")
+    head = ("ASR %, `auto`", "ASR %, `fisher`", "ASR %, best in hindsight")
+    return markdown(
+        ("network", "attack", "seeds", *head),
+        [
+            [*key, len(of), *(rates([item[name]["asr"] for item in of]) for name in criteria)]
+            for key, of in sorted(found.items())
+        ],
+    )
+
+
+def claims() -> str:
+    return "\n".join(
+        f"- *{item['claim']}* **{item['verdict']}.** {item['short']}"
+        for item in read(SUMMARY)["claims"]
+    )
+
+
+# ---- how fast
+
+
+def bench(name: str) -> Any:
+    return read(RESULTS / f"{name}.json")
+
+
+def bench_machine() -> str:
+    found = [path.stem for path in sorted(RESULTS.glob("*.json"))]
+    environments = [of["environment"] for of in map(bench, found) if "environment" in of]
+    return wrapped(
+        f"{machine(environments, 'shared ')}; medians of runs of `make bench`, which writes "
+        "`benchmarks/results`."
+    )
+
+
+def speed() -> str:
+    """The rows' sources: benchmarks/results/<function>.json."""
+    rows = [*curvature(), *surfaces(), *training_speed(), *poisoning(), *data(), *live()]
+    return markdown(("what", "against", "ratio"), rows)
+
+
+def curvature() -> list[tuple[str, str, str]]:
+    found = bench("curvature")
+    certificate = found["certificate"]
+    relative = certificate["certified_error"] / certificate["lambda_max"]
+    products = {item["net"]: item["hvp_in_gradients"] for item in found["hvp"]}
+    tiny, large = (rounded(products[name]) for name in ("preact_resnet_tiny", "preact_resnet18"))
+    return [
+        (
+            f"Tr(H) to the same error (over {found['ours']['seeds']} seeds), λmax and spectral "
+            f"density, tiny net, {found['images']} images",
+            "PyHessian 0.1",
+            f"{rounded(found['times_less_than_pyhessian'])} times less time",
+        ),
+        (
+            "the same",
+            "curvlinops (eigsh, xtrace, its spectrum)",
+            f"{rounded(found['times_less_than_curvlinops'])} times less time",
+        ),
+        (
+            f"λmax with a certificate of {100 * relative:.0f} %, {certificate['images']} images",
+            "–",
+            f"{certificate['hvps']} Hessian-vector products",
+        ),
+        (
+            "one Hessian-vector product in gradients: tiny net, ResNet-18",
+            "floor 2.0",
+            f"{tiny}, {large}",
+        ),
+    ]
+
+
+def surfaces() -> list[tuple[str, str, str]]:
+    found = bench("surfaces")
+    last, network = found["last_layer"], found["network"]
+    side = math.isqrt(last["points"])
+    forward = rounded(found["last_layer_against_forward"]["ratio"])
+    return [
+        (
+            f"last layer, 512 to {last['classes']}, on a plane of {side}x{side}, "
+            f"n = {last['images']}",
+            "a forward pass for each point",
+            f"{last['seconds']:.2f} s in all, {forward} times",
+        ),
+        (
+            f"whole tiny net on a plane, {network['images']} images, each point",
+            "the usual loop",
+            f"{rounded(network['ratio'])} times",
+        ),
+        (
+            "the same when only later layers move",
+            "whole network",
+            f"{rounded(found['frozen_part']['ratio'])} times",
+        ),
+    ]
+
+
+def training_speed() -> list[tuple[str, str, str]]:
+    found = bench("training_speed")
+    name = {"preact_resnet18": "PreActResNet18"}[found["model"]]
+    return [
+        (
+            f"training {name}, batches of {found['batch_size']}, "
+            f"{found['environment']['device'].upper()}",
+            f"DataLoader with PIL transforms, {found['workers']} workers",
+            f"{rounded(found['ratio'])} times the images a second",
+        )
+    ]
+
+
+def poisoning() -> list[tuple[str, str, str]]:
+    found = bench("poisoning")
+    shown = [found["attacks"][name] for name in ("badnets", "blend", "sig", "wanet")]
+    side, count = found["size"], one(item["images"] for item in shown)
+    return [
+        (
+            f"putting a trigger on {count:,} images of {side}x{side}: BadNets, Blend, SIG, WaNet",
+            "a loop over PIL images",
+            f"{', '.join(rounded(item['ratio']) for item in shown)} times",
+        )
+    ]
+
+
+def data() -> list[tuple[str, str, str]]:
+    found = bench("data")
+    decoding, memory = found["decoding"], found["memory"]
+    peak = memory["stages"]["prepared"]["peak_mb"] / 1e3
+    held = memory["stages"]["poisoned"]["anonymous_mb"] / 1e3
+    return [
+        (
+            f"decoding {decoding['from']} JPEG files to {decoding['to']}",
+            "DataLoader",
+            f"{rounded(decoding['ratio'])} times the images a second",
+        ),
+        (
+            f"preparing {memory['files'] / 1e6:.2f} million files as ImageNet has them",
+            "–",
+            f"peak of {peak:.1f} GB; 100,000 images of {decoding['to']}, poisoned, then hold "
+            f"{held:.1f} GB and pages of files",
+        ),
+    ]
+
+
+def live() -> list[tuple[str, str, str]]:
+    """Times in the browser, which have no peer."""
+    found = bench("live")
+    told = {
+        "a trigger changed in the studio, new attack success on 500 images on the screen": (
+            "trigger_change_to_rate_seconds"
+        ),
+        "a press on Start in the Lab, first point on the screen": "click_to_first_point_seconds",
+        "a press on Measure on the Geometry page, first curve": "click_to_first_picture_seconds",
+    }
+    return [(what, "–", f"{found[key]:.1f} s") for what, key in told.items()]
+
+
+# ---- the step
+
+PARTS: dict[str, Callable[[], str]] = {
+    "setup": setup,
+    "methods": methods,
+    "defaults": defaults,
+    "removal": removal,
+    "layers": layers,
+    "claims": claims,
+    "machine": bench_machine,
+    "speed": speed,
+}
+_MARKER = re.compile("<!-- (?:begin|end): ")
+_PART = re.compile(r"(<!-- begin: (?P<name>[^>]*?) -->\n).*?(\n<!-- end: (?P=name) -->)", re.DOTALL)
+
+
+def renewed(text: str, parts: Mapping[str, Callable[[], str]] = PARTS) -> str:
+    """`text` with every part made anew. Raises `Failed` when its markers are not those of `parts`,
+    each once.
+    """
+    names = [found["name"] for found in _PART.finditer(text)]
+    if sorted(names) != sorted(parts) or len(_MARKER.findall(text)) != 2 * len(parts):
+        raise Failed(
+            f"README.md needs the markers of these parts, once each: {', '.join(parts)}. "
+            f"It has {', '.join(names) or 'none'}."
+        )
+    return _PART.sub(lambda found: f"{found[1]}{parts[found['name']]()}{found[3]}", text)
+
+
+def missing() -> list[str]:
+    """README.md, when it is not what the files say."""
+    text = README.read_text(encoding="utf-8")
+    return [README.name] if renewed(text) != text else []
+
+
+def make(name: str) -> None:
+    write_atomic(README, renewed(README.read_text(encoding="utf-8")))
+    print(f"{name}: renewed", flush=True)

@@ -1,0 +1,34 @@
+"""Runs behind the evidence: computed once, and a failure in the run's own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from evidence.computing import Failed, of_zoo, purified, targets_of, trained
+from ngf.config import Choice, Training, TrainSpec
+from ngf.runs.store import Store
+
+SMALL = Training(num_images=200, epochs=1, min_ca=0.0, min_asr=0.0)
+
+
+def test_a_run_is_computed_once(tmp_path) -> None:
+    store = Store(tmp_path)
+    run = trained(store, TrainSpec(training=SMALL))
+    assert run.status == "done" and run.attempts == 1
+    assert trained(store, run.spec).attempts == 1
+    lanes = tuple(Choice(name, {"steps": 1}) for name in ("sgd", "adam"))
+    made = purified(store, run.id, lanes)
+    assert targets_of(made) == {lane: f"{made.id}:{lane}" for lane in ("sgd", "adam")}
+
+
+def test_a_failure_is_told_in_the_words_of_the_run(tmp_path) -> None:
+    spec = TrainSpec(training=Training(num_images=200, epochs=1, min_ca=1.0))
+    with pytest.raises(Failed, match="^signs-none-s0-[0-9a-f]+: .*accuracy"):
+        trained(Store(tmp_path), spec)
+
+
+def test_a_model_that_is_not_in_the_zoo_says_what_to_do(tmp_path) -> None:
+    store = Store(tmp_path)
+    assert of_zoo(store, "signs-badnets-s0-e92d669fdf").source == "zoo"
+    with pytest.raises(Failed, match="nothing-s0 is not in the zoo yet: python -m evidence zoo"):
+        of_zoo(store, "nothing-s0")
