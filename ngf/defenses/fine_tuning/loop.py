@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from ngf.batch_norm import reestimate_batch_norm
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.defenses.fine_tuning.events import FineTuningStep
@@ -29,6 +30,7 @@ from ngf.training.loop import Diverged
 
 # A prime above any number of steps: no two pairs (seed, step) share their random numbers.
 _STEPS = 1_000_003
+_RECALIBRATION = 250  # images in a batch that BatchNorm is estimated from
 CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
 
 
@@ -289,24 +291,6 @@ def gradient_matrices(loss: Tensor, layers: Mapping[str, Tuned]) -> dict[str, Te
     }
 
 
-@torch.no_grad()
-def recalibrate(model: nn.Module, clean: Images, batch_size: int = 250) -> None:
-    """Estimate the running statistics of every BatchNorm anew, as the plain mean over clean
-    batches.
-
-    A model without BatchNorm has nothing to estimate. The model is left in eval mode.
-    """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    if not norms:
-        model.eval()
-        return
-    kept = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # None makes it a cumulative mean
-    model.train()
-    for part in clean.images.split(batch_size):
-        model(to_float(part))
-    for norm, momentum in zip(norms, kept, strict=True):
-        norm.momentum = momentum
-    model.eval()
+def recalibrate(model: nn.Module, clean: Images) -> None:
+    """Estimate the running statistics of every BatchNorm anew, from clean images."""
+    reestimate_batch_norm(model, (to_float(part) for part in clean.images.split(_RECALIBRATION)))
