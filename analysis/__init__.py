@@ -1,6 +1,18 @@
-"""Measurements on trained weights: curvature, Fisher information, slices of the loss.
+"""Measurements on trained weights: curvature, Fisher information, the loss around a minimum.
 
-`operators` and `krylov` hold the mathematics, one measurement is one file with a `measure` method,
-and `pipeline` runs a measurement as a run folder. Importing this package imports no torch, and
-`density` and `partial` never do.
+In the order in which a reader should open them:
+
+    result            what a measurement yields while it runs
+    measurements/     one file per measurement; base.py says what all share, fisher_trace.py is the
+                      one to copy
+    model_under_test  the frozen copy of a model that each of them works on
+    curvature/        Hessian, Gauss-Newton and Fisher matrices as operators, and Krylov methods
+                      that ask them for eigenvalues, traces and densities
+    landscape/        the loss away from the weights: directions, planes, what lies between models
+    measures          the measures of sharpness: names, error bars, what leaves each as it is
+    image_kinds       the kinds of images that can be measured on; `images` takes them
+    execute           runs a measurement as a run folder; `__main__` is the command line
+
+Importing this package imports no torch; `result`, `measures`, `image_kinds` and
+`curvature.density` never do.
 """

@@ -1,7 +1,7 @@
 """Executes a measurement as a run folder: from its specification to arrays.npz and result.json.
 
 A measurement is short and repeats exactly for its seed, so it keeps no checkpoint: after a pause or
-a crash it starts again. What was measured before a stop stays in arrays.npz, whose `done` is then
+a crash it starts again. What was measured before that stays in arrays.npz, whose `done` is then
 False.
 """
 
@@ -33,11 +33,15 @@ from ngf.runs.recorder import Recorder
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
 from ngf.training.run import initial_model
 
-WRITE_SECONDS = 1.0  # arrays.npz is written no more often than this, and at the end
+WRITE_SECONDS = 1.0  # between two writings of arrays.npz, at least
 
 
 def run(path: Path) -> None:
-    """Execute the measurement in folder `path`; raises Stopped when asked to, else an error."""
+    """Execute the measurement in the run folder `path`.
+
+    Raises what `Recorder.check` raises when the run is paused or cancelled, SpecError for a folder
+    that is no measurement, and whatever the measurement raises.
+    """
     exact_numerics()
     store = Store(path.parent)
     asked = open_run(store, path)
@@ -97,8 +101,10 @@ def images_of(measurement: Measurement, spec: MeasureSpec, store: Store) -> tupl
 
 
 def follow(partials: Iterator[Partial], budget: float, recorder: Recorder) -> Partial:
-    """Write down what a measurement yields until it is complete or `budget` seconds (0: no limit)
-    are over, and return the last of it.
+    """Write down what a measurement yields, until it is complete or `budget` seconds are over, and
+    return the last partial result.
+
+    budget: 0 for no limit.
     """
     path = recorder.path / ARRAYS
     last, written, started = None, -float("inf"), time.monotonic()
@@ -120,8 +126,8 @@ def follow(partials: Iterator[Partial], budget: float, recorder: Recorder) -> Pa
 
 
 def _folder(run: Run, lane: str) -> Path:
-    """Where `run` keeps the weights along its way; without a lane the first one of a
-    purification.
+    """Where `run` keeps the weights along its way; of a purification without a lane, the first
+    lane.
     """
     if isinstance(run, PurifyRun):
         return run.path / waypoints_folder(lane or run.spec.lane_names()[0])
@@ -129,10 +135,11 @@ def _folder(run: Run, lane: str) -> Path:
 
 
 def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) -> Iterator[Waypoint]:
-    """The weights along `run`, from `start` on; waits while the run goes on, and calls `check`
-    meanwhile.
+    """The weights along `run`, from those of `start` on; while the run goes on, waits for more.
 
-    Raises SpecError for a run that kept none.
+    check: called while it waits; it may raise to stop.
+
+    Raises SpecError for a run that has kept none.
     """
     folder = _folder(run, lane)
     if run.status == "done" and not steps_at(folder):
@@ -158,15 +165,15 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
 
 def save_arrays(path: Path, partial: Partial) -> None:
     """Write the arrays of a partial result, with `done` and `fraction`, atomically."""
+    arrays: dict[str, Any] = {
+        **partial.arrays,
+        "done": np.array(partial.done),
+        "fraction": np.array(partial.fraction),
+    }
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".arrays-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                **partial.arrays,
-                done=np.array(partial.done),
-                fraction=np.array(partial.fraction),
-            )
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes it private

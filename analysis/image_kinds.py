@@ -1,4 +1,4 @@
-"""The kinds of images that a model can be measured on. No torch; `analysis.images` takes them."""
+"""The kinds of images that a model can be measured on; `analysis.images` takes them. No torch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ImageKind:
-    """One kind of images with the labels that belong to it.
+    """One kind of images, with the labels that belong to it.
 
     name: as in the option `data` of a measurement.
     title: on pages.
-    rate: what the share of right answers then is: `ca`, `ra`, `asr` or plain `accuracy`.
-    test: whether they are test images, as the final numbers are measured on.
-    attacked: whether only a model with an attack has them.
-    fixed: whether they can be made before training; an attacker in the loop has another mix in
+    rate: what the share of right answers on them is called: `ca`, `ra`, `asr` or `accuracy`.
+    test: whether they are test images, as final numbers are measured on.
+    attacked: whether only a model that was attacked has them.
+    fixed: whether they are known before training; an attacker in the loop makes another mix in
         every batch.
     """
 
@@ -30,18 +30,26 @@ KINDS: dict[str, ImageKind] = {
     kind.name: kind
     for kind in (
         ImageKind("clean", "Clean images", "ca", test=True),
-        ImageKind("triggered_true", "Triggered images, true labels", "ra", True, True),
-        ImageKind("triggered_target", "Triggered images, target labels", "asr", True, True),
+        ImageKind(
+            "triggered_true", "Triggered images, true labels", "ra", test=True, attacked=True
+        ),
+        ImageKind(
+            "triggered_target", "Triggered images, target labels", "asr", test=True, attacked=True
+        ),
         ImageKind("train", "Training images", "ca"),
         ImageKind("validation", "Validation images", "ca"),
-        # as the model saw it: clean, poisoned and cover images, not augmented
-        ImageKind("poisoned", "Training mix, as poisoned", "accuracy", False, True, False),
+        # As the model saw it, but for the augmentation: clean, poisoned and cover images.
+        ImageKind("poisoned", "Training mix, as poisoned", "accuracy", attacked=True, fixed=False),
     )
 }
 
 
 def kinds_of(*, attacked: bool, in_loop: bool) -> tuple[str, ...]:
-    """What a model can be measured on. in_loop: whether the attacker controls its training."""
+    """Names of what a model can be measured on.
+
+    attacked: whether it was attacked.
+    in_loop: whether the attacker controls its training.
+    """
     return tuple(
         kind.name
         for kind in KINDS.values()
@@ -50,5 +58,5 @@ def kinds_of(*, attacked: bool, in_loop: bool) -> tuple[str, ...]:
 
 
 def title(name: str | None) -> str:
-    """The title of a kind; empty for what is none."""
+    """The title of a kind; empty for a name that is none."""
     return KINDS[name].title if name in KINDS else ""

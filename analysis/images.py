@@ -1,4 +1,4 @@
-"""Takes the images that a measurement asks for, the same ones for every model of a data set."""
+"""Takes the images that a measurement asks for: the same ones for every model of a data set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def select(
 ) -> tuple[Tensor, Tensor]:
     """Images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
 
-    The seed draws the images; triggered images are drawn from those that count for the ASR. N is
-    smaller than `num_images` when there are fewer. Raises SpecError for a kind of images that this
-    model does not have.
-
     splits: those of the model's training.
-    data: one of `analysis.image_kinds.KINDS`.
+    data: one of `analysis.image_kinds.KINDS`. Triggered images are drawn from those that count for
+        the ASR.
+    num_images: N, if there are as many.
+    seed: draws the images.
+
+    Raises SpecError for a kind of images that this model does not have.
     """
     in_loop = isinstance(attack, InLoop)
     allowed = kinds_of(attacked=bool(attack.poison_rate), in_loop=in_loop)

@@ -1,5 +1,6 @@
-"""The measures of sharpness: what each is called, its error bar, who finds it, and which changes of
-the weights leave it as it is. One record per measure; pages, charts and claims read nothing else.
+"""The measures of sharpness: what each is called, its error bar, which measurement finds it, and
+which changes of the weights leave it as it is. One record per measure; pages, charts and claims
+read nothing else.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ class Measure:
     """One number that says how sharp a minimum is, or what it depends on.
 
     name: its key among the values of a measurement.
-    title: what people call it.
+    title: what it is called on pages.
     symbol: short form for labels.
     error: key of the value that is its error bar; empty where it is exact.
     unchanged_by: in words, what leaves it as it is.
     invariant: whether it measures sharpness and no rescaling of layers changes it.
-    found_by: the measurement whose value it is.
+    found_by: name of the measurement whose value it is.
     """
 
     name: str

@@ -1,5 +1,4 @@
-"""Frozen models and data: what every measurement works on, so that the caller's model stays as it
-is.
+"""The frozen copy of a model that every measurement works on, so that the caller's stays as it is.
 
 BatchNorm runs in eval mode everywhere: running statistics make the images independent of each
 other, so the loss is a mean over images and does not depend on how they are cut into chunks.
@@ -9,25 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-FORWARD_CHUNK = (
-    128  # images in one forward pass without gradients; bounds memory, changes no number
-)
+# Images in one forward pass without gradients; changes no number, only memory: 64 channels of 32x32
+# pixels take 32 MiB.
+FORWARD_CHUNK = 128
 
 
 def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
     """A deep copy of `model` in eval mode that asks for no gradient, after checking all three.
 
-    images: float (N, C, H, W) in [0, 1] on the model's device; labels: int64 (N,). Raises
-    ValueError if there are no images, the labels do not fit the images or the classes, or a weight
-    is not finite.
+    images: float (N, C, H, W) in [0, 1] on the model's device.
+    labels: int64 (N,).
+
+    Raises ValueError if there are no images, if an image or a weight is not finite, if the labels
+    do not fit the images or the classes, or if a BatchNorm keeps no running statistics.
     """
     if images.ndim < 2 or len(images) == 0:
         raise ValueError("There are no images to measure on. Ask for at least one image.")
@@ -77,11 +79,12 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
 
 
 def parameters_of(model: nn.Module, layers: str) -> list[str]:
-    """Names of the parameters that belong to `layers` (separated by commas; empty: all), in the
-    model's order.
+    """Names of the parameters that belong to `layers`, in the model's order.
 
-    A layer is a module with parameters of its own, or one that holds such. Raises ValueError with
-    the layers there are.
+    layers: names separated by commas; empty for all. A layer is a module with parameters of its
+        own, or one that holds such modules.
+
+    Raises ValueError, with the layers that exist, for an unknown one.
     """
     names = [name for name, _ in model.named_parameters()]
     wanted = [layer.strip() for layer in layers.split(",") if layer.strip()]
@@ -94,12 +97,33 @@ def parameters_of(model: nn.Module, layers: str) -> list[str]:
     return [name for name in names if any(name.startswith(f"{layer}.") for layer in wanted)]
 
 
+def layer_of(parameter: str) -> str:
+    """The module that a parameter of this name belongs to; `model` for the model's own."""
+    return parameter.rpartition(".")[0] or "model"
+
+
+def parameters_by_layer(model: nn.Module, layers: str) -> dict[str, list[str]]:
+    """Layer -> names of the parameters of its own, for those that `parameters_of` names."""
+    found: dict[str, list[str]] = {}
+    for name in parameters_of(model, layers):
+        found.setdefault(layer_of(name), []).append(name)
+    return found
+
+
+def blocks_of(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Name -> its slice of one vector that holds so many numbers of each, one after the other."""
+    ends = itertools.accumulate(sizes.values())
+    return {
+        name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)
+    }
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Mean cross-entropy in nats, its standard error over the images, and the share of right
-    answers.
+    """Mean cross-entropy in nats, its standard error over the images (infinite for a single one),
+    and the share of right answers.
 
-    `model` must be in eval mode. The error is infinite for one image.
+    `model` must be in eval mode.
     """
     losses, right = [], 0
     with exact_float32():
@@ -113,7 +137,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, f
 
 
 def chunks(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut into pieces of `size` images, the last one shorter."""
+    """Pieces of `size` images with their labels; the last one may be shorter."""
     return zip(images.split(size), labels.split(size), strict=True)
 
 

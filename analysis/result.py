@@ -14,9 +14,9 @@ Value = float | int | str | None
 class Partial:
     """A result so far.
 
-    values: numbers and texts, ready for JSON; None stands for "not known yet".
-    arrays: NumPy arrays without NaN. Shapes may grow from one partial result to the next.
-    fraction: share of the work done, in [0, 1].
+    values: numbers and texts, ready for JSON; None stands for what is not known yet.
+    arrays: without NaN. Shapes may grow from one partial result to the next.
+    fraction: share of the work that is done, in [0, 1].
     done: True for the last partial result only.
     """
 

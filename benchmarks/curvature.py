@@ -3,7 +3,7 @@ curvlinops 3.0.
 
     python -m benchmarks.curvature [--out benchmarks/results/curvature.json]
 
-The question is the time until one knows the largest eigenvalue, the spectral density, and Tr(H) to
+The question is how long it takes to know the largest eigenvalue, the spectral density, and Tr(H) to
 the same error: its root mean square over `--seeds` seeds, against a long reference. Ours is what
 the dashboard runs by default. PyHessian's products for that error follow from the variance of its
 single probes (an average of N has 1/N of it), those of curvlinops from its XTrace at a few budgets;
@@ -19,9 +19,9 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from analysis.curvature.krylov import deflated_trace, lanczos
 from analysis.curvature.operators import Hessian
 from analysis.measurements.hessian_spectrum import HessianSpectrum
+from benchmarks import RESULTS, write
 from ngf import models
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
@@ -41,11 +42,13 @@ RUN = TrainSpec(attack=Choice("badnets")).id
 PYHESSIAN_DENSITY = 100  # Lanczos steps of its density, its default
 XTRACE_BUDGETS = (20, 40, 60, 90)
 SPECTRUM_STEPS = 128  # of curvlinops' lanczos_approximate_spectrum, as its example has it
+T = TypeVar("T")
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[..., T], *arguments: Any) -> tuple[float, T]:
+    """Seconds, and what it gives."""
     started = time.perf_counter()
-    found = work()
+    found = work(*arguments)
     return time.perf_counter() - started, found
 
 
@@ -55,9 +58,9 @@ def images_of(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return to_float(test.images[chosen]), test.labels[chosen]
 
 
-def hvp_cost(name: str, model: torch.nn.Module, count: int, repeats: int = 5) -> dict:
-    """Seconds of a gradient and of a product with cached graphs, in turn; the median of their
-    ratios.
+def hvp_cost(name: str, model: torch.nn.Module, count: int, repeats: int = 5) -> dict[str, Any]:
+    """Seconds of a gradient and of a product with kept graphs, one after the other, and the median
+    of their ratios.
     """
     images, labels = images_of(count)
     parameters = list(model.eval().parameters())
@@ -84,7 +87,8 @@ def hvp_cost(name: str, model: torch.nn.Module, count: int, repeats: int = 5) ->
     }
 
 
-def certificate(model: torch.nn.Module, tolerance: float = 0.01) -> dict:
+def certificate(model: torch.nn.Module, tolerance: float = 0.01) -> dict[str, Any]:
+    """How long it takes to know the largest eigenvalue to the relative `tolerance`."""
     images, labels = images_of(512)
     operator = Hessian(model, images, labels)
     started = time.perf_counter()
@@ -101,6 +105,7 @@ def certificate(model: torch.nn.Module, tolerance: float = 0.01) -> dict:
 
 
 def reference_trace(operator: Hessian, probes: int) -> tuple[float, float]:
+    """The trace and its standard error, from many probes."""
     *_, known = lanczos(operator, 60, torch.Generator().manual_seed(10_000))
     *_, trace = deflated_trace(operator, known, probes, torch.Generator().manual_seed(10_001))
     return trace.value, trace.stderr
@@ -108,26 +113,32 @@ def reference_trace(operator: Hessian, probes: int) -> tuple[float, float]:
 
 def ours(
     model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, seeds: int, truth: float
-) -> dict:
-    seconds, errors = [], []
-    for seed in range(seeds):
-        took, partials = timed(
-            lambda seed=seed: list(HessianSpectrum().measure(model, images, labels, seed=seed))
-        )
-        seconds.append(took)
-        errors.append(partials[-1].values["trace"] - truth)
+) -> dict[str, Any]:
+    """All three by the default options; the error of the trace is over seeds."""
+
+    def last(seed: int) -> Mapping[str, Any]:
+        *_, partial = HessianSpectrum().measure(model, images, labels, seed=seed)
+        return partial.values
+
+    seconds, found = zip(*(timed(last, seed) for seed in range(seeds)), strict=True)
     return {
         "seconds": statistics.median(seconds),
-        "hvps": partials[-1].values["num_hvps"],
-        "trace_rmse": float(np.sqrt(np.mean(np.square(errors)))),
+        "hvps": found[-1]["num_hvps"],
+        "trace_rmse": rmse([values["trace"] - truth for values in found]),
         "seeds": seeds,
-        "lambda_max": partials[-1].values["lambda_max"],
+        "lambda_max": found[-1]["lambda_max"],
     }
 
 
+def rmse(errors: list[float]) -> float:
+    """Their root mean square."""
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
 def pyhessian(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, rmse: float
-) -> dict:
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, error: float
+) -> dict[str, Any]:
+    """Power iteration to its own stop, its density, and as many probes as `error` takes."""
     import pyhessian.hessian  # noqa: F401 - the package's attribute of this name is a class
 
     theirs = sys.modules["pyhessian.hessian"].hessian(
@@ -138,7 +149,7 @@ def pyhessian(
     one = took / len(samples)
     power, found = timed(lambda: theirs.eigenvalues())
     variance = float(np.var(samples, ddof=1))
-    probes = math.ceil(variance / rmse**2)
+    probes = math.ceil(variance / error**2)
     for parameter in model.parameters():
         parameter.grad = None
     return {
@@ -157,12 +168,19 @@ def curvlinops(
     model: torch.nn.Module,
     images: torch.Tensor,
     labels: torch.Tensor,
-    rmse: float,
+    error: float,
     truth: float,
     seeds: int,
-) -> dict:
-    from curvlinops import HessianLinearOperator, lanczos_approximate_spectrum, xtrace
-    from scipy.sparse.linalg import eigsh
+) -> dict[str, Any]:
+    """SciPy's `eigsh` on its operator, its density, and the smallest budget of XTrace that reaches
+    `error`.
+    """
+    from curvlinops import (
+        HessianLinearOperator,
+        lanczos_approximate_spectrum,
+        xtrace,
+    )
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
     parameters = [p for p in model.parameters() if p.requires_grad]
     built, operator = timed(
@@ -183,25 +201,23 @@ def curvlinops(
         counted[0] += 1
         return (operator @ torch.as_tensor(v, dtype=torch.float32)).numpy()
 
-    from scipy.sparse.linalg import LinearOperator
-
     large = LinearOperator(operator.shape, matvec=product, dtype=np.float32)
     eigen_seconds, eigenvalues = timed(
         lambda: eigsh(large, k=1, which="LA", tol=1e-2, return_eigenvectors=False)
     )
+
+    def trace(budget: int, seed: int) -> float:
+        torch.manual_seed(seed)
+        return float(xtrace(operator, budget))
+
     budgets = []
     for budget in XTRACE_BUDGETS:
-        errors, took = [], []
-        for seed in range(seeds):
-            torch.manual_seed(seed)
-            seconds, value = timed(lambda budget=budget: float(xtrace(operator, budget)))
-            errors.append(value - truth)
-            took.append(seconds)
-        found = float(np.sqrt(np.mean(np.square(errors))))
+        took, values = zip(*(timed(trace, budget, seed) for seed in range(seeds)), strict=True)
+        found = rmse([value - truth for value in values])
         budgets.append({"matvecs": budget, "rmse": found, "seconds": statistics.median(took)})
-        if found <= rmse:
+        if found <= error:
             break
-    reached = next((item for item in budgets if item["rmse"] <= rmse), budgets[-1])
+    reached = budgets[-1]
     density_seconds = SPECTRUM_STEPS * one
     return {
         "seconds_per_hvp": one,
@@ -211,7 +227,7 @@ def curvlinops(
         "lambda_max_seconds": eigen_seconds,
         "xtrace": budgets,
         "seeds": seeds,
-        "reached_rmse": reached["rmse"] <= rmse,
+        "reached_rmse": reached["rmse"] <= error,
         "density_hvps": SPECTRUM_STEPS,
         "density_function": lanczos_approximate_spectrum.__name__,
         "seconds": built + eigen_seconds + reached["seconds"] + density_seconds,
@@ -220,35 +236,31 @@ def curvlinops(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results" / "curvature.json"
-    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "curvature.json")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=20)
     options = parser.parse_args()
     exact_numerics()
-    warnings.filterwarnings(
-        "ignore", message="Using backward"
-    )  # PyHessian's way; its graph is dropped below
+    # PyHessian's way; its graph is dropped below.
+    warnings.filterwarnings("ignore", message="Using backward")
     model = load_model(Store(), RUN).model
     images, labels = images_of(options.images)
-    found: dict = {"environment": environment(), "run": RUN, "images": options.images}
+    found: dict[str, Any] = {"environment": environment(), "run": RUN, "images": options.images}
     found["certificate"] = certificate(model)
     found["hvp"] = [
         hvp_cost("preact_resnet_tiny", model.requires_grad_(True), 512),
         hvp_cost("preact_resnet_tiny4", models.build("preact_resnet_tiny4", 12, 3), 512),
         hvp_cost("preact_resnet18", models.build("preact_resnet18", 12, 3), 64, repeats=3),
     ]
-    truth, error = reference_trace(Hessian(model, images, labels), probes=600)
-    found["reference_trace"] = {"value": truth, "stderr": error, "probes": 600}
+    truth, stderr = reference_trace(Hessian(model, images, labels), probes=600)
+    found["reference_trace"] = {"value": truth, "stderr": stderr, "probes": 600}
     found["ours"] = ours(model, images, labels, options.seeds, truth)
-    rmse = found["ours"]["trace_rmse"]
-    found["pyhessian"] = pyhessian(model, images, labels, rmse)
-    found["curvlinops"] = curvlinops(model, images, labels, rmse, truth, options.seeds)
+    error = found["ours"]["trace_rmse"]
+    found["pyhessian"] = pyhessian(model, images, labels, error)
+    found["curvlinops"] = curvlinops(model, images, labels, error, truth, options.seeds)
     for peer in ("pyhessian", "curvlinops"):
         found[f"times_less_than_{peer}"] = found[peer]["seconds"] / found["ours"]["seconds"]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(options.out, found)
     print(json.dumps(found, indent=1))
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -12,24 +13,35 @@ from torch.nn import functional as F
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32
 from ngf.environment import wide
 
-# More than 32 images at a time gains nothing on a processor; fewer where their gradients would be
-# large.
+# More than 32 images at a time gain nothing on a CPU; fewer are taken where their gradients would
+# take more than 256 MiB.
 _IMAGES, _BYTES = 32, 2**28
+
+
+@contextlib.contextmanager
+def differentiable(model: nn.Module, names: Iterable[str]) -> Iterator[list[nn.Parameter]]:
+    """The parameters `names`, which ask for gradients inside; afterwards they are as before."""
+    chosen = [model.get_parameter(name) for name in names]
+    flags = [parameter.requires_grad for parameter in chosen]
+    try:
+        for parameter in chosen:
+            parameter.requires_grad_(True)
+        yield chosen
+    finally:
+        for parameter, flag in zip(chosen, flags, strict=True):
+            parameter.requires_grad_(flag)
 
 
 def mean_gradient(model: nn.Module, names: Iterable[str], images: Tensor, labels: Tensor) -> Tensor:
     """Gradient (P,) of the mean cross-entropy for the parameters `names`, summed in float64.
 
-    `model` must be in eval mode; which of its parameters ask for gradients is left as it was.
+    model: in eval mode; it is left as it was.
+    images: float (N, C, H, W) in [0, 1].
+    labels: int64 (N,).
     """
-    known = dict(model.named_parameters())
-    chosen = [known[name] for name in names]
-    flags = [parameter.requires_grad for parameter in chosen]
-    dtype = wide(images)
-    total = torch.zeros(sum(p.numel() for p in chosen), dtype=dtype, device=images.device)
-    try:
-        for parameter in chosen:
-            parameter.requires_grad_(True)
+    with differentiable(model, names) as chosen:
+        size = sum(p.numel() for p in chosen)
+        total = torch.zeros(size, dtype=wide(images), device=images.device)
         for x, y in chunks(images, labels, FORWARD_CHUNK):
             with exact_float32():
                 loss = F.cross_entropy(model(x), y, reduction="sum")
@@ -38,24 +50,22 @@ def mean_gradient(model: nn.Module, names: Iterable[str], images: Tensor, labels
                         loss, chosen, allow_unused=True, materialize_grads=True
                     )
                     total += torch.cat([part.reshape(-1) for part in parts])
-    finally:
-        for parameter, flag in zip(chosen, flags, strict=True):
-            parameter.requires_grad_(flag)
-    return (total / len(images)).to(chosen[0].dtype)
+        return (total / len(images)).to(chosen[0].dtype)
 
 
 def per_image_gradients(
     model: nn.Module, names: Iterable[str], images: Tensor, weights: Tensor
 ) -> Iterator[dict[str, Tensor]]:
-    """J_i^T w_i for each image i, with J_i the Jacobian of the logits and w_i a row of `weights`
-    (N, C).
+    """J_i^T w_i for each image i, with J_i the Jacobian of the logits.
 
-    Yields name -> (n, *shape) for a few images at a time, in their order. Vectorized by `vmap`: two
-    gradients of the whole batch on a small ResNet and one CPU thread, where one image after the
-    other costs four.
+    images: float (N, C, H, W) in [0, 1].
+    weights: (N, C), one row w_i per image.
+
+    Yields name -> (n, *shape) for a few images at a time, in their order. Vectorized by `vmap`: on
+    a small ResNet and one CPU thread it costs two gradients of the whole batch, where one image
+    after the other costs four.
     """
-    known = dict(model.named_parameters())
-    chosen = {name: known[name].detach() for name in names}
+    chosen = {name: model.get_parameter(name).detach() for name in names}
     size = sum(p.numel() * p.element_size() for p in chosen.values())
 
     def weighted(parameters: dict[str, Tensor], image: Tensor, weight: Tensor) -> Tensor:

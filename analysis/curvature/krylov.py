@@ -1,10 +1,24 @@
 """Eigenvalues, trace and spectral density from products with a symmetric operator.
 
-An operator has `size`, `dtype`, `device` and `operator @ vector`. Each function is a generator that
-yields a frozen result after every product, and draws its random numbers from an explicit
-`torch.Generator` on the CPU, so that a seed means the same on every device. Where `blocks` are
-given, slices of the vectors, the trace is also known for each diagonal block, from the same
-products: tr H_bb = E[z_b . (H z)_b] for E[z z^T] = 1.
+Each function is a generator that yields a frozen result after every product, and draws its random
+numbers from an explicit `torch.Generator` on the CPU, so that a seed means the same on every
+device. Where `blocks` are given, slices of the vectors, the trace is also known for each diagonal
+block, from the same products: tr H_bb = E[z_b . (H z)_b] for E[z z^T] = 1.
+
+As many steps as there are rows give every eigenvalue, here of the second difference of 6 points:
+
+    >>> class SecondDifference:
+    ...     size, dtype, device = 6, torch.float64, torch.device("cpu")
+    ...
+    ...     def __matmul__(self, v):
+    ...         padded = torch.cat([v.new_zeros(1), v, v.new_zeros(1)])
+    ...         return 2 * v - padded[:-2] - padded[2:]
+    >>> *_, ritz = lanczos(SecondDifference(), 6, torch.Generator().manual_seed(0))
+    >>> np.allclose(ritz.values, 2 - 2 * np.cos(np.pi * np.arange(1, 7) / 7))
+    True
+    >>> (trace,) = deflated_trace(SecondDifference(), ritz, 10, torch.Generator())
+    >>> math.isclose(trace.value, 2 * 6), trace.stderr
+    (True, 0.0)
 
 Sources: Lanczos with full reorthogonalization (Parlett, The Symmetric Eigenvalue Problem, 1998);
 residual bound (Saad, Numerical Methods for Large Eigenvalue Problems, 2011); stochastic Lanczos
@@ -21,9 +35,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from scipy.special import stdtrit  # scipy.stats takes half a second more to import
 from torch import Generator, Tensor
 
-from analysis.curvature.intervals import student
 from analysis.model_under_test import exact_float32
 from ngf.environment import wide
 
@@ -31,9 +45,12 @@ from ngf.environment import wide
 # distance to the next one, and its random weight is not that of several equal ones (a chi-square of
 # one degree stays below).
 _CONVERGED, _SEVERAL = 1e-3, 10.0
+_ZERO = 10  # what is left of a vector in the span of the basis: a few roundings, with room to spare
 
 
 class Operator(Protocol):
+    """A symmetric matrix (size, size), known by its products with vectors (size,)."""
+
     size: int
     dtype: torch.dtype
     device: torch.device
@@ -45,11 +62,14 @@ class Operator(Protocol):
 class Ritz:
     """What m products tell about the spectrum. Eigenvalues ascend; k runs over m Ritz pairs.
 
-    values (m,): eigenvalues of T = Q H Q^T. residuals (m,): an eigenvalue of the operator lies
-    within this distance of the Ritz value. weights (m,): first components of T's eigenvectors
-    squared, sum 1: with `values` a Gauss quadrature of the spectral density seen from the start
-    vector. basis (m, N): orthonormal rows. diagonal (m,): q_j . H q_j, and blocks (m, B): its parts
-    by block. coordinates (m, m): eigenvectors of T, one a column.
+    values: (m,), eigenvalues of T = Q H Q^T.
+    residuals: (m,), an eigenvalue of the operator lies within this distance of the Ritz value.
+    weights: (m,), first components of T's eigenvectors squared, sum 1: with `values` a Gauss
+        quadrature of the spectral density seen from the start vector.
+    basis: Q (m, N), orthonormal rows.
+    diagonal: (m,), q_j . H q_j for each row of the basis.
+    blocks: (m, B), the parts of `diagonal` by block.
+    coordinates: (m, m), eigenvectors of T, one per column.
     """
 
     values: np.ndarray
@@ -72,10 +92,14 @@ class Ritz:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """An estimate of the trace and its standard error (infinite for a single probe).
+    """An estimate of the trace.
 
-    low, high: the 95 % interval by Student's t, because probes are few. blocks, blocks_stderr (B,):
-    the trace of each diagonal block; they sum to the whole.
+    value: of all probes so far.
+    stderr: its standard error; infinite for a single probe.
+    probes: how many there are.
+    low, high: the 95 % interval by Student's t, because probes are few.
+    blocks: (B,), the trace of each diagonal block; they sum to the whole.
+    blocks_stderr: (B,), their standard errors.
     """
 
     value: float
@@ -99,9 +123,13 @@ def lanczos(
     `operator.size`).
 
     start: (N,), where to start instead of at random, such as the top Ritz vector of slightly other
-    weights: lambda_max then takes a few products, but `weights` are no longer those of the spectral
-    density. When an invariant subspace is exhausted, goes on with a fresh direction orthogonal to
-    it, so that `size` steps give every eigenvalue with its multiplicity.
+        weights. lambda_max then takes a few products, but `weights` are no longer those of the
+        spectral density.
+    blocks: slices of the vectors, whose shares of the trace are wanted, too.
+
+    When an invariant subspace is exhausted, it goes on with a fresh direction orthogonal to it, so
+    that `size` steps give every eigenvalue with its multiplicity. Raises ValueError for fewer than
+    one step, a start vector of another shape, and a product that is not finite.
     """
     steps = min(steps, operator.size)
     if steps < 1:
@@ -122,11 +150,9 @@ def lanczos(
         diagonal[j] = _dot(q, w)
         parts[j] = _dots(q, w, blocks)
         w = _remove(basis[: j + 1], w)
-        beside[j] = math.sqrt(
-            _dot(w, w)
-        )  # after the reorthogonalization, so that T matches the basis
+        beside[j] = math.sqrt(_dot(w, w))  # after reorthogonalizing, so that T matches the basis
         scale = max(scale, abs(diagonal[j]), beside[j])
-        exhausted = beside[j] <= 10 * rounding * scale
+        exhausted = beside[j] <= _ZERO * rounding * scale
         if exhausted:
             beside[j] = 0.0
         yield _ritz(basis[: j + 1], diagonal[: j + 1], beside[: j + 1], parts[: j + 1], rounding)
@@ -146,10 +172,14 @@ def deflated_trace(
 ) -> Iterator[Trace]:
     """Trace on the Lanczos basis exactly, on its complement by random signs (Hutchinson).
 
-    tr H = sum_j q_j . H q_j  +  E[z' . H z'],  z' = z - Q^T Q z,  z_i = +-1. The same holds block
-    by block, because E[z' z'^T] = 1 - Q^T Q. The error bar is the standard error of the second
-    term. Yields one exact result if Q spans everything. `blocks` are those that `known` was made
-    with.
+        tr H = sum_j q_j . H q_j  +  E[z' . H z'],    z' = z - Q^T Q z,  z_i = +-1
+
+    The same holds block by block, because E[z' z'^T] = 1 - Q^T Q. The error bar is the standard
+    error of the second term. Yields after each of `probes` products, or one exact result if Q spans
+    everything.
+
+    known: of the same operator, with its basis.
+    blocks: those that `known` was made with.
     """
     head, parts = float(known.diagonal.sum()), known.blocks.sum(0)
     if len(known.basis) == operator.size:
@@ -174,8 +204,8 @@ def deflated_trace(
 
 
 def density(runs: Sequence[Ritz]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (M,) ascending and weights (M,), sum 1: the spectral density as the mean over start
-    vectors.
+    """The spectral density as the mean over start vectors, one run each: nodes (M,), ascending, and
+    weights (M,), whose sum is 1.
 
     A Ritz value that has converged to an eigenvalue of its own has weight 1/N instead of a random
     one.
@@ -227,7 +257,7 @@ def _mean(samples: list[float], part_samples: np.ndarray, head: float, parts: np
             float(np.std(samples, ddof=1)) / root,
             part_samples.std(0, ddof=1) / root,
         )
-        half = student(count - 1) * stderr
+        half = float(stdtrit(count - 1, 0.975)) * stderr  # 2.5 % are left out at either end
     else:
         stderr, part_stderr, half = math.inf, np.full(len(parts), np.inf), math.inf
     return Trace(
@@ -259,8 +289,8 @@ def _random_direction(operator: Operator, generator: Generator) -> Tensor:
 
 
 def _remove(basis: Tensor, w: Tensor) -> Tensor:
-    """w without its part in the span of the rows of `basis`; twice, because once leaves
-    rounding errors.
+    """w without its part in the span of the rows of `basis`; twice, because once leaves rounding
+    errors.
     """
     with exact_float32():
         for _ in range(2):

@@ -1,5 +1,4 @@
-"""One Krylov pass over an operator: extreme eigenvalues first, then the trace, then a finer
-density.
+"""One Krylov pass over an operator: extreme eigenvalues, then the trace, then a finer density.
 
 The pass is a stream of frozen states, one after each product, so that a measurement of any operator
 can show what is known so far and be stopped at any time.
@@ -8,25 +7,38 @@ can show what is known so far and be stopped at any time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from torch import Generator
 
 from analysis.curvature.krylov import Operator, Ritz, Trace, deflated_trace, density, lanczos
-from analysis.result import Value
+from analysis.model_under_test import layer_of
 
 # Lanczos never stops before: the trace needs the directions that carry most of it, lambda_min more
 # steps still.
 _LEAST_STEPS = 8
 
 
+class CurvatureMatrix(Operator, Protocol):
+    """An operator over named parameters."""
+
+    @property
+    def blocks(self) -> Mapping[str, slice]:
+        """Parameter name -> its slice of the vectors."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What is known after `products` of about `total` products.
+    """What is known after some of the products.
 
-    ritz: of the first start vector; runs: those that count for the density; trace: None until two
-    probes. layers: name of each layer -> its slice of the vectors.
+    ritz: of the first start vector.
+    runs: one per start vector that counts for the density.
+    trace: None until there are two probes.
+    products: made so far.
+    total: of the whole pass, as far as it is known.
+    layers: name of each layer -> its slice of the vectors.
     """
 
     ritz: Ritz
@@ -36,8 +48,8 @@ class Pass:
     total: int
     layers: Mapping[str, slice]
 
-    def values(self) -> dict[str, Value]:
-        """lambda_max, lambda_min with errors, trace with its standard error and 95 % interval
+    def values(self) -> dict[str, float | None]:
+        """lambda_max, lambda_min with their errors; trace with its standard error and 95 % interval
         (or None).
         """
         ritz, trace = self.ritz, self.trace
@@ -76,7 +88,7 @@ class Pass:
 
 
 def krylov_pass(
-    operator: Operator,
+    operator: CurvatureMatrix,
     generator: Generator,
     *,
     steps: int,
@@ -84,55 +96,55 @@ def krylov_pass(
     vectors: int = 1,
     tolerance: float = 0.0,
 ) -> Iterator[Pass]:
-    """Yield after each product (but not after a single probe, which has no error bar); the last has
-    products = total.
+    """Yield what is known after each product (but not after a single probe, which has no error
+    bar); the last state has products = total.
 
-    steps: Lanczos steps from each start vector; the first run stops early, after eight or more,
-    once lambda_max is certified to the relative `tolerance` (0: never), and the others are then as
-    short. probes: for the trace.
+    steps: Lanczos steps from each start vector. The first run stops early, after eight steps or
+        more, once lambda_max is certified to the relative `tolerance`; the others are then as
+        short.
+    probes: random vectors for the trace.
+    vectors: start vectors of the density.
+    tolerance: 0 for never.
     """
     layers = layers_of(operator.blocks)
     blocks = list(layers.values())
     steps = min(steps, operator.size)
-    products, trace, runs = 0, None, ()
-    total = steps * vectors + probes
-
-    def state() -> Pass:
-        return Pass(
+    for products, ritz in enumerate(lanczos(operator, steps, generator, blocks=blocks), start=1):
+        known = Pass(
             ritz=ritz,
-            runs=runs or (ritz,),
-            trace=trace,
+            runs=(ritz,),
+            trace=None,
             products=products,
-            total=total,
+            total=steps * vectors + probes,
             layers=layers,
         )
-
-    for ritz in lanczos(operator, steps, generator, blocks=blocks):
-        products += 1
-        certain = products >= _LEAST_STEPS and ritz.residuals[-1] <= tolerance * abs(
-            ritz.values[-1]
-        )
-        if certain or products == steps:
+        if products == steps or _certain(ritz, tolerance):
             break
-        yield state()
-    steps = products
+        yield known
+    steps = known.products
     if steps == operator.size:
         probes = 0  # the basis spans everything
-    total = steps * vectors + probes
-    runs = (ritz.without_basis(),)
+    known = replace(known, runs=(ritz.without_basis(),), total=steps * vectors + probes)
     for trace in deflated_trace(operator, ritz, probes, generator, blocks=blocks):
-        products += min(trace.probes, 1)
+        known = replace(known, trace=trace, products=steps + trace.probes)
         if trace.probes != 1:
-            yield state()
-    ritz = runs[0]  # the basis is large and no longer needed
+            yield known
+    known = replace(known, ritz=known.runs[0])
+    del ritz  # its basis is large and no longer needed
     for _ in range(vectors - 1):
         for other in lanczos(operator, steps, generator):
-            products += 1
+            known = replace(known, products=known.products + 1)
             # A start vector counts once its run is long enough to resolve the bulk as the others
             # do.
             if len(other.values) == steps:
-                runs += (other.without_basis(),)
-            yield state()
+                known = replace(known, runs=(*known.runs, other.without_basis()))
+            yield known
+
+
+def _certain(ritz: Ritz, tolerance: float) -> bool:
+    """Whether lambda_max is known to the relative `tolerance`, after enough steps."""
+    error, value = ritz.residuals[-1], ritz.values[-1]
+    return len(ritz.values) >= _LEAST_STEPS and bool(error <= tolerance * abs(value))
 
 
 def layers_of(blocks: Mapping[str, slice]) -> dict[str, slice]:
@@ -143,7 +155,7 @@ def layers_of(blocks: Mapping[str, slice]) -> dict[str, slice]:
     """
     layers: dict[str, slice] = {}
     for name, where in blocks.items():
-        layer = name.rpartition(".")[0] or "model"
+        layer = layer_of(name)
         start = layers[layer].start if layer in layers else where.start
         if layer in layers and layers[layer].stop != where.start:
             raise ValueError(

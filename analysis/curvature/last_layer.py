@@ -7,21 +7,26 @@ forward pass and no derivative.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from analysis.model_under_test import FORWARD_CHUNK, exact_float32, frozen_copy
+from analysis.model_under_test import FORWARD_CHUNK, blocks_of, exact_float32, frozen_copy
 from ngf.environment import wide
 from ngf.optim.natural_gradient import SoftmaxFisher, with_ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastLayer:
-    """name: of the layer; features: (N, D), its input; probabilities: (N, C); weight: (C, D); bias:
-    if it has one.
+    """The last layer on a fixed set of images.
+
+    name: of the layer.
+    features: (N, D), its input.
+    probabilities: (N, C), of the model.
+    weight: (C, D).
+    bias: whether it has one.
 
     Tensors are float64 where the device has it: sums over images are then exact enough for any
     number of them.
@@ -38,35 +43,35 @@ class LastLayer:
     def of(cls, model: nn.Module, images: Tensor) -> LastLayer | None:
         """The layer whose output is what the model gives back; None if that is not a linear layer.
 
-        `model` must be in eval mode.
+        model: in eval mode.
+        images: float (N, C, H, W) in [0, 1].
         """
-        seen: list[tuple[str, nn.Linear, Tensor, Tensor]] = []
-        handles = [
-            module.register_forward_hook(
-                lambda module, inputs, output, name=name: seen.append(
-                    (name, module, inputs[0], output)
-                )
-            )
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear)
-        ]
+        seen: list[tuple[str, Tensor, Tensor]] = []
+
+        def remember(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            return lambda module, inputs, output: seen.append((name, inputs[0], output))
+
+        linear = {
+            name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)
+        }
+        handles = [module.register_forward_hook(remember(name)) for name, module in linear.items()]
         dtype = wide(images)
-        features, logits, last = [], [], None
+        features, logits = [], []
         try:
             for x in images.split(FORWARD_CHUNK):
                 seen.clear()
                 with exact_float32():
                     out = model(x)
-                found = [entry for entry in seen if entry[3] is out]
-                if not found or found[0][2].ndim != 2:
+                found = [(name, entering) for name, entering, output in seen if output is out]
+                if not found or found[0][1].ndim != 2:
                     return None
-                last = found[0]
-                features.append(last[2].to(dtype))
+                name, entering = found[0]
+                features.append(entering.to(dtype))
                 logits.append(out.to(dtype))
         finally:
             for handle in handles:
                 handle.remove()
-        name, module = last[:2]
+        module = linear[name]
         return cls(
             name=name,
             features=torch.cat(features),
@@ -82,11 +87,11 @@ class LastLayer:
         )
 
     def relative_flatness(self) -> float:
-        """sum over classes s, t of <w_s, w_t> Tr H_st (Petzka et al. 2021, arXiv 2001.00939), H of
-        W alone.
+        """sum over classes s, t of <w_s, w_t> Tr H_st (Petzka et al. 2021, arXiv 2001.00939), with
+        H the Hessian of W alone.
 
-        Here 1/n sum |h|^2 (sum_c p_c |w_c|^2 - |sum_c p_c w_c|^2): the variance of the rows of W
-        under p.
+        Here it is 1/n sum |h|^2 (sum_c p_c |w_c|^2 - |sum_c p_c w_c|^2), where the bracket is the
+        variance of the rows of W under p.
         """
         mean = self.probabilities @ self.weight
         spread = self.probabilities @ self.weight.square().sum(1) - mean.square().sum(1)
@@ -94,11 +99,13 @@ class LastLayer:
 
 
 class LastLayerFisher:
-    """The exact Fisher (and Hessian, and Gauss-Newton) matrix of the last linear layer, from cached
-    features.
+    """The exact Fisher (and Hessian, and Gauss-Newton) matrix of the last linear layer, from
+    features that are computed once.
 
-    model, images, labels, names: as for the other operators; `names` may be its weight, its bias or
-    both. Raises ValueError if the model does not end in a linear layer.
+    model, images, labels: as for the other operators.
+    names: its weight, its bias, or both (the default).
+
+    Raises ValueError if the model does not end in a linear layer, or `names` has anything else.
     """
 
     def __init__(
@@ -129,11 +136,9 @@ class LastLayerFisher:
         classes = len(last.weight)
         self._fisher = last.fisher()
         self._widths = own
-        self.blocks, end = {}, 0
-        for name in chosen:
-            self.blocks[name] = slice(end, end := end + classes * own[name])
-        self.size, self.dtype, self.device = end, parameter.dtype, parameter.device
-        self.num_images, self.note = len(images), None
+        sizes = {name: classes * own[name] for name in chosen}
+        self.blocks, self.size = blocks_of(sizes), sum(sizes.values())
+        self.dtype, self.device = parameter.dtype, parameter.device
 
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector (size,)."""
@@ -153,7 +158,7 @@ class LastLayerFisher:
             return self._flat(self._fisher @ torch.cat(columns, 1))
 
     def diagonal(self) -> Tensor:
-        """(size,)"""
+        """Of the matrix: (size,)."""
         return self._flat(self._fisher.diagonal())
 
     def trace(self) -> float:

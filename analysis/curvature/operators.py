@@ -1,13 +1,13 @@
 """Curvature matrices as objects that support `@`.
 
-For the mean cross-entropy L(theta) = 1/n sum_i -log p(y_i | x_i, theta), with logits f, p =
-softmax(f), J_i = d f_i / d theta and e_y a unit vector:
+For the mean cross-entropy L(theta) = 1/n sum_i -log p(y_i | x_i, theta), with logits f,
+p = softmax(f), J_i = d f_i / d theta and e_y a unit vector:
 
-    Hessian          H = d^2 L / d theta^2                              H v = d/d theta (grad L . v)
-    GaussNewton      G = 1/n sum_i J_i^T (diag p_i - p_i p_i^T) J_i SampledFisher    1/n sum_i mean
-    over draws of g g^T                 g = J_i^T (p_i - e_y), y drawn from p_i EmpiricalFisher  1/n
-    sum_i g g^T                                    the same with the labels of the data Scaled
-    D C D for a diagonal D and any C of the above
+    Hessian          H = d^2 L / d theta^2, by H v = d/d theta (grad L . v)
+    GaussNewton      G = 1/n sum_i J_i^T (diag p_i - p_i p_i^T) J_i
+    SampledFisher    1/n sum_i mean over draws of g g^T, with g = J_i^T (p_i - e_y) and y ~ p_i
+    EmpiricalFisher  1/n sum_i g g^T, with the labels of the data
+    Scaled           D C D for a diagonal D and any C of the above
 
 G is also the true Fisher matrix, E over y ~ p of g g^T, because cross-entropy is the negative
 log-likelihood of a softmax; it needs no labels, and SampledFisher tends to it. EmpiricalFisher is
@@ -28,25 +28,38 @@ chunk halves. Neither changes the numbers by more than rounding. `note` then say
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from analysis.model_under_test import FORWARD_CHUNK, exact_float32, frozen_copy
+from analysis.curvature.fisher import sampled_labels
+from analysis.model_under_test import FORWARD_CHUNK, blocks_of, exact_float32, frozen_copy
 from ngf.environment import wide
 
 
 class CurvatureOperator:
-    """A symmetric matrix over the parameters `names` of `model` (default: all), in their order.
+    """A symmetric matrix over some parameters of a model, which is copied and never changed.
 
-    images: float (N, C, H, W); labels: int64 (N,). The model is copied, never changed. size: number
-    of parameters; dtype, device: of the vectors; blocks: parameter name -> its slice; parameters:
-    the parameters as one vector (size,). cache_bytes (default: 1 GiB, on a GPU half of what is
-    free), chunk: what is left of them after `num_halvings` times out of memory. Raises ValueError
-    for unknown names and for the reasons of `frozen_copy`, MemoryError when a single image does not
-    fit.
+    Arguments:
+        model: what `frozen_copy` takes.
+        images: float (N, C, H, W) in [0, 1].
+        labels: int64 (N,).
+        names: of the parameters, in the order of the vectors; None for all in the model's order.
+        chunk: images in one backward pass.
+        cache_bytes: for kept graphs; None for 1 GiB, on a GPU half of what is free.
+
+    Attributes:
+        size: number of parameters, and of rows.
+        dtype, device: of the vectors.
+        blocks: parameter name -> its slice of the vectors.
+        parameters: the parameters as one vector (size,).
+        num_halvings: how many times memory ran out; `chunk` and `cache_bytes` are what is left.
+        note: what running out of memory has changed.
+
+    Raises ValueError for unknown names and for the reasons of `frozen_copy`. A product raises
+    MemoryError when a single image does not fit.
     """
 
     def __init__(
@@ -71,17 +84,9 @@ class CurvatureOperator:
                 f"Allowed: {', '.join(known)}."
             )
         self._parameters = [known[name].requires_grad_() for name in chosen]
-        sizes = [p.numel() for p in self._parameters]
-        ends = torch.tensor(sizes).cumsum(0).tolist()
-        self.blocks = {
-            name: slice(end - size, end)
-            for name, size, end in zip(chosen, sizes, ends, strict=True)
-        }
-        self.size, self.dtype, self.device = (
-            ends[-1],
-            self._parameters[0].dtype,
-            self._parameters[0].device,
-        )
+        self.blocks = blocks_of({name: known[name].numel() for name in chosen})
+        self.size = sum(p.numel() for p in self._parameters)
+        self.dtype, self.device = self._parameters[0].dtype, self._parameters[0].device
         self.num_images = len(images)
         self._images, self._labels = images, labels
         self.chunk = min(chunk, len(images))
@@ -107,7 +112,7 @@ class CurvatureOperator:
         )
 
     def __matmul__(self, vector: Tensor) -> Tensor:
-        """The product with a vector (size,); sums over chunks in float64, returned in `dtype`."""
+        """The product with a vector (size,): summed over chunks in float64, returned in `dtype`."""
         if vector.shape != (self.size,):
             raise ValueError(
                 f"The vector has shape {tuple(vector.shape)}, the operator needs ({self.size},)."
@@ -125,7 +130,7 @@ class CurvatureOperator:
                         "A single image does not fit in memory. Measure fewer layers, a smaller "
                         f"model, or where there is more memory. ({error})"
                     ) from error
-            # Only here, outside the handler, is the failed product gone that the error still held.
+            # Here and not in the handler, where the error still holds the tensors of the product.
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -164,12 +169,11 @@ class CurvatureOperator:
         return graph
 
     def _how_many_fit(self) -> int:
-        """Number of chunks whose graphs fit the budget, from the graph of a few images."""
+        """Number of chunks whose graphs fit the budget, told from the graph of a few images."""
         few = self._images[: min(4, self.chunk)], self._labels[: min(4, self.chunk)]
         known = {p.untyped_storage().data_ptr() for p in self._model.parameters()}
-        kept: dict[
-            int, torch.UntypedStorage
-        ] = {}  # the storages are held so that no address comes twice
+        # The storages are held, so that no address comes twice.
+        kept: dict[int, torch.UntypedStorage] = {}
 
         def count(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
@@ -193,9 +197,7 @@ class CurvatureOperator:
         raise NotImplementedError
 
     def _pull_back(self, outputs: Iterable[Tensor], weights: Iterable[Tensor]) -> list[Tensor]:
-        """sum of d output / d theta, weighted; outputs that depend on no parameter count as
-        zero.
-        """
+        """The weighted sum of d output / d theta, to which constant outputs add nothing."""
         pairs = [(out, w) for out, w in zip(outputs, weights, strict=True) if out.requires_grad]
         if not pairs:
             return [torch.zeros_like(p) for p in self._parameters]
@@ -213,7 +215,21 @@ class CurvatureOperator:
 
 
 class Hessian(CurvatureOperator):
-    """Second derivatives of the mean cross-entropy."""
+    """Second derivatives of the mean cross-entropy.
+
+    For one linear layer they have a closed form, 1/n sum_i (diag p_i - p_i p_i^T) (x) x_i x_i^T:
+
+        >>> x, y = torch.rand(5, 3, dtype=torch.float64), torch.tensor([0, 1, 3, 3, 2])
+        >>> model = nn.Linear(3, 4, bias=False, dtype=torch.float64)
+        >>> p = model(x).softmax(1)
+        >>> closed_form = sum(
+        ...     torch.kron(torch.diag(q) - torch.outer(q, q), torch.outer(h, h))
+        ...     for q, h in zip(p, x)
+        ... ) / 5
+        >>> v = torch.rand(12, dtype=torch.float64)
+        >>> torch.allclose(Hessian(model, x, y) @ v, closed_form @ v)
+        True
+    """
 
     def _graph(self, images: Tensor, labels: Tensor) -> list[Tensor]:
         loss = F.cross_entropy(self._model(images), labels, reduction="sum")
@@ -229,16 +245,32 @@ class Hessian(CurvatureOperator):
         return self._pull_back(gradient, vector)
 
 
+class _Linearized(NamedTuple):
+    """What a `JacobianOperator` keeps of a chunk.
+
+    logits: (n, C).
+    dual: u (n, C), zero.
+    pulled: J^T u as a function of u, shaped like the parameters.
+    factor: what M_i is made of.
+    """
+
+    logits: Tensor
+    dual: Tensor
+    pulled: list[Tensor]
+    factor: Tensor
+
+
 class JacobianOperator(CurvatureOperator):
     """1/n sum_i J_i^T M_i J_i with M_i (C, C) symmetric and positive semidefinite, given by
     `_factor` and `_weigh`.
     """
 
-    def _graph(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+    def _graph(self, images: Tensor, labels: Tensor) -> _Linearized:
         logits = self._model(images)  # (n, C)
         factor = self._factor(logits.detach().softmax(1), labels)
         if not logits.requires_grad:  # they depend on none of the parameters
-            return logits, logits, [torch.zeros_like(p) for p in self._parameters], factor
+            nothing = [torch.zeros_like(p) for p in self._parameters]
+            return _Linearized(logits, logits, nothing, factor)
         dual = torch.zeros_like(logits, requires_grad=True)
         # J^T u is linear in u, so its derivative along v is J v: a forward product by two reverse
         # ones.
@@ -250,11 +282,9 @@ class JacobianOperator(CurvatureOperator):
             allow_unused=True,
             materialize_grads=True,
         )
-        return logits, dual, list(pulled), factor
+        return _Linearized(logits, dual, list(pulled), factor)
 
-    def _product(
-        self, graph: tuple[Tensor, Tensor, list[Tensor], Tensor], vector: list[Tensor]
-    ) -> list[Tensor]:
+    def _product(self, graph: _Linearized, vector: list[Tensor]) -> list[Tensor]:
         logits, dual, pulled, factor = graph
         pairs = [(out, v) for out, v in zip(pulled, vector, strict=True) if out.requires_grad]
         if not pairs:
@@ -293,10 +323,10 @@ class EmpiricalFisher(JacobianOperator):
 
 
 class SampledFisher(EmpiricalFisher):
-    """The true Fisher matrix with its expectation over labels replaced by `draws` labels for each
+    """The true Fisher matrix, with the expectation over labels replaced by `draws` labels per
     image.
 
-    The labels are drawn once, so this is one fixed matrix: the same for any chunk size.
+    The labels are drawn once, so this is one fixed matrix, the same for any chunk size.
     """
 
     def __init__(
@@ -316,10 +346,7 @@ class SampledFisher(EmpiricalFisher):
         super().__init__(model, images, labels, names=names, chunk=chunk, cache_bytes=cache_bytes)
         with torch.no_grad(), exact_float32():
             p = torch.cat([self._model(x).softmax(1) for x in images.split(FORWARD_CHUNK)])
-        uniform = torch.rand(len(p), draws, 1, generator=generator).to(p)
-        self._labels = (
-            (p.cumsum(1)[:, None] < uniform).sum(2).clamp(max=p.shape[1] - 1)
-        )  # (n, draws)
+        self._labels = sampled_labels(p, draws, generator)
 
 
 class Scaled:
@@ -335,10 +362,6 @@ class Scaled:
         self.size, self.dtype, self.device = operator.size, operator.dtype, operator.device
         self.blocks = operator.blocks
 
-    @property
-    def note(self) -> str | None:
-        return self._operator.note
-
     def __matmul__(self, vector: Tensor) -> Tensor:
         """The product with a vector (size,)."""
         scaled = vector.to(self._diagonal) * self._diagonal
@@ -350,7 +373,7 @@ def _default_budget(device: torch.device) -> int:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """On a CPU torch and oneDNN, which runs its convolutions, raise a plain RuntimeError
+    """On a CPU torch raises a plain RuntimeError, and so does oneDNN, which runs its convolutions
     (both seen).
     """
     return (

@@ -2,8 +2,8 @@
 
 Statistics of one model do not fit the weights of another (ignoring that is the known error of Li et
 al.'s code). Two ways out are offered: interpolate them with the weights, or estimate them anew at
-each place from the images, as Garipov et al. 2018 (arXiv 1802.10026) do. The first is one forward
-pass and smooth; the second is what a model trained to be there would have.
+each place from the images, as Garipov et al. 2018 (arXiv 1802.10026) do. The first costs one
+forward pass and is smooth; the second is what a model trained to be there would have.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from analysis.landscape.directions import Direction
+from analysis.landscape.directions import Direction, State
 from analysis.model_under_test import frozen_copy
+from ngf.batch_norm import reestimate_batch_norm
 
 BETWEEN = ("interpolated", "reestimated")
 BETWEEN_HELP = (
     "Running statistics of BatchNorm between the models: interpolated with the weights, or "
     "estimated anew at each place from the measured images."
 )
-_CHUNK = 128  # images in one estimate, at most
+_CHUNK = 128  # images in one estimate, at most: as many as in a batch of training
 
 
 def states_of(models: Sequence[nn.Module], images: Tensor, labels: Tensor) -> list[Direction]:
-    """Parameters and floating-point buffers of each model. Raises ValueError when their
-    layers differ.
+    """Parameters and floating-point buffers of each model.
+
+    images, labels: what the models are measured on. Raises ValueError for the reasons of
+        `frozen_copy`, and when the models differ in their layers.
     """
     states = [
         {name: value.clone() for name, value in frozen_copy(m, images, labels).state_dict().items()}
@@ -45,8 +49,8 @@ def states_of(models: Sequence[nn.Module], images: Tensor, labels: Tensor) -> li
     ]
 
 
-def differing(states: Sequence[Direction]) -> list[str]:
-    """Names of what is not the same in all states; everything if all are the same."""
+def differing(states: Sequence[State]) -> list[str]:
+    """Names of what is not the same in all states; all names if the states are equal."""
     names = [
         name
         for name in states[0]
@@ -55,47 +59,31 @@ def differing(states: Sequence[Direction]) -> list[str]:
     return names or list(states[0])
 
 
-def length(start: Direction, end: Direction, names: Sequence[str]) -> float:
+def length(start: State, end: State, names: Sequence[str]) -> float:
     """Euclidean distance over the parameters `names`."""
     return math.sqrt(sum(float((end[k] - start[k]).double().square().sum().cpu()) for k in names))
 
 
-def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """The layers that keep running statistics."""
-    return [
-        m
-        for m in network.modules()
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
-    ]
+    return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
 
 
 def pieces(images: Tensor) -> Iterator[Tensor]:
-    """Parts of at most 128 images and of the same size up to one, so that each estimate
-    weighs the same.
+    """Parts of at most 128 images, equal in size up to one image, so that all estimates weigh the
+    same.
     """
     yield from images.tensor_split(-(-len(images) // _CHUNK))
 
 
-@torch.no_grad()
 def reestimate(network: nn.Module, images: Tensor) -> None:
-    """Set the running statistics to the mean over `pieces` of those of each piece, in train mode.
+    """Set the running statistics of BatchNorm to the mean over `pieces` of those of each piece.
 
-    Raises ValueError for a single image.
+    network: changed in place, and left in eval mode.
+    images: float (N, C, H, W) in [0, 1]. Raises ValueError for a single one.
     """
     if len(images) < 2:
         raise ValueError(
             "Statistics of BatchNorm cannot be estimated from one image. Measure on two or more."
         )
-    layers = batch_norms(network)
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over the pieces
-        layer.train()
-    try:
-        for x in pieces(images):
-            network(x)
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
+    reestimate_batch_norm(network, pieces(images))

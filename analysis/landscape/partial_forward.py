@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-CHUNK = 128  # images in one forward pass; bounds memory
+from analysis.model_under_test import FORWARD_CHUNK
+
 CACHE_BYTES = 2**30  # of kept activations; beyond it the network runs as a whole
 
 _IN_PLACE = {getattr(operator, name) for name in ("iadd", "isub", "imul", "itruediv", "setitem")}
@@ -29,13 +30,19 @@ _UNTRACEABLE = (
 )
 
 
-class Replay:
-    """`network` is a copy of `model` whose state may be set in place: only what `moving` names may
-    change.
+class PartialForward:
+    """Forward passes of a network whose state may be set in place, where it is said to move.
 
-    model: in eval mode; images: float (N, C, H, W); moving: names in the state_dict. head: the last
-    Linear layer if only that one moves, and features (N, D), what goes into it; else None.
-    num_kept: operations whose result is kept, 0 if the network runs as a whole.
+    Arguments:
+        model: in eval mode; it is copied, never changed.
+        images: float (N, C, H, W) in [0, 1].
+        moving: names in the state_dict that may change.
+
+    Attributes:
+        network: the copy.
+        images: the same images, in the layout that the network is fastest in.
+        head: name of the last linear layer if only that one moves, else None.
+        features: (N, D), what goes into it; empty without a head.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, moving: Collection[str]) -> None:
@@ -46,15 +53,15 @@ class Replay:
             self.network = self.network.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
         self.images = images
-        self._chunks = list(images.split(CHUNK))
-        self._graph, self._kept, self.num_kept = None, [], 0
-        self.head, self.features = None, None
+        self.head: str | None = None
+        self.features = images.new_empty(0, 0)
+        self._chunks = list(images.split(FORWARD_CHUNK))
+        self._graph: fx.Graph | None = None
+        self._kept: list[dict[fx.Node, Any]] = []
         self._split(set(moving))
 
-    def twin(self) -> Replay:
-        """Another one with weights of its own, for a thread of its own, and the same kept
-        values.
-        """
+    def twin(self) -> PartialForward:
+        """One with the same kept values and weights of its own, for a thread of its own."""
         other = copy.copy(self)
         other.network = copy.deepcopy(self.network)
         return other
@@ -65,20 +72,21 @@ class Replay:
         return self.network.state_dict()
 
     def logits(self) -> Iterator[Tensor]:
-        """(n, classes) for each chunk of images, at the weights of now."""
+        """(n, classes) for each chunk of images, at the present weights."""
         for index, chunk in enumerate(self._chunks):
             if self._graph is None:
                 yield self.network(chunk)
             else:
-                yield self._run(dict(self._kept[index]))
+                yield self._run(self._graph, self._kept[index])
 
-    def _run(self, known: dict[fx.Node, Any], *images: Tensor) -> Any:
-        return fx.Interpreter(self.network, graph=self._graph).run(*images, initial_env=known)
+    def _run(self, graph: fx.Graph, kept: dict[fx.Node, Any]) -> Any:
+        # The interpreter drops values from its dictionary as it goes, hence the copy.
+        return fx.Interpreter(self.network, graph=graph).run(initial_env=dict(kept))
 
     @torch.inference_mode()
     def _split(self, moving: set[str]) -> None:
-        """Trace the network, keep the values where its moving part begins, and see that
-        nothing else changed.
+        """Trace the network, keep the values where its moving part begins, and see that nothing
+        else has changed.
         """
         try:
             graph = fx.Tracer().trace(self.network)
@@ -87,39 +95,29 @@ class Replay:
         moved = _depends(self.network, graph, moving)
         if moved is None or len(moved) == len(graph.nodes):
             return
-        edge = [
-            node
-            for node in graph.nodes
-            if node not in moved and any(user in moved for user in node.users)
-        ]
-        self._graph = graph
-        size = 0
+        still = [node for node in graph.nodes if node not in moved]
+        edge = [node for node in still if any(user in moved for user in node.users)]
+        kept, size = [], 0
         for chunk in self._chunks:
             values = _Keep(self.network, graph, edge).values(chunk)
-            self._kept.append({node: values.get(node) for node in graph.nodes if node not in moved})
-            size += sum(
-                v.numel() * v.element_size() for v in values.values() if isinstance(v, Tensor)
-            )
+            kept.append({node: values.get(node) for node in still})
+            size += sum(v.nbytes for v in values.values() if isinstance(v, Tensor))
             if size > CACHE_BYTES:
-                break
-        first = self._chunks[0]
-        wanted = self.network(first)
-        if size > CACHE_BYTES or not all(
-            torch.equal(self._run(dict(self._kept[0])), wanted) for _ in range(2)
-        ):
-            self._graph, self._kept = None, []
-            return
-        self.num_kept = len(graph.nodes) - len(moved)
-        self._find_head(moved)
+                return
+        wanted = self.network(self._chunks[0])
+        # Twice, because a kept value that is overwritten shows in the second run only.
+        if all(torch.equal(self._run(graph, kept[0]), wanted) for _ in range(2)):
+            self._graph, self._kept = graph, kept
+            self._find_head(moved)
 
     def _find_head(self, moved: set[fx.Node]) -> None:
         nodes = [node for node in moved if node.op != "output"]
         if len(nodes) != 1 or nodes[0].op != "call_module":
             return
-        module = self.network.get_submodule(nodes[0].target)
-        features = [kept[nodes[0].args[0]] for kept in self._kept]
-        if type(module) is nn.Linear and features[0].ndim == 2:
-            self.head, self.features = nodes[0].target, torch.cat(features)
+        name, (entering, *_) = str(nodes[0].target), nodes[0].all_input_nodes
+        features = [kept[entering] for kept in self._kept]
+        if type(self.network.get_submodule(name)) is nn.Linear and features[0].ndim == 2:
+            self.head, self.features = name, torch.cat(features)
 
 
 class _Keep(fx.Interpreter):
@@ -127,7 +125,8 @@ class _Keep(fx.Interpreter):
 
     def __init__(self, network: nn.Module, graph: fx.Graph, nodes: list[fx.Node]) -> None:
         super().__init__(network, graph=graph)
-        self._nodes, self._found = set(nodes), {}
+        self._nodes = set(nodes)
+        self._found: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -141,8 +140,8 @@ class _Keep(fx.Interpreter):
 
 
 def _depends(network: nn.Module, graph: fx.Graph, moving: set[str]) -> set[fx.Node] | None:
-    """The nodes whose value depends on the moving state and the output; None if a kept value
-    would be overwritten.
+    """The nodes whose value depends on the moving state, and the output; None if a kept value would
+    be overwritten.
     """
     moved: set[fx.Node] = set()
     for node in graph.nodes:
@@ -161,7 +160,7 @@ def _depends(network: nn.Module, graph: fx.Graph, moving: set[str]) -> set[fx.No
 def _writes(node: fx.Node, network: nn.Module) -> bool:
     """Whether the operation may overwrite its first input."""
     if node.op == "call_module":
-        return bool(getattr(network.get_submodule(node.target), "inplace", False))
+        return bool(getattr(network.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_function":
         name = getattr(node.target, "__name__", "")
         return (
@@ -170,4 +169,5 @@ def _writes(node: fx.Node, network: nn.Module) -> bool:
             or "out" in node.kwargs
             or (name.endswith("_") and not name.endswith("__"))
         )
-    return node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__")
+    name = str(node.target)
+    return node.op == "call_method" and name.endswith("_") and not name.endswith("__")

@@ -25,13 +25,19 @@ from ngf.checkpoints.waypoints import Waypoint
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """states: origin, direction a, direction b, restricted to what moves (empty while the
-    directions are unknown).
+    """A plane in weight space, with coordinates a and b.
 
-    unit: what a = 1 and b = 1 mean; cosine, cosine_after: between the directions before and after
-    they were made orthogonal; curvatures, errors: eigenvalues along a and b; points (K, 2), names:
-    where models lie as (a, b); center: where the measured model lies; floors: of variances, outside
-    the models.
+    unit: what a = 1 and b = 1 mean.
+    states: origin, direction a, direction b, restricted to what moves; empty while the directions
+        are unknown.
+    cosine: between the directions before they were made orthogonal.
+    cosine_after: between them afterwards.
+    curvatures: eigenvalues along a and b; None where the directions are no eigenvectors.
+    errors: an eigenvalue of the Hessian lies within this distance of each.
+    points: (K, 2), where models lie as (a, b).
+    names: of those models.
+    center: where the measured model lies.
+    floors: name of a running variance -> the smallest value that it may have between models.
     """
 
     unit: str
@@ -47,11 +53,12 @@ class Plane:
 
     @property
     def moving(self) -> list[str]:
+        """Names of what moves."""
         return list(self.states[0])
 
     def axes(self, points: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
-        """a and b, ascending, an odd number each: `reach` to either side, or beyond the
-        models by that share.
+        """a (A,) and b (B,), ascending, an odd number of points each: from -reach to reach, or
+        through the models and beyond them by that share of their extent.
         """
         half = points // 2
         if len(self.points) == 1:
@@ -59,17 +66,17 @@ class Plane:
             return axis, axis
         low, high = self.points.min(0), self.points.max(0)
         margin = reach * (high - low)
-        return tuple(
-            np.linspace(start, end, 2 * half + 1) for start, end in zip(low - margin, high + margin)
-        )
+        a, b = np.linspace(low - margin, high + margin, 2 * half + 1).T
+        return a, b
 
 
 def on_plane(
     plane: Plane, path: Iterable[Waypoint], weights: Collection[str]
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Arrays path (S, 2) and path_names (S,) for a picture, and the share of the way's length that
-    lies in the plane.
+    """The arrays path (S, 2) and path_names (S,) of a picture, and the share of the path's length
+    that lies in the plane.
 
+    path: S waypoints.
     weights: names that count for angles; buffers follow them.
     """
     steps, states = zip(*((point.step, point.state) for point in path), strict=True)
@@ -81,14 +88,16 @@ def on_plane(
 
 
 def place(a: float, b: float) -> tuple[float, float, float]:
-    """Coefficients of a plane's states at (a, b)."""
+    """Coefficients of the three states of a plane at (a, b)."""
     return 1.0, float(a), float(b)
 
 
 def random_planes(
     model: nn.Module, generator: torch.Generator, names: Collection[str], count: int
 ) -> list[Plane]:
-    """Planes through the weights along filter-normalized directions of the parameters `names`."""
+    """`count` planes through the weights along filter-normalized directions of the parameters
+    `names`.
+    """
     start = {name: p.detach() for name, p in model.named_parameters()}
     planes = []
     for _ in range(count):
@@ -109,17 +118,14 @@ def random_planes(
 
 def eigenvector_plane(model: nn.Module, found: Sequence[Eigenvector]) -> Plane:
     """The plane through the weights along two eigenvectors, in units of the loss."""
-    start = dict(model.named_parameters())
-    states = (
-        {name: start[name].detach() for name in found[0].direction},
-        *(e.direction for e in found),
-    )
+    first, second = found
+    start = {name: model.get_parameter(name).detach() for name in first.direction}
     return Plane(
-        states=states,
+        states=(start, first.direction, second.direction),
         unit=UNIT,
-        curvatures=tuple(e.value for e in found),
-        errors=tuple(e.error for e in found),
-        cosine_after=cosine(*states[1:]),
+        curvatures=(first.value, second.value),
+        errors=(first.error, second.error),
+        cosine_after=cosine(first.direction, second.direction),
     )
 
 
@@ -129,9 +135,12 @@ def model_plane(
     """The plane through three models: the first at (0, 0), the second at (1, 0), the third above
     the axis.
 
-    states: parameters and buffers; buffers follow the weights. Both axes have the same unit, the
-    distance between the first two, so that angles are right. Raises ValueError if the three lie on
-    a line, or two of them are the same.
+    states: parameters and buffers of each; buffers follow the weights.
+    names: of the models.
+    parameters: names of the parameters among the states.
+
+    Both axes have the same unit, the distance between the first two models, so that angles are
+    right. Raises ValueError if the three lie on a line, or two of them are the same.
     """
     origin, second, third = states
     keep = differing(states)
@@ -183,10 +192,11 @@ def through_models(
     reference: nn.Module | None,
     others: Sequence[nn.Module],
 ) -> Plane:
-    """The plane through `reference` (before purification), `model` (after it) and one other; two
-    others stand for both.
+    """The plane through `reference` (before purification), `model` (after it) and one of `others`.
 
-    Raises ValueError if there are not three.
+    others: one model; or two, of which the first takes the place of `reference`.
+
+    Raises ValueError if there are not three models.
     """
     if len(others) == 2:
         reference, *others = others

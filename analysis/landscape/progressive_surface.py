@@ -1,5 +1,5 @@
-"""A picture of the loss on a plane that is complete at any time: measured where known, else filled
-in.
+"""A picture of the loss on a plane that is complete at any time: measured where known, filled in
+elsewhere.
 
 Cells are measured coarse to fine (11 x 11, then 21 x 21, then 41 x 41 for 41 points), row by row in
 serpentine order. Until the coarsest level is there the rest shows a quadratic model, afterwards
@@ -8,7 +8,7 @@ what lies between measured cells (bilinear). Nothing is smoothed: a measured cel
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,29 +16,37 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-_COARSE = 5  # cells from the center to the edge on the coarsest level, at least
+from analysis.landscape.coarse_to_fine import levels
+from analysis.landscape.directions import State
+
+_COARSE = 5  # cells from the center to the edge on the coarsest level, at least: 11 x 11 in all
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class Surface:
-    """loss, rate: (P, B, A) for P planes; known: (B, A), where they are measured.
+class ProgressiveSurface:
+    """Loss and rate on P planes of the same A x B cells, each measured or filled in.
 
-    loss and rate given: what to show first, of these shapes.
+    Arguments:
+        loss, rate: (P, B, A), what to show first.
+
+    Attributes:
+        known: bool (B, A), where cells are measured.
+        num_not_finite: measured cells whose loss is not finite.
     """
 
     def __init__(self, loss: np.ndarray, rate: np.ndarray) -> None:
         self._preview = loss, rate
         self._measured = np.zeros_like(loss), np.zeros_like(rate)
-        self.known = np.zeros(loss.shape[1:], bool)
+        self.known: np.ndarray = np.zeros(loss.shape[1:], bool)
         self._whole = False  # whether a level is complete
         self.num_not_finite = 0
 
     def rows(self) -> Iterator[tuple[int, list[int]]]:
-        """The row b and the columns to measure next, forth and back; `record` them before the
-        next.
+        """The row b and its columns to measure next, forth and back; `record` them before you ask
+        again.
         """
         num_b, num_a = self.known.shape
-        for across, along in zip(levels(num_b), levels(num_a), strict=True):
+        for across, along in zip(axis_levels(num_b), axis_levels(num_a), strict=True):
             for turn, b in enumerate(across):
                 columns = [a for a in along if not self.known[b, a]]
                 if columns:
@@ -53,21 +61,23 @@ class Surface:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """loss, rate (P, B, A) float32, complete and finite; known (B, A) uint8."""
-        loss = np.stack([finite(plane, self.known) for plane in self._measured[0]])
-        out = {
-            name: self._fill(value, preview).astype(np.float32)
-            for name, value, preview in zip(
-                ("loss", "rate"), (loss, self._measured[1]), self._preview, strict=True
-            )
+        first_loss, first_rate = self._preview
+        return {
+            "loss": self._fill(self._finite_loss(), first_loss).astype(np.float32),
+            "rate": self._fill(self._measured[1], first_rate).astype(np.float32),
+            "known": self.known.astype(np.uint8),
         }
-        return {**out, "known": self.known.astype(np.uint8)}
 
     def spread(self) -> float:
         """Mean over measured cells of the highest loss minus the lowest, over planes."""
-        loss = np.stack([finite(plane, self.known) for plane in self._measured[0]])[:, self.known]
+        loss = self._finite_loss()[:, self.known]
         return float((loss.max(0) - loss.min(0)).mean()) if loss.size else 0.0
 
+    def _finite_loss(self) -> np.ndarray:
+        return np.stack([finite(plane, self.known) for plane in self._measured[0]])
+
     def _fill(self, measured: np.ndarray, preview: np.ndarray) -> np.ndarray:
+        """The preview around measured cells, or once a level is there what lies between them."""
         if not self._whole:
             return np.where(self.known, measured, preview)
         out = np.empty_like(measured)
@@ -86,24 +96,22 @@ class Surface:
         return out
 
 
-def levels(points: int) -> list[list[int]]:
-    """Indices 0 ... points - 1 to be measured on each level: every 4th, 2nd, then all, counted from
-    the center.
-
-    Both ends are on every level. The number of levels depends on `points` only.
+def axis_levels(points: int) -> list[list[int]]:
+    """Indices along an axis to measure on each level: every 4th, 2nd, then all for 41 points,
+    counted from the center.
     """
     half, stride = points // 2, 1
     while half // (2 * stride) >= _COARSE:
         stride *= 2
-    out = []
-    while stride:
-        out.append([k for k in range(points) if (k - half) % stride == 0 or k in (0, points - 1)])
-        stride //= 2
-    return out
+    return levels(points, stride, center=half)
 
 
 def finite(loss: np.ndarray, known: np.ndarray | bool = True) -> np.ndarray:
-    """`loss` with what is not finite (or too large for float32) at the largest value that is."""
+    """`loss` with the largest finite value in place of what is not finite, or too large for
+    float32.
+
+    known: what counts for that value.
+    """
     fine = np.isfinite(loss) & (np.abs(loss) <= _LARGEST)
     seen = loss[fine & known]
     return np.where(fine, loss, seen.max() if seen.size else _LARGEST)
@@ -118,8 +126,14 @@ def quadratic(
     *,
     num_classes: int,
 ) -> np.ndarray:
-    """(B, A): center + g . x + x . H x / 2 at x = (a, b), clipped to what a loss may
-    plausibly be: it is a preview.
+    """center + g . x + x . H x / 2 at x = (a, b): (B, A).
+
+    gradient: g (2,).
+    hessian: H (2, 2).
+    a, b: (A,) and (B,).
+
+    A preview, so it is clipped to what a loss may plausibly be: from 0 to twice what guessing costs
+    above the center.
     """
     x = np.stack(np.meshgrid(a, b))  # (2, B, A)
     rise = np.tensordot(gradient, x, 1) + 0.5 * (x * np.tensordot(hessian, x, 1)).sum(0)
@@ -130,14 +144,19 @@ def derivatives(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    directions: Sequence[Mapping[str, Tensor]],
+    directions: Sequence[State],
     *,
-    names: Collection[str],
+    names: Sequence[str],
 ) -> tuple[np.ndarray, np.ndarray]:
     """First (K,) and second (K, K) derivatives of the mean loss at the weights, along K directions.
 
-    model: frozen, in eval mode; names: parameters that the directions move. Exact, from one graph:
-    two gradients for the first derivatives, two more for each row of the second. Buffers stay.
+    model: frozen, in eval mode.
+    images: float (N, C, H, W) in [0, 1].
+    labels: int64 (N,).
+    names: parameters that the directions move. Buffers stay.
+
+    Exact, from one graph: two gradients for the first derivatives, two more for each row of the
+    second.
     """
     start = dict(model.named_parameters())
     origin = torch.zeros(

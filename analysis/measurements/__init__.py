@@ -1,1 +1,1 @@
-"""Measurements, one file each; `base.py` says what they share and what each may ask for."""
+"""The measurements, one file each; `base.py` says what they share and what each may ask for."""

@@ -1,4 +1,4 @@
-"""What every measurement shares: on how many images, on which, and what else it takes."""
+"""What every measurement shares: on how many images, on which, and what else it needs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ngf.options import check_fields, option
 
 @dataclass(frozen=True)
 class Needs:
-    """What a measurement is made of, beside a model and images.
+    """What a measurement takes beside a model and images, and how many runs a page makes of it.
 
-    models: of which models on show it is one run each: of `each`, of `pair` (what a purification
-        made of its parent), or of `one` (a demonstration).
-    reference: takes the model before purification, as `reference`.
-    others: takes further models, as `others`, which the option of this name names (see
-        `Measurement.others`).
-    path: takes the weights along the run, as `path`: `kept` where the run kept any, or `needed`.
-    all_images: is one run per kind of test images, whatever is chosen.
+    models: the page makes one run per model that it shows (`each`), one per purification, which
+        takes its parent along (`pair`), or a single one, of any model (`one`).
+    reference: whether `measure` takes the model before purification, as `reference`.
+    others: name of the option that names further models, which `measure` takes as `others` (see
+        `Measurement.others`); empty if it takes none.
+    path: whether `measure` takes the weights along the run, as `path`: `kept` if the run has kept
+        any, `needed` if it cannot do without, empty if it takes none.
+    all_images: whether the page makes one run per kind of test images, whatever kind is chosen.
     """
 
     models: Literal["each", "pair", "one"] = "each"
@@ -37,11 +38,11 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement(ABC):
-    """Base of the measurements. `data` only names what `measure` is given; it chooses no
-    images itself.
+    """Base of the measurements.
 
     A subclass is a frozen dataclass with a `title`, `measure`, and if it takes more than a model
-    and images, `needs`.
+    and images, `needs`. The option `data` only names the images that `measure` is given; it chooses
+    none itself.
     """
 
     num_images: int = option(
@@ -70,10 +71,12 @@ class Measurement(ABC):
     def measure(self, *arguments: Any, **given: Any) -> Iterator[Partial]:
         """`measure(model, images, labels, *, seed, ...)`, the rest as `needs` says.
 
-        Yields a `Partial` with error bars from the first one on. The model stays untouched, bit for
-        bit, and numbers do not depend on how images are cut into chunks.
+        model: stays untouched, bit for bit.
+        images: float (N, C, H, W) in [0, 1]. How they are cut into chunks changes no number.
+        labels: int64 (N,).
+        seed: decides everything that is random.
 
-        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,).
+        Yields partial results, with error bars from the first one on.
         """
 
     def needs(self) -> Needs:
@@ -90,9 +93,14 @@ class Measurement(ABC):
         return KINDS[self.data].rate
 
     def stamp(self, images: Tensor, seed: int) -> Callable[[], dict[str, Value]]:
-        """What every number must say of itself: data, n, seed, BatchNorm mode, and seconds so
-        far.
+        """A function that tells what every number must say of itself: n, data, BatchNorm mode,
+        seed, and the seconds since this call.
         """
         start = time.perf_counter()
-        known = {"n": len(images), "data": self.data, "batch_norm": "eval", "seed": seed}
-        return lambda: {**known, "seconds": time.perf_counter() - start}
+        return lambda: {
+            "n": len(images),
+            "data": self.data,
+            "batch_norm": "eval",
+            "seed": seed,
+            "seconds": time.perf_counter() - start,
+        }

@@ -5,9 +5,10 @@ Karakida, Akaho, Amari 2019 (arXiv 1806.01316) for the quantity. F = 1/n sum_i J
 with S_i S_i^T = diag p_i - p_i p_i^T of rank C - 1, so the n (C - 1) rows A = (S_i^T J_i) give all
 of it: its eigenvalues other than zero are those of the Gram matrix A A^T / n. Two methods:
 
-    gram     the Gram matrix, by C - 1 gradients of each image: every eigenvalue, exactly, without
-    sampling lanczos  products with F, which is the Gauss-Newton matrix: extremes, trace and density
-    with error bars
+    gram     The Gram matrix, by C - 1 gradients of each image: every eigenvalue, exactly, without
+             sampling.
+    lanczos  Products with F, which is the Gauss-Newton matrix: extremes, trace and density with
+             error bars.
 
 `auto` takes the Gram matrix when it has at most 512 rows, of at most 256 MiB together, and no more
 gradients are needed than Lanczos would make products. Beyond that A A^T alone costs more than the
@@ -29,7 +30,7 @@ from analysis.curvature.gradients import per_image_gradients, predictions
 from analysis.curvature.krylov_pass import krylov_pass, layers_of
 from analysis.curvature.operators import GaussNewton
 from analysis.measurements.base import Measurement
-from analysis.model_under_test import exact_float32, frozen_copy, parameters_of
+from analysis.model_under_test import blocks_of, exact_float32, frozen_copy, parameters_of
 from analysis.result import Partial, Value
 from ngf.environment import wide
 from ngf.options import option
@@ -41,11 +42,20 @@ MOST_ROWS, MOST_BYTES = 512, 2**28
 class FisherSpectrum(Measurement):
     """Eigenvalues, trace and spectral density of the true Fisher information.
 
-    The labels of the data play no part. Values: fisher_lambda_max, fisher_lambda_max_error,
-    fisher_trace, fisher_trace_stderr (0 for `gram`), fisher_trace_low, fisher_trace_high (95 %
-    interval), method (gram or lanczos), num_products, num_parameters, and note if memory ran out.
-    Arrays: nodes, weights, eigenvalues, residuals, layers, layer_trace, layer_trace_stderr,
-    layer_size, as of the Hessian spectrum.
+    The labels of the data play no part.
+
+    Values:
+        fisher_lambda_max, fisher_lambda_max_error: an eigenvalue lies within the error.
+        fisher_trace, fisher_trace_stderr: 0 for `gram`, which is exact.
+        fisher_trace_low, fisher_trace_high: the 95 % interval.
+        method: gram or lanczos.
+        num_products: with the matrix, or gradients per image, so far.
+        num_parameters: of the measured layers.
+        note: only if memory ran out.
+
+    Arrays:
+        nodes, weights, eigenvalues, residuals, layers, layer_trace, layer_trace_stderr, layer_size:
+            as of the Hessian spectrum.
     """
 
     title: ClassVar[str] = "Fisher spectrum"
@@ -68,7 +78,11 @@ class FisherSpectrum(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
+        """As `Measurement.measure` says; yields after each product, or after each gradient of all
+        images.
+
+        Raises ValueError where method = gram would need more than 4 GiB.
+        """
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
         names = parameters_of(frozen, self.layers)
@@ -89,7 +103,7 @@ class FisherSpectrum(Measurement):
             probes=self.probes,
             vectors=self.vectors,
         ):
-            values = {
+            values: dict[str, Value] = {
                 f"fisher_{key}": value
                 for key, value in known.values().items()
                 if "lambda_min" not in key
@@ -113,6 +127,7 @@ class FisherSpectrum(Measurement):
         rank = predictions(model, images[:1]).shape[1] - 1
         rows = len(images) * rank
         row_bytes = sum(model.get_parameter(name).nbytes for name in names)
+        # Who asks for it gets it as long as the rows fit a machine of 8 GiB: 4 GiB.
         if self.method == "gram" and not 0 < rows * row_bytes <= 16 * MOST_BYTES:
             raise ValueError(
                 f"The {rows} rows of the Gram matrix take {rows * row_bytes / 2**30:.1f} GiB; "
@@ -126,7 +141,7 @@ class FisherSpectrum(Measurement):
 
 
 def _gram(model: nn.Module, names: list[str], images: Tensor) -> Iterator[Partial]:
-    """Everything from the n (C - 1) rows; nothing is known before the last of them."""
+    """All of it from the n (C - 1) rows; nothing is known before the last of them."""
     p = predictions(model, images).softmax(1)
     rank = p.shape[1] - 1
     columns = []
@@ -148,13 +163,7 @@ def _gram(model: nn.Module, names: list[str], images: Tensor) -> Iterator[Partia
         )
     rows = torch.cat(columns)  # (n (C - 1), P)
     dtype = wide(rows)
-    ends = torch.tensor([model.get_parameter(name).numel() for name in names]).cumsum(0).tolist()
-    layers = layers_of(
-        {
-            name: slice(end - model.get_parameter(name).numel(), end)
-            for name, end in zip(names, ends, strict=True)
-        }
-    )
+    layers = layers_of(blocks_of({name: model.get_parameter(name).numel() for name in names}))
     gram = torch.zeros(len(rows), len(rows), dtype=dtype, device=rows.device)
     traces = []
     for where in layers.values():  # layer by layer, so that no float64 copy of all rows is needed
@@ -164,9 +173,8 @@ def _gram(model: nn.Module, names: list[str], images: Tensor) -> Iterator[Partia
         traces.append(float(part.square().sum()) / len(images))
     size = rows.shape[1]
     values = torch.linalg.eigvalsh(gram / len(images)).clamp_min(0).cpu().double().numpy()[-size:]
-    error = (
-        4 * torch.finfo(rows.dtype).eps * np.sqrt(len(values)) * values[-1]
-    )  # the rows are rounded
+    # The rows are rounded; the factor 4 is that of `analysis.curvature.krylov`.
+    error = 4 * torch.finfo(rows.dtype).eps * np.sqrt(len(values)) * values[-1]
     nodes, weights = values, np.full(len(values), 1 / size)
     if size > len(values):
         nodes, weights = np.append(0.0, nodes), np.append(1 - len(values) / size, weights)

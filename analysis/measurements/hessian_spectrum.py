@@ -20,7 +20,7 @@ from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.operators import Hessian
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import parameters_of
-from analysis.result import Partial
+from analysis.result import Partial, Value
 from ngf.options import option
 
 
@@ -28,13 +28,24 @@ from ngf.options import option
 class HessianSpectrum(Measurement):
     """Largest and smallest eigenvalue, trace and spectral density of the Hessian of the loss.
 
-    Values: lambda_max, lambda_max_error, lambda_min, lambda_min_error, trace, trace_stderr,
-    trace_low, trace_high (95 % interval; None until two probes), num_hvps, num_parameters, and note
-    if memory ran out. Arrays: nodes, weights (the density, weights sum to 1; weights times the
-    number of parameters estimates how many eigenvalues a node stands for), eigenvalues and
-    residuals (Ritz values, ascending; an eigenvalue lies within its residual), and with the trace:
-    layers (names of the modules with parameters), layer_trace and layer_trace_stderr (the trace of
-    their diagonal block), layer_size (parameters).
+    Values:
+        lambda_max, lambda_max_error: an eigenvalue lies within the error.
+        lambda_min, lambda_min_error: likewise.
+        trace, trace_stderr: None until there are two probes.
+        trace_low, trace_high: the 95 % interval.
+        num_hvps: Hessian-vector products so far.
+        num_parameters: of the measured layers.
+        note: only if memory ran out.
+
+    Arrays:
+        nodes, weights: (M,), the density. Weights sum to 1; times the number of parameters, a
+            weight estimates how many eigenvalues its node stands for.
+        eigenvalues, residuals: (m,), Ritz values, ascending; an eigenvalue lies within the
+            residual.
+        layers: (L,), names of the modules with parameters. This and the following come with the
+            trace.
+        layer_trace, layer_trace_stderr: (L,), of their diagonal blocks.
+        layer_size: (L,), their numbers of parameters.
     """
 
     title: ClassVar[str] = "Hessian spectrum"
@@ -59,7 +70,7 @@ class HessianSpectrum(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
+        """As `Measurement.measure` says; yields after each product but the first probe's."""
         stamp = self.stamp(images, seed)
         operator = Hessian(model, images, labels, names=parameters_of(model, self.layers))
         for known in krylov_pass(
@@ -70,7 +81,7 @@ class HessianSpectrum(Measurement):
             vectors=self.vectors,
             tolerance=self.tolerance,
         ):
-            values = {
+            values: dict[str, Value] = {
                 **known.values(),
                 "num_hvps": known.products,
                 "num_parameters": operator.size,

@@ -1,17 +1,21 @@
 """A bend in weight space from the model before purification to the model after it, trained to keep
 the loss low.
 
-Garipov et al. 2018 (arXiv 1802.10026): a quadratic Bezier curve phi(t) = (1-t)^2 w0 + 2t(1-t) c +
-t^2 w1 whose control point c minimizes E over t ~ U(0, 1) of L(phi(t)). It starts as the straight
-line (c in the middle). Changed: few steps of Adam on the measured images, and of the curves looked
-at on the way the one with the lowest highest loss is kept, the straight line among them, so that
-the bend is never worse at the points shown.
+Garipov et al. 2018 (arXiv 1802.10026): a quadratic Bezier curve
+
+    phi(t) = (1-t)^2 w0 + 2t(1-t) c + t^2 w1
+
+whose handle c minimizes E over t ~ U(0, 1) of L(phi(t)). ("Handle" is what others call its control
+point.) It starts as the straight line, with c in the middle. Changed: few steps of Adam on the
+measured images; and of the curves that are measured on the way, the straight line among them, the
+one whose highest loss is lowest is kept, so that the bend is never worse at the points shown.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,7 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from analysis.landscape.directions import Direction
+from analysis.landscape.directions import Direction, State, combine
 from analysis.landscape.interpolation import (
     BETWEEN,
     BETWEEN_HELP,
@@ -30,15 +34,16 @@ from analysis.landscape.interpolation import (
     length,
     states_of,
 )
-from analysis.landscape.loss_at import Reading, Walker, combine, one_thread
+from analysis.landscape.loss_at import LossAt, one_thread
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import exact_float32, frozen_copy
-from analysis.result import Partial
+from analysis.result import Partial, Value
 from ngf.options import option
 
-BATCH = 128
-LOOKS = 5  # how often the curve is measured while it is trained
+BATCH = 128  # images in one step, at most; the default of a training
+LOOKS = 5  # how often the curve is measured while it is trained; each costs as much as the line
+CHORDS = 32  # that the length of the curve is the sum of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +51,22 @@ class LossBend(Measurement):
     """Loss and accuracy on the straight line and on a trained bend from the backdoored weights to
     the purified ones.
 
-    The control point is trained on the measured images themselves. Values: loss_start, loss_end,
-    highest_line and highest_bend (the highest loss at the points), barrier_line and barrier_bend
-    (the same above the chord between the ends), length_line, length_bend (in the weights),
-    steps_done, rate (which rate `ca` is on these data), batch_norm_between. Arrays: t (M,)
-    ascending; loss, ca (M,) on the bend (so far the best one), line_loss, line_ca (M,) on the
-    straight line; train_loss (S,), the loss of each step so far.
+    The bend is trained on the measured images themselves.
+
+    Values:
+        loss_start, loss_end: at the ends, in nats.
+        highest_line, highest_bend: the highest loss at the points.
+        barrier_line, barrier_bend: the same, above the chord between the ends.
+        length_line, length_bend: in the weights.
+        steps_done: steps of training.
+        rate: what `ca` is called on these images.
+        batch_norm_between: how running statistics were found between the models.
+
+    Arrays:
+        t: (M,), ascending.
+        loss, ca: (M,), on the best bend so far.
+        line_loss, line_ca: (M,), on the straight line.
+        train_loss: (S,), the loss of each step so far.
     """
 
     title: ClassVar[str] = "Bend from backdoored to purified"
@@ -77,8 +92,9 @@ class LossBend(Measurement):
         seed: int,
         reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,); `reference`: the model at t =
-        0.
+        """As `Measurement.measure` says; yields before the first step and after each.
+
+        reference: the model at t = 0.
 
         Raises ValueError without a reference, or when it is another architecture.
         """
@@ -92,82 +108,94 @@ class LossBend(Measurement):
         start, end = states_of((reference, frozen), images, labels)
         names = differing((start, end))
         weights = [name for name, _ in frozen.named_parameters() if name in names]
-        walker = Walker(frozen, images, labels, names, between=self.batch_norm_between)
-        middle = combine((start, end), (0.5, 0.5), names)
+        loss_at = LossAt(frozen, images, labels, names, between=self.batch_norm_between)
         ts = np.linspace(0.0, 1.0, self.points)
-        line = best = self._along(walker, (start, middle, end), ts)
-        kept, losses = middle, []
-
-        def partial(step: int) -> Partial:
-            fine = [finite(np.array([reading.loss for reading in curve])) for curve in (line, best)]
-            chord = fine[0][0] + ts * (fine[0][-1] - fine[0][0])
-            values = {
-                "loss_start": float(fine[0][0]),
-                "loss_end": float(fine[0][-1]),
-                "highest_line": float(fine[0].max()),
-                "highest_bend": float(fine[1].max()),
-                "barrier_line": float((fine[0] - chord).max()),
-                "barrier_bend": float((fine[1] - chord).max()),
-                "length_line": length(start, end, weights),
-                "length_bend": _arc(start, kept, end, weights),
-                "steps_done": step,
-                "rate": self.rate,
-                "batch_norm_between": self.batch_norm_between,
-                **stamp(),
-            }
-            arrays = {
-                "t": ts,
-                "loss": fine[1],
-                "ca": np.array([reading.rate for reading in best]),
-                "line_loss": fine[0],
-                "line_ca": np.array([reading.rate for reading in line]),
-                "train_loss": finite(np.array(losses)),
-            }
-            return Partial(
-                values=values,
-                arrays=arrays,
-                fraction=(step + 1) / (self.steps + 1),
-                done=step == self.steps,
-            )
-
-        yield partial(0)
+        middle = combine((start, end), (0.5, 0.5), names)
+        line = best = self._curve(loss_at, start, middle, end, ts)
+        about = {"rate": self.rate, "batch_norm_between": self.batch_norm_between}
+        losses: list[float] = []
+        yield self._partial(line, best, losses, weights, {**about, **stamp()})
         looks = {round(self.steps * (k + 1) / LOOKS) for k in range(LOOKS)}
-        for step, (control, loss) in enumerate(
-            self._train(frozen, images, labels, seed, start, end, middle), start=1
-        ):
+        for handle, loss in self._trained(frozen, images, labels, seed, start, middle, end):
             losses.append(loss)
-            if step in looks:
-                found = self._along(walker, (start, {**middle, **control}, end), ts)
-                if _highest(found) < _highest(best):
-                    best, kept = found, {name: value.clone() for name, value in control.items()}
-            yield partial(step)
+            if len(losses) in looks:
+                found = self._curve(loss_at, start, {**middle, **handle}, end, ts)
+                if found.highest < best.highest:
+                    best = found
+            yield self._partial(line, best, losses, weights, {**about, **stamp()})
 
-    def _along(self, walker: Walker, states: Sequence[Direction], ts: np.ndarray) -> list[Reading]:
+    def _curve(
+        self, loss_at: LossAt, start: State, handle: State, end: State, ts: np.ndarray
+    ) -> _Curve:
+        """The curve with a copy of `handle`, measured at `ts`."""
+        states = (start, {name: value.clone() for name, value in handle.items()}, end)
         # At the ends two coefficients are exactly zero: the bend ends in the models to the last
         # bit.
-        return walker.read(states, [((1 - t) ** 2, 2 * t * (1 - t), t**2) for t in ts.tolist()])
+        readings = loss_at(states, [_place(t) for t in ts.tolist()])
+        return _Curve(
+            states=states,
+            ts=ts,
+            losses=np.array([reading.loss for reading in readings]),
+            rates=np.array([reading.rate for reading in readings]),
+        )
 
-    def _train(
+    def _partial(
+        self,
+        line: _Curve,
+        best: _Curve,
+        losses: Sequence[float],
+        weights: Sequence[str],
+        about: Mapping[str, Value],
+    ) -> Partial:
+        """What is known after the steps with these losses of training."""
+        step, line_loss, bend_loss = len(losses), finite(line.losses), finite(best.losses)
+        chord = line_loss[0] + line.ts * (line_loss[-1] - line_loss[0])
+        return Partial(
+            values={
+                "loss_start": float(line_loss[0]),
+                "loss_end": float(line_loss[-1]),
+                "highest_line": float(line_loss.max()),
+                "highest_bend": float(bend_loss.max()),
+                "barrier_line": float((line_loss - chord).max()),
+                "barrier_bend": float((bend_loss - chord).max()),
+                "length_line": length(line.states[0], line.states[-1], weights),
+                "length_bend": best.length(weights),
+                "steps_done": step,
+                **about,
+            },
+            arrays={
+                "t": line.ts,
+                "loss": bend_loss,
+                "ca": best.rates,
+                "line_loss": line_loss,
+                "line_ca": line.rates,
+                "train_loss": finite(np.array(losses)),
+            },
+            fraction=(step + 1) / (self.steps + 1),
+            done=step == self.steps,
+        )
+
+    def _trained(
         self,
         frozen: nn.Module,
         images: Tensor,
         labels: Tensor,
         seed: int,
         start: Direction,
-        end: Direction,
         middle: Direction,
+        end: Direction,
     ) -> Iterator[tuple[Direction, float]]:
-        """The weights of the control point and the loss after each step; statistics stay
-        those of the middle.
+        """The weights of the handle, which the next step changes in place, and the loss after each
+        step; running statistics stay those of the middle.
         """
         network, generator = copy.deepcopy(frozen), torch.Generator().manual_seed(seed)
         buffers = [name for name, _ in network.named_buffers() if name in middle]
-        control = {
+        handle = {
             name: value.clone().requires_grad_()
             for name, value in middle.items()
             if name not in buffers
         }
-        optimizer = torch.optim.Adam(control.values(), lr=self.lr)
+        optimizer = torch.optim.Adam(handle.values(), lr=self.lr)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         if self.batch_norm_between == "reestimated" and len(images) > 1:
             for layer in batch_norms(network):
@@ -175,10 +203,10 @@ class LossBend(Measurement):
         for _ in range(self.steps):
             t = float(torch.rand((), generator=generator))
             batch = torch.randperm(len(images), generator=generator)[:BATCH].to(images.device)
-            place = ((1 - t) ** 2, 2 * t * (1 - t), t**2)
+            at_start, at_handle, at_end = _place(t)
             state = {
-                name: sum(c * s[name] for c, s in zip(place, (start, control, end), strict=True))
-                for name in control
+                name: at_start * start[name] + at_handle * value + at_end * end[name]
+                for name, value in handle.items()
             }
             state |= combine((start, end), (1 - t, t), buffers) if buffers else {}
             with one_thread(), exact_float32(), torch.enable_grad():
@@ -189,19 +217,35 @@ class LossBend(Measurement):
                 loss.backward()
                 optimizer.step()
             schedule.step()
-            yield {name: value.detach() for name, value in control.items()}, float(loss.detach())
+            yield {name: value.detach() for name, value in handle.items()}, float(loss.detach())
 
 
-def _highest(curve: list[Reading]) -> float:
-    """The highest loss; infinite where one is not a number."""
-    losses = np.array([reading.loss for reading in curve])
-    return float(losses.max()) if np.isfinite(losses).all() else np.inf
+@dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """A measured curve.
+
+    states: start, handle, end.
+    ts: (M,), where it was measured.
+    losses, rates: (M,), as they were read there.
+    """
+
+    states: tuple[State, State, State]
+    ts: np.ndarray
+    losses: np.ndarray
+    rates: np.ndarray
+
+    @property
+    def highest(self) -> float:
+        """The highest loss; infinite where one is not a number."""
+        return float(self.losses.max()) if np.isfinite(self.losses).all() else np.inf
+
+    def length(self, names: Sequence[str]) -> float:
+        """Over the parameters `names`."""
+        places = [_place(t) for t in np.linspace(0, 1, CHORDS + 1).tolist()]
+        where = [combine(self.states, place, names) for place in places]
+        return sum(length(a, b, names) for a, b in itertools.pairwise(where))
 
 
-def _arc(start: Direction, control: Direction, end: Direction, names: Sequence[str]) -> float:
-    """Length of the curve over the parameters `names`, as 32 chords."""
-    where = [
-        combine((start, control, end), ((1 - t) ** 2, 2 * t * (1 - t), t**2), names)
-        for t in np.linspace(0, 1, 33).tolist()
-    ]
-    return sum(length(a, b, names) for a, b in zip(where, where[1:], strict=False))
+def _place(t: float) -> tuple[float, float, float]:
+    """Coefficients of start, handle and end."""
+    return (1 - t) ** 2, 2 * t * (1 - t), t**2

@@ -16,24 +16,35 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from analysis.landscape.coarse_to_fine import order
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP, differing, length, states_of
-from analysis.landscape.loss_at import Reading, Walker
+from analysis.landscape.loss_at import LossAt, Reading
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy
 from analysis.result import Partial
 from ngf.options import option
 
+COARSE = 4  # every fourth point comes first: a quarter of the work shows the shape
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossLine(Measurement):
-    """Loss and accuracy on the line from the backdoored weights (t = 0) to the purified ones (t =
-    1).
+    """Loss and accuracy on the line from the backdoored weights (t = 0) to the purified ones
+    (t = 1).
 
-    Values: loss_start, loss_end, barrier (how far the loss rises above the straight line between
-    its ends, at the points measured; 0 for a convex loss), length (distance of the weights), rate
-    (which rate `ca` is on these data), batch_norm_between. Arrays: t (M,) ascending, loss,
-    loss_stderr (over images), ca. M grows.
+    Values:
+        loss_start, loss_end: at the ends, in nats.
+        barrier: how far the loss rises above the straight line between its ends, at the points
+            measured; 0 for a convex loss.
+        length: distance between the weights.
+        rate: what `ca` is called on these images.
+        batch_norm_between: how running statistics were found between the models.
+
+    Arrays, where M grows:
+        t: (M,), ascending.
+        loss, loss_stderr: (M,), the error is over images.
+        ca: (M,), share of right answers.
     """
 
     title: ClassVar[str] = "Line from backdoored to purified"
@@ -55,8 +66,9 @@ class LossLine(Measurement):
         seed: int,
         reference: nn.Module | None = None,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,); `reference`: the model at t =
-        0.
+        """As `Measurement.measure` says; yields after each point, from the second one on.
+
+        reference: the model at t = 0.
 
         Raises ValueError without a reference, or when it is another architecture.
         """
@@ -67,29 +79,23 @@ class LossLine(Measurement):
             )
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
-        ends = states_of((reference, frozen), images, labels)
-        weights = [name for name, _ in frozen.named_parameters()]
-        walker = Walker(frozen, images, labels, differing(ends), between=self.batch_norm_between)
-        distance = length(*ends, weights)
-        grid = np.linspace(0.0, 1.0, self.points)
-        order = [
-            0.0,
-            1.0,
-            *(t for t in _coarse_to_fine(grid) if not np.isclose(t, (0.0, 1.0)).any()),
-        ]
+        start, end = ends = states_of((reference, frozen), images, labels)
+        loss_at = LossAt(frozen, images, labels, differing(ends), between=self.batch_norm_between)
+        distance = length(start, end, [name for name, _ in frozen.named_parameters()])
+        ts = np.linspace(0.0, 1.0, self.points).tolist()
         seen: dict[float, Reading] = {}
-        for done, t in enumerate(order, start=1):
-            (seen[t],) = walker.read(ends, [(1 - t, t)])
+        for done, index in enumerate(order(self.points, COARSE), start=1):
+            t = ts[index]
+            (seen[t],) = loss_at(ends, [(1 - t, t)])
             if done == 1:  # a line has two ends
                 continue
-            ts = np.array(sorted(seen))
-            loss, stderr, ca = np.array([seen[float(s)] for s in ts]).T
+            at = sorted(seen)
+            loss, stderr, ca = np.array([seen[s] for s in at]).T
             loss = finite(loss)
-            start, end = float(loss[0]), float(loss[-1])
-            chord = start + ts * (end - start)
+            chord = loss[0] + np.array(at) * (loss[-1] - loss[0])
             values = {
-                "loss_start": start,
-                "loss_end": end,
+                "loss_start": float(loss[0]),
+                "loss_end": float(loss[-1]),
                 "barrier": float((loss - chord).max()),
                 "length": distance,
                 "rate": self.rate,
@@ -98,15 +104,12 @@ class LossLine(Measurement):
             }
             yield Partial(
                 values=values,
-                arrays={"t": ts, "loss": loss, "loss_stderr": finite(stderr), "ca": ca},
-                fraction=done / len(order),
-                done=done == len(order),
+                arrays={
+                    "t": np.array(at),
+                    "loss": loss,
+                    "loss_stderr": finite(stderr),
+                    "ca": ca,
+                },
+                fraction=done / self.points,
+                done=done == self.points,
             )
-
-
-def _coarse_to_fine(grid: np.ndarray) -> list[float]:
-    """The points of `grid`, each fourth first, then each second, then the rest."""
-    order: dict[float, None] = {}
-    for stride in (4, 2, 1):
-        order.update(dict.fromkeys(float(t) for t in grid[::stride]))
-    return list(order)

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.landscape.directions import Direction, filter_normalized, moving
+from analysis.landscape.coarse_to_fine import order
+from analysis.landscape.directions import Direction, State, filter_normalized, moving
 from analysis.landscape.eigenvectors import UNIT, top_eigenvectors
-from analysis.landscape.loss_at import Walker
+from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import frozen_copy, parameters_of
@@ -33,11 +34,22 @@ class LossSlice(Measurement):
     eigenvectors.
 
     A distance of 1 moves each filter by its own length, or, along an eigenvector, as far as the
-    quadratic model rises by 1 nat (d nats squared at d). Values: loss (at the weights), loss_stderr
-    (over images), ca, rate (which rate `ca` is on these data: ca, ra or asr), direction, unit (of
-    the distance), num_directions, num_not_finite. Arrays: distance (M,) ascending, loss (K, M), ca
-    (K, M), and mean, low, high (M,): mean and range of the loss over directions; for eigenvectors
-    also eigenvalues and residuals (K,), descending. Points come coarse to fine, so M grows.
+    quadratic model rises by 1 nat (by d^2 nats at a distance of d).
+
+    Values:
+        loss, loss_stderr: at the weights, in nats; the error is over images.
+        ca: share of right answers there.
+        rate: what `ca` is called on these images.
+        direction: random or eigenvectors.
+        unit: of the distance.
+        num_directions: K.
+        num_not_finite: points whose loss overflows; they show the largest that does not.
+
+    Arrays, where M grows, because points come coarse to fine:
+        distance: (M,), ascending.
+        loss, ca: (K, M).
+        mean, low, high: (M,), mean and range of the loss over directions.
+        eigenvalues, residuals: (K,), descending, for eigenvectors only.
     """
 
     title: ClassVar[str] = "Slice of the loss"
@@ -73,29 +85,32 @@ class LossSlice(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
+        """As `Measurement.measure` says; yields after each distance, on either side of the weights.
+
+        Raises ValueError where the loss at the weights is not finite, and where nothing can move.
+        """
         stamp = self.stamp(images, seed)
         frozen = frozen_copy(model, images, labels)
         directions, about = self._directions(frozen, images, labels, seed)
         keep = moving(*directions)
-        weights = dict(frozen.named_parameters())
+        weights: State = dict(frozen.named_parameters())
         states = [{name: state[name] for name in keep} for state in (weights, *directions)]
-        walker = Walker(frozen, images, labels, keep)
-        center = walker.read(states, [(1.0, *[0.0] * self.directions)])[0]
+        loss_at = LossAt(frozen, images, labels, keep)
+        (center,) = loss_at(states, [(1.0, *[0.0] * self.directions)])
         if not np.isfinite(center.loss):
             raise ValueError(
                 "The loss at the weights is not finite, so there is no slice through them."
             )
         half = self.points // 2
         seen = {0: [center] * self.directions}
-        for done, index in enumerate(_coarse_to_fine(half), start=1):
+        # From the center outward: both ends first, then what halves the gaps.
+        outward = [k for k in order(half + 1, 1 << half.bit_length()) if k]
+        for done, index in enumerate((sign * k for k in outward for sign in (-1, 1)), start=1):
             distance = self.reach * index / half
-            seen[index] = walker.read(
+            seen[index] = loss_at(
                 states, [(1.0, *row) for row in distance * np.eye(self.directions)]
             )
-            table = np.array(
-                [seen[i] for i in sorted(seen)]
-            ).T  # (loss, error, rate) x K x M, one axis each
+            table = np.array([seen[i] for i in sorted(seen)]).T  # (3, K, M): loss, error, rate
             loss, ca = finite(table[0]), table[2]
             values: dict[str, Value] = {
                 "loss": center.loss,
@@ -124,6 +139,7 @@ class LossSlice(Measurement):
     def _directions(
         self, frozen: nn.Module, images: Tensor, labels: Tensor, seed: int
     ) -> tuple[list[Direction], dict[str, np.ndarray]]:
+        """The directions, and the arrays that tell about them."""
         names, generator = parameters_of(frozen, self.layers), torch.Generator().manual_seed(seed)
         if self.direction == "random":
             return [filter_normalized(frozen, generator, names) for _ in range(self.directions)], {}
@@ -132,25 +148,3 @@ class LossSlice(Measurement):
             "eigenvalues": np.array([e.value for e in found]),
             "residuals": np.array([e.error for e in found]),
         }
-
-
-@torch.no_grad()
-def move(
-    model: nn.Module, start: dict[str, Tensor], direction: dict[str, Tensor], distance: float
-) -> None:
-    """Set the weights to start + distance * direction, computed afresh so that rounding never
-    adds up.
-    """
-    for name, parameter in model.named_parameters():
-        parameter.copy_(start[name] + distance * direction[name])
-
-
-def _coarse_to_fine(half: int) -> list[int]:
-    """-half ... half without 0, both ends first, then the halves between the points so far."""
-    order: list[int] = []
-    step = 1 << (half - 1).bit_length() if half > 1 else 1
-    while step:
-        level = sorted({min(k, half) for k in range(step, half + step, step)})
-        order += [sign * k for k in level for sign in (-1, 1) if sign * k not in order]
-        step //= 2
-    return order

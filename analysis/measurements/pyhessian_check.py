@@ -4,8 +4,8 @@ cross-check ours.
 Yao et al. 2020 (arXiv 1912.07145), version 0.1 as published, on the same images and weights. It
 finds the eigenvalue of largest magnitude by power iteration and stops when the value no longer
 changes, which is no bound on its error; the trace is Hutchinson's, stopped when the running mean
-changes by less than 0.1 %. Its spectral density calls `torch.eig`, which torch 2 no longer has;
-what it says is passed on.
+changes by less than 0.1 %. Its spectral density calls `torch.eig`, which torch 2 no longer has; the
+error that this raises is passed on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,17 +24,24 @@ from torch import Tensor, nn
 
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import exact_float32, frozen_copy, parameters_of
-from analysis.result import Partial
+from analysis.result import Partial, Value
 from ngf.options import option
+
+_PRODUCT = "hessian_vector_product"  # the function of PyHessian that makes one
 
 
 @dataclass(frozen=True, kw_only=True)
 class PyHessianCheck(Measurement):
     """Eigenvalue and trace as PyHessian 0.1 computes them.
 
-    Values: lambda_max (of largest magnitude, its sign kept), trace, trace_stderr (ours, from its
-    samples), num_hvps, density_error (why its density does not run; empty if it does). Arrays:
-    trace_samples.
+    Values:
+        lambda_max: the eigenvalue of largest magnitude, with its sign.
+        trace, trace_stderr: the error is ours, from its samples.
+        num_hvps: Hessian-vector products so far.
+        density_error: why its density does not run; empty if it does.
+
+    Arrays:
+        trace_samples: one per random vector.
     """
 
     title: ClassVar[str] = "Cross-check by PyHessian"
@@ -52,7 +59,9 @@ class PyHessianCheck(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1], one batch; labels: int64 (N,)."""
+        """As `Measurement.measure` says, with all images in one batch; yields after the eigenvalue,
+        the trace and the density.
+        """
         stamp = self.stamp(images, seed)
         library = importlib.import_module("pyhessian.hessian")
         frozen = frozen_copy(model, images, labels)
@@ -61,7 +70,7 @@ class PyHessianCheck(Measurement):
             parameter.requires_grad_(name in chosen)
         _drop_unused(frozen, images, labels)
         counter = _Counter(library)
-        values: dict = {
+        values: dict[str, Value] = {
             "lambda_max": None,
             "trace": None,
             "trace_stderr": None,
@@ -125,13 +134,13 @@ class _Counter:
         self.library, self.count = library, 0
 
     def __enter__(self) -> None:
-        self.product = self.library.hessian_vector_product
+        self.product = getattr(self.library, _PRODUCT)
 
-        def counted(*arguments):
+        def counted(*arguments: Any) -> Any:
             self.count += 1
             return self.product(*arguments)
 
-        self.library.hessian_vector_product = counted
+        setattr(self.library, _PRODUCT, counted)
 
     def __exit__(self, *_: object) -> None:
-        self.library.hessian_vector_product = self.product
+        setattr(self.library, _PRODUCT, self.product)

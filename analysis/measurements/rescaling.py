@@ -3,7 +3,7 @@
 Dinh et al. 2017 (arXiv 1703.04933) for the argument: the weights before a BatchNorm can be
 multiplied by any factor a. The Hessian in these weights is divided by a^2, so lambda_max and the
 trace can be made as large as one likes, while what is scaled by the weights (D H D, see
-`analysis.curvature.scalings`) stays. Each factor is measured on the rescaled network itself, with
+`analysis.curvature.rescale`) stays. Each factor is measured on the rescaled network itself, with
 the same random vectors, so that what differs is not chance.
 """
 
@@ -19,8 +19,7 @@ from torch import Generator, Tensor, nn
 from analysis.curvature.gradients import predictions
 from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.operators import GaussNewton, Hessian, Scaled
-from analysis.curvature.scale_pairs import rescaled, scale_pairs
-from analysis.curvature.scalings import scaling
+from analysis.curvature.rescale import rescaled, scale_pairs, scaling
 from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy, parameters_of
 from analysis.result import Partial, Value
@@ -34,6 +33,7 @@ MEASURES = (
     "adaptive_lambda_max",
     "adaptive_trace",
 )
+TOLERANCE = 1e-3  # of an eigenvalue that ends its search: far below the factors that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,23 @@ class Rescaling(Measurement):
     """Curvature of one and the same function with a layer before BatchNorm multiplied by 1/100 to
     100.
 
-    Values: layer, norm_layer (the BatchNorm that takes out its scale), max_change (largest change
-    of a logit over all factors), changed_predictions (images whose class changed), <measure>_ratio
-    (largest over smallest size over the factors; None if one is zero), num_hvps, and note if memory
-    ran out. Arrays, ascending by factor (M,), M grows: factor, lambda_max, trace,
-    filter_lambda_max, filter_trace, adaptive_lambda_max, adaptive_trace, each with _error (a bound
-    for eigenvalues, a standard error for traces), fisher_rao_norm, weight_norm (of the layer),
-    max_change.
+    Values:
+        layer: that is rescaled.
+        norm_layer: the BatchNorm that takes out its scale.
+        max_change: largest change of a logit over all factors.
+        changed_predictions: images whose class has changed.
+        <measure>_ratio: largest over smallest size over the factors, for each of `MEASURES`; None
+            if one is zero.
+        num_hvps: Hessian-vector products so far.
+        note: only if memory ran out.
+
+    Arrays, ascending by factor, where M grows:
+        factor: (M,).
+        <measure>, <measure>_error: (M,), for each of `MEASURES`; the error is a bound for
+            eigenvalues and a standard error for traces.
+        fisher_rao_norm: (M,), squared.
+        weight_norm: (M,), of the layer.
+        max_change: (M,), of a logit.
     """
 
     title: ClassVar[str] = "Rescale a layer"
@@ -80,7 +90,7 @@ class Rescaling(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,).
+        """As `Measurement.measure` says; yields after each factor.
 
         Raises ValueError if no layer feeds a BatchNorm only, or `layer` is not one of those that
         do.
@@ -91,38 +101,39 @@ class Rescaling(Measurement):
         layer, norm = self._choose(scale_pairs(frozen, images))
         before = predictions(frozen, images)
         half = self.points // 2
-        rows: dict[int, dict[str, float]] = {}
-        values: dict[str, Value] = {
-            "layer": layer,
-            "norm_layer": norm,
-            "changed_predictions": 0,
-            "num_hvps": 0,
-        }
+        rows: dict[int, dict[str, float | None]] = {}
+        changed_predictions = num_hvps = 0
         for index in sorted(range(-half, half + 1), key=abs):  # from the network as it is outward
             factor = self.reach ** (index / half)
             changed = rescaled(frozen, layer, norm, factor)
             after = predictions(changed, images)
-            values["changed_predictions"] += int((after.argmax(1) != before.argmax(1)).sum())
+            changed_predictions += int((after.argmax(1) != before.argmax(1)).sum())
             hessian = Hessian(changed, images, labels, names=names)
             row, products = self._curvature(changed, hessian, names, seed)
+            num_hvps += products
+            # One product: no graph is worth keeping.
             fisher = GaussNewton(changed, images, labels, names=names, cache_bytes=0)
             theta = fisher.parameters
-            weight = changed.get_submodule(layer).weight
             rows[index] = {
                 "factor": factor,
                 **row,
                 "fisher_rao_norm": float(theta @ (fisher @ theta)),
-                "weight_norm": float(weight.norm()),
+                "weight_norm": float(changed.get_parameter(f"{layer}.weight").norm()),
                 "max_change": float((after - before).abs().max()),
             }
-            values["num_hvps"] += products
-            if hessian.note:
-                values["note"] = hessian.note
             arrays = {key: np.array([rows[k][key] for k in sorted(rows)]) for key in rows[0]}
-            values["max_change"] = float(arrays["max_change"].max())
+            values: dict[str, Value] = {
+                "layer": layer,
+                "norm_layer": norm,
+                "changed_predictions": changed_predictions,
+                "num_hvps": num_hvps,
+                "max_change": float(arrays["max_change"].max()),
+            }
             for name in MEASURES:
                 low, high = np.abs(arrays[name]).min(), np.abs(arrays[name]).max()
                 values[f"{name}_ratio"] = float(high / low) if low > 0 else None
+            if hessian.note:
+                values["note"] = hessian.note
             yield Partial(
                 values={**values, **stamp()},
                 arrays=arrays,
@@ -132,10 +143,13 @@ class Rescaling(Measurement):
 
     def _curvature(
         self, model: nn.Module, hessian: Hessian, names: list[str], seed: int
-    ) -> tuple[dict[str, float], int]:
-        """Eigenvalue and trace with their errors, plain and scaled, and the products it took."""
+    ) -> tuple[dict[str, float | None], int]:
+        """Eigenvalue and trace with their errors, plain and scaled, and how many products they
+        took.
+        """
         parameters = {name: model.get_parameter(name) for name in names}
-        row, products = {}, 0
+        row: dict[str, float | None] = {}
+        products = 0
         for kind in ("", "filter", "adaptive"):
             operator = Scaled(hessian, scaling(parameters, kind)) if kind else hessian
             *_, known = krylov_pass(
@@ -143,7 +157,7 @@ class Rescaling(Measurement):
                 Generator().manual_seed(seed),
                 steps=self.steps,
                 probes=self.probes,
-                tolerance=1e-3,
+                tolerance=TOLERANCE,
             )
             found, title = known.values(), f"{kind}_" if kind else ""
             row |= {

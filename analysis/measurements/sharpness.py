@@ -12,7 +12,6 @@ generalizes is disputed (Andriushchenko et al. 2023, arXiv 2302.07011).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,11 +20,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from analysis.curvature.fisher import standard_error
 from analysis.curvature.gradients import mean_gradient, predictions
 from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.last_layer import LastLayer
 from analysis.curvature.operators import GaussNewton, Hessian, Scaled
-from analysis.curvature.scalings import scaling
+from analysis.curvature.rescale import scaling
+from analysis.landscape.directions import State, from_flat, move, put
 from analysis.measurements.base import Measurement
 from analysis.measures import found_by
 from analysis.model_under_test import evaluate, frozen_copy, parameters_of
@@ -46,11 +47,20 @@ _CHEAP = 0.1  # share of the progress bar for what needs no Hessian
 class Sharpness(Measurement):
     """How sharp the loss is, by measures that survive a rescaling of the weights.
 
-    Values, None until they are known: the keys of `ERRORS` and their error bars (of eigenvalues a
-    bound, of random estimates one standard error), loss (nats), loss_stderr (over images), ca and
-    rate (which rate it is), num_parameters, num_hvps, and note if memory ran out. relative_flatness
-    is None for good if the model does not end in a linear layer. Arrays: measure, value, error (0
-    for exact ones), of those known so far.
+    Values, None until they are known:
+        the keys of `ERRORS`, and their error bars: of eigenvalues a bound, of random estimates one
+            standard error. relative_flatness stays None if the model does not end in a linear
+            layer.
+        loss, loss_stderr: in nats; the error is over images.
+        ca: share of right answers.
+        rate: what `ca` is called on these images.
+        num_parameters: of the measured layers.
+        num_hvps: Hessian-vector products so far.
+        note: only if memory ran out.
+
+    Arrays, of the measures that are known so far:
+        measure: (K,), their names.
+        value, error: (K,), where the error is 0 for exact ones.
     """
 
     title: ClassVar[str] = "Sharpness that survives rescaling"
@@ -71,7 +81,9 @@ class Sharpness(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
+        """As `Measurement.measure` says; yields after each measure, and after each product of the
+        last ones.
+        """
         stamp = self.stamp(images, seed)
         generator = Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels)
@@ -98,9 +110,8 @@ class Sharpness(Measurement):
             )
 
         yield partial(_CHEAP / 4)
-        fisher = GaussNewton(
-            frozen, images, labels, names=names, cache_bytes=0
-        )  # one product: nothing to keep
+        # One product: no graph is worth keeping.
+        fisher = GaussNewton(frozen, images, labels, names=names, cache_bytes=0)
         product = fisher @ theta
         values["fisher_rao_norm"] = float(theta.to(product) @ product)
         yield partial(_CHEAP / 2)
@@ -129,28 +140,28 @@ class Sharpness(Measurement):
     def _ascend(
         self,
         model: nn.Module,
-        parameters: dict[str, Tensor],
+        parameters: State,
         theta: Tensor,
         images: Tensor,
         labels: Tensor,
     ) -> float:
-        """Loss at theta + rho T^2 g / |T g|, T = |theta|: the step that ASAM takes. The model
-        is left as it was.
+        """Loss at theta + rho T^2 g / |T g|, T = |theta|: the step that ASAM takes. The model is
+        left as it was.
         """
         gradient = mean_gradient(model, parameters, images, labels)
         length = torch.linalg.vector_norm(theta * gradient)
         step = (
             self.rho * theta.square() * gradient / length if length > 0 else torch.zeros_like(theta)
         )
-        _move(model, parameters, step)
+        move(model, parameters, from_flat(step, parameters))
         found = evaluate(model, images, labels)[0]
-        _move(model, parameters, torch.zeros_like(theta))
+        put(model.state_dict(), parameters)
         return found
 
     def _shake(
         self,
         model: nn.Module,
-        parameters: dict[str, Tensor],
+        parameters: State,
         theta: Tensor,
         images: Tensor,
         generator: Generator,
@@ -169,19 +180,11 @@ class Sharpness(Measurement):
                 .to(theta.dtype)
                 .to(theta.device)
             )
-            _move(model, parameters, self.sigma * theta.abs() * noise)
+            move(model, parameters, from_flat(self.sigma * theta.abs() * noise, parameters))
             after = predictions(model, images).to(dtype).log_softmax(1)
             samples.append(float((before.exp() * (before - after)).sum(1).mean()))
-        _move(model, parameters, torch.zeros_like(theta))
-        return float(np.mean(samples)), float(np.std(samples, ddof=1) / math.sqrt(self.draws))
-
-
-@torch.no_grad()
-def _move(model: nn.Module, parameters: dict[str, Tensor], step: Tensor) -> None:
-    """Set the parameters of `model` to the given ones plus `step` (P,)."""
-    pieces = step.split([p.numel() for p in parameters.values()])
-    for (name, start), piece in zip(parameters.items(), pieces, strict=True):
-        model.get_parameter(name).copy_(start + piece.view_as(start))
+        put(model.state_dict(), parameters)
+        return float(np.mean(samples)), float(standard_error(np.array(samples)))
 
 
 def _table(values: dict[str, Value]) -> dict[str, np.ndarray]:

@@ -1,17 +1,12 @@
 """What a trigger does to a model that may never have seen it: attack success, and how visible the
 trigger is.
 
-ASR counts as everywhere: triggered images whose true class is not the target (all images in
-all-to-all) that are called the attacker's class, with a 95 % Wilson interval. Visibility is told by
-the structural similarity of Wang, Bovik, Sheikh, Simoncelli 2004 (IEEE TIP 13(4), eq. 13),
-
-SSIM(x, y) = (2 m_x m_y + C1)(2 s_xy + C2) / ((m_x^2 + m_y^2 + C1)(s_x^2 + s_y^2 + C2)),
-
-with means m, variances s^2 and covariance s_xy under an 11x11 Gaussian window of sigma 1.5 px, C1 =
-0.01^2 and C2 = 0.03^2 for pixels in [0, 1], averaged over all places where the window lies inside
-the image, over channels and images; and by the largest and the Euclidean size of the residual.
-Changed: images smaller than the window get the largest odd window that fits. Triggered images are
-rounded to 8 bits, as in training and testing.
+The ASR is counted as everywhere: of the triggered images whose true class is not the target (all
+images in all-to-all), the share that is given the attacker's class, with a 95 % Wilson interval.
+Visibility is told by the structural similarity of Wang et al. 2004 (see `ngf.similarity`) under its
+11x11 Gaussian window, averaged over places, channels and images, and by the largest and the
+Euclidean size of the residual. Changed: images smaller than the window get the largest odd window
+that fits. Triggered images are rounded to 8 bits, as in training and testing.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,13 +24,15 @@ from analysis.image_kinds import kinds_of
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32, frozen_copy
 from analysis.result import Partial, Value
+from ngf.attacks.base import Attack
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import to_bytes, to_float
 from ngf.evaluate import wilson
 from ngf.options import SpecError, option
+from ngf.similarity import structural_similarity
 
-NUM_EXAMPLES = 12
+NUM_EXAMPLES = 12  # pictures that are kept of each kind
 WITHOUT_TRIGGER = kinds_of(attacked=False, in_loop=False)
 
 
@@ -43,14 +40,23 @@ WITHOUT_TRIGGER = kinds_of(attacked=False, in_loop=False)
 class TriggerProbe(Measurement):
     """Attack success of any trigger on this model, and how visible the trigger is.
 
-    Values: asr, asr_low, asr_high, n_triggered (images that count for it), ca (on the same images,
-    clean), unchanged (share of all images that are called the same with and without the trigger),
-    ssim (mean), linf (largest of all images) and l2 (mean over images) of the residual, pixels in
-    [0, 1]. What is not known yet is None; so are the three of the ASR when no image counts. Arrays:
-    clean, triggered, residual (12, H, W, 3) uint8, the last five times as strong around gray;
-    labels, wanted, says_clean, says_triggered (12,) their classes, counts (12,) whether the image
-    counts for the ASR; called (K,) how many of the images that count are called each class,
-    triggered.
+    Values, None until they are known:
+        attack: as given.
+        asr, asr_low, asr_high: None for good when no image counts for the ASR.
+        n_triggered: images that count for it.
+        ca: on the same images, clean.
+        unchanged: share of all images that are given one class with and without the trigger.
+        ssim: mean over images.
+        linf, l2: size of the residual, for pixels in [0, 1]: the largest over all images, the mean
+            over images.
+
+    Arrays:
+        clean, triggered: uint8 (12, H, W, 3), examples.
+        residual: uint8 (12, H, W, 3), five times as strong, around gray.
+        labels, wanted: (12,), their classes, and those that the attacker wants.
+        says_clean, says_triggered: (12,), the classes that the model gives them.
+        counts: (12,), whether the image counts for the ASR.
+        called: (C,), how many of the triggered images that count are given each class.
     """
 
     title: ClassVar[str] = "Probe of a trigger"
@@ -72,13 +78,17 @@ class TriggerProbe(Measurement):
         *,
         seed: int,
     ) -> Iterator[Partial]:
-        """images: float (N, C, H, W) in [0, 1]; labels: int64 (N,)."""
+        """As `Measurement.measure` says; yields pictures, then rates, then the similarity.
+
+        Raises SpecError for an attack that cannot be probed.
+        """
         stamp = self.stamp(images, seed)
         attack = self.trigger()
         frozen = frozen_copy(model, images, labels)
         with torch.no_grad(), exact_float32():
             classes = frozen(images[:1]).shape[-1]
-            attack.check(classes, tuple(images.shape[1:]))
+            channels, height, width = images.shape[1:]
+            attack.check(classes, (channels, height, width))
             wanted, counts = attack.labels(labels, classes), attack.asr_mask(labels)
             shown = _examples(labels, counts)
             images = _eight_bit(images)
@@ -128,8 +138,8 @@ class TriggerProbe(Measurement):
             )
             yield Partial(values={**values, **stamp()}, arrays=arrays, fraction=1.0, done=True)
 
-    def trigger(self) -> Any:
-        """The attack that is probed. Raises SpecError when it has no trigger, or one that is
+    def trigger(self) -> Attack:
+        """The attack that is probed. Raises SpecError when it has no trigger, or one that must be
         learned first.
         """
         if self.data not in WITHOUT_TRIGGER:
@@ -143,7 +153,7 @@ class TriggerProbe(Measurement):
             raise SpecError(
                 f'attack is not JSON ({error}). It looks like {{"name": "badnets", "size": 3}}.'
             ) from None
-        attack = build("attacks", choice)
+        attack: Attack = build("attacks", choice)
         if attack.learned or not attack.poison_rate:
             raise SpecError(
                 f"{choice.name} has no trigger before a training. A probe takes an attack whose "
@@ -152,43 +162,17 @@ class TriggerProbe(Measurement):
         return attack
 
 
-def ssim(x: Tensor, y: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
-    """Structural similarity of each pair of images, (N,); 1 means equal. x, y: float (N, C,
-    H, W) in [0, 1].
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """Structural similarity of each pair of images: (N,); 1 means equal.
+
+    x, y: float (N, C, H, W) in [0, 1].
     """
-    side = min(window, *x.shape[2:])
-    side -= 1 - side % 2
-    # The Gaussian is a product, so one axis after the other; as matrices, which are fast for any
-    # number of channels.
-    down, across = (_windows(size, side, sigma).to(x) for size in x.shape[2:])
-
-    def blur(maps: Tensor) -> Tensor:
-        return down @ (maps @ across.T)
-
-    mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
-    cov = blur(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    similar = (
-        (2 * mean_x * mean_y + c1)
-        * (2 * cov + c2)
-        / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    )
-    return similar.flatten(1).mean(1)
-
-
-def _windows(size: int, side: int, sigma: float) -> Tensor:
-    """Row i holds the weights of the window that starts at pixel i: float64 (size - side + 1,
-    size).
-    """
-    place = torch.arange(size)[None, :] - torch.arange(size - side + 1)[:, None] - side // 2
-    weights = torch.exp(-(place.double() ** 2) / (2 * sigma**2)) * (place.abs() <= side // 2)
-    return weights / weights.sum(1, keepdim=True)
+    return structural_similarity(x, y).flatten(1).mean(1)
 
 
 def _examples(labels: Tensor, counts: Tensor) -> Tensor:
-    """Places of at most 12 images: those that count first, one of each class before the
-    second of any.
+    """Places of at most 12 images: those that count come first, and one of each class before the
+    second one of any.
     """
     rank = torch.zeros_like(labels)
     for label in labels.unique():

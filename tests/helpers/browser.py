@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -67,13 +68,14 @@ class Server:
 
     def kill_web_server(self) -> None:
         """Kill the web server alone; the command notices and ends what it started beside it."""
+        assert self.process is not None
         os.kill(self.get("health")["pid"], signal.SIGKILL)
         self.process.wait(60)
 
     def log(self) -> str:
         return (self.folder / "server.log").read_text(encoding="utf-8")[-4000:]
 
-    def get(self, path: str):
+    def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=10) as answer:
             return json.load(answer)
 

@@ -10,6 +10,7 @@ import copy
 import functools
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -78,6 +79,41 @@ def loss_and_accuracy(
             losses.append(float(F.cross_entropy(logits, label[None])))
             right += int(logits.argmax()) == int(label)
     return sum(losses) / len(losses), right / len(losses)
+
+
+def dense(operator) -> Tensor:
+    """All columns of an operator: (P, P)."""
+    return torch.stack(
+        [operator @ unit for unit in torch.eye(operator.size, dtype=operator.dtype)], 1
+    )
+
+
+def naive_scaling(model: nn.Module, kind: str) -> Tensor:
+    """The size of each weight (P,) as `kind` measures it, one weight after the other."""
+    out = []
+    for weight in [parameter.detach() for parameter in model.parameters()]:
+        for place in np.ndindex(*weight.shape):
+            if kind == "adaptive":
+                out.append(abs(float(weight[place])))
+            elif weight.ndim < 2:
+                out.append(0.0)
+            else:
+                part = weight[place[0]] if kind == "filter" else weight
+                out.append(float(part.reshape(-1).norm()))
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def reestimated(model: nn.Module, state: dict[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+    """`state` with the statistics that the images give in train mode, all in one batch."""
+    fresh = copy.deepcopy(model)
+    fresh.load_state_dict(state)
+    for module in fresh.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+            module.reset_running_stats()
+    with torch.no_grad():
+        fresh.train()(images)
+    return {k: v for k, v in fresh.state_dict().items() if v.is_floating_point()}
 
 
 class DenseOperator:

@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from analysis.curvature.last_layer import LastLayer
-from analysis.landscape.partial_forward import Replay
+from analysis.landscape.partial_forward import PartialForward
 from analysis.measurements.fisher_trace import FisherTrace
 from analysis.measurements.hessian_spectrum import HessianSpectrum
 from analysis.measurements.loss_slice import LossSlice
@@ -39,7 +39,7 @@ from ngf.options import SpecError
 from ngf.training.loop import Trainer
 
 CLASSES, SIDE = 5, 16
-# For each network a layer beside the classifier, of every kind that there is.
+# A layer beside the classifier, of every kind that there is; the first one of other networks.
 LAYER = {
     "preact_resnet_tiny": "stage2.block1.shortcut",
     "preact_resnet_tiny4": "stem",
@@ -253,7 +253,7 @@ def test_what_stays_is_computed_once(name):
     """
     model = fresh(name).eval()
     head = models.last_layer(model)
-    replay = Replay(model, random_images(2).floats(), [f"{head}.weight"])
+    replay = PartialForward(model, random_images(2).floats(), [f"{head}.weight"])
     assert replay.head == head
 
 
