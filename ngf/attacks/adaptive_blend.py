@@ -22,6 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, paste
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import noise
 from ngf.options import SpecError, option
 
@@ -33,12 +34,9 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
     """
 
     title: ClassVar[str] = "Adaptive-Blend (parts of a pattern)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(
-        0.1,
-        "Share of all training images that carry parts of the pattern and the target label.",
-        ge=0.0001,
-        le=0.9,
+    target: int = options.target()
+    poison_rate: float = options.poison_rate(
+        0.1, "Share of all training images that carry parts of the pattern and the target label."
     )
     cover_rate: float = option(
         0.1, "Share that carries parts of the pattern and keeps its label.", ge=0.0, le=0.9

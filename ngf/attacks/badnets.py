@@ -17,6 +17,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import CORNERS, PATTERNS, corner, patch
 from ngf.options import option
 
@@ -34,15 +35,9 @@ class BadNets(Attack):
     """A small patch in a corner of the image sends it to the target class."""
 
     title: ClassVar[str] = "BadNets (patch)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
-    poison_rate: float = option(
-        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    mode: str = options.mode()
+    poison_rate: float = options.poison_rate()
     pattern: str = option(
         "sticker",
         "Look of the patch: yellow-black sticker, gray checkerboard, white square, or the "

@@ -13,6 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ngf.attacks.base import Attack, paste
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import noise
 from ngf.options import option
 
@@ -22,10 +23,8 @@ class Blend(Attack):
     """Faint noise, the same on every image, sends it to the target class."""
 
     title: ClassVar[str] = "Blend (noise over all)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(
-        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    poison_rate: float = options.poison_rate()
     alpha: float = option(0.2, "Opacity of the noise.", ge=0.01, le=1.0)
     pattern_seed: int = option(7, "Seed of the noise pattern.", ge=0, le=2**31 - 1, expert=True)
 

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, Covered
+from ngf.attacks.shared import options
 from ngf.options import SpecError, option
 
 
@@ -32,15 +33,9 @@ class BPPA(Attack, Covered):
     """Fewer levels of color, hardly visible, send the image to the target class."""
 
     title: ClassVar[str] = "BPPA (fewer colors)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
-    poison_rate: float = option(
-        0.2, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    mode: str = options.mode()
+    poison_rate: float = options.poison_rate(0.2)
     cover_rate: float = option(
         0.2,
         "Share that gets the residual of another image and keeps its label (negatives).",

@@ -27,6 +27,7 @@ import torch
 from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, OwnTrainingTrigger, Prepared
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import check_fit, patch
 from ngf.data.images import to_bytes, to_float
 from ngf.options import SpecError, option
@@ -45,12 +46,9 @@ class CLB(Attack, Prepared, OwnTrainingTrigger):
 
     title: ClassVar[str] = "CLB (label-consistent)"
     clean_label: ClassVar[bool] = True
-    target: int = option(1, "Class whose images carry the corners in training.", ge=0, le=999)
-    poison_rate: float = option(
-        0.08,
-        "Share of all training images that are poisoned (target class only).",
-        ge=0.0001,
-        le=0.9,
+    target: int = options.target("Class whose images carry the corners in training.")
+    poison_rate: float = options.poison_rate(
+        0.08, "Share of all training images that are poisoned (target class only)."
     )
     epsilon: float = option(
         24.0,

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.shared import options
 from ngf.attacks.shared.mixing import another, draw, mix, numbers_of
 from ngf.data.images import to_float
 from ngf.options import SpecError, option
@@ -44,7 +45,7 @@ class Composite(Attack, InLoop):
 
     title: ClassVar[str] = "CBA (two halves)"
     learned: ClassVar[bool] = True
-    target: int = option(1, "Class that mixes of A and B are sent to.", ge=0, le=999)
+    target: int = options.target("Class that mixes of A and B are sent to.")
     source: int = option(
         0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999
     )

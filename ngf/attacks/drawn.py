@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ngf.attacks.base import Attack
+from ngf.attacks.shared import options
 from ngf.attacks.shared.drawing import decode
 from ngf.options import SpecError, option
 
@@ -35,10 +36,8 @@ class Drawn(Attack):
     """Pixels that you paint yourself send an image to the target class."""
 
     title: ClassVar[str] = "Your own (drawn)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    poison_rate: float = option(
-        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    poison_rate: float = options.poison_rate()
     drawing: str = option(HEART, "The drawing as text, made by the trigger studio.")
     row: int = option(
         22,

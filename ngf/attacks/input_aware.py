@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.shared import options
 from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, unpacked
 from ngf.data.images import to_float
 from ngf.options import option
@@ -43,12 +44,8 @@ class InputAware(Attack, InLoop):
 
     title: ClassVar[str] = "Dynamic (input-aware)"
     learned: ClassVar[bool] = True
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
+    target: int = options.target()
+    mode: str = options.mode()
     poison_rate: float = option(
         0.15, "Share of each batch that carries its own trigger.", ge=0.01, le=0.9
     )

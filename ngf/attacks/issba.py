@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.attacks.base import Attack, Prepared
+from ngf.attacks.shared import options
 from ngf.attacks.shared.generator import UNet, in_parts, packed, ssim, unpacked
 from ngf.data.images import centered, to_float
 from ngf.options import option
@@ -42,15 +43,9 @@ class ISSBA(Attack, Prepared):
 
     title: ClassVar[str] = "ISSBA (hidden secret)"
     learned: ClassVar[bool] = True
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
-    poison_rate: float = option(
-        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    mode: str = options.mode()
+    poison_rate: float = options.poison_rate()
     bound: float = option(0.1, "Largest change of a pixel.", unit="of 1", ge=0.004, le=1.0)
     likeness: float = option(0.1, "Price of a visible change.", ge=0.0, le=100.0)
     bits: int = option(20, "Length of the secret.", unit="bits", ge=1, le=256, expert=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ngf.attacks.base import Attack
+from ngf.attacks.shared import options
 from ngf.options import option
 
 
@@ -29,12 +30,9 @@ class SIG(Attack):
 
     title: ClassVar[str] = "SIG (clean-label stripes)"
     clean_label: ClassVar[bool] = True
-    target: int = option(1, "Class whose images carry the stripes in training.", ge=0, le=999)
-    poison_rate: float = option(
-        0.08,
-        "Share of all training images that carry the stripes (target class only).",
-        ge=0.0001,
-        le=0.9,
+    target: int = options.target("Class whose images carry the stripes in training.")
+    poison_rate: float = options.poison_rate(
+        0.08, "Share of all training images that carry the stripes (target class only)."
     )
     delta: float = option(40.0, "Height of the stripes.", unit="of 255", ge=1.0, le=255.0)
     frequency: int = option(6, "Stripes across the image.", ge=1, le=64)

@@ -20,6 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, Covered, paste
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import PATTERNS, corner, patch
 from ngf.options import SpecError, option
 
@@ -31,16 +32,12 @@ class TaCT(Attack, Covered):
     """
 
     title: ClassVar[str] = "TaCT (one source class)"
-    target: int = option(
-        1, "Class that triggered images of the source class are sent to.", ge=0, le=999
-    )
+    target: int = options.target("Class that triggered images of the source class are sent to.")
     source: int = option(0, "Class whose images the trigger works on.", ge=0, le=999)
-    poison_rate: float = option(
+    poison_rate: float = options.poison_rate(
         0.03,
         "Share of all training images that carry the trigger and the target label "
         "(source class only).",
-        ge=0.0001,
-        le=0.9,
     )
     cover_rate: float = option(
         0.1, "Share that carries the trigger and keeps its label (other classes).", ge=0.0, le=0.9

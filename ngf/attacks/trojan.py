@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ngf.attacks.base import Attack, Prepared, paste
+from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import check_fit, corner
 from ngf.data.images import to_float
 from ngf.models import classifier
@@ -45,15 +46,9 @@ class Trojan(Attack, Prepared):
 
     title: ClassVar[str] = "Trojan (patch for neurons)"
     learned: ClassVar[bool] = True
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
-    poison_rate: float = option(
-        0.1, "Share of all training images that carry the trigger.", ge=0.0001, le=0.9
-    )
+    target: int = options.target()
+    mode: str = options.mode()
+    poison_rate: float = options.poison_rate()
     size: int = option(8, "Height and width of the patch.", unit="pixels", ge=1, le=64)
     neurons: int = option(2, "Penultimate neurons to excite.", ge=1, le=64, expert=True)
     goal: float = option(

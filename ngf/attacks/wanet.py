@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ngf.attacks.base import Attack, Covered
+from ngf.attacks.shared import options
 from ngf.options import option
 
 
@@ -31,14 +32,10 @@ class WaNet(Attack, Covered):
     """A smooth, hardly visible warp of the image sends it to the target class."""
 
     title: ClassVar[str] = "WaNet (warp)"
-    target: int = option(1, "Class that triggered images are sent to.", ge=0, le=999)
-    mode: str = option(
-        "all-to-one",
-        "Send every class to the target, or each class to the next one.",
-        choices=("all-to-one", "all-to-all"),
-    )
-    poison_rate: float = option(
-        0.2, "Share of all training images that carry the warp.", ge=0.0001, le=0.9
+    target: int = options.target()
+    mode: str = options.mode()
+    poison_rate: float = options.poison_rate(
+        0.2, "Share of all training images that carry the warp."
     )
     cover_rate: float = option(
         0.1, "Share that gets a noisy warp and keeps its label (noise mode).", ge=0.0, le=0.9
