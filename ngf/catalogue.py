@@ -25,7 +25,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ngf.config import Choice
 from ngf.options import SpecError, check_value, describe_field
@@ -159,19 +159,20 @@ def _of_attack(cls: type) -> dict[str, Any]:
     }
 
 
-def _of_measurement(cls: type) -> dict[str, Any]:
-    """What it takes beside a model and images, and where that depends on an option.
+def _of_measurement(cls: Any) -> dict[str, Any]:
+    """What it takes beside a model and images, where that depends on an option, and its picture.
 
     `needs_with`: option -> value -> what is needed then.
     """
     plain = asdict(cls().needs())
     other: dict[str, dict[str, Any]] = {}
-    for item in fields(cast(Any, cls)):
+    for item in fields(cls):
         for value in item.metadata.get("choices") or ():
             found = asdict(cls(**{item.name: value}).needs())
             if found != plain:
                 other.setdefault(item.name, {})[value] = found
-    return {"needs": plain, "needs_with": other}
+    picture = None if cls.picture is None else asdict(cls.picture)
+    return {"needs": plain, "needs_with": other, "picture": picture}
 
 
 def json_schema(described: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

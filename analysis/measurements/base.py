@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -37,13 +37,39 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """How the Geometry page draws a measurement that it has no section of its own for: one bar per
+    model, or one curve.
+
+    question: what the reader wants to know, in one sentence.
+    value: name of the number, or with `over` of the array, that is drawn.
+    label: what it is, with its unit.
+    error: name of its error bar, a number or an array of the same shape; empty where it is exact.
+    over, over_label: the array along the axis of a curve, and what that is.
+    log: whether the axis of the value is logarithmic.
+    cannot: what the picture cannot tell.
+    """
+
+    question: str
+    value: str
+    label: str
+    error: str = ""
+    over: str = ""
+    over_label: str = ""
+    log: bool = False
+    cannot: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurement(ABC):
     """Base of the measurements.
 
     A subclass is a frozen dataclass with a `title`, `measure`, and if it takes more than a model
     and images, `needs`. The option `data` only names the images that `measure` is given; it chooses
-    none itself.
+    none itself. With a `picture` it is a section of the Geometry page, without any line there.
     """
+
+    picture: ClassVar[Picture | None] = None
 
     num_images: int = option(
         512, "Images to measure on, drawn by the seed.", unit="images", ge=1, le=100_000

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.evidence import METHODS
+from dashboard.charts.evidence import SUBJECTS, method_title
 from dashboard.charts.removal import rates, removal_chart
 from dashboard.kit import library
 from dashboard.kit.show import show
@@ -34,7 +34,7 @@ def show_removal(names: list[str]) -> None:
     st.header("What purification achieves")
     attacks = {name: library.title("attacks", name) for name in names}
     show(
-        removal_chart(rows, attacks),
+        removal_chart(rows, attacks, found["gone"]),
         f"attacks.removal.{'-'.join(names)}",
         name="purification of every attack",
         height=120 + 62 * shown,
@@ -65,10 +65,10 @@ def show_rates(name: str) -> None:
         pd.DataFrame(
             [
                 {
-                    "Model": title,
+                    "Model": method_title(method),
                     **{f"{rate.upper()} %": spread(method, rate) for rate in ("ca", "asr", "ra")},
                 }
-                for method, (title, *_) in METHODS.items()
+                for method in SUBJECTS
             ]
         ).set_index("Model")
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,107 +10,116 @@ import numpy as np
 from analysis.measures import MEASURES, Measure
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.race import race_chart
-from dashboard.charts.style import direct_labels, faint, lane_colors, lane_title, line, number
+from dashboard.charts.rates import Event
+from dashboard.charts.style import (
+    DASHES,
+    Mark,
+    Trace,
+    band,
+    direct_labels,
+    escape,
+    lane_marks,
+    line,
+    number,
+)
+from dashboard.charts.titles import lane_title
 from ngf.config import PurifySpec
 
 SHOWN = ("lambda_max", "trace", "fisher_trace")  # measures of `along_run`
 ABOVE, BELOW = [0.48, 1.0], [0.0, 0.38]  # shares of the height
 _SAME = 0.1  # a change by less than a tenth is not called one
+Arrays = Mapping[str, np.ndarray]
 
 
 def along_chart(
     spec: PurifySpec,
-    events: list[dict[str, Any]],
-    found: Mapping[str, Mapping[str, np.ndarray]],
+    events: Iterable[Event],
+    found: Mapping[str, Arrays],
     measure: str = "lambda_max",
 ) -> Chart:
     """`events` are those of the race, `found` the arrays of `along_run` by lane; `measure`
     one of `MEASURES`.
     """
     about = MEASURES[measure]
-    title, error = _axis(about), about.error
     race = race_chart(spec, events)
-    colors = lane_colors(spec.lane_names())
-    traces, texts, rows, said = list(race.figure["data"]), {}, [], []
+    marks, lanes = lane_marks(spec.lane_names()), spec.lane_names()
+    traces, texts = list(race.figure["data"]), {}
     for lane, arrays in found.items():
-        steps, values, errors = (
-            np.asarray(arrays[name], dtype=float) for name in ("step", measure, error)
-        )
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": [*steps, *steps[::-1]],
-                "hoverinfo": "skip",
-                "y": [*(values - errors), *(values + errors)[::-1]],
-                "fill": "toself",
-                "yaxis": "y2",
-                "fillcolor": faint(colors[lane]),
-                "line": {"width": 0},
-                "showlegend": False,
-            }
-        )
-        texts[len(traces)] = "◆", lane_title(lane)
-        traces.append(
-            line(
-                f"{lane_title(lane)} {title}",
-                steps.tolist(),
-                values.tolist(),
-                colors[lane],
-                dash="solid" if lane == spec.lane_names()[0] else "dash",
-                symbol="diamond",
-                yaxis="y2",
-                showlegend=False,
-                hovertemplate=f"%{{y:.4g}}<extra>{lane_title(lane)}, step %{{x}}</extra>",
-            )
-        )
-        rows += [
-            {
-                "Lane": lane_title(lane),
-                "Step": int(step),
-                title: value,
-                "Error": width,
-                "Loss": loss,
-                "Distance from the start": moved,
-            }
-            for step, value, width, loss, moved in zip(
-                steps, values, errors, arrays["loss"], arrays["distance_from_start"], strict=True
-            )
-        ]
-        said.append(_change(lane_title(lane), values, int(steps[-1])))
-    shown = [float(edge) for lane in found for edge in (*found[lane][measure], 0.0)]
-    high = 1.12 * max(shown, default=1.0) or 1.0
-    low = min(0.0, 1.12 * min(shown, default=0.0))
+        dash = DASHES[lanes.index(lane) % len(DASHES)]
+        traces += _lane(lane, arrays, about, marks[lane], dash)
+        texts[len(traces) - 1] = marks[lane].glyph, lane_title(lane)
     frame = race.figure["layout"]
+    values = [float(value) for arrays in found.values() for value in arrays[measure]]
     layout = {
         **frame,
         "xaxis": {**frame["xaxis"], "anchor": "y2"},
         "yaxis": {**frame["yaxis"], "domain": ABOVE},
-        "yaxis2": {
-            "title": {"text": title, "standoff": 8},
-            "domain": BELOW,
-            "range": [low, high],
-            "zeroline": False,
-            "automargin": True,
-            "anchor": "x",
-        },
+        "yaxis2": _axis(_title(about), values),
+        "annotations": [*frame["annotations"], *direct_labels(traces, texts)],
     }
-    layout["annotations"] = [
-        *frame["annotations"],
-        *direct_labels(traces, texts, low=low, high=high, gap=0.14),
-    ]
-    finding = f"{title}: {'; '.join(said)}." if said else ""
-    return make_chart(
-        traces,
-        layout,
-        rows,
-        finding,
-        f"Two panels over the steps. Above: {race.alt} Below: {finding}" if said else "",
+    rows = [row for lane, arrays in found.items() for row in _rows(lane, arrays, about)]
+    said = "; ".join(_change(lane_title(lane), arrays, measure) for lane, arrays in found.items())
+    finding = f"{_title(about)}: {said}." if said else ""
+    alt = f"Two panels over the steps. Above: {race.alt} Below: {finding}" if said else ""
+    return make_chart(traces, layout, rows, finding, alt)
+
+
+def _lane(lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str) -> list[Trace]:
+    """The error band of one lane, and the line on it."""
+    steps, values, errors = (
+        np.asarray(arrays[name], dtype=float) for name in ("step", measure.name, measure.error)
     )
+    name = lane_title(lane)
+    low, high = (values - errors).tolist(), (values + errors).tolist()
+    return [
+        band(steps.tolist(), low, high, mark.color, yaxis="y2"),
+        line(
+            f"{name} {_title(measure)}",
+            steps.tolist(),
+            values.tolist(),
+            mark.color,
+            dash=dash,
+            symbol=mark.symbol,
+            yaxis="y2",
+            showlegend=False,
+            hovertemplate=f"%{{y:.4g}}<extra>{escape(name)}, step %{{x}}</extra>",
+        ),
+    ]
 
 
-def _change(name: str, values: np.ndarray, step: int) -> str:
-    """`NGF ends at 30.1, 2.1 times its start (14.1), with a peak of 52 on the way`"""
+def _axis(title: str, values: Sequence[float]) -> dict[str, Any]:
+    """Zero is on the lower axis, and some room above."""
+    high = 1.12 * max([*values, 0.0]) or 1.0
+    low = 1.12 * min([*values, 0.0])
+    return {
+        "title": {"text": title, "standoff": 8},
+        "domain": BELOW,
+        "range": [low, high],
+        "zeroline": False,
+        "automargin": True,
+        "anchor": "x",
+    }
+
+
+def _rows(lane: str, arrays: Arrays, measure: Measure) -> list[dict[str, Any]]:
+    keys = ("step", measure.name, measure.error, "loss", "distance_from_start")
+    columns = (np.asarray(arrays[key], dtype=float).tolist() for key in keys)
+    return [
+        {
+            "Lane": lane_title(lane),
+            "Step": int(step),
+            _title(measure): value,
+            "Error": error,
+            "Loss": loss,
+            "Distance from the start": moved,
+        }
+        for step, value, error, loss, moved in zip(*columns, strict=True)
+    ]
+
+
+def _change(name: str, arrays: Arrays, measure: str) -> str:
+    """`NGF is at 30.1 after step 100, 2.1 times its start (14.1), after a peak of 52`"""
+    values, step = arrays[measure], int(arrays["step"][-1])
     start, end, top = float(values[0]), float(values[-1]), float(values.max())
     text = f"{name} is at {number(end)} after step {step}"
     if start > 0:
@@ -125,7 +134,7 @@ def _change(name: str, values: np.ndarray, step: int) -> str:
     return text
 
 
-def _axis(measure: Measure) -> str:
+def _title(measure: Measure) -> str:
     """`Trace of the Hessian, Tr(H)`"""
     named = measure.symbol in measure.title
     return measure.title if named else f"{measure.title}, {measure.symbol}"

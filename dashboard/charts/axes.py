@@ -8,41 +8,51 @@ from dataclasses import replace
 from typing import Any
 
 from dashboard.charts.chart import Chart
+from dashboard.charts.style import Trace
+
+Range = tuple[float, float]
 
 
 def same_axes(charts: list[Chart]) -> list[Chart]:
     """The charts with one common range on each axis, so that they can be compared by eye."""
     figures = [{**chart.figure, "layout": dict(chart.figure["layout"])} for chart in charts]
+    drawn = [figure for figure in figures if figure["data"]]  # what is empty has no range
     for axis in ("x", "y"):
-        name = f"{axis}axis"
-        drawn = [figure for figure in figures if figure["data"]]  # what is empty has no range
-        shapes = [figure["layout"].get(name, {}) for figure in drawn]
-        if any("categoryorder" in shape or shape.get("type") == "category" for shape in shapes):
-            continue
-        ranges = [
-            shape["range"] if "range" in shape else _extent(figure["data"], axis, shape.get("type"))
-            for figure, shape in zip(drawn, shapes, strict=True)
-        ]
-        ranges = [pair for pair in ranges if pair]
-        if not ranges:
-            continue
-        common = [min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)]
-        for figure, shape in zip(drawn, shapes, strict=True):
-            figure["layout"][name] = {**shape, "range": common, "autorange": False}
+        _share(axis, drawn)
     return [replace(chart, figure=figure) for chart, figure in zip(charts, figures, strict=True)]
 
 
-def _extent(traces: Iterable[dict[str, Any]], axis: str, scale: str | None) -> list[float] | None:
-    drawn = [trace[axis] for trace in traces if trace.get(axis) is not None]
-    found = [
-        float(value)
-        for values in drawn
-        for value in values
-        if isinstance(value, (int, float)) and math.isfinite(value)
+def _share(axis: str, figures: list[dict[str, Any]]) -> None:
+    """Give the figures one range on this axis; those by category have none."""
+    name = f"{axis}axis"
+    shapes = [figure["layout"].get(name, {}) for figure in figures]
+    if any("categoryorder" in shape or shape.get("type") == "category" for shape in shapes):
+        return
+    ranges = [
+        found
+        for figure, shape in zip(figures, shapes, strict=True)
+        if (found := shape.get("range") or _extent(figure["data"], axis, shape.get("type")))
     ]
+    if not ranges:
+        return
+    common = [min(low for low, _ in ranges), max(high for _, high in ranges)]
+    for figure, shape in zip(figures, shapes, strict=True):
+        figure["layout"][name] = {**shape, "range": common, "autorange": False}
+
+
+def _extent(traces: Iterable[Trace], axis: str, scale: str | None) -> Range | None:
+    """The ends of what is drawn, in the axis' own units, with some room."""
+    found = list(_numbers(traces, axis))
     if scale == "log":
         found = [math.log10(value) for value in found if value > 0]
     if not found:
         return None
     pad = 0.05 * (max(found) - min(found) or 1.0)
-    return [min(found) - pad, max(found) + pad]
+    return min(found) - pad, max(found) + pad
+
+
+def _numbers(traces: Iterable[Trace], axis: str) -> Iterable[float]:
+    for trace in traces:
+        for value in trace.get(axis) or ():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                yield float(value)

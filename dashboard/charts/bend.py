@@ -8,41 +8,42 @@ from typing import Any
 import numpy as np
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import BLUE, VERMILION, base_layout, line, number
+from dashboard.charts.loss_line import AXIS
+from dashboard.charts.style import IMAGES, base_layout, line, number
 
+# what is drawn: name, its losses, its shares of right answers, dash, mode
 _WAYS = (
-    ("Trained bend", "loss", BLUE, "solid", "circle"),
-    ("Straight line", "line_loss", VERMILION, "dash", "square"),
+    ("Trained bend", "loss", "ca", "solid", "lines+markers"),
+    ("Straight line", "line_loss", "line_ca", "dash", "lines"),
 )
 
 
 def bend_chart(values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Chart:
-    """`values` and `arrays` are those of `loss_bend`."""
+    """`values` and `arrays` are those of `loss_bend`. The images give the color; the straight line
+    is there to compare with.
+    """
     if "t" not in arrays:
         return make_chart([], {}, [], "")
     t = [float(x) for x in arrays["t"]]
+    mark = IMAGES.get(values.get("data") or "", IMAGES["clean"])
     traces = [
         line(
             name,
             t,
-            [float(y) for y in arrays[key]],
-            color,
+            [float(y) for y in arrays[loss]],
+            mark.color,
             dash=dash,
-            symbol=symbol,
+            symbol=mark.symbol,
+            mode=mode,
             hovertemplate=f"loss %{{y:.3g}} at %{{x:.3g}}<extra>{name}</extra>",
         )
-        for name, key, color, dash, symbol in _WAYS
+        for name, loss, _, dash, mode in _WAYS
     ]
-    layout = base_layout(
-        "Backdoored model = 0, purified model = 1",
-        "Loss",
-        showlegend=True,
-        yaxis={"rangemode": "tozero"},
-    )
+    layout = base_layout(AXIS, "Loss", showlegend=True, yaxis={"rangemode": "tozero"})
     rows = [
         {"Way": name, "t": x, "Loss": float(y), "Right answers": float(rate)}
-        for (name, key, *_), rates in zip(_WAYS, ("ca", "line_ca"), strict=True)
-        for x, y, rate in zip(t, arrays[key], arrays[rates], strict=True)
+        for name, loss, rates, *_ in _WAYS
+        for x, y, rate in zip(t, arrays[loss], arrays[rates], strict=True)
     ]
     return make_chart(traces, layout, rows, _finding(values))
 

@@ -1,167 +1,123 @@
-"""The loss along a line through the weights: a walk away from a model, or from one model to
-another.
-"""
+"""The loss along a walk away from a model, in random directions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from analysis import image_kinds
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
-    VERMILION,
-    base_layout,
-    escape,
-    faint,
-    line,
-    model_colors,
-    number,
-    the_model,
-)
+from dashboard.charts.style import IMAGES, Mark, Trace, band, base_layout, escape, line, number
+from dashboard.charts.subject import Measured, Subject
 
-_DASHES = {
-    "clean": "solid",
-    "true": "dot",
-    "target": "dash",
-    "mix": "longdashdot",
-    "training": "longdash",
-    "validation": "dashdot",
-}
-_IMAGES = {
-    "solid": BLUE,
-    "dash": VERMILION,
-    "dot": ORANGE,
-    "longdashdot": PINK,
-    "longdash": GREEN,
-    "dashdot": SKY,
-}
+_MANY = 11  # beyond so many points the markers are small
 
 
-def slice_chart(series: list[dict[str, Any]]) -> Chart:
-    """`series`: dicts {name, data, distance, mean, low, high}; the band runs from `low` to `high`.
+@dataclass(frozen=True)
+class Walk:
+    """The mean loss along a line through the weights; a band runs from `low` to `high`.
 
-    The model gives the color and the images the dash. Series named after their images are the line
-    from one model (distance 0) to another (distance 1).
+    images: name of one of `analysis.image_kinds.KINDS`, or empty where nobody knows.
     """
-    series = [item for item in series if len(item["distance"])]
-    between = bool(series) and all(item["name"] == item["data"] for item in series)
-    models = model_colors([item["name"] for item in series])
-    several = len({item["data"] for item in series}) > 1
-    traces = []
-    for item in series:
-        dash = _dash(item["data"])
-        color = _IMAGES[dash] if between else models[item["name"]]
-        name = item["name"] if between or not several else f"{item['name']}, {item['data']}"
-        x, mean, low, high = (
-            [float(value) for value in item[key]] for key in ("distance", "mean", "low", "high")
+
+    subject: Subject
+    images: str
+    distance: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+    @property
+    def mark(self) -> Mark:
+        """That of the images."""
+        return IMAGES.get(self.images, IMAGES["clean"])
+
+    def at(self, distance: float) -> float:
+        """The distance among those measured that is nearest."""
+        return min(self.distance, key=lambda x: abs(x - distance))
+
+    def rows(self) -> list[dict[str, float]]:
+        """For a table."""
+        columns = zip(self.distance, self.mean, self.low, self.high, strict=True)
+        return [
+            {"Distance": x, "Loss": mean, "Lowest": low, "Highest": high}
+            for x, mean, low, high in columns
+        ]
+
+    def traces(self, name: str, color: str) -> list[Trace]:
+        """The band, if it has any width, and the line. The images give the dash."""
+        curve = line(
+            name,
+            self.distance,
+            self.mean,
+            color,
+            dash=self.mark.dash,
+            symbol=self.mark.symbol,
+            size=5 if len(self.distance) > _MANY else 7,
+            hovertemplate=f"loss %{{y:.3g}} at %{{x:.3g}}<extra>{escape(name)}</extra>",
         )
-        if high != low:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "x": x + x[::-1],
-                    "y": high + low[::-1],
-                    "fill": "toself",
-                    "fillcolor": faint(color),
-                    "line": {"width": 0, "color": color},
-                    "hoverinfo": "skip",
-                    "showlegend": False,
-                    "name": f"{escape(name)}, band",
-                }
-            )
-        traces.append(
-            line(
-                name,
-                x,
-                mean,
-                color,
-                dash=dash,
-                symbol={"dash": "triangle-up", "dot": "square"}.get(dash, "circle"),
-                hovertemplate=f"loss %{{y:.3g}} at %{{x:.3g}}<extra>{escape(name)}</extra>",
-                **({"marker": {"size": 5, "color": color}} if len(x) > 11 else {}),
-            )
+        if self.high == self.low:
+            return [curve]
+        spread = band(self.distance, self.low, self.high, color, name=f"{escape(name)}, band")
+        return [spread, curve]
+
+
+def slices(found: Sequence[Measured]) -> list[Walk]:
+    """What `loss_slice` has found; no distances where it has found nothing yet."""
+    return [
+        Walk(
+            item.subject,
+            item.values.get("data") or "",
+            *(
+                item.arrays[key].tolist() if "distance" in item.arrays else []
+                for key in ("distance", "mean", "low", "high")
+            ),
         )
+        for item in found
+    ]
+
+
+def slice_chart(walks: Sequence[Walk]) -> Chart:
+    """The model gives the color and the images the dash."""
+    walks = [walk for walk in walks if walk.distance]
+    several = len({walk.images for walk in walks}) > 1
+    traces = [
+        trace
+        for walk in walks
+        for trace in walk.traces(_name(walk, several), walk.subject.mark.color)
+    ]
     layout = base_layout(
-        "Backdoored model = 0, purified model = 1" if between else "Distance from the weights",
+        "Distance from the weights",
         "Loss",
-        showlegend=len(series) > 1,
+        showlegend=len(walks) > 1,
         yaxis={"rangemode": "tozero"},
     )
-    if between:
-        layout["shapes"] = [
-            {
-                "type": "line",
-                "x0": x,
-                "x1": x,
-                "y0": 0,
-                "y1": 1,
-                "yref": "paper",
-                "line": {"color": "#888888", "width": 1, "dash": "dot"},
-            }
-            for x in (0, 1)
-        ]
-    rows = [
-        {
-            "Model": item["name"],
-            "Images": item["data"],
-            "Distance": x,
-            "Loss": mean,
-            "Lowest": low,
-            "Highest": high,
-        }
-        for item in series
-        for x, mean, low, high in zip(
-            *(item[key] for key in ("distance", "mean", "low", "high")), strict=True
-        )
+    rows: list[dict[str, Any]] = [
+        {"Model": walk.subject.title, "Images": image_kinds.title(walk.images), **row}
+        for walk in walks
+        for row in walk.rows()
     ]
-    return make_chart(traces, layout, rows, _between(series) if between else _around(series))
+    return make_chart(traces, layout, rows, _finding(walks))
 
 
-def _dash(data: str) -> str:
-    return next((dash for word, dash in _DASHES.items() if word in data.lower()), "solid")
+def _name(walk: Walk, several: bool) -> str:
+    return walk.subject.title + (f", {image_kinds.title(walk.images)}" if several else "")
 
 
-def _around(series: list[dict[str, Any]]) -> str:
+def _finding(walks: Sequence[Walk]) -> str:
     """How much the mean loss rises from the center to the far ends."""
-    parts = []
-    for item in series:
-        center = min(range(len(item["distance"])), key=lambda i: abs(item["distance"][i]))
-        reach = max(abs(x) for x in item["distance"])
-        ends = [
-            y
-            for x, y in zip(item["distance"], item["mean"], strict=True)
-            if abs(x) >= 0.999 * reach
-        ]
-        rise = sum(ends) / len(ends) - item["mean"][center]
-        parts.append((the_model(item["name"]), item["mean"][center], rise, reach))
-    if not parts:
+    if not walks:
         return ""
-    words = [
-        f"{'the loss of ' if i == 0 else ''}{name} {'rises' if rise >= 0 else 'falls'} by "
-        f"{number(abs(rise))} (from {number(start)})"
-        for i, (name, start, rise, _) in enumerate(parts)
-    ]
-    return f"At distance {number(parts[0][3])}, " + " and that of ".join(words) + "."
+    parts = [f"{walk.subject.phrase} {_rise(walk)}" for walk in walks]
+    reach = max(map(abs, walks[0].distance))
+    return f"At distance {number(reach)}, the loss of {' and that of '.join(parts)}."
 
 
-def _between(series: list[dict[str, Any]]) -> str:
-    """Loss at both ends of the line, and the hill between them."""
-    parts = []
-    for item in series:
-        at = dict(zip(item["distance"], item["mean"], strict=True))
-        ends = [min(at, key=lambda x, end=end: abs(x - end)) for end in (0, 1)]
-        top = max(y for x, y in at.items() if ends[0] <= x <= ends[1])
-        hill = top - max(at[ends[0]], at[ends[1]])
-        images = item["data"].lower().replace(", as", " as").replace(", ", " with ")
-        words = f"on {images} the loss goes from {number(at[ends[0]])} to {number(at[ends[1]])}"
-        parts.append(
-            words
-            + (f" over a hill of {number(hill)}" if hill > 0.01 * (1 + top) else " without a hill")
-        )
-    text = "; ".join(parts) + "."
-    return text[0].upper() + text[1:] if parts else ""
+def _rise(walk: Walk) -> str:
+    """`rises by 4 (from 0.1)`"""
+    loss = dict(zip(walk.distance, walk.mean, strict=True))
+    reach, start = max(map(abs, loss)), loss[walk.at(0.0)]
+    ends = [y for x, y in loss.items() if abs(x) >= 0.999 * reach]
+    rise = sum(ends) / len(ends) - start
+    return f"{'rises' if rise >= 0 else 'falls'} by {number(abs(rise))} (from {number(start)})"

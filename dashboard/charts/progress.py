@@ -1,15 +1,30 @@
-"""Inside the steps of a purification: Fisher trace of the tuned layer, and distance from the
-start.
-"""
+"""Inside the steps of a purification: what each lane tells of itself, panel below panel."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import base_layout, lane_colors, lane_title, line, number
+from dashboard.charts.race import Steps, last_step, step_title, steps_of
+from dashboard.charts.rates import RATES, Event
+from dashboard.charts.style import (
+    DASHES,
+    Mark,
+    Trace,
+    base_layout,
+    escape,
+    lane_marks,
+    line,
+    listed,
+    number,
+)
+from dashboard.charts.titles import lane_title
 from ngf.config import PurifySpec
 
+# what every step has, or another chart shows
+_ELSEWHERE = {"seq", "t", "type", "lane", "step", "steps", *(rate.key for rate in RATES)}
 _COLUMNS = {
     "fisher_trace": "Tr(F) of the tuned layer",
     "distance": "Distance from the start",
@@ -21,102 +36,197 @@ _COLUMNS = {
 }
 
 
-def internals_chart(spec: PurifySpec, events: list[dict[str, Any]]) -> Chart:
-    """Two panels, one line a lane: Tr(F) above (log scale), distance of the weights from the
-    start below.
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over the steps. phrase: what it is called in a sentence."""
+
+    key: str
+    title: str
+    column: str
+    phrase: str
+    logarithmic: bool = False
+
+    def knows(self, event: Event) -> bool:
+        """Whether the event has a value that can be drawn."""
+        value = event.get(self.key)
+        return _is_number(value) and (value > 0 or not self.logarithmic)
+
+
+_FISHER = Panel(
+    "fisher_trace",
+    "Tr(F), tuned layer",
+    _COLUMNS["fisher_trace"],
+    "the Fisher trace of the tuned layer",
+    logarithmic=True,
+)
+_DISTANCE = Panel(
+    "distance", "Distance", _COLUMNS["distance"], "the distance that the weights have moved"
+)
+_LOSS = Panel("loss", "Training loss", _COLUMNS["loss"], "the training loss")
+
+
+def internals_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
+    """Fisher trace and distance of fine-tuning, and whatever numbers a defense of another kind puts
+    into its steps.
     """
-    lanes = spec.lane_names()
-    colors = lane_colors(lanes)
-    steps = {
-        lane: [
-            event for event in events if event.get("type") == "step" and event.get("lane") == lane
-        ]
-        for lane in lanes
-    }
-    panels = [
-        key
-        for key in ("fisher_trace", "distance")
-        if any(event.get(key) is not None for seen in steps.values() for event in seen)
-    ]
-    traces: list[dict[str, Any]] = []
-    for panel, key in enumerate(panels):
-        for i, lane in enumerate(lanes):
-            seen = [
-                event
-                for event in steps[lane]
-                if event.get(key) is not None and (key == "distance" or event[key] > 0)
-            ]
-            if seen:
-                name = lane_title(lane)
-                traces.append(
-                    {
-                        **line(
-                            name,
-                            [event["step"] for event in seen],
-                            [event[key] for event in seen],
-                            colors[lane],
-                            dash=("solid", "dash", "dot", "dashdot")[i % 4],
-                            yaxis="y2" if panel else "y",
-                            legendgroup=lane,
-                            showlegend=not any(trace["name"] == name for trace in traces),
-                            hovertemplate=(
-                                f"{_COLUMNS[key]}: %{{y:.3g}}<extra>{name}, step %{{x}}</extra>"
-                            ),
-                        ),
-                        "mode": "lines" if len(seen) > 1 else "lines+markers",
-                    }
+    steps = steps_of(spec, events)
+    panels = _panels(steps)
+    finding = _finding(steps)
+    shown = listed([f"of {panel.phrase}" for panel in panels])
+    alt = f"Line chart {shown}, over {last_step(steps)} steps. {finding}" if panels else finding
+    return make_chart(_traces(steps, panels), _layout(steps, panels), _rows(steps), finding, alt)
+
+
+def _own_fields(steps: Steps) -> list[str]:
+    """Numbers that only this kind of defense has in its steps."""
+    found: dict[str, None] = {}
+    for seen in steps.values():
+        for event in seen:
+            found |= dict.fromkeys(key for key in event if _is_own(key, event[key]))
+    return list(found)
+
+
+def _is_own(key: str, value: Any) -> bool:
+    return key not in _COLUMNS and key not in _ELSEWHERE and _is_number(value)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _own(key: str) -> Panel:
+    words = _readable(key)
+    return Panel(key, words, words, f"“{words.lower()}”")
+
+
+def _readable(key: str) -> str:
+    """`Share pruned`"""
+    return key.replace("_", " ").capitalize()
+
+
+def _panels(steps: Steps) -> list[Panel]:
+    """What at least one lane knows; the loss is drawn for lanes that know nothing else."""
+    events = [event for seen in steps.values() for event in seen]
+    own = [key for key in _own_fields(steps) if len(set(_values(key, events))) > 1]
+    known = [_FISHER, _DISTANCE, *map(_own, own)]  # what never changes is in the table
+    wanted: set[Panel] = set()
+    for seen in steps.values():
+        told = [panel for panel in known if any(map(panel.knows, seen))]
+        wanted.update(told or [_LOSS] * any(map(_LOSS.knows, seen)))
+    return [panel for panel in (*known, _LOSS) if panel in wanted]
+
+
+def _traces(steps: Steps, panels: list[Panel]) -> list[Trace]:
+    """One line per lane and panel; a lane stands in the legend once."""
+    marks = lane_marks(list(steps))
+    traces: list[Trace] = []
+    told: set[str] = set()
+    for place, panel in enumerate(panels, start=1):
+        for i, (lane, seen) in enumerate(steps.items()):
+            drawn = [event for event in seen if panel.knows(event)]
+            if drawn:
+                axis = "y" if place == 1 else f"y{place}"
+                trace = _line(
+                    lane, panel, drawn, marks[lane], dash=DASHES[i % len(DASHES)], yaxis=axis
                 )
-    total = max((event["steps"] for seen in steps.values() for event in seen), default=100)
-    titles = {"fisher_trace": "Tr(F), tuned layer", "distance": "Distance"}
+                traces.append({**trace, "showlegend": lane not in told})
+                told.add(lane)
+    return traces
+
+
+def _line(lane: str, panel: Panel, drawn: list[Event], mark: Mark, **about: Any) -> Trace:
+    trace = line(
+        lane_title(lane),
+        [event["step"] for event in drawn],
+        [event[panel.key] for event in drawn],
+        mark.color,
+        symbol=mark.symbol,
+        legendgroup=escape(lane),
+        hovertemplate=(
+            f"{escape(panel.column)}: %{{y:.3g}}<extra>{escape(lane_title(lane))}, "
+            "step %{x}</extra>"
+        ),
+        **about,
+    )
+    return {**trace, "mode": "lines" if len(drawn) > 1 else "lines+markers"}
+
+
+def _layout(steps: Steps, panels: list[Panel]) -> dict[str, Any]:
     layout = base_layout(
-        "Step of fine-tuning",
-        titles[panels[0]] if panels else "",
+        step_title(steps),
+        "",
         showlegend=True,
-        xaxis={"range": [0, total]},
+        xaxis={"range": [0, last_step(steps)]},
         meta={"x_name": "step"},
     )
-    layout["yaxis"] |= (
-        {"type": "log", "tickformat": "~g"}
-        if panels[:1] == ["fisher_trace"]
-        else {"rangemode": "tozero"}
-    )
-    if len(panels) == 2:
-        layout["yaxis"]["domain"] = [0.56, 1]
-        layout["xaxis"]["anchor"] = "y2"
-        layout["yaxis2"] = {
-            "domain": [0, 0.44],
-            "rangemode": "tozero",
-            "zeroline": False,
-            "automargin": True,
-            "title": {"text": titles["distance"], "standoff": 8},
-        }
-    rows = [
+    plain = layout["yaxis"]
+    gap = 0.24 / max(2, len(panels))  # shares of the height
+    height = (1 + gap) / max(1, len(panels)) - gap
+    for place, panel in enumerate(panels, start=1):
+        name = "yaxis" if place == 1 else f"yaxis{place}"
+        top = 1 - (place - 1) * (height + gap)
+        layout[name] = {**plain, **_axis(panel)}
+        if len(panels) > 1:
+            layout[name]["domain"] = [max(0.0, round(top - height, 4)), round(top, 4)]
+            layout["xaxis"]["anchor"] = f"y{place}"
+    return layout
+
+
+def _axis(panel: Panel) -> dict[str, Any]:
+    scale = {"type": "log", "tickformat": "~g"} if panel.logarithmic else {"rangemode": "tozero"}
+    return {"title": {"text": escape(panel.title), "standoff": 8}, **scale}
+
+
+def _rows(steps: Steps) -> list[dict[str, Any]]:
+    """The columns that some step has."""
+    events = [(lane, event) for lane, seen in steps.items() for event in seen]
+    columns = {key: words for key, words in _COLUMNS.items() if any(key in e for _, e in events)}
+    columns |= {key: _readable(key) for key in _own_fields(steps)}
+    return [
         {
             "Lane": lane_title(lane),
             "Step": event["step"],
-            **{words: event.get(key) for key, words in _COLUMNS.items()},
+            **{words: event.get(key) for key, words in columns.items()},
         }
-        for lane in lanes
-        for event in steps[lane]
+        for lane, event in events
     ]
-    return make_chart(
-        traces,
-        layout,
-        rows,
-        _finding(steps),
-        "Line chart of the Fisher trace of the tuned layer and of the distance that the weights "
-        f"have moved, over {total} steps. {_finding(steps)}",
-    )
 
 
-def _finding(steps: dict[str, list[dict[str, Any]]]) -> str:
-    parts = []
-    for lane, seen in steps.items():
-        trace = [event["fisher_trace"] for event in seen if event.get("fisher_trace") is not None]
-        moved = [event["distance"] for event in seen if event.get("distance") is not None]
-        if moved:
-            words = f"{lane_title(lane)} has moved the weights by {number(moved[-1])}"
-            if len(trace) > 1:
-                words += f" while Tr(F) went from {number(trace[0])} to {number(trace[-1])}"
-            parts.append(words)
+def _finding(steps: Steps) -> str:
+    parts = [words for lane, seen in steps.items() if (words := _said(lane, seen))]
     return "; ".join(parts) + "." if parts else "The steps have not been recorded in detail."
+
+
+def _said(lane: str, seen: list[Event]) -> str:
+    """What one lane has done, in the terms of its kind."""
+    name, moved = lane_title(lane), _moved(seen)
+    changes = [_change(_readable(key), key, seen) for key in _own_fields({lane: seen})]
+    if not moved and not any(changes):
+        changes = [_change(_LOSS.title, _LOSS.key, seen)]
+    told = listed([words for words in changes if words])
+    if moved:
+        return f"{name} {moved}" + (f" ({told})" if told else "")
+    return f"{name}: {told}" if told else ""
+
+
+def _moved(seen: list[Event]) -> str:
+    """How far fine-tuning went."""
+    distances, traces = _values("distance", seen), _values("fisher_trace", seen)
+    if not distances:
+        return ""
+    words = f"has moved the weights by {number(distances[-1])}"
+    if len(traces) > 1:
+        words += f" while Tr(F) went from {number(traces[0])} to {number(traces[-1])}"
+    return words
+
+
+def _change(words: str, key: str, seen: list[Event]) -> str:
+    """`share pruned went from 0 to 0.4`; nothing where it stayed as it was."""
+    values = _values(key, seen)
+    if len(set(values)) < 2:
+        return ""
+    return f"{words.lower()} went from {number(values[0])} to {number(values[-1])}"
+
+
+def _values(key: str, seen: list[Event]) -> list[float]:
+    return [event[key] for event in seen if _is_number(event.get(key))]

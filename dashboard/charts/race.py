@@ -2,102 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.rates import AXIS, RATES, Event, Rate, rate_columns, rate_curve
 from dashboard.charts.style import (
-    RATES,
+    Trace,
     base_layout,
     direct_labels,
-    lane_colors,
-    lane_title,
-    line,
+    escape,
+    lane_marks,
     percent,
 )
+from dashboard.charts.titles import lane_title
 from ngf.config import PurifySpec
+
+Steps = dict[str, list[Event]]  # the `step` events of each lane
 
 _SAME = 0.01  # a change of at most one percentage point is not called a change
 _FALLS = 0.05  # an attack that loses at most five points still stands
 
 
-def race_chart(spec: PurifySpec, events: list[dict[str, Any]]) -> Chart:
+def steps_of(spec: PurifySpec, events: Iterable[Event]) -> Steps:
+    """The steps of each lane, in the order of the specification."""
+    steps: Steps = {lane: [] for lane in spec.lane_names()}
+    for event in events:
+        if event.get("type") == "step" and event.get("lane") in steps:
+            steps[event["lane"]].append(event)
+    return steps
+
+
+def last_step(steps: Steps) -> int:
+    """How far the axis of steps reaches: as far as the longest lane plans to go by now."""
+    return max((seen[-1]["steps"] for seen in steps.values() if seen), default=100)
+
+
+def step_title(steps: Steps) -> str:
+    """What the axis of steps is called. Fine-tuning has a learning rate; pruning has none."""
+    tuning = all("lr" in event for seen in steps.values() for event in seen)
+    return "Step of fine-tuning" if tuning else "Step"
+
+
+def race_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
     """`events` are those of a purification; only its evaluated steps are drawn."""
-    lanes = spec.lane_names()
+    steps = steps_of(spec, events)
     points = {
-        lane: [
-            event
-            for event in events
-            if event.get("type") == "step"
-            and event.get("lane") == lane
-            and event.get("ca") is not None
-        ]
-        for lane in lanes
+        lane: [event for event in seen if event.get("ca") is not None]
+        for lane, seen in steps.items()
     }
-    colors = lane_colors(lanes)
-    traces: list[dict[str, Any]] = []
-    texts: dict[int, tuple[str, str]] = {}
-    for lane in lanes:
-        for rate in RATES:
-            seen = [event for event in points[lane] if event.get(rate.key) is not None]
-            if not seen:
-                continue
-            words = f"{lane_title(lane)} {rate.short}" if len(lanes) > 1 else rate.name
-            texts[len(traces)] = rate.glyph, words
-            traces.append(
-                line(
-                    words,
-                    [event["step"] for event in seen],
-                    [round(100 * event[rate.key], 3) for event in seen],
-                    colors[lane] if len(lanes) > 1 else rate.color,
-                    dash=rate.dash,
-                    symbol=rate.symbol,
-                    every=max(1, len(seen) // 25),
-                    legendgroup=lane,
-                    zorder=len(lanes) - lanes.index(lane),
-                    hovertemplate=(
-                        f"{rate.name}: %{{y:.1f}} %<extra>{lane_title(lane)}, step %{{x}}</extra>"
-                    ),
-                )
-            )
-    steps = max((event["steps"] for event in events if event.get("type") == "step"), default=100)
+    traces, texts = _curves(points)
+    total = last_step(steps)
     layout = base_layout(
-        "Step of fine-tuning",
+        step_title(steps),
         "Share of test images (%)",
-        right=150 if len(lanes) == 1 else 96,
-        xaxis={"range": [-0.012 * steps, 1.012 * steps]},
-        yaxis={"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]},
-        annotations=direct_labels(traces, texts, low=-3, high=103),
+        right=_room_for_labels(list(steps)),
+        xaxis={"range": [-0.012 * total, 1.012 * total]},
+        yaxis=AXIS,
+        annotations=direct_labels(traces, texts),
         meta={"x_name": "step"},
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "Lane": lane_title(lane),
             "Step": event["step"],
-            **{
-                f"{rate.name} (%)": None
-                if event.get(rate.key) is None
-                else round(100 * event[rate.key], 3)
-                for rate in RATES
-            },
+            **rate_columns(event),
             "Training loss": event.get("loss"),
         }
-        for lane in lanes
-        for event in points[lane]
+        for lane, seen in points.items()
+        for event in seen
     ]
     finding = race_finding(points)
-    return make_chart(traces, layout, rows, finding, _alt(lanes, steps, finding))
+    return make_chart(traces, layout, rows, finding, _alt(steps, total, finding))
 
 
-def _alt(lanes: Iterable[str], steps: int, finding: str) -> str:
+def _curves(points: Steps) -> tuple[list[Trace], dict[int, tuple[str, str]]]:
+    """One curve per lane and rate, and what stands beside its end. One lane alone gives the rates
+    their own colors.
+    """
+    marks = lane_marks(list(points))
+    traces: list[Trace] = []
+    texts: dict[int, tuple[str, str]] = {}
+    for place, (lane, seen) in enumerate(points.items()):
+        for rate in RATES:
+            alone = len(points) == 1
+            words = _label(lane, rate, alone)
+            color = rate.mark.color if alone else marks[lane].color
+            curve = rate_curve(rate, seen, words, color, **_about(lane, rate, len(points) - place))
+            if curve is not None:
+                texts[len(traces)] = rate.mark.glyph, words
+                traces.append(curve)
+    return traces, texts
+
+
+def _label(lane: str, rate: Rate, alone: bool) -> str:
+    return rate.name if alone else f"{lane_title(lane)} {rate.short}"
+
+
+def _room_for_labels(lanes: Sequence[str]) -> int:
+    """Pixels right of the curves, the same from the first point on."""
+    labels = [_label(lane, rate, len(lanes) == 1) for lane in lanes for rate in RATES]
+    return max(96, 26 + round(6.5 * max(map(len, labels))))
+
+
+def _about(lane: str, rate: Rate, height: int) -> dict[str, Any]:
+    """The first lane lies above the others."""
+    words = f"{rate.name}: %{{y:.1f}} %<extra>{escape(lane_title(lane))}, step %{{x}}</extra>"
+    return {"legendgroup": escape(lane), "zorder": height, "hovertemplate": words}
+
+
+def _alt(lanes: Iterable[str], total: int, finding: str) -> str:
     names = " and ".join(lane_title(lane) for lane in lanes)
     return (
-        f"Line chart over {steps} steps: clean accuracy, attack success rate and robust accuracy "
+        f"Line chart over {total} steps: clean accuracy, attack success rate and robust accuracy "
         f"of {names}. {finding}"
     )
 
 
-def race_finding(points: Mapping[str, list[dict[str, Any]]]) -> str:
+def race_finding(points: Mapping[str, Sequence[Event]]) -> str:
     """One sentence about evaluated steps, the first lane in front. '' when there are none."""
     started = {lane: seen for lane, seen in points.items() if seen}
     if not started:
@@ -117,7 +139,7 @@ def race_finding(points: Mapping[str, list[dict[str, Any]]]) -> str:
     return "; ".join(parts) + "."
 
 
-def _first_lane(lane: str, seen: list[dict[str, Any]]) -> str:
+def _first_lane(lane: str, seen: Sequence[Event]) -> str:
     before, after = seen[0], seen[-1]
     name, clean = lane_title(lane), _clean(before["ca"], after["ca"])
     if before.get("asr") is None or after.get("asr") is None:
@@ -143,7 +165,7 @@ def _clean(before: float, after: float) -> str:
     return f"{word} clean accuracy by {points} points to {percent(after)}"
 
 
-def _other_lane(lane: str, seen: list[dict[str, Any]], step: int) -> str:
+def _other_lane(lane: str, seen: Sequence[Event], step: int) -> str:
     before, after = seen[0], seen[-1]
     name = lane_title(lane)
     when = "" if after["step"] == step else f" after {_steps(after['step'])}"

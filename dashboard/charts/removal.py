@@ -6,29 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.evidence import METHODS, attack_axis, listed, marks
-from dashboard.charts.style import base_layout, percent, without_parenthesis
+from dashboard.charts.evidence import SUBJECTS, attack_axis, marks, method_title
+from dashboard.charts.rates import rate_columns
+from dashboard.charts.style import base_layout, listed, percent
+from dashboard.charts.titles import short
 
-GONE = 0.1  # an attack success rate up to which a backdoor counts as removed in the sentence
-_COLUMNS = {
-    "ca": "Clean accuracy (%)",
-    "asr": "Attack success rate (%)",
-    "ra": "Robust accuracy (%)",
-}
+_RIVALS = [method for method in SUBJECTS if method not in ("before", "ngf")]
+Row = Mapping[str, Any]
+Found = Mapping[tuple[str, str], Sequence[float]]  # attack and method -> ASR, one per seed
 
 
-def removal_chart(rows: Sequence[Mapping[str, Any]], attacks: Mapping[str, str]) -> Chart:
-    """`rows`: one a model, dicts {attack, seed, before: rates, after: {method: rates}}, rates as
-    fractions {ca, asr, ra, n_clean, n_triggered}; `attacks`: titles, in order. One mark a model.
+def removal_chart(rows: Sequence[Row], attacks: Mapping[str, str], gone: float) -> Chart:
+    """One mark per model.
+
+    rows: one per model, {attack, seed, before: rates, after: {method: rates}}, rates as fractions
+        {ca, asr, ra, n_clean, n_triggered}.
+    attacks: their titles, in order.
+    gone: the ASR up to which a backdoor counts as removed.
     """
-    present = {
-        name: title for name, title in attacks.items() if any(row["attack"] == name for row in rows)
-    }
-    found = {
-        (name, method): [rates(row, method)["asr"] for row in rows if row["attack"] == name]
-        for name in present
-        for method in METHODS
-    }
+    measured = {row["attack"] for row in rows}
+    present = {name: title for name, title in attacks.items() if name in measured}
+    found = _asr(rows, list(present))
     traces = marks(
         {key: [100 * value for value in values] for key, values in found.items()},
         present,
@@ -39,66 +37,80 @@ def removal_chart(rows: Sequence[Mapping[str, Any]], attacks: Mapping[str, str])
         "",
         showlegend=True,
         xaxis={"range": [-3, 103]},
-        yaxis=attack_axis(list(present.values())),
+        yaxis=attack_axis(list(present)),
     )
     table = [
-        {
-            "Attack": attacks[row["attack"]],
-            "Seed": row["seed"],
-            "Model": name,
-            "Layer": "" if method == "before" else row["after"][method]["layer"],
-            **{title: round(100 * rates(row, method)[rate], 3) for rate, title in _COLUMNS.items()},
-            "Clean images": row["before"]["n_clean"],
-            "Triggered images": row["before"]["n_triggered"],
-        }
+        {"Attack": present[row["attack"]], **_table_row(row, method)}
         for row in rows
         if row["attack"] in present
-        for method, (name, *_) in METHODS.items()
+        for method in SUBJECTS
     ]
-    return make_chart(traces, layout, table, _finding(rows, found, present))
+    return make_chart(traces, layout, table, _finding(rows, found, list(present), gone))
 
 
-def rates(row: Mapping[str, Any], method: str) -> Mapping[str, Any]:
+def _asr(rows: Sequence[Row], attacks: Sequence[str]) -> dict[tuple[str, str], list[float]]:
+    return {
+        (name, method): [rates(row, method)["asr"] for row in rows if row["attack"] == name]
+        for name in attacks
+        for method in SUBJECTS
+    }
+
+
+def _table_row(row: Row, method: str) -> dict[str, Any]:
+    return {
+        "Seed": row["seed"],
+        "Model": method_title(method),
+        "Layer": "" if method == "before" else row["after"][method]["layer"],
+        **rate_columns(rates(row, method)),
+        "Clean images": row["before"]["n_clean"],
+        "Triggered images": row["before"]["n_triggered"],
+    }
+
+
+def rates(row: Row, method: str) -> Mapping[str, Any]:
     """Rates of a model before or after one method."""
-    return row["before"] if method == "before" else row["after"][method]
+    found: Mapping[str, Any] = row["before"] if method == "before" else row["after"][method]
+    return found
 
 
-def _finding(
-    rows: Sequence[Mapping[str, Any]],
-    found: Mapping[tuple[str, str], Sequence[float]],
-    present: Mapping[str, str],
-) -> str:
+def _finding(rows: Sequence[Row], found: Found, present: Sequence[str], gone: float) -> str:
     if not rows:
         return ""
-    short = {name: without_parenthesis(title) for name, title in present.items()}
-    gone = [short[name] for name in present if max(found[name, "ngf"]) <= GONE]
-    stays = [short[name] for name in present if min(found[name, "ngf"]) > GONE]
-    rivals = [method for method in METHODS if method not in ("before", "ngf")]
-    ahead = [
-        short[name]
-        for name in present
-        if all(_lower(found[name, "ngf"], found[name, other]) for other in rivals)
-    ]
-    beaten = [
-        short[name]
-        for name in present
-        if any(_lower(found[name, other], found[name, "ngf"]) for other in rivals)
-    ]
     lost = max(row["before"]["ca"] - row["after"]["ngf"]["ca"] for row in rows)
-    parts = [f"of every model to {percent(GONE, 0)} or less for {listed(gone)}"] * bool(gone)
-    parts += [f"of no model to {percent(GONE, 0)} or less for {listed(stays)}"] * bool(stays)
-    return (
-        (f"NGF brings the attack success rate {', and '.join(parts)}. " if parts else "")
-        + f"NGF costs at most {100 * lost:.1f} points of clean accuracy."
-        + (
-            f" It does better than SGD and Adam with every seed for {listed(ahead)}."
-            if ahead
-            else ""
-        )
-        + (f" SGD or Adam does better with every seed for {listed(beaten)}." if beaten else "")
-    )
+    sentences = [
+        _removed(found, present, gone),
+        f"NGF costs at most {100 * lost:.1f} points of clean accuracy.",
+        *_compared(found, present),
+    ]
+    return " ".join(filter(None, sentences))
 
 
-def _lower(values: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether each seed's value is below the other one of the same seed."""
-    return all(value < other for value, other in zip(values, others, strict=True))
+def _removed(found: Found, present: Sequence[str], limit: float) -> str:
+    """For which attacks NGF removes every backdoor, and for which none."""
+    gone = [name for name in present if max(found[name, "ngf"]) <= limit]
+    stays = [name for name in present if min(found[name, "ngf"]) > limit]
+    parts = [
+        f"of {how} to {percent(limit, 0)} or less for {_named(names)}"
+        for how, names in (("every model", gone), ("no model", stays))
+        if names
+    ]
+    return f"NGF brings the attack success rate {', and '.join(parts)}." if parts else ""
+
+
+def _compared(found: Found, present: Sequence[str]) -> list[str]:
+    """Where NGF is ahead of all others with every seed, and where another one is ahead of it."""
+
+    def better(name: str, one: str, other: str) -> bool:
+        pairs = zip(found[name, one], found[name, other], strict=True)
+        return all(value < against for value, against in pairs)
+
+    ahead = [name for name in present if all(better(name, "ngf", other) for other in _RIVALS)]
+    beaten = [name for name in present if any(better(name, other, "ngf") for other in _RIVALS)]
+    return [
+        f"It does better than SGD and Adam with every seed for {_named(ahead)}." * bool(ahead),
+        f"SGD or Adam does better with every seed for {_named(beaten)}." * bool(beaten),
+    ]
+
+
+def _named(attacks: Sequence[str]) -> str:
+    return listed([short("attacks", name) for name in attacks])

@@ -11,32 +11,28 @@ import numpy as np
 
 from analysis.measures import MEASURES
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
-    VERMILION,
-    base_layout,
-    line,
-    number,
-)
+from dashboard.charts.style import GRAY, Mark, Trace, base_layout, line, listed, number, upright
+from dashboard.charts.subject import Measured
 
 _SAME = (
     0.05  # a change by less than a twentieth is within what rounding and few Lanczos steps leave
 )
-_LOOKS = {  # measure -> color, dash, marker; those that rescaling moves are solid
-    "lambda_max": (VERMILION, "solid", "circle"),
-    "trace": (ORANGE, "solid", "square"),
-    "filter_lambda_max": (BLUE, "dash", "triangle-up"),
-    "filter_trace": (SKY, "dash", "diamond"),
-    "adaptive_lambda_max": (GREEN, "dot", "cross"),
-    "adaptive_trace": (PINK, "dot", "x"),
+# measure -> dash and marker size. The shape is the model's, and so is the color of those that
+# rescaling moves, which are solid; the others are gray. Where the lines of a pair coincide, the
+# trace is a ring around the eigenvalue.
+_LINES = {
+    "lambda_max": ("solid", 7),
+    "trace": ("solid", 13),
+    "filter_lambda_max": ("dash", 7),
+    "filter_trace": ("dash", 13),
+    "adaptive_lambda_max": ("dot", 7),
+    "adaptive_trace": ("dot", 13),
 }
+Arrays = Mapping[str, np.ndarray]
+Ratios = Mapping[str, list[float | None]]
 
 
-def ratio(arrays: Mapping[str, np.ndarray], measure: str, factor: float) -> float | None:
+def ratio(arrays: Arrays, measure: str, factor: float) -> float | None:
     """How many times the measure at factor 1 it is at the measured factor next to `factor`."""
     factors, found = arrays["factor"], arrays.get(measure)
     if found is None or not len(factors):
@@ -49,81 +45,66 @@ def _near(factors: np.ndarray, factor: float) -> int:
     return int(np.abs(np.log(factors) - np.log(factor)).argmin())
 
 
-def rescaling_chart(
-    values: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, at: float = 1.0
-) -> Chart:
-    """`values` and `arrays` are those of `rescaling`; each measure is drawn relative to the model
-    as it is.
+def rescaling_chart(measured: Measured, *, at: float = 1.0) -> Chart:
+    """What `rescaling` has found; each measure is drawn relative to the model as it is.
 
     `at` is the factor of the slider: an upright line.
     """
+    arrays = measured.arrays
     if not len(arrays.get("factor", ())):
         return make_chart([], {}, [], "")
-    factors = arrays["factor"]
+    factors = [float(factor) for factor in arrays["factor"]]
     found = {
-        name: [ratio(arrays, name, float(factor)) for factor in factors]
-        for name in _LOOKS
+        name: [ratio(arrays, name, factor) for factor in factors]
+        for name in _LINES
         if name in arrays
     }
-    traces = []
-    for name, ratios in found.items():
-        color, dash, symbol = _LOOKS[name]
-        drawn = [
-            (float(x), y) for x, y in zip(factors, ratios, strict=True) if y is not None and y > 0
-        ]
-        traces.append(
-            line(
-                MEASURES[name].title,
-                [x for x, _ in drawn],
-                [y for _, y in drawn],
-                color,
-                dash=dash,
-                symbol=symbol,
-                hovertemplate=(
-                    f"%{{y:.3g}} times at factor %{{x:.3g}}<extra>{MEASURES[name].title}</extra>"
-                ),
-            )
-        )
-    layout = base_layout(
-        "Factor on the layer's weights (log)",
-        "Times the value at factor 1 (log)",
-        showlegend=True,
-        xaxis={"type": "log", "dtick": 1},
-        yaxis={"type": "log", "exponentformat": "power", "dtick": 1},
-    )
-    layout["legend"] = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.24, "yanchor": "top"}
-    layout["margin"]["b"] = 110
-    layout["shapes"] = [
-        {
-            "type": "line",
-            "x0": at,
-            "x1": at,
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": "#888888", "width": 2, "dash": "dot"},
-        }
-    ]
+    mark = measured.subject.mark
+    traces = [_line(name, factors, ratios, mark) for name, ratios in found.items()]
     rows = [
         {
-            "Factor": float(factor),
+            "Factor": factor,
             "Largest change of a logit": float(arrays["max_change"][i]),
             **{MEASURES[name].title: float(arrays[name][i]) for name in found},
         }
         for i, factor in enumerate(factors)
     ]
-    return make_chart(traces, layout, rows, _finding(values, arrays, found))
+    return make_chart(traces, _layout(at), rows, _finding(arrays, found))
 
 
-def _finding(
-    values: Mapping[str, Any], arrays: Mapping[str, np.ndarray], found: Mapping[str, list]
-) -> str:
+def _line(name: str, factors: list[float], ratios: list[float | None], mark: Mark) -> Trace:
+    dash, size = _LINES[name]
+    pairs = zip(factors, ratios, strict=True)
+    drawn = [(x, y) for x, y in pairs if y is not None and y > 0]
+    title = MEASURES[name].title
+    return line(
+        title,
+        [x for x, _ in drawn],
+        [y for _, y in drawn],
+        mark.color if dash == "solid" else GRAY,
+        dash=dash,
+        symbol=mark.symbol if size == 7 else f"{mark.symbol}-open",
+        size=size,
+        hovertemplate=f"%{{y:.3g}} times at factor %{{x:.3g}}<extra>{title}</extra>",
+    )
+
+
+def _layout(at: float) -> dict[str, Any]:
+    return base_layout(
+        "Factor on the layer's weights (log)",
+        "Times the value at factor 1 (log)",
+        showlegend=True,
+        xaxis={"type": "log", "dtick": 1},
+        yaxis={"type": "log", "exponentformat": "power", "dtick": 1},
+        legend={"y": -0.24, "yanchor": "top"},
+        margin={"b": 110},
+        shapes=[upright(at, width=2)],
+    )
+
+
+def _finding(arrays: Arrays, found: Ratios) -> str:
     low, high = (number(float(end)) for end in (arrays["factor"].min(), arrays["factor"].max()))
-    spans = {
-        name: max(map(abs, known)) / min(map(abs, known))
-        for name, ratios in found.items()
-        if (known := [ratio for ratio in ratios if ratio])
-    }
+    spans = {name: span for name in found if (span := _span(found[name])) is not None}
     moved = [
         f"{_small(name)} by a factor of {number(span)}"
         for name, span in spans.items()
@@ -135,15 +116,17 @@ def _finding(
         f"{number(float(arrays['max_change'].max()), 2)}"
     )
     if moved:
-        text += f", but these change: {_list(moved)}"
+        text += f", but these change: {listed(moved)}"
     if kept:
-        text += f"; these stay within {100 * _SAME:.0f} %: {_list(kept)}"
+        text += f"; these stay within {100 * _SAME:.0f} %: {listed(kept)}"
     return text + "."
+
+
+def _span(ratios: list[float | None]) -> float | None:
+    """How many times the smallest value the largest is."""
+    known = [abs(ratio) for ratio in ratios if ratio]
+    return max(known) / min(known) if known else None
 
 
 def _small(name: str) -> str:
     return MEASURES[name].title[0].lower() + MEASURES[name].title[1:]
-
-
-def _list(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -5,149 +5,226 @@ many steep.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from analysis.curvature.density import smooth
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import (
+    DASHES,
+    Trace,
     base_layout,
     escape,
     faint,
-    model_colors,
     number,
-    the_model,
+    upright,
     with_error,
 )
+from dashboard.charts.subject import Measured, Subject
 
+SMOOTHING = 0.01  # width of the kernel, as a share of the range of the eigenvalues
 _DECADES = 7  # of the density that are shown: below, it is nothing but the tail of the smoothing
-_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-def spectrum_chart(series: list[dict[str, Any]]) -> Chart:
-    """`series`: dicts {name, grid, density, eigenvalues, lambda_max, lambda_max_error}, and for the
-    number of outliers residuals and lambda_min; matrix: whose spectrum it is, by default the
-    Hessian's.
+@dataclass(frozen=True)
+class Spectrum:
+    """The smoothed density of one model's eigenvalues on a grid, and the Ritz values themselves.
 
-    The x axis is linear near zero and logarithmic beyond (symlog), the y axis logarithmic. Short
-    strokes below the curve are the Ritz values, the marked point is the largest eigenvalue, the
-    dotted line the edge of the bulk.
+    lambda_max, lambda_min: None as long as nobody knows them.
     """
-    series = [item for item in series if len(item["grid"])]
-    scale = _scale([float(x) for item in series for x in item["grid"]])
-    colors = model_colors([item["name"] for item in series])
-    top = max((float(y) for item in series for y in item["density"]), default=1.0) or 1.0
+
+    subject: Subject
+    grid: Sequence[float]
+    density: Sequence[float]
+    eigenvalues: Sequence[float]
+    residuals: Sequence[float] = ()
+    matrix: str = "Hessian"
+    lambda_max: float | None = None
+    lambda_max_error: float | None = None
+    lambda_min: float | None = None
+
+    @property
+    def edge(self) -> float | None:
+        """How far the bulk reaches: as far as the negative side, which has no outliers of its own
+        at a minimum.
+
+        None before the smallest eigenvalue is known, and where none is negative.
+        """
+        low = self.lambda_min
+        return -low if low is not None and low < 0 and len(self.residuals) else None
+
+    def outliers(self) -> int | None:
+        """At least so many eigenvalues lie beyond the edge: Ritz values whose intervals are above
+        it and disjoint.
+
+        An eigenvalue lies within its Ritz value's residual, so disjoint intervals hold different
+        eigenvalues.
+        """
+        if self.edge is None:
+            return None
+        count, last = 0, self.edge
+        for value, residual in sorted(zip(self.eigenvalues, self.residuals, strict=True)):
+            if value - residual > last:
+                count, last = count + 1, value + residual
+        return count
+
+
+def spectra(found: Sequence[Measured]) -> list[Spectrum]:
+    """What the spectra of `found` are so far, all on one grid, with one width of smoothing."""
+    nodes = [item.arrays["nodes"] for item in found if "nodes" in item.arrays]
+    if not nodes:
+        return [Spectrum(item.subject, [], [], []) for item in found]
+    grid, width = _grid(np.concatenate(nodes))
+    return [_spectrum(item, grid, width) for item in found]
+
+
+def _grid(nodes: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where the density is drawn, and how wide a node is smoothed."""
+    low, high = float(nodes.min()), float(nodes.max())
+    width = SMOOTHING * ((high - low) or 1.0)
+    near = width * np.linspace(-6, 6, 121)  # most eigenvalues are near zero: more points there
+    far = np.linspace(low - 3 * width, high + 3 * width, 400)
+    return np.unique(np.concatenate([far, near])), width
+
+
+def _spectrum(item: Measured, grid: np.ndarray, width: float) -> Spectrum:
+    values, arrays, none = item.values, item.arrays, np.zeros(0)
+    if "nodes" not in arrays:
+        return Spectrum(item.subject, [], [], [])
+    fisher = "fisher_lambda_max" in values
+    prefix = "fisher_" if fisher else ""
+    return Spectrum(
+        item.subject,
+        grid.tolist(),
+        smooth(arrays["nodes"], arrays["weights"], grid, width).tolist(),
+        arrays.get("eigenvalues", none).tolist(),
+        arrays.get("residuals", none).tolist(),
+        "Fisher information" if fisher else "Hessian",
+        values.get(f"{prefix}lambda_max"),
+        values.get(f"{prefix}lambda_max_error"),
+        values.get(f"{prefix}lambda_min"),
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The axes. x is linear within ± `scale` and logarithmic beyond (symlog), y logarithmic up to
+    `top`.
+    """
+
+    scale: float
+    top: float
+
+    def x(self, eigenvalue: float) -> float:
+        return symlog(eigenvalue, self.scale)
+
+    def above_bottom(self, decades: float) -> float:
+        """The exponent of a density so far above the lowest that is shown."""
+        return math.log10(self.top) - _DECADES + decades
+
+
+def spectrum_chart(series: Sequence[Spectrum]) -> Chart:
+    """Short strokes below the curve are the Ritz values, the marked point is the largest
+    eigenvalue, the dotted line the edge of the bulk.
+    """
+    series = [item for item in series if item.grid]
+    if not series:
+        return make_chart([], {}, [], "")
+    grid = [x for item in series for x in item.grid]
+    top = max(y for item in series for y in item.density) or 1.0
+    frame = _Frame(_scale(grid), top)
     traces = []
     for i, item in enumerate(series):
-        name, color = escape(item["name"]), colors[item["name"]]
-        pairs = [(float(x), float(y)) for x, y in zip(item["grid"], item["density"], strict=True)]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": name,
-                "x": [round(symlog(x, scale), 5) for x, _ in pairs],
-                "y": [max(y, top * 10.0 ** -(_DECADES + 1)) for _, y in pairs],
-                "customdata": [number(x) for x, _ in pairs],
-                "fill": "tozeroy",
-                "fillcolor": faint(color, 0.1),
-                "line": {"color": color, "width": 2.5, "dash": _DASHES[i % 4]},
-                "hovertemplate": (
-                    f"eigenvalue %{{customdata}}<br>density %{{y:.2g}}<extra>{name}</extra>"
-                ),
-            }
-        )
-        ritz = sorted({float(value) for value in item["eigenvalues"]})
-        height = top * 10.0 ** (0.35 + 0.3 * i - _DECADES)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": f"{name}, Ritz values",
-                "showlegend": False,
-                "x": [round(symlog(x, scale), 5) for x in ritz],
-                "y": [height] * len(ritz),
-                "customdata": [number(x) for x in ritz],
-                "marker": {
-                    "symbol": "line-ns-open",
-                    "size": 10,
-                    "color": color,
-                    "line": {"width": 1.5, "color": color},
-                },
-                "hovertemplate": f"Ritz value %{{customdata}}<extra>{name}</extra>",
-            }
-        )
-    matrix = series[0].get("matrix", "Hessian") if series else "Hessian"
+        traces += [_curve(item, frame, DASHES[i % len(DASHES)]), _strokes(item, frame, i)]
+    rows = [
+        {"Model": item.subject.title, "Eigenvalue": x, "Density": y}
+        for item in series
+        for x, y in zip(item.grid, item.density, strict=True)
+    ]
+    return make_chart(traces, _layout(series, grid, frame), rows, _finding(series))
+
+
+def _curve(item: Spectrum, frame: _Frame, dash: str) -> Trace:
+    name, color = escape(item.subject.title), item.subject.mark.color
+    floor = frame.top * 10.0 ** -(_DECADES + 1)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [round(frame.x(x), 5) for x in item.grid],
+        "y": [max(y, floor) for y in item.density],
+        "customdata": [number(x) for x in item.grid],
+        "fill": "tozeroy",
+        "fillcolor": faint(color, 0.1),
+        "line": {"color": color, "width": 2.5, "dash": dash},
+        "hovertemplate": (f"eigenvalue %{{customdata}}<br>density %{{y:.2g}}<extra>{name}</extra>"),
+    }
+
+
+def _strokes(item: Spectrum, frame: _Frame, row: int) -> Trace:
+    """The Ritz values, model by model in a row of its own."""
+    name, color = escape(item.subject.title), item.subject.mark.color
+    ritz = sorted({float(value) for value in item.eigenvalues})
+    height = frame.top * 10.0 ** (0.35 + 0.3 * row - _DECADES)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"{name}, Ritz values",
+        "showlegend": False,
+        "x": [round(frame.x(x), 5) for x in ritz],
+        "y": [height] * len(ritz),
+        "customdata": [number(x) for x in ritz],
+        "marker": {
+            "symbol": "line-ns-open",
+            "size": 10,
+            "color": color,
+            "line": {"width": 1.5, "color": color},
+        },
+        "hovertemplate": f"Ritz value %{{customdata}}<extra>{name}</extra>",
+    }
+
+
+def _layout(series: Sequence[Spectrum], grid: Sequence[float], frame: _Frame) -> dict[str, Any]:
     layout = base_layout(
-        f"Eigenvalue of the {matrix} (symlog)", "Density", showlegend=len(series) > 1
+        f"Eigenvalue of the {series[0].matrix} (symlog)", "Density", showlegend=len(series) > 1
     )
     layout["yaxis"] |= {
         "type": "log",
         "exponentformat": "power",
         "dtick": 2,
-        "range": [math.log10(top) - _DECADES, math.log10(top) + 0.4],
+        "range": [frame.above_bottom(0), math.log10(frame.top) + 0.4],
     }
-    layout["xaxis"] |= _ticks([x for item in series for x in item["grid"]], scale)
+    layout["xaxis"] |= _ticks(grid, frame)
     layout["annotations"] = [
-        {
-            "text": f"λ<sub>max</sub> {number(item['lambda_max'])}",
-            "x": symlog(item["lambda_max"], scale),
-            "y": math.log10(top) - _DECADES + 0.7 + 0.3 * i,
-            "showarrow": True,
-            "arrowhead": 2,
-            "arrowsize": 0.8,
-            "arrowcolor": colors[item["name"]],
-            "ax": -24,
-            "ay": -34 - 22 * i,
-            "font": {"size": 12},
-        }
+        _arrow(item.lambda_max, item.subject, frame, i)
         for i, item in enumerate(series)
-        if item.get("lambda_max") is not None
+        if item.lambda_max is not None
     ]
     layout["shapes"] = [
-        {
-            "type": "line",
-            "x0": symlog(edge, scale),
-            "x1": symlog(edge, scale),
-            "y0": 0,
-            "y1": 1,
-            "yref": "paper",
-            "line": {"color": colors[item["name"]], "width": 1, "dash": "dot"},
-        }
+        upright(frame.x(item.edge), color=item.subject.mark.color)
         for item in series
-        if (edge := bulk_edge(item)) is not None
+        if item.edge is not None
     ]
-    rows = [
-        {"Model": item["name"], "Eigenvalue": x, "Density": y}
-        for item in series
-        for x, y in zip(item["grid"], item["density"], strict=True)
-    ]
-    return make_chart(traces, layout, rows, _finding(series))
+    return layout
 
 
-def bulk_edge(item: dict[str, Any]) -> float | None:
-    """How far the bulk reaches: as far as the negative side, which has no outliers of its own at a
-    minimum.
-
-    None before the smallest eigenvalue is known, and where none is negative.
-    """
-    low = item.get("lambda_min")
-    return -low if low is not None and low < 0 and len(item.get("residuals", ())) else None
-
-
-def outliers(item: dict[str, Any]) -> int | None:
-    """At least so many eigenvalues lie beyond the edge: Ritz values whose intervals are above it
-    and disjoint.
-
-    An eigenvalue lies within its Ritz value's residual, so disjoint intervals hold different
-    eigenvalues.
-    """
-    edge = bulk_edge(item)
-    if edge is None:
-        return None
-    count, last = 0, edge
-    for value, residual in sorted(zip(item["eigenvalues"], item["residuals"], strict=True)):
-        if value - residual > last:
-            count, last = count + 1, value + residual
-    return count
+def _arrow(lambda_max: float, subject: Subject, frame: _Frame, row: int) -> dict[str, Any]:
+    """Points at the largest eigenvalue."""
+    return {
+        "text": f"λ<sub>max</sub> {number(lambda_max)}",
+        "x": frame.x(lambda_max),
+        "y": frame.above_bottom(0.7 + 0.3 * row),
+        "showarrow": True,
+        "arrowhead": 2,
+        "arrowsize": 0.8,
+        "arrowcolor": subject.mark.color,
+        "ax": -24,
+        "ay": -34 - 22 * row,
+        "font": {"size": 12},
+    }
 
 
 def symlog(value: float, scale: float) -> float:
@@ -155,50 +232,53 @@ def symlog(value: float, scale: float) -> float:
     return math.copysign(math.log10(1 + abs(value) / scale), value)
 
 
-def _scale(grid: list[float]) -> float:
+def _scale(grid: Sequence[float]) -> float:
     """A power of ten about a hundredth of the largest eigenvalue; the same for all models on
     one grid.
     """
-    largest = max((abs(x) for x in grid), default=1.0) or 1.0
+    largest = max(map(abs, grid)) or 1.0
     return 10.0 ** math.floor(math.log10(largest) - 2 + 0.3)
 
 
-def _ticks(grid: list[float], scale: float) -> dict[str, Any]:
-    low, high = min(grid, default=0.0), max(grid, default=1.0)
-    values = [0.0]
-    for k in range(1, 9):
-        values += [value for value in (-scale * 10**k, scale * 10**k) if low <= value <= high]
+def _ticks(grid: Sequence[float], frame: _Frame) -> dict[str, Any]:
+    low, high = min(grid), max(grid)
+    decades = [frame.scale * 10**k for k in range(1, 9)]
+    candidates = [*(-value for value in reversed(decades)), 0.0, *decades]
+    values = [value for value in candidates if low <= value <= high or value == 0]
     return {
-        "tickvals": [symlog(value, scale) for value in sorted(values)],
-        "ticktext": [number(value) for value in sorted(values)],
+        "tickvals": [frame.x(value) for value in values],
+        "ticktext": [number(value) for value in values],
     }
 
 
-def _finding(series: list[dict[str, Any]]) -> str:
-    known = [item for item in series if item.get("lambda_max") is not None]
+def _finding(series: Sequence[Spectrum]) -> str:
+    known = [
+        (item, item.lambda_max, with_error(item.lambda_max, item.lambda_max_error))
+        for item in series
+        if item.lambda_max is not None
+    ]
     if not known:
         return "The largest eigenvalue is not known yet."
-
-    def value(item: dict[str, Any]) -> str:
-        error = item.get("lambda_max_error")
-        return with_error(item["lambda_max"], error)
-
-    words = ", that of ".join(f"{the_model(item['name'])} is {value(item)}" for item in known)
-    text = f"The largest eigenvalue of {words}"
-    if len(known) == 2 and min(item["lambda_max"] for item in known) > 0:
-        first, second = known
-        ratio = first["lambda_max"] / second["lambda_max"]
-        flat, times = (second, ratio) if ratio >= 1 else (first, 1 / ratio)
-        text += (
-            f"; along its steepest direction {the_model(flat['name'])} is {number(times, 2)} times "
-            "flatter"
-            if times >= 1.05
-            else "; both are about as steep"
-        )
-    counted = [(item, found) for item in known if (found := outliers(item)) is not None]
-    if counted:
-        text += ". Beyond the bulk (dotted line) lie at least " + ", ".join(
-            f"{found} eigenvalue{'' if found == 1 else 's'} of {the_model(item['name'])}"
-            for item, found in counted
-        )
+    parts = [f"{item.subject.phrase} is {words}" for item, _, words in known]
+    text = f"The largest eigenvalue of {', that of '.join(parts)}"
+    if len(known) == 2:
+        text += _flatter(*((item.subject, value) for item, value, _ in known))
+    counts = [
+        f"{count} eigenvalue{'' if count == 1 else 's'} of {item.subject.phrase}"
+        for item, *_ in known
+        if (count := item.outliers()) is not None
+    ]
+    if counts:
+        text += f". Beyond the bulk (dotted line) lie at least {', '.join(counts)}"
     return text + "."
+
+
+def _flatter(first: tuple[Subject, float], second: tuple[Subject, float]) -> str:
+    """Which of two models is flatter along its steepest direction, and how many times."""
+    flat, steep = sorted((second, first), key=lambda pair: pair[1])
+    if flat[1] <= 0:
+        return ""
+    times = steep[1] / flat[1]
+    if times < 1.05:
+        return "; both are about as steep"
+    return f"; along its steepest direction {flat[0].phrase} is {number(times, 2)} times flatter"

@@ -1,9 +1,13 @@
-"""One look for all charts: colors that the color-blind can tell apart (Okabe and Ito), dashes,
-markers, layout.
+"""One look for all charts: what each thing is drawn with, how numbers are written, layout.
+
+A thing has one color and one marker shape, whatever the chart: each method, each kind of model,
+each kind of images with the rate that is measured on them. Dashes and patterns are a second
+channel. The colors keep a contrast of 3 on both backgrounds; those that meet on one chart stay
+apart for the color-blind as well.
 
 Figures name no color for text, grid or background: the page's theme gives them, light or dark. A
 direct label is an annotation whose name is `label:<number of its trace>`;
-`dashboard/components/live_chart` keeps it beside the trace's last point and trades it for a legend
+`dashboard/components/live_chart` puts it beside the trace's last point and trades it for a legend
 where the screen is narrow.
 """
 
@@ -11,88 +15,84 @@ from __future__ import annotations
 
 import html
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-SKY, PINK, GRAY = "#56B4E9", "#CC79A7", "#888888"
-LANES = {"ngf": BLUE, "sgd": ORANGE, "adam": PINK, "released": SKY}
-LANE_NAMES = {"ngf": "NGF", "sgd": "SGD", "adam": "Adam"}
-_SPARE = (PINK, SKY, GREEN, VERMILION, GRAY)
-_MODELS = {"backdoored": VERMILION, "benign": BLUE, "purified": GREEN, "after": GREEN}
+from ngf.catalogue import catalogue
+
+Trace = dict[str, Any]  # as Plotly takes it
 
 
 @dataclass(frozen=True)
-class Rate:
-    """How one of the three rates is named and drawn, on every chart."""
+class Mark:
+    """How one thing is drawn. symbol: as Plotly calls it; glyph: the same shape in a text."""
 
-    key: str
-    name: str
-    short: str
     color: str
-    dash: str
     symbol: str
     glyph: str
+    dash: str = "solid"
 
 
-RATES = (
-    Rate("ca", "Clean accuracy", "CA", BLUE, "solid", "circle", "●"),
-    Rate("asr", "Attack success rate", "ASR", VERMILION, "dash", "triangle-up", "▲"),
-    Rate("ra", "Robust accuracy", "RA", GREEN, "dot", "square", "■"),
+METHODS = {
+    "ngf": Mark("#0072B2", "diamond", "◆"),
+    "sgd": Mark("#C48200", "cross", "✚"),
+    "adam": Mark("#EE5C9D", "triangle-down", "▼"),
+    "ngf_as_released": Mark("#1F9BD8", "pentagon", "⬟"),
+    "fine_pruning": Mark("#6641DA", "hexagon", "⬢"),
+}
+MODELS = {
+    "benign": Mark("#0E9B70", "star", "★"),
+    "backdoored": Mark("#CC2014", "x", "✖"),
+}
+IMAGES = {  # the kinds of `analysis.image_kinds`
+    "clean": Mark("#587C94", "circle", "●", "solid"),
+    "triggered_target": Mark("#9141CF", "triangle-up", "▲", "dash"),
+    "triggered_true": Mark("#757A12", "square", "■", "dot"),
+    "train": Mark("#B23A6B", "triangle-left", "◀", "longdash"),
+    "validation": Mark("#DE6A1A", "triangle-right", "▶", "dashdot"),
+    "poisoned": Mark("#3F86F5", "hexagram", "✶", "longdashdot"),
+}
+SPARE = (  # for the defenses that nobody has listed above
+    Mark("#835808", "hourglass", "⧗"),
+    Mark("#27724A", "bowtie", "⧓"),
+    Mark("#C0289F", "star-diamond", "✦"),
+    Mark("#73567D", "star-square", "✸"),
+    Mark("#A466FF", "star-triangle-down", "▽"),
 )
+GRAY = "#888888"  # what is not singled out, and lines that only help to read
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # by place among the lines of a chart
 
 
-def lane_title(lane: str) -> str:
-    """Readable name of a lane: `sgd-2` is `SGD (2)`, `ft_sam` is `FT SAM`."""
-    name, _, number = lane.rpartition("-")
-    if name and number.isdigit():
-        return f"{lane_title(name)} ({number})"
-    words = lane.replace("_", " ")
-    return LANE_NAMES.get(lane) or (words.upper() if len(words) <= 6 else words.capitalize())
+def lane_mark(lane: str) -> Mark:
+    """The mark of a lane. A defense that is not listed has a spare one, the same on every chart."""
+    return METHODS.get(lane) or SPARE[_spare(lane)]
 
 
-def lane_colors(lanes: Sequence[str]) -> dict[str, str]:
-    """One color a lane; a second lane of a kind and unknown kinds take what is left."""
-    known = {lane: LANES.get("released" if "released" in lane else lane) for lane in lanes}
-    colors = {lane: color for lane, color in known.items() if color}
-    for lane, color in known.items():
-        if not color:
-            spare = [color for color in (*_SPARE, ORANGE, BLUE) if color not in colors.values()]
-            colors[lane] = spare[0] if spare else GRAY
-    return {lane: colors[lane] for lane in known}
+def _spare(lane: str) -> int:
+    """By the place in the catalogue, so that the defenses in it do not meet."""
+    unlisted = [name for name in catalogue()["defenses"] if name not in METHODS]
+    place = unlisted.index(lane) if lane in unlisted else zlib.crc32(lane.encode())
+    return place % len(SPARE)
 
 
-def model_colors(names: Sequence[str]) -> dict[str, str]:
-    """Backdoored vermilion, benign blue, purified green; a second purified model takes its
-    lane's color.
+def lane_marks(lanes: Sequence[str]) -> dict[str, Mark]:
+    """One mark per lane; two lanes of a chart share one only when there are more than marks.
+
+    The second lane of a defense, and a defense that is not installed, take what is left.
     """
-    colors: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        words = name.lower()
-        lane = next((color for key, color in LANES.items() if key in words.split()), None)
-        wanted = [color for key, color in _MODELS.items() if key in words] + (
-            [lane] if lane else []
-        )
-        free = [color for color in (*wanted, *_SPARE, ORANGE, BLUE) if color not in colors.values()]
-        colors[name] = free[0] if free else GRAY
-    return colors
+    marks: dict[str, Mark] = {}
+    for lane in sorted(lanes, key=_comes_last):
+        own = lane_mark(lane)
+        start = SPARE.index(own) if own in SPARE else 0
+        wanted = (own, *SPARE[start:], *SPARE[:start])
+        marks[lane] = next((mark for mark in wanted if mark not in marks.values()), own)
+    return {lane: marks[lane] for lane in lanes}
 
 
-def the_model(name: str) -> str:
-    """A model's name inside a sentence: `Backdoored` is `the backdoored model`."""
-    first, *rest = name.split()
-    word = first.lower()
-    if word == "after" and rest:
-        return f"the model after {' '.join(rest)}"
-    if word not in _MODELS:
-        return name
-    return " ".join(["the", word, "model", *rest])
-
-
-def without_parenthesis(title: str) -> str:
-    """What people call it: `NGF (natural gradient)` is `NGF`."""
-    return title.split(" (")[0]
+def _comes_last(lane: str) -> bool:
+    return lane not in METHODS and lane not in catalogue()["defenses"]
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -154,9 +154,10 @@ def line(
     *,
     dash: str = "solid",
     symbol: str = "circle",
+    size: int = 7,
     every: int = 1,
     **more: Any,
-) -> dict[str, Any]:
+) -> Trace:
     """A line with a marker at each `every`-th point."""
     return {
         "type": "scatter",
@@ -168,53 +169,62 @@ def line(
         "marker": {
             "color": color,
             "symbol": symbol,
-            "size": 7,
+            "size": size,
             "maxdisplayed": 0 if every == 1 else max(2, len(x) // every),
         },
         **more,
     }
 
 
-def spread(values: Sequence[float], step: float, high: float) -> list[float]:
-    """Ascending `values` moved as little as needed to be `step` apart and not above `high`."""
-    places: list[float] = []
-    for value in values:
-        places.append(value if not places else max(value, places[-1] + step))
-    limit = high
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], limit)
-        limit = places[i] - step
-    return places
+def band(
+    x: Sequence[float], low: Sequence[float], high: Sequence[float], color: str, **more: Any
+) -> Trace:
+    """The ground between two curves, faint and out of the way of the pointer."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*x, *reversed(x)],
+        "y": [*high, *reversed(low)],
+        "fill": "toself",
+        "fillcolor": faint(color),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+        **more,
+    }
 
 
 def direct_labels(
-    traces: Sequence[Mapping[str, Any]],
-    texts: Mapping[int, tuple[str, str]],
-    *,
-    low: float,
-    high: float,
-    gap: float = 0.06,
-) -> list[dict[str, Any]]:
-    """Labels right of the last points, pushed apart where they would overlap.
-
-    `texts` gives (glyph, words) for the number of a trace; `low` and `high` are the ends of the y
-    axis, `gap` is the room of one label as a share of its height.
+    traces: Sequence[Trace], texts: Mapping[int, tuple[str, str]]
+) -> list[dict[str, str]]:
+    """What stands beside the last points; `texts` gives (glyph, words) for the number of a trace.
+    Where it stands depends on the width of the page, so the page finds that out.
     """
-    numbers = sorted((i for i in texts if traces[i]["y"]), key=lambda i: traces[i]["y"][-1])
-    places = spread([traces[i]["y"][-1] for i in numbers], gap * (high - low), high)
     return [
         {
             "name": f"label:{i}",
-            "x": traces[i]["x"][-1],
-            "xanchor": "left",
-            "xshift": 8,
-            "y": round(y, 3),
-            "yref": traces[i].get("yaxis", "y"),
-            "yanchor": "middle",
-            "showarrow": False,
-            "align": "left",
-            "text": f'<span style="color:{traces[i]["line"]["color"]}">{texts[i][0]}</span> '
-            f"{escape(texts[i][1])}",
+            "text": f'<span style="color:{traces[i]["line"]["color"]}">{glyph}</span> '
+            f"{escape(words)}",
         }
-        for i, y in zip(numbers, places, strict=True)
+        for i, (glyph, words) in texts.items()
+        if traces[i]["y"]
     ]
+
+
+def listed(words: Sequence[str], nothing: str = "") -> str:
+    """`a, b and c`"""
+    *first, last = words or [nothing]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def upright(x: float, **about: Any) -> dict[str, Any]:
+    """A dotted line over the whole height; `about` is how it is drawn where it is not gray."""
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": {"color": GRAY, "width": 1, "dash": "dot", **about},
+    }

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import GRAY, RATES, base_layout, direct_labels, line, number, percent
+from dashboard.charts.rates import AXIS, RATES, Event, rate_columns, rate_curve
+from dashboard.charts.style import (
+    GRAY,
+    Trace,
+    base_layout,
+    direct_labels,
+    line,
+    number,
+    percent,
+)
 
 
-def training_chart(events: list[dict[str, Any]]) -> Chart:
-    """`events` are those of a training run, one `epoch` event an epoch."""
+def training_chart(events: Iterable[Event]) -> Chart:
+    """`events` are those of a training run, one `epoch` event per epoch."""
     epochs = [event for event in events if event.get("type") == "epoch"]
-    traces: list[dict[str, Any]] = []
-    texts: dict[int, tuple[str, str]] = {}
-    for rate in RATES:
-        seen = [event for event in epochs if event.get(rate.key) is not None]
-        if seen:
-            texts[len(traces)] = rate.glyph, rate.name
-            traces.append(
-                line(
-                    rate.name,
-                    [event["step"] for event in seen],
-                    [round(100 * event[rate.key], 3) for event in seen],
-                    rate.color,
-                    dash=rate.dash,
-                    symbol=rate.symbol,
-                    every=max(1, len(seen) // 25),
-                    hovertemplate=f"{rate.name}: %{{y:.1f}} %<extra>epoch %{{x}}</extra>",
-                )
-            )
-    seen = [event for event in epochs if event.get("loss") is not None]
-    labels = direct_labels(traces, texts, low=-3, high=103, gap=0.09)
-    if seen:
-        loss = line(
-            "Training loss",
-            [event["step"] for event in seen],
-            [event["loss"] for event in seen],
-            GRAY,
-            hovertemplate="Training loss: %{y:.3g}<extra>epoch %{x}</extra>",
-            yaxis="y2",
-        )
-        traces.append({**loss, "mode": "lines"})
-        labels += direct_labels(traces, {len(traces) - 1: ("▬", "Training loss")}, low=0, high=1e9)
+    traces, texts = _curves(epochs)
     steps = max((event["steps"] for event in epochs), default=10)
     layout = base_layout(
         "Epoch",
         "Share of test images (%)",
         right=160,
         xaxis={"range": [0, 1.012 * steps], "anchor": "y2"},
-        yaxis={"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100], "domain": [0.34, 1]},
+        yaxis={**AXIS, "domain": [0.34, 1]},
         yaxis2={
             "domain": [0, 0.24],
             "rangemode": "tozero",
@@ -57,18 +37,13 @@ def training_chart(events: list[dict[str, Any]]) -> Chart:
             "title": {"text": "Loss", "standoff": 8},
             "automargin": True,
         },
-        annotations=labels,
+        annotations=direct_labels(traces, texts),
         meta={"x_name": "epoch"},
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "Epoch": event["step"],
-            **{
-                f"{rate.name} (%)": None
-                if event.get(rate.key) is None
-                else round(100 * event[rate.key], 3)
-                for rate in RATES
-            },
+            **rate_columns(event),
             "Training loss": event.get("loss"),
             "Learning rate": event.get("lr"),
         }
@@ -77,7 +52,36 @@ def training_chart(events: list[dict[str, Any]]) -> Chart:
     return make_chart(traces, layout, rows, training_finding(epochs))
 
 
-def training_finding(epochs: list[dict[str, Any]]) -> str:
+def _curves(epochs: Sequence[Event]) -> tuple[list[Trace], dict[int, tuple[str, str]]]:
+    """The rates and the loss, and what stands beside the end of each."""
+    traces: list[Trace] = []
+    texts: dict[int, tuple[str, str]] = {}
+    for rate in RATES:
+        words = f"{rate.name}: %{{y:.1f}} %<extra>epoch %{{x}}</extra>"
+        curve = rate_curve(rate, epochs, rate.name, rate.mark.color, hovertemplate=words)
+        if curve is not None:
+            texts[len(traces)] = rate.mark.glyph, rate.name
+            traces.append(curve)
+    seen = [event for event in epochs if event.get("loss") is not None]
+    if seen:
+        texts[len(traces)] = "▬", "Training loss"
+        traces.append(_loss(seen))
+    return traces, texts
+
+
+def _loss(seen: Sequence[Event]) -> Trace:
+    loss = line(
+        "Training loss",
+        [event["step"] for event in seen],
+        [event["loss"] for event in seen],
+        GRAY,
+        hovertemplate="Training loss: %{y:.3g}<extra>epoch %{x}</extra>",
+        yaxis="y2",
+    )
+    return {**loss, "mode": "lines"}
+
+
+def training_finding(epochs: Sequence[Event]) -> str:
     """What the last epoch reached. '' when there is none."""
     if not epochs:
         return ""

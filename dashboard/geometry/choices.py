@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from analysis import image_kinds
-from dashboard.charts.style import lane_title
+from dashboard.charts.titles import lane_title
 from dashboard.geometry.surface import CELLS, PLANES
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View

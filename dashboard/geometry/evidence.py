@@ -14,7 +14,7 @@ import streamlit as st
 
 from analysis import image_kinds
 from analysis.measures import MEASURES
-from dashboard.charts.evidence import METHODS, evidence_chart
+from dashboard.charts.evidence import SUBJECTS, evidence_chart, method_title
 from dashboard.kit import library
 from dashboard.kit.show import show
 from ngf import places
@@ -97,8 +97,8 @@ def _verdicts(rows: Sequence[Mapping[str, Any]], measure: str) -> dict[str, str]
         "Measure": MEASURES[measure].title,
         "Backdoored sharper than benign": told("sharper_than_benign", "before"),
         **{
-            f"Smoother {METHODS[method][0]}": told("smoother_than_before", method)
-            for method in METHODS
+            f"Smoother {method_title(method)}": told("smoother_than_before", method)
+            for method in SUBJECTS
             if method != "before"
         },
     }

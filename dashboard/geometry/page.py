@@ -72,7 +72,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[View], tuple[str, ...]], Callable[[Vie
 )
 
 
-def measure(view: View, names: tuple[str, ...], label: str, key: str, **look: str) -> None:
+def measure(view: View, names: tuple[str, ...], label: str, key: str, **about: str) -> None:
     """A button that asks for what is not there yet, if anything is missing."""
     todo = measuring.to_do(
         measuring.progress([item for name in names for _, item in view.specs(name)])
@@ -84,7 +84,7 @@ def measure(view: View, names: tuple[str, ...], label: str, key: str, **look: st
             key=key,
             on_click=measuring.submit,
             args=(run.id, lane, view, names),
-            **look,
+            **about,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.charts.registry import Look
+from dashboard.charts.registry import ChartOptions
 from dashboard.charts.rescaling import ratio
 from dashboard.charts.style import number
 from dashboard.geometry.sections import asked, beside, facts, words
@@ -38,13 +38,12 @@ def show_rescaling(view: View) -> bool:
         pairs,
         "geometry.rescaling",
         "rescaled layer",
-        looks=[Look(at=at)] * len(pairs),
+        options=[ChartOptions(at=at)] * len(pairs),
         height=430,
     )
     facts(
         pairs,
-        f"{pairs[0][0].title.lower()} model; each factor is measured on the rescaled network "
-        "itself",
+        f"{pairs[0][0].subject.phrase}; each factor is measured on the rescaled network itself",
     )
     words("rescaling", "rescaling", "lambda_max", "filter_lambda_max")
     return True

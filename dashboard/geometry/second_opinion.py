@@ -46,7 +46,7 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
         for measure in _MEASURES:
             rows.append(
                 {
-                    "Model": side.title,
+                    "Model": side.subject.title,
                     "Number": measure.symbol,
                     "PyHessian": _words(theirs, measure),
                     "Ours": _words(mine, measure),

@@ -12,8 +12,8 @@ import streamlit as st
 
 from analysis import image_kinds
 from analysis.measures import MEASURES, found_by
-from dashboard.charts.registry import BARS, SMOOTHING, Look, draw
-from dashboard.charts.style import the_model
+from dashboard.charts.registry import BARS, ChartOptions, draw
+from dashboard.charts.spectrum import SMOOTHING
 from dashboard.kit import glossary, library, measures, readings
 from dashboard.kit.measuring import Side, View
 from dashboard.kit.readings import Reading, findings
@@ -69,12 +69,12 @@ def asked(pairs: Sequence[tuple[Side, MeasureSpec]]) -> list[tuple[Side, Run]]:
     return [(side, run) for side, item in pairs if (run := library.find(item.id)) is not None]
 
 
-def address(run: Run, chart: str, beside: Sequence[Run], look: Look) -> str:
-    """The route of the chart: what differs from a plain look is in it."""
-    plain = asdict(Look())
+def address(run: Run, chart: str, beside: Sequence[Run], options: ChartOptions) -> str:
+    """The route of the chart: the options that differ from the plain ones are in it."""
+    plain = asdict(ChartOptions())
     query = {
         name: int(value) if isinstance(value, bool) else value
-        for name, value in asdict(look).items()
+        for name, value in asdict(options).items()
         if value != plain[name]
     }
     return f"/api/runs/{run.id}/charts/{chart}?" + urlencode(
@@ -88,11 +88,11 @@ def beside(
     key: str,
     name: str,
     *,
-    looks: Sequence[Look] = (),
+    options: Sequence[ChartOptions] = (),
     height: int = 320,
     link: str | None = None,
 ) -> list:
-    """One chart a model, in columns and on the same axes, or one for all. Returns the columns.
+    """One chart per model, in columns and on the same axes, or one for all. Returns the columns.
 
     Charts of measurements that go on ask for news themselves, so that no script has to run for each
     point.
@@ -100,25 +100,25 @@ def beside(
     if not pairs:
         return []
     runs = [run for _, run in pairs]
-    looks = looks or [Look()] * len(pairs)
+    options = options or [ChartOptions()] * len(pairs)
     found = findings(runs)
     going = any(run.status not in FINAL for run in runs)
-    first = draw(chart, found, looks[0])
+    first = draw(chart, found, options[0])
     single = len(first) < 2
     columns = [st.container()] if single else list(st.columns(len(pairs)))
     for i, (column, (side, run)) in enumerate(zip(columns, pairs, strict=False)):
-        made = first[i] if looks[i] == looks[0] else draw(chart, found, looks[i])[i]
+        made = first[i] if options[i] == options[0] else draw(chart, found, options[i])[i]
         with column:
             if not single:
-                st.markdown(f"**{side.title}**")
+                st.markdown(f"**{side.subject.title}**")
             show(
                 made,
-                key if single else f"{key}.{side.title}",
-                name=name if single else f"{name}, {side.title.lower()}",
+                key if single else f"{key}.{side.subject.title}",
+                name=name if single else f"{name}, {side.subject.title.lower()}",
                 height=height,
                 link=link,
                 every_ms=EVERY_MS,
-                url=address(run, chart, runs, looks[i]) if going else None,
+                url=address(run, chart, runs, options[i]) if going else None,
             )
     return columns
 
@@ -144,10 +144,10 @@ def facts(pairs: Sequence[tuple[Side, Run]], more: str = "", images: bool = True
 
 
 def _notes(found: Sequence[tuple[Side, Reading]]) -> None:
-    partial = list(dict.fromkeys(side.title for side, reading in found if reading.partial))
+    partial = list(dict.fromkeys(side.subject.phrase for side, reading in found if reading.partial))
     if partial:
         st.warning(
-            f"Partial: the measurement of {' and of '.join(map(the_model, partial))} was stopped "
+            f"Partial: the measurement of {' and of '.join(partial)} was stopped "
             "before it was complete. What it had found by then is shown.",
             icon=":material/incomplete_circle:",
         )
@@ -175,7 +175,7 @@ class Minimum:
             pairs,
             "geometry.slice",
             "loss slice",
-            looks=[Look(together=self.view.overlaid)] * len(pairs),
+            options=[ChartOptions(together=self.view.overlaid)] * len(pairs),
         )
         if pairs:
             facts(pairs, "random directions, scaled filter by filter; the band is their spread")
@@ -197,7 +197,7 @@ class Minimum:
             pairs,
             f"geometry.spectrum.{self.view.matrix}",
             f"{self.view.matrix.capitalize()} spectrum",
-            looks=[Look(together=self.view.overlaid)] * len(pairs),
+            options=[ChartOptions(together=self.view.overlaid)] * len(pairs),
         )
         if pairs:
             facts(pairs, f"smoothed by {100 * SMOOTHING:g} % of the range")
@@ -230,7 +230,7 @@ class Minimum:
                     pairs,
                     f"geometry.bars.{value}",
                     MEASURES[value].symbol,
-                    looks=[Look(value=value)] * len(pairs),
+                    options=[ChartOptions(value=value)] * len(pairs),
                     height=130 + 36 * len(pairs),
                 )
         pairs = [pair for name in FOUND_BY for pair in self.asked(name)]
@@ -259,7 +259,7 @@ class Minimum:
                         if key in own
                     }
             if values:
-                columns.append((side.title, values))
+                columns.append((side.subject.title, values))
         if columns:
             st.table(measures.table(columns).set_index("Measure"))
 

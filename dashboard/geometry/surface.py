@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.charts.registry import Look
+from dashboard.charts.registry import ChartOptions
 from dashboard.charts.style import percent
 from dashboard.geometry.sections import asked, beside, facts, words
 from dashboard.kit.measuring import View
@@ -53,18 +53,19 @@ def show_surface(view: View) -> bool:
         log = st.toggle(
             "Logarithmic", key="geometry.log", help="Height and color by the logarithm of the loss."
         )
-    titles = [side.title for side, _ in pairs]
+    titles = [side.subject.title for side, _ in pairs]
     solid = [title for title in st.session_state.get("geometry.solid", []) if title in titles]
     solid = (solid if len(solid) == min(MOST_3D, len(titles)) else titles)[-MOST_3D:]
-    looks = [
-        Look(view=shape if title in solid else "contour", log=log, which=which) for title in titles
+    options = [
+        ChartOptions(view=shape if title in solid else "contour", log=log, which=which)
+        for title in titles
     ]
     columns = beside(
         "planes",
         pairs,
         "geometry.surface",
         "loss on a plane",
-        looks=looks,
+        options=options,
         height=420,
         link="surfaces",
     )

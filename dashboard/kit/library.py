@@ -15,7 +15,8 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.charts.style import lane_title, percent, without_parenthesis
+from dashboard.charts.style import percent
+from dashboard.charts.titles import lane_title, short, title
 from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import PurifySpec, TrainSpec, spec_from_json
@@ -62,23 +63,6 @@ def find(run_id: str) -> Run | None:
 def owner() -> str:
     """Who asks, for a fair queue: a random name for this visit, no personal data."""
     return st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
-
-
-def title(kind: str, name: str) -> str:
-    """Readable name of a plug-in or model: `title("attacks", "badnets")` is `BadNets`."""
-    return catalogue()[kind].get(name, {}).get("title", name.replace("_", " "))
-
-
-def short(kind: str, name: str) -> str:
-    """The name without its parenthesis, where it is still the only one: `NGF (natural
-    gradient)` is `NGF`.
-    """
-    text = without_parenthesis(title(kind, name))
-    return (
-        text
-        if sum(without_parenthesis(title(kind, other)) == text for other in catalogue()[kind]) <= 1
-        else title(kind, name)
-    )
 
 
 def data_facts(run: Run) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.image_kinds import KINDS, kinds_of
+from dashboard.charts.subject import BENIGN, Subject
 from dashboard.kit import library, readings
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import ask, show_refusal
@@ -30,10 +31,9 @@ REFUSED = "measuring"  # where what a button asked for and did not get is said
 class Side:
     """One of the models that are compared, and the images that it can be measured on."""
 
-    title: str
+    subject: Subject
     target: str  # as in MeasureSpec: `id` or `id:lane`
     kinds: tuple[str, ...] = tuple(KINDS)
-    purified: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
     else:
         pairs = [(side, view.images) for side in view.sides if view.images in side.kinds]
     if needs["models"] == "pair":
-        pairs = [(side, kind) for side, kind in pairs if side.purified]
+        pairs = [(side, kind) for side, kind in pairs if side.subject.role == "purified"]
     elif needs["models"] == "one":  # the one before purification, if there are several
         pairs = pairs[-2:][:1]
     return tuple((side, spec(name, side, view.seed, data=kind, **options)) for side, kind in pairs)
@@ -128,17 +128,12 @@ def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     if isinstance(run, PurifyRun):
         targets = [Target.parse(run.spec.parent), Target(name, lane)]
     out = [
-        Side(
-            readings.model_title(library.store(), str(target)),
-            str(target),
-            kinds,
-            bool(target.lane),
-        )
+        Side(readings.subject(library.store(), str(target)), str(target), kinds)
         for target in targets
     ]
     other = benign(run) if with_benign else None
     if other is not None:
-        out.insert(0, Side("Benign", other.id, _kinds(other)))
+        out.insert(0, Side(BENIGN, other.id, _kinds(other)))
     return tuple(out)
 
 

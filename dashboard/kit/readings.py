@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.charts.registry import Measured
-from dashboard.charts.style import lane_title
+from dashboard.charts.subject import BACKDOORED, BENIGN, Measured, Subject
 from ngf.config import Target
 from ngf.options import SpecError
 from ngf.runs.folder import ARRAYS, FINAL
@@ -31,7 +30,7 @@ class Reading:
 
     @property
     def measured(self) -> Measured:
-        return Measured(model_title(self.run.store, self.run.spec.target), self.values, self.arrays)
+        return Measured(subject(self.run.store, self.run.spec.target), self.values, self.arrays)
 
 
 def read(run: MeasureRun | None) -> Reading | None:
@@ -70,22 +69,21 @@ def written(run: Run) -> int:
         return 0
 
 
-def model_title(store: Store, target: str) -> str:
-    """`Backdoored`, `Benign` or `Purified by NGF`: what the measured model (`id` or `id:lane`) is
-    called.
-    """
+def subject(store: Store, target: str) -> Subject:
+    """Who is measured by a run with this target (`id` or `id:lane`)."""
     named = Target.parse(target)
     run = store.find(named.run)
-    if named.lane or isinstance(run, PurifyRun):
-        lane = named.lane or (run.spec.lane_names()[0] if isinstance(run, PurifyRun) else "")
-        return f"Purified by {lane_title(lane)}"
+    if isinstance(run, PurifyRun):
+        return Subject("purified", named.lane or run.spec.lane_names()[0])
+    if named.lane:  # of a run that is gone
+        return Subject("purified", named.lane)
     benign = isinstance(run, TrainRun) and run.spec.attack.name == "none"
-    return "Benign" if benign else "Backdoored"
+    return BENIGN if benign else BACKDOORED
 
 
 def findings(runs: Sequence[MeasureRun]) -> list[Measured]:
     """What each run has found so far, in order; nothing yet is empty. A run deleted just now
-    counts as empty.
+    counts as empty, whoever it was of.
     """
     found = []
     for run in runs:
@@ -94,8 +92,8 @@ def findings(runs: Sequence[MeasureRun]) -> list[Measured]:
             found.append(
                 reading.measured
                 if reading
-                else Measured(model_title(run.store, run.spec.target), {}, {})
+                else Measured(subject(run.store, run.spec.target), {}, {})
             )
         except (SpecError, FileNotFoundError):
-            found.append(Measured(run.id, {}, {}))
+            found.append(Measured(BACKDOORED, {}, {}))
     return found

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts import style
-from dashboard.charts.style import lane_title
+from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
 from ngf.config import PurifySpec
 from ngf.runs.folder import OPEN

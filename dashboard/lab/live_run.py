@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.charts.layers import layer_chart
-from dashboard.charts.progress import internals_chart
-from dashboard.charts.race import race_chart
-from dashboard.charts.style import lane_title
-from dashboard.charts.training import training_chart
+from dashboard.charts.registry import LIVE, draw_run
+from dashboard.charts.titles import lane_title
 from dashboard.kit import library, run_card
 from dashboard.kit.estimate import queue
 from dashboard.kit.show import show
@@ -33,14 +30,10 @@ def show_live(run: Run) -> None:
     else:
         run_card.show_state(run, events)
     run_card.show_error(run)
-    chart, name = (
-        (race_chart(run.spec, events), "race")
-        if run.spec.kind == "purify"
-        else (training_chart(events), "training")
-    )
+    name = LIVE[run.spec.kind]
     # A run that is started again is another story: a new key lets its chart poll anew.
     show(
-        chart,
+        draw_run(name, run.spec, events),
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
         scrub=not watched,
@@ -89,11 +82,18 @@ def show_internals(run: Run) -> None:
         for event in events:
             if event["type"] == "chosen" and event.get("why"):
                 st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
-        show(layer_chart(events), f"layers.{run.id}", name="layer scores", height=300)
+        show(
+            draw_run("layers", run.spec, events),
+            f"layers.{run.id}",
+            name="layer scores",
+            height=300,
+        )
     st.subheader("Inside the steps")
+    chart = draw_run("internals", run.spec, events)
+    panels = sum(name.startswith("yaxis") for name in chart.figure["layout"])
     show(
-        internals_chart(run.spec, events),
+        chart,
         f"internals.{run.id}",
         name="inside the steps",
-        height=320,
+        height=max(320, 40 + 140 * panels),
     )

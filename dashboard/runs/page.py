@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.style import lane_title
+from dashboard.charts.titles import lane_title
 from dashboard.kit import library, url
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state

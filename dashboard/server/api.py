@@ -22,12 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
-from dashboard.charts.layers import layer_chart
 from dashboard.charts.loss_plane import VIEWS
-from dashboard.charts.progress import internals_chart
-from dashboard.charts.race import race_chart
-from dashboard.charts.registry import BARS, CHARTS, Look, draw
-from dashboard.charts.training import training_chart
+from dashboard.charts.registry import BARS, DRAWN_OF, ChartOptions, draw, draw_run
 from dashboard.kit.readings import findings, written
 from ngf.options import SpecError
 from ngf.runs.files import to_json
@@ -39,14 +35,8 @@ _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
 _MOST = 12  # runs that share one pair of axes
 _KEPT = 256  # built charts in memory; one is 5 to 50 kB
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
-_CHARTS: dict[str, tuple[str, Callable[[Run, list[dict[str, Any]]], Chart]]] = {
-    "race": ("purify", lambda run, events: race_chart(run.spec, events)),
-    "internals": ("purify", lambda run, events: internals_chart(run.spec, events)),
-    "layers": ("purify", lambda run, events: layer_chart(events)),
-    "training": ("train", lambda run, events: training_chart(events)),
-}
-# what a chart of measurements can be told: parameter -> (what fits, as it is used)
-_LOOK: dict[str, tuple[str, Callable[[str], Any]]] = {
+# `ChartOptions` as parameters of the query: name -> (what fits, as it is used)
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "together": ("[01]", lambda text: text == "1"),
     "log": ("[01]", lambda text: text == "1"),
     "view": ("|".join(VIEWS), str),
@@ -158,31 +148,32 @@ def events(request: Request) -> dict[str, Any]:
 @_answers
 def chart(request: Request) -> Any:
     run, name = _run(request), request.path_params["name"]
-    if name not in _CHARTS and name not in CHARTS:
-        raise Refused(
-            404, f"There is no chart {name[:40]!r}. Charts: {', '.join([*_CHARTS, *CHARTS])}."
-        )
+    if name not in DRAWN_OF:
+        raise Refused(404, f"There is no chart {name[:40]!r}. Charts: {', '.join(DRAWN_OF)}.")
     since = request.query_params.get("since", "")
     if since and not _VERSION.fullmatch(since):
         raise Refused(
             400, f"since = {since[:40]!r} is not a version: use the one of the last answer."
         )
-    kind, build = _CHARTS.get(name, ("measure", None))
+    kind = DRAWN_OF[name]
     if (found := _unless_gone(run, lambda run: run.spec.kind)) is None:
         raise Refused(404, _GONE.format(run.id))
     if found != kind:
         raise Refused(
             400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind."
         )
-    if build is None:
+    if kind == "measure":
         return _of_measurements(request, run, name, since)
     status = run.status
     version, count = _version(run, status)
     if since == version:
         return {"version": version}
-    body = _built.get(
-        (run.path, name), version, lambda: to_json(_answer(build, run, count, status, version))
-    )
+
+    def build() -> str:
+        made = draw_run(name, run.spec, run.events()[:count])
+        return _answer(made, version, status, status in FINAL)
+
+    body = _built.get((run.path, name), version, build)
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
@@ -201,14 +192,7 @@ def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
         for one in ids
         if (found := store().find(one)) is not None and found.spec.kind == "measure"
     ]
-    look = {}
-    for key, (fits, use) in _LOOK.items():
-        if key in asked:
-            if not re.fullmatch(fits, asked[key]):
-                raise Refused(
-                    400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}."
-                )
-            look[key] = use(asked[key])
+    options = _options(asked)
     states = [one.status for one in runs]
     parts = [
         f"{_version(one, status)[0]}.{written(one)}"
@@ -219,40 +203,39 @@ def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
         return {"version": version}
 
     def build() -> str:
-        charts = draw(name, findings(runs), Look(**look))
+        charts = draw(name, findings(runs), ChartOptions(**options))
         place = [one.id for one in runs].index(run.id) if len(charts) == len(runs) else 0
-        made, final = charts[place], all(status in FINAL for status in states)
-        return to_json(
-            {
-                "version": version,
-                "figure": made.figure,
-                "finding": made.finding,
-                "alt": made.alt,
-                "status": states[place],
-                "final": final,
-            }
-        )
+        final = all(status in FINAL for status in states)
+        return _answer(charts[place], version, states[place], final)
 
-    body = _built.get((run.path, name, *ids, *look.items()), version, build)
+    body = _built.get((run.path, name, *ids, *options.items()), version, build)
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
-def _answer(
-    build: Callable[[Run, list[dict[str, Any]]], Chart],
-    run: Run,
-    count: int,
-    status: str,
-    version: str,
-) -> dict[str, Any]:
-    made = build(run, run.events()[:count])
-    return {
-        "version": version,
-        "figure": made.figure,
-        "finding": made.finding,
-        "alt": made.alt,
-        "status": status,
-        "final": status in FINAL,
-    }
+def _options(asked: Mapping[str, str]) -> dict[str, Any]:
+    """The options that the query names, by their own types."""
+    options = {}
+    for key, (fits, use) in _OPTIONS.items():
+        if key in asked:
+            if not re.fullmatch(fits, asked[key]):
+                raise Refused(
+                    400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}."
+                )
+            options[key] = use(asked[key])
+    return options
+
+
+def _answer(made: Chart, version: str, status: str, final: bool) -> str:
+    return to_json(
+        {
+            "version": version,
+            "figure": made.figure,
+            "finding": made.finding,
+            "alt": made.alt,
+            "status": status,
+            "final": final,
+        }
+    )
 
 
 class _Built:
@@ -292,10 +275,10 @@ def _version(run: Run, status: str) -> tuple[str, int]:
     return f"{count}.{status}.{file:x}", count
 
 
-def _unless_gone(run: Run, look: Callable[[Run], Any]) -> Any:
-    """What `look` sees of a run, or None when the run is deleted at this very moment."""
+def _unless_gone(run: Run, ask: Callable[[Run], Any]) -> Any:
+    """What a run answers, or None when it is deleted at this very moment."""
     try:
-        return look(run)
+        return ask(run)
     except (SpecError, FileNotFoundError):
         if (run.path / SPEC).exists():
             raise

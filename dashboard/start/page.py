@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.charts.race import race_chart
-from dashboard.charts.style import lane_title
+from dashboard.charts.registry import draw_run
+from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
 from dashboard.kit.pages import pages, script
 from dashboard.kit.run_card import before_after, counts, outcome_sentence, provenance
@@ -37,9 +37,8 @@ else:
         st.markdown(story.training_on(spec))
     with chart:
         st.caption(f"Replay of a real run, recorded step by step. {provenance(race)}")
-        events = race.events()
         show(
-            race_chart(spec, events),
+            draw_run("race", spec, race.events()),
             "start.race",
             name="the race",
             scrub=True,

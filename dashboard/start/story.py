@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.style import lane_title, percent
+from dashboard.charts.style import percent
+from dashboard.charts.titles import lane_title
 from dashboard.kit import library
 from ngf import places
 from ngf.catalogue import catalogue

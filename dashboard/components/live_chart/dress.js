@@ -1,7 +1,8 @@
 // How a figure looks on the page: pure functions from a figure, a theme and a size to what Plotly draws.
 
 const NARROW = 520 // below this width in pixels, direct labels give way to a legend
-const LABEL = /^label:(\d+)$/ // an annotation that follows the last point of the trace with this number
+const LABEL = /^label:(\d+)$/ // an annotation that stands beside the last point of the trace with this number
+const BESIDE = { xanchor: "left", xshift: 8, yanchor: "middle", align: "left", showarrow: false }
 const ROW = 17 // pixels that one direct label needs
 
 // Streamlit gives the theme as CSS variables. `key` changes when any of them does.
@@ -67,29 +68,25 @@ function axis(given, theme) {
 }
 
 function annotations(source, data, { narrow, height, theme }) {
-  const notes = (source.annotations ?? []).map((note) => ({
+  const isLabel = (note) => LABEL.test(note.name ?? "")
+  const rest = (source.annotations ?? []).filter((note) => !isLabel(note)).map((note) => ({
     arrowcolor: theme.text, bgcolor: note.showarrow ? fade(theme.back, 0.75) : undefined, ...note }))
-  const rest = notes.filter((note) => !LABEL.test(note.name ?? ""))
   if (narrow) return rest
   const panels = {}
-  for (const note of notes) {
-    if (!rest.includes(note)) (panels[note.yref ?? "y"] ??= []).push(note)
+  for (const note of (source.annotations ?? []).filter(isLabel)) {
+    const trace = data[LABEL.exec(note.name)[1]], yref = trace.yaxis ?? "y"
+    if (trace.y.length) (panels[yref] ??= []).push({ ...note, ...BESIDE, yref, x: trace.x.at(-1), y: trace.y.at(-1) })
   }
   const plot = height - (source.margin?.t ?? 0) - (source.margin?.b ?? 0)
   for (const [name, tags] of Object.entries(panels)) {
-    rest.push(...spread(tags, data, source[name.replace("y", "yaxis")] ?? {}, plot))
+    rest.push(...spread(tags, source[name.replace("y", "yaxis")] ?? {}, plot))
   }
   return rest
 }
 
-// Direct labels beside the last points that are shown, pushed apart where they would overlap.
-function spread(tags, data, scale, plot) {
-  for (const tag of tags) {
-    const trace = data[LABEL.exec(tag.name)[1]]
-    tag.x = trace.x.at(-1)
-    tag.y = trace.y.at(-1) ?? null
-  }
-  const placed = tags.filter((tag) => tag.y !== null).sort((a, b) => a.y - b.y)
+// Direct labels of one panel, pushed apart where they would overlap.
+function spread(tags, scale, plot) {
+  const placed = tags.sort((a, b) => a.y - b.y)
   if (!scale.range) return placed
   const [low, high] = scale.range
   const [from, to] = scale.domain ?? [0, 1]

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.image_kinds import KINDS
-from dashboard.charts.bars import measure_bars
+from dashboard.charts.bars import Bar, measure_bars
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.frontier import frontier_chart
 from dashboard.charts.layers import layer_chart
+from dashboard.charts.loss_line import line_chart
 from dashboard.charts.loss_plane import VIEWS, plane_chart
-from dashboard.charts.loss_slice import slice_chart
+from dashboard.charts.loss_slice import Walk, slice_chart
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
-from dashboard.charts.registry import CHARTS, WAITING, Look, Measured, draw
+from dashboard.charts.registry import (
+    DRAWN_OF,
+    LIVE,
+    OF_MEASUREMENTS,
+    WAITING,
+    ChartOptions,
+    draw,
+    draw_run,
+)
 from dashboard.charts.rescaling import ratio, rescaling_chart
-from dashboard.charts.spectrum import bulk_edge, outliers, spectrum_chart, symlog
-from dashboard.charts.style import lane_colors, lane_title, model_colors, number, spread, with_error
+from dashboard.charts.spectrum import Spectrum, spectrum_chart, symlog
+from dashboard.charts.style import IMAGES, METHODS
+from dashboard.charts.subject import BACKDOORED, BENIGN, Measured, Subject
 from dashboard.charts.training import training_chart
 from ngf.config import Choice, PurifySpec
 from tests.helpers.run_folders import RACE, TRAIN, epoch_events, race_events
@@ -42,43 +53,31 @@ POINTS = [
     for method, scale in (("ngf", 1.0), ("sgd", 0.5))
     for lr, asr in ((0.001, 1.0), (0.003, 1 - 0.98 * scale))
 ]
+NGF = Subject("purified", "ngf")
 SLICES = [
-    {
-        "name": name,
-        "data": "Clean images",
-        "distance": [-0.5, 0.0, 0.5],
-        "mean": [rise + 0.1, 0.1, rise + 0.1],
-        "low": [rise, 0.1, rise],
-        "high": [rise + 0.4, 0.1, rise + 0.4],
-    }
-    for name, rise in (("Backdoored", 4.0), ("After NGF", 0.5))
+    Walk(
+        subject,
+        "clean",
+        distance=[-0.5, 0.0, 0.5],
+        mean=[rise + 0.1, 0.1, rise + 0.1],
+        low=[rise, 0.1, rise],
+        high=[rise + 0.4, 0.1, rise + 0.4],
+    )
+    for subject, rise in ((BACKDOORED, 4.0), (NGF, 0.5))
 ]
-LINE = [
-    {
-        "name": "Clean images",
-        "data": "Clean images",
-        "distance": [0.0, 0.5, 1.0],
-        "mean": [0.1, 2.1, 0.2],
-        "low": [0.1, 2.1, 0.2],
-        "high": [0.1, 2.1, 0.2],
-    }
-]
+LINE = Walk(NGF, "clean", [0.0, 0.5, 1.0], *[[0.1, 2.1, 0.2]] * 3)
 SPECTRA = [
-    {
-        "name": name,
-        "grid": [-1.0, 0.0, 1.0, top / 2, top],
-        "density": [1e-3, 1.0, 0.1, 1e-6, 1e-2],
-        "eigenvalues": [0.0, 1.0, top],
-        "weights": [0.9, 0.05, 0.05],
-        "lambda_max": top,
-        "lambda_max_error": 2.0,
-    }
-    for name, top in (("Backdoored", 400.0), ("After NGF", 20.0))
+    Spectrum(
+        subject,
+        grid=[-1.0, 0.0, 1.0, top / 2, top],
+        density=[1e-3, 1.0, 0.1, 1e-6, 1e-2],
+        eigenvalues=[0.0, 1.0, top],
+        lambda_max=top,
+        lambda_max_error=2.0,
+    )
+    for subject, top in ((BACKDOORED, 400.0), (NGF, 20.0))
 ]
-BARS = [
-    {"name": "Backdoored", "label": "λmax", "value": 400.0, "error": 9.0},
-    {"name": "After NGF", "label": "λmax", "value": 20.0, "error": 0.5},
-]
+BARS = [Bar(BACKDOORED, "λmax", 400.0, 9.0), Bar(NGF, "λmax", 20.0, 0.5)]
 FULL: dict[str, Chart] = {
     "race": race_chart(RACE, race_events()),
     "training": training_chart(epoch_events()),
@@ -86,7 +85,7 @@ FULL: dict[str, Chart] = {
     "layers": layer_chart([*LAYERS, CHOSEN]),
     "frontier": frontier_chart(POINTS),
     "slice": slice_chart(SLICES),
-    "line": slice_chart(LINE),
+    "line": line_chart([LINE]),
     "spectrum": spectrum_chart(SPECTRA),
     "bars": measure_bars(BARS),
 }
@@ -127,12 +126,13 @@ def test_lanes_have_a_color_and_rates_a_line_and_a_marker() -> None:
         (t["name"], t["line"]["color"], t["line"]["dash"], t["marker"]["symbol"]) for t in traces
     ]
     assert looks == [
-        ("NGF CA", "#0072B2", "solid", "circle"),
-        ("NGF ASR", "#0072B2", "dash", "triangle-up"),
-        ("NGF RA", "#0072B2", "dot", "square"),
-        ("SGD CA", "#E69F00", "solid", "circle"),
-        ("SGD ASR", "#E69F00", "dash", "triangle-up"),
-        ("SGD RA", "#E69F00", "dot", "square"),
+        (f"{name} {rate}", METHODS[lane].color, dash, symbol)
+        for lane, name in (("ngf", "NGF"), ("sgd", "SGD"))
+        for rate, dash, symbol in (
+            ("CA", "solid", "circle"),
+            ("ASR", "dash", "triangle-up"),
+            ("RA", "dot", "square"),
+        )
     ]
     assert (
         traces[0]["x"] == list(range(0, 101, 5))
@@ -144,7 +144,8 @@ def test_a_single_lane_gives_the_rates_their_own_colors() -> None:
     traces = race_chart(ONE, [event for event in race_events() if event["lane"] == "ngf"]).figure[
         "data"
     ]
-    assert [trace["line"]["color"] for trace in traces] == ["#0072B2", "#D55E00", "#009E73"]
+    images = ("clean", "triggered_target", "triggered_true")
+    assert [trace["line"]["color"] for trace in traces] == [IMAGES[name].color for name in images]
     assert [trace["name"] for trace in traces] == [
         "Clean accuracy",
         "Attack success rate",
@@ -159,11 +160,12 @@ def test_the_axis_does_not_move_while_a_race_goes_on() -> None:
 
 
 def test_every_line_of_a_race_has_its_direct_label() -> None:
-    layout = FULL["race"].figure["layout"]
-    labels = {note["name"]: note for note in layout["annotations"]}
-    assert sorted(labels) == [f"label:{i}" for i in range(6)]
-    places = sorted(note["y"] for note in labels.values())
-    assert min(b - a for a, b in zip(places, places[1:], strict=False)) > 5, "labels do not overlap"
+    """Where it stands is found by the page: tests/dashboard/components/test_live_component.py."""
+    labels = FULL["race"].figure["layout"]["annotations"]
+    assert [note["name"] for note in labels] == [f"label:{i}" for i in range(6)]
+    assert all(set(note) == {"name", "text"} for note in labels)
+    color = METHODS["sgd"].color
+    assert labels[4]["text"] == f'<span style="color:{color}">▲</span> SGD ASR'
 
 
 def test_race_finding() -> None:
@@ -273,7 +275,11 @@ def test_internals_have_two_panels_and_survive_missing_values() -> None:
 
 def test_the_chosen_layer_stands_out() -> None:
     chart = FULL["layers"]
-    assert chart.figure["data"][0]["marker"]["color"] == ["#888888", "#888888", "#0072B2"]
+    assert chart.figure["data"][0]["marker"]["color"] == [
+        "#888888",
+        "#888888",
+        METHODS["ngf"].color,
+    ]
     assert chart.finding == "NGF tunes linear, whose score 14.1 is the highest of 3."
     assert layer_chart(LAYERS[:2]).finding.startswith(
         "Of 2 layers scored for NGF so far, stage2.block1.conv2 is"
@@ -283,25 +289,25 @@ def test_the_chosen_layer_stands_out() -> None:
 def test_findings_of_measurements() -> None:
     assert FULL["slice"].finding == (
         "At distance 0.5, the loss of the backdoored model rises by 4 (from 0.1) and that "
-        "of the model after NGF rises by 0.5 (from 0.1)."
+        "of the model purified by NGF rises by 0.5 (from 0.1)."
     )
     assert (
         FULL["line"].finding == "On clean images the loss goes from 0.1 to 0.2 over a hill of 1.9."
     )
     assert FULL["spectrum"].finding == (
-        "The largest eigenvalue of the backdoored model is 400 ± 2, that of the model after NGF "
-        "is 20 ± 2; along its steepest direction the model after NGF is 20 times flatter."
+        "The largest eigenvalue of the backdoored model is 400 ± 2, that of the model purified by "
+        "NGF is 20 ± 2; along its steepest direction the model purified by NGF is 20 times flatter."
     )
     assert FULL["bars"].finding == (
-        "λmax is 400 ± 9 for the backdoored model and 20 ± 0.5 for the model after NGF, "
+        "λmax is 400 ± 9 for the backdoored model and 20 ± 0.5 for the model purified by NGF, "
         "20 times smaller."
     )
-    close = [BARS[0], {**BARS[1], "value": 395.0}]
+    close = [BARS[0], replace(BARS[1], value=395.0)]
     assert measure_bars(close).finding.endswith("the difference is within the error bars.")
-    three = [{**BARS[0], "name": "Benign", "value": 100.0}, *BARS]
+    three = [replace(BARS[0], subject=BENIGN, value=100.0), *BARS]
     assert measure_bars(three).finding == (
         "λmax is 100 ± 9 for the benign model, 400 ± 9 for the backdoored model and 20 ± 0.5 for "
-        "the model after NGF; the last is 20 times smaller than the one before."
+        "the model purified by NGF; the last is 20 times smaller than the one before."
     )
     assert (
         "NGF at the picked learning rate 0.003 has 2.0 % attack success" in FULL["frontier"].finding
@@ -309,8 +315,7 @@ def test_findings_of_measurements() -> None:
 
 
 def test_every_kind_of_images_has_a_line_of_its_own() -> None:
-    titles = [kind.title for kind in KINDS.values()]
-    chart = slice_chart([{**LINE[0], "name": words, "data": words} for words in titles])
+    chart = line_chart([replace(LINE, images=kind) for kind in KINDS])
     lines = [trace["line"] for trace in chart.figure["data"] if "dash" in trace["line"]]
     assert (
         len({item["color"] for item in lines})
@@ -330,65 +335,37 @@ def test_one_model_alone() -> None:
 
 
 def test_models_side_by_side_have_one_scale() -> None:
-    shared = [{**item, "grid": SPECTRA[0]["grid"]} for item in SPECTRA]
+    shared = [replace(item, grid=SPECTRA[0].grid) for item in SPECTRA]
     ticks = [spectrum_chart([item]).figure["layout"]["xaxis"]["tickvals"] for item in shared]
     assert ticks[0] == ticks[1]
     assert symlog(-10, 1) == -symlog(10, 1) and symlog(0, 1) == 0
 
 
-def test_colors_are_never_shared() -> None:
-    lanes = ["ngf", "sgd", "sgd-2", "adam", "ngf_released", "anp"]
-    assert len(set(lane_colors(lanes).values())) == len(lanes)
-    assert lane_colors(lanes)["ngf_released"] == "#56B4E9"
-    assert model_colors(["Backdoored", "After NGF", "Benign"]) == {
-        "Backdoored": "#D55E00",
-        "After NGF": "#009E73",
-        "Benign": "#0072B2",
-    }
-    names = ["Backdoored", "After NGF", "After SGD", "x", "y", "z"]
-    assert len(set(model_colors(names).values())) == len(names)
-
-
 def test_names_from_outside_are_escaped() -> None:
     evil = "<img src=x onerror=alert(1)>"
+    subject = Subject("purified", evil)
+    race = PurifySpec(parent=TRAIN.id, lanes=(Choice(evil), Choice("sgd")))
+    events = [{**event, "lane": evil, evil: event["step"]} for event in race_events(20)]
     charts = [
-        slice_chart([{**SLICES[0], "name": evil}]),
-        measure_bars([{**BARS[0], "name": evil}]),
-        layer_chart([{**LAYERS[0], "layer": evil}]),
-        frontier_chart([{**POINTS[0], "method": evil}]),
+        race_chart(race, events),
+        internals_chart(race, events),
+        slice_chart([replace(SLICES[0], subject=subject), SLICES[1]]),
+        spectrum_chart([replace(SPECTRA[0], subject=subject)]),
+        measure_bars([replace(BARS[0], subject=subject)]),
+        measure_bars([replace(BARS[0], label=evil), BARS[1]]),
+        layer_chart([{**LAYERS[0], "layer": evil, "lane": evil}]),
+        frontier_chart([{**POINTS[0], "method": evil, "picked": True}]),
+        plane_chart(Measured(subject, PLANE, plane())),
+        plane_chart(
+            Measured(
+                subject, {**PLANE, "a_unit": evil, "plane": "models", "third": f"x:{evil}"}, plane()
+            )
+        ),
+        plane_chart(Measured(NGF, PLANE, plane() | {"point_names": np.array([evil])})),
     ]
-    assert not any("<img" in json.dumps(chart.figure) for chart in charts)
-
-
-def test_words() -> None:
-    assert [lane_title(lane) for lane in ("ngf", "sgd-2", "adam", "fine_pruning")] == [
-        "NGF",
-        "SGD (2)",
-        "Adam",
-        "Fine pruning",
-    ]
-    assert [number(value) for value in (0, 0.01234, 3.14159, 411.6, 12345, 4.5e-7, 2.5e7)] == [
-        "0",
-        "0.0123",
-        "3.14",
-        "412",
-        "12,300",
-        "4.50e-7",
-        "2.50e7",
-    ]
-    assert [
-        with_error(value, error)
-        for value, error in (
-            (11.123, 0.0653),
-            (24.0812, 5.6e-5),
-            (238.04, 3.2),
-            (7, None),
-            (0.0, 0.1),
-            (-2.5, 1e-9),
-            (3e7, 1.0),
-        )
-    ] == ["11.1 ± 0.065", "24.1", "238 ± 3.2", "7", "0 ± 0.1", "-2.5", "3.00e7 ± 1"]
-    assert spread([0.0, 0.1, 9.9, 10.0], 1.0, 10.0) == [0.0, 1.0, 9.0, 10.0]
+    for chart in charts:
+        assert chart.figure["data"], "it is drawn"
+        assert "<img" not in json.dumps(chart.figure)
 
 
 # ---- the loss on a plane
@@ -424,7 +401,7 @@ PLANE = {
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("log", [False, True])
 def test_a_plane_is_a_map_or_a_surface(view: str, log: bool) -> None:
-    chart = plane_chart("Backdoored", PLANE, plane(), view=view, log=log)
+    chart = plane_chart(Measured(BACKDOORED, PLANE, plane()), view=view, log=log)
     assert len(json.dumps(chart.figure, allow_nan=False)) < 100_000
     ground, models = chart.figure["data"]
     assert (ground["type"], models["type"]) == (
@@ -447,32 +424,33 @@ def test_a_plane_is_a_map_or_a_surface(view: str, log: bool) -> None:
 
 def test_models_on_planes_share_colors_heights_and_axes() -> None:
     found = [
-        Measured("Backdoored", PLANE, plane(4.0)),
-        Measured("Purified by NGF", PLANE, plane(1.0)),
+        Measured(BACKDOORED, PLANE, plane(4.0)),
+        Measured(NGF, PLANE, plane(1.0)),
     ]
     for view, ends in (("contour", ("zmin", "zmax")), ("surface", ("cmin", "cmax"))):
-        charts = draw("planes", found, Look(view=view))
+        charts = draw("planes", found, ChartOptions(view=view))
         scales = [[chart.figure["data"][0][end] for end in ends] for chart in charts]
         assert scales[0] == scales[1] == [0.0, pytest.approx(12.1)]
 
 
 def test_a_plane_says_how_much_of_it_is_measured() -> None:
-    assert plane_chart("Benign", PLANE, plane()).finding == (
+    assert plane_chart(Measured(BENIGN, PLANE, plane())).finding == (
         "The loss of the benign model is 0.1 at the origin and at most 3.1; it stays below 1 on "
         "33 % of this plane."
     )
-    half = plane_chart("Benign", PLANE, plane(known=0.5)).finding
+    half = plane_chart(Measured(BENIGN, PLANE, plane(known=0.5))).finding
     assert half.endswith(
         "Measured so far: 51 % of the points; the others are filled in from their neighbors."
     )
-    assert "(plane 2 of 3)" in plane_chart("Benign", PLANE, plane(planes=3), which=1).finding
+    three = Measured(BENIGN, PLANE, plane(planes=3))
+    assert "(plane 2 of 3)" in plane_chart(three, which=1).finding
 
 
 def test_a_plane_survives_losses_that_are_not_finite() -> None:
     arrays = plane()
     arrays["loss"][0, 0, 0], arrays["loss"][0, 0, 1] = np.inf, np.nan
     for log in (False, True):
-        chart = plane_chart("Benign", PLANE, arrays, view="surface", log=log)
+        chart = plane_chart(Measured(BENIGN, PLANE, arrays), view="surface", log=log)
         json.dumps(chart.figure, allow_nan=False)
         assert chart.figure["data"][0]["z"][0][:2] == [None, None]
         assert "at most 3.1;" in chart.finding
@@ -484,9 +462,8 @@ def test_eigenvectors_and_the_way_of_the_optimizer_are_named() -> None:
         "path": np.array([[0.0, 0.0], [0.2, 0.1]]),
         "path_names": np.array(["step 0", "step 5"]),
     }
-    chart = plane_chart(
-        "Backdoored", {**PLANE, "plane": "eigenvectors", "lambda_a": 11.14, "a_unit": ""}, arrays
-    )
+    values = {**PLANE, "plane": "eigenvectors", "lambda_a": 11.14, "a_unit": ""}
+    chart = plane_chart(Measured(BACKDOORED, values, arrays))
     assert chart.figure["layout"]["xaxis"]["title"]["text"] == "Steepest direction, λ = 11.1"
     assert [trace["name"] for trace in chart.figure["data"]] == [
         "Backdoored",
@@ -501,14 +478,19 @@ def test_a_plane_through_models_has_the_first_of_them_at_its_origin() -> None:
         "points": np.array([[0.0, 0.0], [0.4, 0.0]]),
         "point_names": np.array(["backdoored", "purified"]),
     }
-    chart = plane_chart(
-        "Purified by NGF",
-        {**PLANE, "plane": "models", "third": "run:sgd"},
-        arrays
-        | {"points": np.eye(3, 2), "point_names": np.array(["backdoored", "purified", "third"])},
-    )
-    assert chart.figure["data"][-1]["text"] == ["backdoored", "purified", "by SGD"]
-    finding = plane_chart("Purified by NGF", {**PLANE, "plane": "models"}, arrays).finding
+    three = arrays | {
+        "points": np.eye(3, 2),
+        "point_names": np.array(["backdoored", "purified", "third"]),
+    }
+    by_sgd = Measured(NGF, {**PLANE, "plane": "models", "third": "run:sgd"}, three)
+    models = plane_chart(by_sgd).figure["data"][-1]
+    assert models["text"] == ["backdoored", "purified", "by SGD"]
+    who = (BACKDOORED, NGF, Subject("purified", "sgd"))
+    assert models["marker"]["symbol"] == [subject.mark.symbol for subject in who]
+    by_adam = Measured(NGF, {**PLANE, "plane": "models", "third": "run:adam"}, three)
+    solid = plane_chart(by_adam, view="surface").figure["data"][-1]["marker"]["symbol"]
+    assert solid == ["square-open", "diamond", "square-open"], "three dimensions have few shapes"
+    finding = plane_chart(Measured(NGF, {**PLANE, "plane": "models"}, arrays)).finding
     assert finding.startswith("The loss of the backdoored model is 0.1 at the origin")
 
 
@@ -526,7 +508,7 @@ RESCALED = {
 
 
 def test_rescaling_moves_some_measures_and_not_others() -> None:
-    chart = rescaling_chart({"layer": "stem"}, RESCALED, at=0.1)
+    chart = rescaling_chart(Measured(BACKDOORED, {"layer": "stem"}, RESCALED), at=0.1)
     assert (
         chart.figure["layout"]["xaxis"]["type"] == chart.figure["layout"]["yaxis"]["type"] == "log"
     )
@@ -540,21 +522,38 @@ def test_rescaling_moves_some_measures_and_not_others() -> None:
 
 
 def test_outliers_are_counted_only_when_they_are_certain() -> None:
-    item = {
-        "lambda_min": -1.0,
-        "eigenvalues": [-1.0, 0.5, 1.2, 3.0, 3.05, 9.0],
-        "residuals": [0, 0, 0.5, 0.1, 0.1, 0.1],
-    }
-    assert bulk_edge(item) == 1.0
-    assert outliers(item) == 2, "1.2 may lie below the edge, and 3.0 and 3.05 may be the same one"
-    assert outliers({**item, "lambda_min": 0.0}) is None
+    item = Spectrum(
+        BENIGN,
+        grid=[],
+        density=[],
+        lambda_min=-1.0,
+        eigenvalues=[-1.0, 0.5, 1.2, 3.0, 3.05, 9.0],
+        residuals=[0, 0, 0.5, 0.1, 0.1, 0.1],
+    )
+    assert item.edge == 1.0
+    assert item.outliers() == 2, "1.2 may lie below the edge, and 3.0 and 3.05 may be the same one"
+    assert replace(item, lambda_min=0.0).outliers() is None
+
+
+def test_the_registry_draws_a_chart_of_the_runs_that_it_is_of() -> None:
+    events = {"purify": race_events(), "train": epoch_events()}
+    specs = {"purify": RACE, "train": TRAIN}
+    for name, kind in DRAWN_OF.items():
+        for other, spec in specs.items():
+            if other == kind:
+                assert draw_run(name, spec, events[kind]).figure["layout"], name
+            else:
+                with pytest.raises(KeyError):
+                    draw_run(name, spec, events[other])
+    assert set(LIVE) == set(specs) and all(DRAWN_OF[name] == kind for kind, name in LIVE.items())
+    assert {name for name, kind in DRAWN_OF.items() if kind == "measure"} == set(OF_MEASUREMENTS)
 
 
 def test_every_chart_of_measurements_waits_for_its_first_numbers() -> None:
-    empty = [Measured("Benign", {}, {}), Measured("Backdoored", {}, {})]
-    for name in CHARTS:
+    empty = [Measured(BENIGN, {}, {}), Measured(BACKDOORED, {}, {})]
+    for name in OF_MEASUREMENTS:
         for together in (False, True):
-            for chart in draw(name, empty, Look(together=together)):
+            for chart in draw(name, empty, ChartOptions(together=together)):
                 assert chart.figure == WAITING and chart.finding == NOTHING
                 json.dumps(chart.figure, allow_nan=False)
 
@@ -573,7 +572,7 @@ def test_a_model_without_numbers_leaves_the_others_as_they_are() -> None:
     for name, arrays in (("slices", slices), ("spectra", spectra), ("planes", plane())):
         charts = draw(
             name,
-            [Measured("Benign", {"data": "clean"}, arrays), Measured("Backdoored", {}, {})],
-            Look(),
+            [Measured(BENIGN, {"data": "clean"}, arrays), Measured(BACKDOORED, {}, {})],
+            ChartOptions(),
         )
         assert charts[0].figure["data"] and charts[1].figure == WAITING

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,24 @@ def test_it_grows_in_place_and_keeps_zoom(page: Page, live: Live) -> None:
     assert same, "the figure is the same node after an update and a rerun"
     assert range_ == zoomed, "the zoom is the reader's"
     assert page.evaluate(f"({POINTS})()") == 11
+
+
+LABELS = f"""() => [...document.querySelectorAll('{FIGURE} .annotation')]
+    .map(e => e.getBoundingClientRect()).map(box => [box.top, box.left])"""
+END = f"""() => {{
+  const plot = document.querySelector('{FIGURE}'), axis = plot._fullLayout.xaxis
+  return plot.getBoundingClientRect().left + axis._offset + axis.d2p(plot.data[0].x.at(-1))
+}}"""
+
+
+def test_direct_labels_stand_beside_the_ends_and_do_not_overlap(page: Page, live: Live) -> None:
+    start(page, f"{live.url}/?only=race")
+    until(page, lambda boxes: len(boxes) == 6, LABELS)
+    boxes = page.evaluate(LABELS)
+    tops = sorted(top for top, _ in boxes)
+    assert all(below - above > 15 for above, below in pairwise(tops)), "a line of text is 13 high"
+    end = page.evaluate(END)
+    assert all(0 <= left - end <= 20 for _, left in boxes), "right of the last points"
 
 
 def test_nothing_moves_while_a_pointer_is_down(page: Page, live: Live) -> None:

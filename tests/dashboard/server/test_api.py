@@ -290,7 +290,8 @@ def test_charts_of_measurements_share_axes_and_follow_their_runs(url: str, runs:
     ranges = [answer["figure"]["layout"]["yaxis"]["range"] for answer in answers]
     assert ranges[0] == ranges[1] and ranges[0][1] > 4
     assert (
-        "backdoored" in answers[0]["finding"] and "purified model by NGF" in answers[1]["finding"]
+        "backdoored" in answers[0]["finding"]
+        and "the model purified by NGF" in answers[1]["finding"]
     )
     assert answers[0]["final"] is False
     route, version = f"{url}/api/runs/{ids[1]}/charts/slices?beside={both}", answers[1]["version"]

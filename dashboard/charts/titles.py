@@ -1,0 +1,39 @@
+"""What plug-ins, models and lanes are called, on charts and pages."""
+
+from __future__ import annotations
+
+from ngf.catalogue import catalogue
+
+_LANES = {"ngf": "NGF", "sgd": "SGD", "adam": "Adam"}  # shorter than their titles
+
+
+def title(kind: str, name: str) -> str:
+    """Readable name of a plug-in or model: `title("attacks", "badnets")` is `BadNets (patch)`."""
+    return str(catalogue()[kind].get(name, {}).get("title", name.replace("_", " ")))
+
+
+def short(kind: str, name: str) -> str:
+    """The title without its parenthesis, where it is still the only one: `NGF (natural
+    gradient)` is `NGF`.
+    """
+    known = catalogue()[kind]
+    if name not in known:
+        return title(kind, name)
+    found = str(known[name]["short"])
+    alike = sum(about["short"] == found for about in known.values())
+    return found if alike == 1 else title(kind, name)
+
+
+def lane_title(lane: str) -> str:
+    """Readable name of a lane: `sgd-2` is `SGD (2)`; a plug-in that is not installed, such as
+    `old_idea`, is `Old idea`.
+    """
+    name, _, number = lane.rpartition("-")
+    if name and number.isdigit():
+        return f"{lane_title(name)} ({number})"
+    if lane in _LANES:
+        return _LANES[lane]
+    if lane in catalogue()["defenses"]:
+        return short("defenses", lane)
+    words = lane.replace("_", " ")
+    return words.upper() if len(words) <= 6 else words.capitalize()
