@@ -8,7 +8,7 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -87,20 +87,21 @@ def read_json(path: Path) -> Any:
     return None if text is None else json.loads(text)
 
 
-def read_once(path: Path) -> Any:
-    """Like `read_json`, but parsed again only when the file was replaced. Do not change what
-    it returns.
+def read_once(path: Path, make: Callable[[Any], Any] | None = None) -> Any:
+    """Like `read_json`, and what `make` makes of it, but anew only when the file was replaced. Do
+    not change what it returns.
     """
     try:
         about = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    return _parsed(path, about.st_mtime_ns, about.st_ino, about.st_size)
+        return None if make is None else make(None)
+    return _made(path, make, about.st_mtime_ns, about.st_ino, about.st_size)
 
 
 @lru_cache(maxsize=8192)
-def _parsed(path: Path, *version: int) -> Any:
-    return read_json(path)
+def _made(path: Path, make: Callable[[Any], Any] | None, *version: int) -> Any:
+    found = read_json(path)
+    return found if make is None else make(found)
 
 
 def fsync_tree(folder: Path) -> None:

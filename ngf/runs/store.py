@@ -59,6 +59,12 @@ _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
 
 
+def spec_of(path: Path) -> Spec:
+    """What was asked for in a run folder. Raises SpecError (JSON: ValueError) when it is none."""
+    found: Spec = read_once(path / SPEC, spec_from_json)
+    return found
+
+
 class NoSuchRun(KeyError):
     """The run asked for does not exist; the message says which ones do."""
 
@@ -82,7 +88,7 @@ class Run:
 
     @property
     def spec(self) -> Spec:
-        return spec_from_json(read_once(self.path / SPEC))
+        return spec_of(self.path)
 
     @property
     def request(self) -> dict[str, str]:
@@ -236,8 +242,7 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
     """The run in folder `path`. Raises SpecError (JSON: ValueError) when it holds none."""
-    kind = spec_from_json(read_once(path / SPEC)).kind
-    return _RUNS[kind](store, path, source, run_id)
+    return _RUNS[spec_of(path).kind](store, path, source, run_id)
 
 
 class Store:
