@@ -1,1 +1,1 @@
-"""The window: a Streamlit app over the run folders. It never imports torch."""
+"""The dashboard: a Streamlit app over the run folders. It never imports torch."""

@@ -44,9 +44,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_port(port: int, headless: bool) -> int | None:
-    """`port`, or the next free one if the user agrees; None when the user is not there or
-    does not.
-    """
+    """`port`, or the next free one if somebody at the terminal agrees; else None."""
     if is_free(port):
         return port
     other = next(
@@ -68,7 +66,7 @@ def choose_port(port: int, headless: bool) -> int | None:
 
 
 class Dashboard:
-    """The two processes and what is done when one of them ends."""
+    """The two processes, and what happens when one of them ends."""
 
     def __init__(self, port: int, headless: bool):
         self.port, self.headless = port, headless
@@ -119,8 +117,9 @@ class Dashboard:
         )  # Streamlit's own greeting
 
     def _watch_supervisor(self, restart_at: float) -> float:
-        """Start the supervisor again when it has ended: at once, then later and later up to a
-        minute.
+        """Start the supervisor again when it has ended: soon, then with longer and longer waits.
+
+        restart_at: when it is started again; 0 while it runs. Returns the next `restart_at`.
         """
         code = self.children["supervisor"].poll()
         if code is None:
@@ -146,7 +145,7 @@ class Dashboard:
         return restart_at
 
     def _announce(self, started: float) -> None:
-        """Say the address when the server answers, and open it."""
+        """Print the address when the server answers, and open it in a browser."""
         while not self._stopping.wait(0.05) and time.monotonic() < started + _PATIENCE:
             with (
                 contextlib.suppress(urllib.error.URLError, OSError),
@@ -166,7 +165,7 @@ class Dashboard:
             print(f"The web server does not answer on {self.url}.", file=sys.stderr)
 
     def _end(self) -> None:
-        """Ask both to end, let the supervisor save its runs, then make sure."""
+        """End both; the supervisor gets time to save its runs, then they are killed."""
         for child in self.children.values():
             if child.poll() is None:
                 child.terminate()
@@ -180,9 +179,7 @@ class Dashboard:
 
 
 def _fill_catalogue() -> None:
-    """Make the list of plug-ins while the server starts, so that the first page need not wait
-    for it.
-    """
+    """Make the list of plug-ins while the server starts, so that the first page need not wait."""
     from ngf.catalogue import catalogue
 
     try:

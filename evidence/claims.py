@@ -101,6 +101,19 @@ def layers(runs: Iterable[Row]) -> list[Row]:
     ]
 
 
+def num_curvature_images(runs: Iterable[Row], measured: Mapping[str, Sequence[Row]]) -> int:
+    """On how many images the curvature in the table was measured. Raises `Failed` when it was not
+    always the same number.
+    """
+    found = {card["n"] for of in measured.values() for card in of}
+    for run in runs:
+        results = run["results"].values()
+        found |= {result["curvature"]["n"] for result in results if "curvature" in result}
+    if len(found) != 1:
+        raise Failed(f"Curvature was measured on {sorted(found)} images; one number is meant.")
+    return int(found.pop())
+
+
 # ---- the claims
 
 
@@ -402,13 +415,15 @@ def summary() -> dict[str, Any]:
     runs = [run for run in every if run["model"] == TrainSpec.model]
     if not runs:
         raise Failed(f"There is nothing in {RUNS} yet: python -m evidence frontier")
-    rows = table(runs, cards())
+    measured = cards()
+    rows = table(runs, measured)
     return {
         "claims": claims(rows, read(GEOMETRY_TABLE), read(REMOVAL)["rows"]),
         "table": rows,
         "layers": layers(every),
         "hardware": runs[0]["environment"],
         "num_clean": runs[0]["num_clean"],
+        "num_curvature_images": num_curvature_images(runs, measured),
     }
 
 

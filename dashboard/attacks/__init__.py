@@ -2,7 +2,7 @@
 
 from dashboard.kit.pages import Page, Param
 
-# what an attacker must be able to do
+# kind of attack -> what the attacker must be able to do
 KINDS = {
     "poisoning": "Data poisoning",
     "clean-label": "Clean-label poisoning",

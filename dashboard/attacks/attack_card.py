@@ -1,11 +1,10 @@
-"""What there is to say about one attack: its figure, its kind, where it comes from, what our
-models say of it.
-"""
+"""The card of one attack: its picture, its kind, its source, and what it did to our models."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -17,7 +16,8 @@ from dashboard.charts.style import percent
 from dashboard.kit import library
 from dashboard.kit.pages import script
 from dashboard.kit.trigger import legend, pictures, preview, wanted
-from ngf.runs.store import Run
+from ngf.config import TrainSpec
+from ngf.runs.store import TrainRun
 
 _MEANS = {
     "poisoning": "changes training images and their labels, nothing else",
@@ -25,15 +25,16 @@ _MEANS = {
     "prepared": "needs training images, or a clean model, before it poisons anything",
     "controlled": "writes the loss of the training itself",
 }
-_PICTURES = 6
-# How the part of a docstring begins that says what is different here.
-_CHANGED = re.compile(
-    r"(?:^|(?<=[.:;)]\s))(?=(?:Changed|Unchanged though|What deviates|What is different)\b)", re.M
-)
+_PICTURES = 6  # so many images are shown
 
 
 class About(NamedTuple):
-    """The docstring of an attack, taken apart: paragraphs of text, each ready for a page."""
+    """The docstring of an attack, taken apart into Markdown, one text per paragraph.
+
+    source: the first paragraph.
+    formula: how the attack works.
+    changed: what differs from the source here, from the paragraph on that begins with `Changed`.
+    """
 
     source: str
     formula: list[str]
@@ -41,7 +42,7 @@ class About(NamedTuple):
 
 
 def kinds(about: Mapping[str, Any]) -> list[str]:
-    """What the attacker must be able to do; an attack can be of two kinds."""
+    """The kinds of an attack, that is, what the attacker must be able to do; there may be two."""
     found = [
         name
         for name, is_one in (
@@ -55,66 +56,57 @@ def kinds(about: Mapping[str, Any]) -> list[str]:
 
 
 def taken_apart(text: str) -> About:
-    """Source (the first sentence or paragraph), formula, and what was changed, of a module's
-    docstring.
-    """
-    source, _, rest = text.partition("\n\n")
-    if (early := _CHANGED.search(source)) is not None:
-        source, rest = source[: early.start()], source[early.start() :] + "\n\n" + rest
-    cut = _CHANGED.search(rest)
-    formula, changed = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
-    return About(_paragraphs(source)[0], _paragraphs(formula), _paragraphs(changed))
+    """The docstring of an attack by its parts."""
+    source, *others = text.split("\n\n")
+    starts = (i for i, other in enumerate(others) if other.startswith("Changed"))
+    cut = next(starts, len(others))
+    return About(
+        _markdown(source), [*map(_markdown, others[:cut])], [*map(_markdown, others[cut:])]
+    )
 
 
-def _paragraphs(text: str) -> list[str]:
-    """Markdown of each paragraph: indented lines are formulas, the others flow; numbers of
+def _markdown(paragraph: str) -> str:
+    """A paragraph in Markdown: indented lines are formulas, the others flow, and numbers of
     preprints are links.
     """
-    found = []
-    for paragraph in text.split("\n\n"):
-        lines, flowing = [], False
-        for line in paragraph.rstrip().splitlines():
-            if line.startswith("  "):
-                lines.append(f"\n```text\n{line.strip()}\n```\n")
-                flowing = False
-            else:
-                lines.append((" " if flowing else "") + library.plain(line.replace("`", "")))
-                flowing = True
-        if joined := "".join(lines).strip():
-            found.append(
-                re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", joined)
-            )
-    return found
+    lines, flowing = [], False
+    for line in paragraph.rstrip().splitlines():
+        if line.startswith("  "):
+            lines.append(f"\n```text\n{line.strip()}\n```\n")
+            flowing = False
+        else:
+            lines.append((" " if flowing else "") + library.plain(line.replace("`", "")))
+            flowing = True
+    joined = "".join(lines).strip()
+    return re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", joined)
 
 
-def zoo_runs(name: str, runs: Sequence[Run]) -> list[Run]:
-    """Trained models of the zoo with this attack, signs first, then by seed."""
-    found = [run for run in runs if run.spec.attack.name == name and run.source == "zoo"]
+def zoo_runs(name: str, models: Sequence[TrainRun]) -> list[TrainRun]:
+    """The models of the zoo with this attack, signs first, then by seed."""
+    found = [run for run in models if run.spec.attack.name == name and run.source == "zoo"]
     return sorted(
         found,
         key=lambda run: (run.spec.data != "signs", run.spec.data, run.spec.model, run.spec.seed),
     )
 
 
-def zoo_sentences(runs: Sequence[Run]) -> list[str]:
-    """CA and ASR of models that differ by their seed only: mean, lowest and highest, and how
-    many.
-    """
-    groups: dict[tuple, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(
-            (run.spec.data, run.spec.model, run.spec.attack, run.spec.training), []
-        ).append(run)
-    return [
-        f"{library.short('data', data)}, {library.short('models', model)}: "
-        + ", ".join(
-            f"{rate.upper()} {_spread([run.result[rate] for run in same])}"
-            for rate in ("ca", "asr")
-        )
-        + f" ({len(same)} {'model' if len(same) == 1 else 'models'}, {same[0].result['n_clean']:,} "
-        f"clean and {same[0].result['n_triggered']:,} triggered test images)"
-        for (data, model, *_), same in groups.items()
-    ]
+def zoo_sentences(models: Sequence[TrainRun]) -> list[str]:
+    """A sentence per group of models that differ by their seed only."""
+    groups: dict[TrainSpec, list[TrainRun]] = {}
+    for run in models:
+        groups.setdefault(replace(run.spec, seed=0), []).append(run)
+    return [_sentence(spec, group) for spec, group in groups.items()]
+
+
+def _sentence(spec: TrainSpec, models: Sequence[TrainRun]) -> str:
+    """CA and ASR of these models: mean, lowest and highest, and of how many images."""
+    results = [run.finished() for run in models]
+    rates = [f"{key.upper()} {_spread([found[key] for found in results])}" for key in ("ca", "asr")]
+    return (
+        f"{library.short('data', spec.data)}, {library.short('models', spec.model)}: "
+        f"{', '.join(rates)} ({len(models)} {'model' if len(models) == 1 else 'models'}, "
+        f"{results[0]['n_clean']:,} clean and {results[0]['n_triggered']:,} triggered test images)"
+    )
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -124,16 +116,21 @@ def _spread(values: Sequence[float]) -> str:
     return f"{percent(mean(values))} ({100 * min(values):.1f}–{100 * max(values):.1f})"
 
 
-def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
-    """The card of one attack; `runs` are the trained models of the store."""
-    found = zoo_runs(name, runs)
+def show_card(name: str, about: Mapping[str, Any], models: Sequence[TrainRun]) -> None:
+    """The card of one attack.
+
+    name: of the attack.
+    about: what the catalogue says about it.
+    models: all trained models.
+    """
+    found = zoo_runs(name, models)
     with st.container(border=True, key=f"attacks.{name}"):
         st.header(about["title"])
         st.markdown(library.plain(about["summary"]))
         st.caption(". ".join(f"{KINDS[kind]}: {_MEANS[kind]}" for kind in kinds(about)) + ".")
         figure, words = st.columns([3, 2], gap="large")
         with figure:
-            _figure(found or [run for run in runs if run.spec.attack.name == name])
+            _figure(found or [run for run in models if run.spec.attack.name == name])
             show_rates(name)
         with words:
             _numbers(about, found)
@@ -151,11 +148,9 @@ def show_card(name: str, about: Mapping[str, Any], runs: Sequence[Run]) -> None:
                     st.markdown(paragraph)
 
 
-def _figure(runs: Sequence[Run]) -> None:
-    """Of the first model that has a picture; a newer one that also tells what the model says
-    goes before.
-    """
-    seen = [(run, arrays) for run in runs if (arrays := preview(run)) is not None]
+def _figure(models: Sequence[TrainRun]) -> None:
+    """The pictures of the first model that has some, rather of one that has kept its verdicts."""
+    seen = [(run, arrays) for run in models if (arrays := preview(run)) is not None]
     if not seen:
         st.caption("No picture yet: it is made when a model is trained.")
         return
@@ -164,7 +159,7 @@ def _figure(runs: Sequence[Run]) -> None:
     st.caption(f"{legend(arrays)} {library.title('data', run.spec.data)}, seed {run.spec.seed}.")
 
 
-def _numbers(about: Mapping[str, Any], found: Sequence[Run]) -> None:
+def _numbers(about: Mapping[str, Any], found: Sequence[TrainRun]) -> None:
     if found:
         st.markdown("*Measured* on the zoo, mean (lowest–highest) over seeds:")
         st.markdown("\n".join(f"- {sentence}" for sentence in zoo_sentences(found)))
@@ -173,7 +168,7 @@ def _numbers(about: Mapping[str, Any], found: Sequence[Run]) -> None:
     st.markdown(f"**ASR here:** {library.plain(about['asr_definition'])}")
 
 
-def _links(name: str, found: Sequence[Run]) -> None:
+def _links(name: str, found: Sequence[TrainRun]) -> None:
     with st.container(horizontal=True):
         if name == "drawn":
             st.page_link(script("studio"), label="Paint one", icon=":material/brush:")

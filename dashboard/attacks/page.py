@@ -17,13 +17,15 @@ st.markdown(
 )
 known = {name: about for name, about in catalogue()["attacks"].items() if name != "none"}
 values, fresh = url.follow("attacks", {"attack": list(known)})
-url.seed("attacks", values, fresh)
+url.restore_widgets("attacks", values, fresh)
 url.notice("attacks")
 there = [kind for kind in KINDS if any(kind in kinds(about) for about in known.values())]
 st.session_state["attacks.kind"] = [
     kind for kind in st.session_state["attacks.kind"] if kind in there
 ]
-chosen = st.pills("Kind", there, selection_mode="multi", key="attacks.kind", format_func=KINDS.get)
+chosen = st.pills(
+    "Kind", there, selection_mode="multi", key="attacks.kind", format_func=KINDS.__getitem__
+)
 wanted = st.multiselect(
     "Attacks",
     list(known),
@@ -37,16 +39,16 @@ shown = [
     for name, about in known.items()
     if (not wanted or name in wanted) and (not chosen or set(chosen) & set(kinds(about)))
 ]
-runs = library.trained()
-if not any(run.spec.attack.name != "none" for run in runs):
+models = library.trained()
+if not any(run.spec.attack.name != "none" for run in models):
     st.info(
-        "No model was trained with any of them yet, so there are no pictures. `make zoo` trains "
-        "some, and so does the Lab.",
+        "No model was trained with any of them yet, so there are no pictures. "
+        "`python -m evidence zoo` trains some, and so does the Lab.",
         icon=":material/image_not_supported:",
     )
 if not shown:
     st.info("No attack fits these filters.", icon=":material/inbox:")
 show_removal(shown)
 for name in shown:
-    show_card(name, known[name], runs)
+    show_card(name, known[name], models)
 url.write("attacks", {"attack": tuple(wanted), "kind": tuple(chosen)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from dashboard.charts.layers import layer_chart
 from dashboard.charts.loss_line import line_chart, lines
 from dashboard.charts.loss_plane import VIEWS, plane_chart
 from dashboard.charts.loss_slice import slice_chart, slices
+from dashboard.charts.picture import About, picture_chart
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.rates import Event
@@ -21,6 +22,7 @@ from dashboard.charts.rescaling import rescaling_chart
 from dashboard.charts.spectrum import spectra, spectrum_chart
 from dashboard.charts.subject import Measured
 from dashboard.charts.training import training_chart
+from ngf.catalogue import catalogue
 from ngf.config import MeasureSpec, PurifySpec, Spec, TrainSpec
 
 BARS = ("lambda_max", "trace", "fisher_trace", "filter_lambda_max")  # measures drawn as bars
@@ -39,7 +41,7 @@ class ChartOptions:
     view: of a plane, map or surface.
     log: whether the heights of a plane are logarithms.
     which: of several planes.
-    value: the measure that bars show.
+    value: the measure that bars show, or the measurement whose own picture is drawn.
     at: the factor of a rescaled layer.
     """
 
@@ -69,6 +71,12 @@ OF_MEASUREMENTS: dict[str, Callable[[Found, ChartOptions], list[Chart]]] = {
     "lines": lambda found, options: [line_chart(lines(found))],
     "bends": lambda found, options: [bend_chart(one.values, one.arrays) for one in found[:1]],
     "rescaling": lambda found, options: [rescaling_chart(one, at=options.at) for one in found[:1]],
+    "picture": lambda found, options: [picture_chart(found, pictures()[options.value])],
+}
+# Charts of one of several values, and which there are.
+VALUES: dict[str, Callable[[], Iterable[str]]] = {
+    "bars": lambda: BARS,
+    "picture": lambda: pictures(),
 }
 DRAWN_OF: dict[str, str] = {  # chart -> the kind of runs that it is drawn of
     **dict.fromkeys(OF_PURIFICATIONS, PurifySpec.kind),
@@ -79,6 +87,12 @@ LIVE: dict[str, str] = {  # kind of runs -> the chart that moves while one goes 
     PurifySpec.kind: "race",
     TrainSpec.kind: "training",
 }
+
+
+def pictures() -> dict[str, About]:
+    """What measurements declare for themselves, by their names."""
+    known = catalogue()["measurements"].items()
+    return {name: about["picture"] for name, about in known if about["picture"]}
 
 
 def draw_run(chart: str, spec: Spec, events: Events) -> Chart:

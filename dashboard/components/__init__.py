@@ -1,1 +1,1 @@
-"""Components of our own, plain JavaScript: one folder each."""
+"""Streamlit components in plain JavaScript, one folder per component."""

@@ -8,11 +8,17 @@ import streamlit as st
 
 from analysis import image_kinds
 from dashboard.charts.titles import lane_title
-from dashboard.geometry.surface import CELLS, PLANES
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import SEED_MAX
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun, Run
+
+PLANES = {
+    "random": "Two random directions",
+    "eigenvectors": "Two steepest directions",
+    "models": "Through the models",
+}
+CELLS = (21, 41, 81)  # along each axis
 
 
 def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
@@ -25,15 +31,10 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
     if st.session_state.get("geometry.run") not in runs:
         st.session_state["geometry.run"] = next(iter(runs))
     first, second = st.columns([2, 1])
-    run = runs[
-        first.selectbox(
-            "Run",
-            list(runs),
-            key="geometry.run",
-            format_func=library.tell_apart(runs, library.describe_measurable).get,
-        )
-    ]
-    lanes = list(run.spec.lane_names()) if run.spec.kind == "purify" else []
+    shown = library.tell_apart(runs, library.describe_measurable)
+    chosen = first.selectbox("Run", list(runs), key="geometry.run", format_func=shown.__getitem__)
+    run = runs[chosen]
+    lanes = list(run.spec.lane_names()) if isinstance(run, PurifyRun) else []
     if not lanes:
         return run, ""
     if st.session_state.get("geometry.lane") not in lanes:
@@ -63,7 +64,7 @@ def choose_view(run: Run, lane: str) -> View:
             "has triggered images.",
         )
         plane = (
-            st.selectbox("Plane", planes, key="geometry.plane", format_func=PLANES.get, width=215)
+            st.selectbox("Plane", planes, key="geometry.plane", format_func=_plane, width=215)
             if len(planes) > 1
             else "random"
         )
@@ -100,3 +101,7 @@ def choose_view(run: Run, lane: str) -> View:
         st.session_state["geometry.matrix"],
         st.session_state["geometry.way"],
     )
+
+
+def _plane(name: str) -> str:
+    return PLANES.get(name, name)

@@ -1,11 +1,9 @@
-"""What was measured beforehand of every zoo model: are backdoored minima sharper, and
+"""What was measured beforehand of every model in the zoo: are backdoored minima sharper, and
 purified ones smoother?
 """
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,24 +14,17 @@ from analysis import image_kinds
 from analysis.measures import MEASURES
 from dashboard.charts.evidence import SUBJECTS, evidence_chart, method_title
 from dashboard.kit import library
+from dashboard.kit.evidence import evidence
 from dashboard.kit.show import show
-from ngf import places
 
 _ANSWERS = {"yes": "✓", "mixed": "~", "no": "✗"}
-
-
-@functools.cache
-def _load() -> dict[str, Any]:
-    path = places.ASSETS / "evidence" / "geometry.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
 
 
 def show_evidence() -> None:
     """The section, if there is evidence: a chart for one measure, and the verdicts for all of
     them.
     """
-    found = _load()
-    if not found["rows"]:
+    if (found := evidence("geometry")) is None:
         return
     st.header("All models of the zoo")
     st.markdown(

@@ -1,5 +1,5 @@
-"""What there is to know of a data set before it is used: its images, their origin, what is
-missing. No torch.
+"""What there is to know about a data set before it is used: its images, where they come from, and
+which files are missing. No torch.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dashboard.kit import library
 from ngf.catalogue import catalogue, missing_files
 from ngf.places import data_dir
 
-_NAMED = 60  # classes whose names are all listed; of more, the first ones
-_COUNTED = 20_000  # files in a folder that are counted; of more, it is said that there are
+_NAMED = 60  # so many names of classes are listed at most
+_COUNTED = 20_000  # so many files in a folder are counted at most
 POOLS = {"train": "for training", "holdout": "for the defender", "test": "for the test"}
 
 
 def data_card(name: str, key: str) -> None:
-    """What is missing, if anything is; and the rest of what is known behind a click."""
+    """Which files are missing, if any, and behind a click everything else."""
     about, missing = catalogue()["data"][name], missing_files(name)
     if missing:
         missing_note(about, missing)
@@ -33,7 +33,7 @@ def data_card(name: str, key: str) -> None:
 
 
 def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
-    """What to do about missing files: a download comes by itself, the rest does not."""
+    """What to do about missing files: some are downloaded when they are needed, others are not."""
     advice = library.plain(about["advice"])
     if about.get("download_mb"):
         st.info(
@@ -50,7 +50,7 @@ def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
 
 
 def facts(name: str, about: Mapping[str, Any], missing: Sequence[str]) -> list[tuple[str, str]]:
-    """Lines of the card: (what, words)."""
+    """The lines of the card, each as (what it is about, what it says)."""
     lines = [("Classes", _classes(about))] if "classes" in about or "num_classes" in about else []
     if "shape" in about:
         channels, height, width = about["shape"]
@@ -87,9 +87,9 @@ def _place(about: Mapping[str, Any]) -> str:
 
 @st.cache_data(ttl=10, show_spinner=False)
 def found(root: str) -> str:
-    """The folders of classes in `root` and how many files are in each: `blue 40, red 38`."""
+    """The classes in `root`, one folder each, and how many files each has: `blue 40, red 38`."""
     inside = _folders(Path(root))
-    if "train" in inside or "test" in inside or "val" in inside:
+    if {"train", "test", "val"} & set(inside):
         return "; ".join(f"{library.plain(name)}: {_counts(Path(root) / name)}" for name in inside)
     return _counts(Path(root))
 

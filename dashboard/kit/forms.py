@@ -1,4 +1,4 @@
-"""Forms that follow from the catalogue: one widget a field, with its help, unit and range.
+"""Forms made from the catalogue: one widget per field, with its help, unit and range.
 
 A lane also has a text form for the address: `ngf:layer=last,steps=50`.
 """
@@ -6,7 +6,7 @@ A lane also has a text form for the address: `ngf:layer=last,steps=50`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -21,20 +21,10 @@ LABELS = {
     "alpha": "Opacity",
     "target": "Target class",
     "poison_rate": "Poison rate",
-    "kl_clip": "KL limit of a step",
     "batch_size": "Batch size",
     "weight_decay": "Weight decay",
-    "min_ca": "Lowest clean accuracy",
-    "min_asr": "Lowest attack success",
-    "num_directions": "Number of directions",
-    "bn": "BatchNorm",
-    "bn_mode": "BatchNorm",
-    "batchnorm": "BatchNorm",
-    "eta": "Clean-data regularizer",
-    "k": "Grid size (k)",
-    "s": "Strength (s)",
 }
-LAYERS = {
+LAYER_WORDS = {  # what may stand for a layer, in the order of the list
     "fisher": "Largest Fisher trace on clean images (a second)",
     "auto": "Automatic: try every layer on clean images (half a minute)",
     "last": "Last linear layer (the paper's)",
@@ -43,60 +33,71 @@ LAYERS = {
 
 
 def label(item: Mapping[str, Any]) -> str:
+    """The name of a field in words, with its unit."""
     text = LABELS.get(item["name"], item["name"].replace("_", " ").capitalize())
     return f"{text} ({item['unit']})" if item["unit"] else text
 
 
 def hint(item: Mapping[str, Any]) -> str:
-    """Help text with the range and the default."""
-    text, low, high = item["help"], item["ge"], item["le"]
-    if low is not None and high is not None:
-        text += f" From {low:g} to {high:g}." if not isinstance(low, str) else ""
-    elif low is not None or high is not None:
-        text += f" {low:g} or more." if high is None else f" {high:g} or less."
-    return f"{text} Default: {item['default']}."
+    """The help text of a field, with its range and default."""
+    return f"{item['help']}{_bounds(item['ge'], item['le'])} Default: {item['default']}."
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "" if high is None else f" {high:g} or less."
+    return f" {low:g} or more." if high is None else f" From {low:g} to {high:g}."
 
 
 def field(item: Mapping[str, Any], key: str, value: Any, layers: Sequence[str] = ()) -> Any:
-    """The widget of one field; it keeps its value under `key`. Returns the value."""
+    """The widget of one field, with its value.
+
+    item: the field, as the catalogue describes it.
+    key: where the widget keeps its value.
+    value: what it starts with.
+    layers: those of the model, for a field that names one.
+    """
     st.session_state.setdefault(key, value)
-    about = {"label": label(item), "key": key, "help": hint(item)}
-    if item["name"] == "layer" and layers:
-        options = [*LAYERS, *layers]
-        if st.session_state[key] not in options:
-            options.append(st.session_state[key])
-        return st.selectbox(
-            options=options, format_func=lambda name: LAYERS.get(name, name), **about
-        )
+    if item.get("layers") and layers:
+        return _layer_box(item, key, layers)
     if item["choices"]:
         return st.selectbox(
-            options=item["choices"],
-            **about,
+            label(item),
+            item["choices"],
+            key=key,
+            help=hint(item),
             format_func=lambda option: str(option).replace("_", " "),
         )
     if item["type"] == "bool":
-        return st.toggle(**about)
+        return st.toggle(label(item), key=key, help=hint(item))
     if item["type"] == "int":
-        return st.number_input(
-            min_value=_int(item["ge"]), max_value=_int(item["le"]), step=1, **about
-        )
+        return _number_input(item, key, int, step=1)
     if item["type"] == "float":
-        return st.number_input(
-            min_value=_float(item["ge"]),
-            max_value=_float(item["le"]),
-            format="%g",
-            step=_step(item),
-            **about,
-        )
-    return st.text_input(max_chars=LONGEST_TEXT, **about)
+        return _number_input(item, key, float, step=_step(item), format="%g")
+    return st.text_input(label(item), key=key, help=hint(item), max_chars=LONGEST_TEXT)
 
 
-def _int(bound: float | None) -> int | None:
-    return None if bound is None else int(bound)
+def _layer_box(item: Mapping[str, Any], key: str, layers: Sequence[str]) -> Any:
+    """Words such as `auto` first, then the layers of the model; a layer that the model does not
+    have, from a link, stays in the list so that its refusal can be read.
+    """
+    known = [word for word in LAYER_WORDS if word in item["layers"]]
+    chosen = st.session_state[key]
+    return st.selectbox(
+        label(item),
+        list(dict.fromkeys([*known, *item["layers"], *layers, chosen])),
+        key=key,
+        help=hint(item),
+        format_func=lambda name: LAYER_WORDS.get(name, name),
+    )
 
 
-def _float(bound: float | None) -> float | None:
-    return None if bound is None else float(bound)
+def _number_input(
+    item: Mapping[str, Any], key: str, kind: Callable[[Any], Any], **widget: Any
+) -> Any:
+    """A field for a number of `kind`, within the bounds of `item`."""
+    low, high = (None if item[bound] is None else kind(item[bound]) for bound in ("ge", "le"))
+    return st.number_input(label(item), low, high, key=key, help=hint(item), **widget)
 
 
 def _step(item: Mapping[str, Any]) -> float:
@@ -104,8 +105,18 @@ def _step(item: Mapping[str, Any]) -> float:
     return 10.0 ** (math.floor(math.log10(size)) - (0 if size >= 1 else 1))
 
 
+def select(label: str, key: str, options: Sequence[Any], **widget: Any) -> Any:
+    """A select box that starts with its first option when what it holds is not among them."""
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0]
+    return st.selectbox(label, options, key=key, **widget)
+
+
 def plugin_form(kind: str, choice: Choice, key: str, layers: Sequence[str] = ()) -> Choice:
-    """Widgets for all fields of a plug-in, expert fields behind a click. Raises SpecError."""
+    """Widgets for all fields of a plug-in, those for experts behind a click. Raises SpecError.
+
+    layers: those of the model, for fields that name one.
+    """
     items = catalogue()[kind][choice.name]["fields"]
     options: dict[str, Any] = {}
     plain = [item for item in items if not item["expert"]]
@@ -137,18 +148,19 @@ def training_form(
 
 
 def forget(prefix: str) -> None:
-    """Drop the widget values under `prefix`, so that they start from the choice again."""
+    """Drop the widget values under `prefix`, so that the widgets start anew."""
     for key in [key for key in st.session_state if str(key).startswith(prefix)]:
         del st.session_state[key]
 
 
 def lane_to_text(choice: Choice) -> str:
+    """A lane as the address holds it."""
     options = ",".join(f"{key}={value}" for key, value in sorted(choice.options.items()))
     return f"{choice.name}:{options}" if options else choice.name
 
 
 def lane_from_text(text: str) -> Choice:
-    """Raises SpecError with what is allowed."""
+    """The lane of such a text. Raises SpecError with what is allowed."""
     name, _, rest = text.partition(":")
     options = {}
     for part in filter(None, rest.split(",")):

@@ -1,4 +1,4 @@
-"""The words of the field, each in one sentence, with its formula one click away."""
+"""The terms of the field, each explained in a sentence, with its formula one click away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import streamlit as st
 
 
 class Term(NamedTuple):
+    """One term.
+
+    name: what it is called.
+    sentence: what it means.
+    formula: its definition in LaTeX; empty for none.
+    """
+
     name: str
     sentence: str
     formula: str = ""
@@ -121,11 +128,12 @@ RATES = ("ca", "asr", "ra", "der", "interval")
 
 
 def sentence(name: str) -> str:
+    """What a term means."""
     return TERMS[name].sentence
 
 
 def explain(*names: str, label: str = "What these numbers mean") -> None:
-    """A popover with sentences and formulas."""
+    """A popover with the sentences and formulas of these terms."""
     with st.popover(label, icon=":material/menu_book:"):
         for name in names:
             term = TERMS[name]

@@ -1,8 +1,9 @@
-"""What is in the store, in the words of a reader: names, labels, lookups. No torch."""
+"""Looks up runs in the store and describes them in words for readers. No torch."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -22,7 +23,11 @@ from ngf.catalogue import catalogue
 from ngf.config import PurifySpec, TrainSpec, spec_from_json
 from ngf.runs.files import read_once
 from ngf.runs.folder import RESULT, SPEC
-from ngf.runs.store import PurifyRun, Run, Store, TrainRun, open_run
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
+
+ModelRun = TrainRun | PurifyRun  # a run that makes models, unlike a measurement
+ModelSpec = TrainSpec | PurifySpec
+_AnyRun = TypeVar("_AnyRun", bound=Run)
 
 ICONS = {
     "queued": "schedule",
@@ -46,32 +51,62 @@ KINDS = {"train": "training", "purify": "purification", "measure": "measurement"
 
 
 def store() -> Store:
-    """The store of this server; one object for all visitors."""
+    """The store of this server, one object for all visitors and for the JSON routes.
+
+    Another `NGF_RUNS` is another store.
+    """
     return _store(os.environ.get("NGF_RUNS", ""), os.getcwd())
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
+@functools.lru_cache(maxsize=4)
 def _store(root: str, folder: str) -> Store:
     return Store()
 
 
 def find(run_id: str) -> Run | None:
-    """The run, or None when the store has none of that name."""
+    """The run with this id, or None when the store has none."""
     return store().find(run_id) if run_id else None
 
 
+def find_training(run_id: str) -> TrainRun | None:
+    """The training with this id, or None when the store has none."""
+    run = find(run_id)
+    return run if isinstance(run, TrainRun) else None
+
+
+def find_model_run(run_id: str) -> ModelRun | None:
+    """The training or purification with this id, or None when the store has none."""
+    run = find(run_id)
+    return run if isinstance(run, ModelRun) else None
+
+
+def find_measurement(run_id: str) -> MeasureRun | None:
+    """The measurement with this id, or None when the store has none."""
+    run = find(run_id)
+    return run if isinstance(run, MeasureRun) else None
+
+
+def origin(spec: ModelSpec) -> TrainSpec | None:
+    """The training that a run is or starts from; None when it was deleted."""
+    if isinstance(spec, TrainSpec):
+        return spec
+    trained = find_training(spec.parent)
+    return None if trained is None else trained.spec
+
+
 def owner() -> str:
-    """Who asks, for a fair queue: a random name for this visit, no personal data."""
-    return st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
+    """Whose runs a visitor starts, for a fair queue: a random name per visit, no personal data."""
+    name: str = st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
+    return name
 
 
-def data_facts(run: Run) -> Mapping[str, Any]:
-    """What is known of the images of a training: `classes` and `shape` (C, H, W), and more."""
+def data_facts(run: TrainRun) -> Mapping[str, Any]:
+    """What is known about the images of a training: `classes`, `shape` (C, H, W), and more."""
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
 
 
 def trained() -> list[TrainRun]:
-    """Finished trainings, zoo first: what can be purified."""
+    """The finished trainings, those of the zoo first: the models that can be purified."""
     found = [run for run in store().trainings() if run.status == "done"]
     return sorted(
         found,
@@ -79,9 +114,9 @@ def trained() -> list[TrainRun]:
     )
 
 
-def describe_train(run: Run) -> str:
+def describe_train(run: TrainRun) -> str:
     """`seed 0 · CA 99.2 %, ASR 99.7 % · Pre-activation ResNet, tiny`"""
-    result, spec = run.result, run.spec
+    result, spec = run.finished(), run.spec
     text = f"seed {spec.seed} · CA {percent(result['ca'])}"
     if result.get("asr") is not None:
         text += f", ASR {percent(result['asr'])}"
@@ -91,7 +126,7 @@ def describe_train(run: Run) -> str:
 
 
 def describe(run: Run) -> str:
-    """One line that tells a run from others: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
+    """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
     origin = run.training()
     attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
     spec = run.spec
@@ -105,9 +140,9 @@ def describe(run: Run) -> str:
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 
 
-def measurable() -> list[TrainRun | PurifyRun]:
-    """What Geometry can show: finished purifications, newest first, then the recording, then
-    models.
+def measurable() -> list[ModelRun]:
+    """What the Geometry page can show: finished purifications, newest first, then the recording,
+    then trained models.
     """
     runs = [run for run in store().runs() if run.status == "done"]
     pure = [run for run in runs if isinstance(run, PurifyRun)]
@@ -121,11 +156,10 @@ def describe_measurable(run: Run) -> str:
     return describe(run) + ("" if isinstance(run, PurifyRun) else " · before only")
 
 
-def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str, str]:
-    """A label for each run, from `words`; runs that would be called the same have the end of their
-    id added.
+def tell_apart(runs: Mapping[str, _AnyRun], words: Callable[[_AnyRun], str]) -> dict[str, str]:
+    """A label per run, made by `words`; equal labels get the end of the run's id added.
 
-    A choice is made by its label, so two equal ones could not be told apart by the page either.
+    Streamlit identifies an option by its label, so equal labels would confuse the page as well.
     """
     labels = {name: words(run) for name, run in runs.items()}
     often = Counter(labels.values())
@@ -136,7 +170,7 @@ def tell_apart(runs: Mapping[str, Run], words: Callable[[Run], str]) -> dict[str
 
 
 def recording() -> PurifyRun | None:
-    """The recorded race that ships with the project, or None when it is not there."""
+    """The recorded race that ships with the project, or None when it is missing."""
     path = places.ASSETS / "recordings" / "race"
     if not (path / RESULT).exists():
         return None
@@ -147,12 +181,12 @@ def recording() -> PurifyRun | None:
 
 
 def plain(text: str) -> str:
-    """Text from a run or a plug-in, with nothing in it that Markdown would read as markup."""
+    """Text from a run or a plug-in, escaped so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
 
 
-def adopt(run: Run) -> None:
-    """Put a copy of the recording into the store under its own name, so that it can be measured."""
+def adopt(run: PurifyRun) -> None:
+    """Copy the recording into the store under its own id, so that it can be measured."""
     target = store().root / run.spec.id
     if find(run.spec.id) is not None:
         return
@@ -162,19 +196,17 @@ def adopt(run: Run) -> None:
         shutil.copytree(run.path, temporary / run.spec.id)
         os.rename(temporary / run.spec.id, target)
     except OSError:
-        if find(run.spec.id) is None:  # else somebody else was first
+        if find(run.spec.id) is None:  # else another process was first
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def disk_use() -> str:
-    """Size of your runs in words."""
+    """The size of the visitor's runs in words."""
     total = 0
     for folder, _, names in os.walk(store().root):
         for name in names:
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # a run may be writing or deleting just now
+            with contextlib.suppress(FileNotFoundError):  # a run may be deleted just now
                 total += os.stat(os.path.join(folder, name)).st_size
     return f"{total / 1e6:.1f} MB"

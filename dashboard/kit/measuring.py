@@ -15,11 +15,11 @@ from analysis.image_kinds import KINDS, kinds_of
 from dashboard.charts.subject import BENIGN, Subject
 from dashboard.kit import library, readings
 from dashboard.kit.readings import Reading
-from dashboard.kit.submit import ask, show_refusal
+from dashboard.kit.submit import show_refusal, submit_all
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
-from ngf.runs.store import PurifyRun, Run, TrainRun
+from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
 
 # What one click measures: what is cheap and shows a picture first. The rest has its own buttons.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
@@ -165,7 +165,7 @@ def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str
     view = view or View(sides(run, lane))
     if isinstance(run, PurifyRun):
         library.adopt(run)
-    ask(REFUSED, *(item for name in names for _, item in view.specs(name)))
+    submit_all(REFUSED, *(item for name in names for _, item in view.specs(name)))
 
 
 def stop(ids: list[str]) -> None:
@@ -240,4 +240,5 @@ def watch(specs: Sequence[MeasureSpec], drawn: Mapping[str, list[str]]) -> None:
 
 def read(item: MeasureSpec) -> Reading | None:
     """What the run of this specification has found so far."""
-    return readings.read(library.find(item.id))
+    run = library.find(item.id)
+    return readings.read(run) if isinstance(run, MeasureRun) else None

@@ -1,5 +1,5 @@
-"""What there is to know of a network before it is used: size, features, the layers that can
-be tuned. No torch.
+"""What there is to know about a network before it is used: its size, its features, and the layers
+that can be tuned. No torch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ngf.catalogue import catalogue
 
 
 def model_card(name: str, key: str) -> None:
-    """How many weights and layers it has, behind a click also which; nothing for a network
-    that is not known here.
+    """How many weights and layers a network has, and behind a click which; nothing for an unknown
+    network.
     """
     about = catalogue()["models"].get(name)
     if about is None:
@@ -38,7 +38,7 @@ def model_card(name: str, key: str) -> None:
 
 
 def facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Lines of the card: (what, words)."""
+    """The lines of the card, each as (what it is about, what it says)."""
     lines = [
         ("Features", f"{about['num_features']:,}, from `{about['features']}`"),
         (
@@ -50,5 +50,5 @@ def facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def layers(about: Mapping[str, Any]) -> pd.DataFrame:
-    """The layers that can be tuned, in the order of the network."""
+    """The layers that can be tuned, in the order of the network, and what each is."""
     return pd.DataFrame({"Layer": about["layers"], "What it is": about["kinds"]})

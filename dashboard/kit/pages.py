@@ -1,8 +1,8 @@
-"""The pages that there are: each is a folder with a `page.py`, and says in its `__init__.py` what
-it is.
+"""The pages: each is a folder with a `page.py`, and its `__init__.py` describes it as `PAGE`.
 
-A page's folder holds all that is its own; adding a page is adding a folder. `PAGE` is read without
-running the page, by the bar of the frame, by the doors of the first page and by the address.
+The folder of a page holds everything that only this page uses, so adding a page means adding a
+folder. `PAGE` is read without running the page: by the navigation bar, by the links on the first
+page, and by whatever reads or writes its address.
 """
 
 from __future__ import annotations
@@ -14,44 +14,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_WINDOW = Path(__file__).resolve().parent.parent
+_DASHBOARD = Path(__file__).resolve().parent.parent
 SEED_MAX = 2**31 - 1
-_LONGEST = 300  # characters of one value, as a rule; a longer one is not a choice of ours
+_LONGEST = 300  # characters in one value, unless a parameter says otherwise
 
 
 @dataclass(frozen=True)
 class Param:
     """One parameter of an address.
 
-    default: its type is the type of the parameter.
-    ge, le: bounds of a number, inclusive.
-    choices: what a text may be; a page may complete them by what is in the store.
-    pattern: what a text looks like.
-    many: whether it may stand there more than once.
-    longest: characters of one value.
+    default: its value when the address does not name it; its type is the type of the parameter.
+    ge: the smallest number that is allowed.
+    le: the largest number that is allowed.
+    choices: the texts that are allowed; a page may give others that depend on the store.
+    pattern: the regular expression that a text must match.
+    many: whether it may occur more than once.
+    longest: the largest number of characters in one value.
     """
 
     default: Any = ""
-    ge: int | None = None
-    le: int | None = None
+    ge: int = 0
+    le: int = SEED_MAX
     choices: tuple[str, ...] | None = None
     pattern: str = r"[\w.\- ]+"
     many: bool = False
     longest: int = _LONGEST
 
 
-SEED = Param(0, ge=0, le=SEED_MAX)
+SEED = Param(0)
 RUN = Param(pattern=r"[a-z0-9\-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What a page says of itself.
+    """What a page says about itself.
 
-    title, icon: in the bar.
-    order: its place in the bar; the first one is where the address of the server leads.
-    about: one sentence for the door to it on the first page; empty for none.
-    parameters: what its address may say.
+    title: its name in the navigation bar.
+    icon: the icon beside the title.
+    order: its place in the bar; the first page is the one at the bare address of the server.
+    about: one sentence for its link on the first page; empty for no link.
+    parameters: what its address may contain.
     """
 
     title: str
@@ -63,12 +65,12 @@ class Page:
 
 @functools.cache
 def pages() -> dict[str, Page]:
-    """All pages by the name of their folder, in the order of the bar."""
-    folders = sorted(path.parent.name for path in _WINDOW.glob("*/page.py"))
+    """All pages by the name of their folder, in the order of the navigation bar."""
+    folders = sorted(path.parent.name for path in _DASHBOARD.glob("*/page.py"))
     found = {name: importlib.import_module(f"dashboard.{name}").PAGE for name in folders}
     return dict(sorted(found.items(), key=lambda item: item[1].order))
 
 
 def script(name: str) -> Path:
-    """The file of a page, as `st.page_link` and `st.switch_page` take it."""
-    return _WINDOW / name / "page.py"
+    """The file of a page, for `st.page_link` and `st.switch_page`."""
+    return _DASHBOARD / name / "page.py"

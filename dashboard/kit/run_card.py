@@ -1,6 +1,4 @@
-"""What there is to say about one run: its state in words, its numbers with intervals, why it
-failed.
-"""
+"""One run on a page: its state in words, its numbers with intervals, and why it failed."""
 
 from __future__ import annotations
 
@@ -11,27 +9,30 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts import style
+from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
 from ngf.config import PurifySpec
 from ngf.runs.folder import OPEN
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun, Run, TrainRun
 
-RATES = {"ca": "Clean accuracy", "asr": "Attack success", "ra": "Robust accuracy"}
-FEW_POINTS = 0.02  # two rates that differ by less are called the same in a sentence
+FEW_POINTS = 0.02  # a fall of the attack success rate by less counts as none in a sentence
 
 
 def percent(value: float | None) -> str:
     return "–" if value is None else style.percent(value)
 
 
-def rate(numbers: Mapping[str, Any], name: str) -> str:
+def with_interval(numbers: Mapping[str, Any], key: str) -> str:
     """`98.6 % [97.9–99.1]`; a dash where nothing was measured."""
-    interval = numbers.get(f"{name}_interval")
-    text = percent(numbers.get(name))
-    if interval and numbers.get(name) is not None:
-        text += f" [{100 * interval[0]:.1f}–{100 * interval[1]:.1f}]"
-    return text
+    text, brackets = percent(numbers.get(key)), _interval(numbers, key)
+    return f"{text} {brackets}" if brackets and numbers.get(key) is not None else text
+
+
+def _interval(numbers: Mapping[str, Any], key: str) -> str:
+    """`[97.9–99.1]`; empty where there is none."""
+    interval = numbers.get(f"{key}_interval")
+    return f"[{100 * interval[0]:.1f}–{100 * interval[1]:.1f}]" if interval else ""
 
 
 def counts(numbers: Mapping[str, Any]) -> str:
@@ -45,45 +46,42 @@ def counts(numbers: Mapping[str, Any]) -> str:
     return text
 
 
-def numbers_in_words(run: Run) -> str:
+def numbers_in_words(run: TrainRun) -> str:
     """`Measured: CA 99.2 % [98.7–99.5], ASR 99.7 % [99.4–99.9], RA 0.3 % [0.1–0.6]; n ...`"""
     result = run.result or {}
     known = [
-        f"{name.upper()} {rate(result, name)}" for name in RATES if result.get(name) is not None
+        f"{rate.short} {with_interval(result, rate.key)}"
+        for rate in RATES
+        if result.get(rate.key) is not None
     ]
     return f"*Measured*: {', '.join(known)}; {counts(result)}." if known else ""
 
 
 def in_one_line(text: str) -> str:
-    """`text` for a table cell: it scrolls on a narrow screen and does not break."""
+    """`text` for a table cell: it does not wrap, so a narrow screen scrolls."""
     return text.replace(" ", "\u00a0").replace("–", "–\u2060")
 
 
 def outcome_table(spec: PurifySpec, result: Mapping[str, Any]) -> pd.DataFrame:
-    """One row before, one a lane after."""
-    rows = [
-        {
-            "Model": "Before",
-            **{word: in_one_line(rate(result["before"], name)) for name, word in RATES.items()},
-            "DER": "",
-        }
-    ]
+    """One row before the purification, and one per lane after it."""
+    rows = [_outcome_row("Before", result["before"], "")]
     for lane in spec.lane_names():
-        about = result["lanes"].get(lane)
-        if about is None:
-            continue
-        rows.append(
-            {
-                "Model": in_one_line(f"After {lane_title(lane)}"),
-                **{word: in_one_line(rate(about["after"], name)) for name, word in RATES.items()},
-                "DER": in_one_line(percent(about.get("der"))),
-            }
-        )
+        if (about := result["lanes"].get(lane)) is not None:
+            name = f"After {lane_title(lane)}"
+            rows.append(_outcome_row(name, about["after"], percent(about.get("der"))))
     return pd.DataFrame(rows)
 
 
+def _outcome_row(name: str, numbers: Mapping[str, Any], der: str) -> dict[str, str]:
+    return {
+        "Model": in_one_line(name),
+        **{rate.name: in_one_line(with_interval(numbers, rate.key)) for rate in RATES},
+        "DER": in_one_line(der),
+    }
+
+
 def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
-    """`NGF tuned stage2.block1.conv2 at learning rate 0.01 in 100 steps (3.4 s).` for each lane."""
+    """`NGF tuned stage2.block1.conv2 at learning rate 0.01 in 100 steps (3.4 s).`, per lane."""
     said = []
     for lane in spec.lane_names():
         if about := result["lanes"].get(lane):
@@ -95,41 +93,42 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
 def _tuned(about: Mapping[str, Any]) -> str:
     """What a fine-tuning did, in words: `tuned stem at learning rate 0.01 in 100 steps`."""
     where = {None: "the model", "all": "all layers"}.get(about.get("layer"), about.get("layer"))
-    rate_used = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
-    return f"tuned {where}{rate_used} in {about['steps']} steps"
+    speed = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
+    return f"tuned {where}{speed} in {about['steps']} steps"
 
 
 def outcome_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
-    """What happened, computed from the numbers: one sentence, whoever won."""
-    before, parts = result["before"], []
-    for lane in spec.lane_names():
-        after = result["lanes"].get(lane, {}).get("after")
-        if not after:
-            continue
-        name = lane_title(lane)
-        lost = 100 * (before["ca"] - after["ca"])
-        change = f"{'costing' if lost >= 0 else 'gaining'} {abs(lost):.1f} points of clean accuracy"
-        if before.get("asr") is None or after.get("asr") is None:
-            parts.append(f"{name} ended at {percent(after['ca'])} clean accuracy")
-        elif before["asr"] - after["asr"] < FEW_POINTS:
-            parts.append(f"{name} left the attack success at {percent(after['asr'])}, {change}")
-        else:
-            parts.append(
-                f"{name} took the attack success from {percent(before['asr'])} to "
-                f"{percent(after['asr'])}, {change}"
-            )
+    """What happened, in one sentence that is computed from the numbers, whoever won."""
+    parts = [
+        f"{lane_title(lane)} {_lane_outcome(result['before'], after)}"
+        for lane in spec.lane_names()
+        if (after := result["lanes"].get(lane, {}).get("after"))
+    ]
     return "; ".join(parts) + "." if parts else ""
 
 
-def show_outcome(run: Run) -> None:
-    """The table before and after, the sentence, and what the words mean."""
-    spec, result = run.spec, run.result
+def _lane_outcome(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if before.get("asr") is None or after.get("asr") is None:
+        return f"ended at {percent(after['ca'])} clean accuracy"
+    lost = 100 * (before["ca"] - after["ca"])
+    change = f"{'costing' if lost >= 0 else 'gaining'} {abs(lost):.1f} points of clean accuracy"
+    if before["asr"] - after["asr"] < FEW_POINTS:
+        return f"left the attack success rate at {percent(after['asr'])}, {change}"
+    return (
+        f"took the attack success rate from {percent(before['asr'])} to {percent(after['asr'])}, "
+        f"{change}"
+    )
+
+
+def show_outcome(run: PurifyRun) -> None:
+    """The sentence, the table before and after, and what the words mean."""
+    spec, result = run.spec, run.finished()
     st.markdown(f"**{outcome_sentence(spec, result)}**")
     st.table(
         outcome_table(spec, result),
         hide_index=True,
         border="horizontal",
-        alt="Clean accuracy, attack success and robust accuracy before and after each defense",
+        alt="Clean accuracy, attack success rate and robust accuracy before and after each defense",
     )
     st.caption(settings_sentence(spec, result))
     st.caption(
@@ -147,7 +146,7 @@ def show_outcome(run: Run) -> None:
 
 
 def provenance(run: Run) -> str:
-    """Seed and machine of a run, in one sentence."""
+    """The seed and the machine of a run, in one sentence."""
     environment = (run.result or {}).get("environment") or {}
     device = environment.get("hardware")
     text = f"Seed {run.spec.seed}"
@@ -156,38 +155,38 @@ def provenance(run: Run) -> str:
     return text + "."
 
 
-def model_numbers(run: Run) -> None:
-    """Three numbers of a trained model with n and intervals."""
+def model_numbers(run: TrainRun) -> None:
+    """The three rates of a trained model with n and intervals."""
     result = run.result or {}
-    for column, (name, word) in zip(st.columns(3), RATES.items(), strict=True):
-        column.metric(word, percent(result.get(name)), help=glossary.sentence(name))
-        interval = result.get(f"{name}_interval")
-        if interval:
-            column.caption(f"[{100 * interval[0]:.1f}–{100 * interval[1]:.1f}]")
+    for column, rate in zip(st.columns(len(RATES)), RATES, strict=True):
+        column.metric(rate.name, percent(result.get(rate.key)), help=glossary.sentence(rate.key))
+        if brackets := _interval(result, rate.key):
+            column.caption(brackets)
     st.caption(
         f"*Measured*: {counts(result)}. Brackets: 95 % Wilson interval." if counts(result) else ""
     )
 
 
 def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Three numbers, before → after, side by side."""
-    for column, (name, word) in zip(st.columns(3), RATES.items(), strict=True):
-        change = None
-        if before.get(name) is not None and after.get(name) is not None:
-            change = f"{100 * (after[name] - before[name]):+.1f} points"
+    """The three rates side by side, each with its change."""
+    for column, rate in zip(st.columns(len(RATES)), RATES, strict=True):
+        old, new = before.get(rate.key), after.get(rate.key)
         column.metric(
-            word,
-            percent(after.get(name)),
-            change,
-            help=glossary.sentence(name),
-            delta_color="inverse" if name == "asr" else "normal",
+            rate.name,
+            percent(new),
+            None if old is None or new is None else f"{100 * (new - old):+.1f} points",
+            help=glossary.sentence(rate.key),
+            delta_color="inverse" if rate.key == "asr" else "normal",
         )
-        column.caption(f"was {rate(before, name)}, now {rate(after, name)}")
+        column.caption(
+            f"was {with_interval(before, rate.key)}, now {with_interval(after, rate.key)}"
+        )
 
 
 def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
-    """(fraction done, words) from the events so far: `NGF step 40 of 100`."""
-    last, phase = {}, ""
+    """The fraction done so far, and words such as `NGF step 40 of 100`."""
+    last: dict[str, dict[str, Any]] = {}
+    phase = ""
     for event in events:
         if event["type"] in ("step", "epoch"):
             last[event.get("lane", "")] = event
@@ -209,7 +208,7 @@ def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
 
 
 def show_state(run: Run, events: list[dict[str, Any]]) -> None:
-    """One line: the state, how far, since when it was resumed."""
+    """One line: the state, how far the run is, and where it was resumed."""
     status = run.status
     text = f":material/{library.ICONS[status]}: **{library.STATES[status]}**"
     fraction, words = progress(events)
@@ -229,7 +228,7 @@ def show_state(run: Run, events: list[dict[str, Any]]) -> None:
 
 
 def show_error(run: Run) -> None:
-    """Why a run failed and what to do; its curves stay."""
+    """Why a run failed or stopped, and what to do about it."""
     error = run.error
     if run.status == "failed" and error:
         step = f" at step {error['step']}" if error.get("step") not in (None, "") else ""

@@ -1,6 +1,4 @@
-"""One way to put a chart on a page: the figure that updates in place, its finding, and its
-table.
-"""
+"""A chart on a page: the figure that updates in place, its finding, and its table."""
 
 from __future__ import annotations
 
@@ -13,9 +11,11 @@ from dashboard.components.live_chart import live_chart
 
 
 def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
-    """Draw `chart`; `options` go to `live_chart` (url, every_ms, height, scrub, autoplay, link).
+    """Draw `chart` and, behind a click, its table.
 
-    `name` tells tables apart for readers who jump from one to the next.
+    key: where the widgets keep their state.
+    name: tells the table from others, for readers who jump from one table to the next.
+    options: go to `live_chart`.
     """
     live_chart(chart, key=key, **options)
     with st.expander(

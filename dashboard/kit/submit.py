@@ -1,4 +1,4 @@
-"""Asking for runs from a page: through the one door, with one way to say what was refused."""
+"""Submits runs from a page, and shows in one way why a run was refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ngf.runs.store import Run
 from ngf.runs.submit import REFUSALS, submit
 
 
-def ask(place: str, *specs: Spec) -> list[Run]:
-    """The runs of these specifications, made where there are none yet.
+def submit_all(place: str, *specs: Spec) -> list[Run]:
+    """Submit these runs, for a button; those that exist already are found again.
 
-    A refusal is kept for `show_refusal(place)`; what came before it is asked for. For buttons.
+    A refusal ends it and is kept for `show_refusal(place)`. Returns the runs before the refusal.
     """
     made: list[Run] = []
     refuse(place, None)
@@ -26,18 +26,18 @@ def ask(place: str, *specs: Spec) -> list[Run]:
 
 
 def refuse(place: str, error: Exception | None) -> None:
-    """Keep a refusal that came before anything could be asked for; None: there is none now."""
+    """Keep a refusal for `show_refusal(place)`; None takes the last one back."""
     st.session_state[_key(place)] = "" if error is None else words(error)
 
 
 def show_refusal(place: str) -> None:
-    """Why what was asked for last at this place is not there; nothing when it is."""
+    """Why the last runs of this place were refused; nothing when they were not."""
     if st.session_state.get(_key(place)):
         st.error(st.session_state[_key(place)], icon=":material/block:")
 
 
 def say(error: Exception) -> None:
-    """Show a refusal in the words it came in; nothing that was chosen is lost."""
+    """Show a refusal in its own words."""
     st.error(words(error), icon=":material/block:")
 
 

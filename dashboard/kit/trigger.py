@@ -1,5 +1,5 @@
-"""The trigger on real images: clean, triggered, what was changed, and what the classifier
-says to each.
+"""The trigger on real images: clean, triggered, the difference, and the class that the model gives
+to each.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ import base64
 import functools
 import html
 import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image
 from dashboard.kit import library
 from ngf.catalogue import catalogue
 from ngf.runs.folder import PREVIEW
-from ngf.runs.store import Run
+from ngf.runs.store import TrainRun
 
 PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
 _LARGEST = 96  # pixels on a side; larger images are made smaller for the page
@@ -53,39 +52,44 @@ def _load(path: str, changed: float) -> dict[str, np.ndarray] | None:
 
 
 def residual(clean: np.ndarray, triggered: np.ndarray) -> np.ndarray:
-    """The difference of uint8 images, five times amplified around gray: uint8."""
+    """The difference of uint8 images, amplified five times around gray: uint8."""
     return np.clip(128 + 5 * (triggered.astype(int) - clean), 0, 255).astype(np.uint8)
 
 
-def preview(run: Run) -> dict[str, np.ndarray] | None:
-    """What `preview.npz` holds: clean, triggered and residual, uint8 (n, H, W, 3), labels; None
-    without one.
+def preview(run: TrainRun) -> dict[str, np.ndarray] | None:
+    """The example images of a training, None when it kept none.
 
-    If a model was there, also says_clean and says_triggered, the classes that it gives, text (n,).
+    clean, triggered, residual: images, uint8 (n, H, W, 3).
+    labels: their true classes, text (n,).
+    says_clean, says_triggered: the classes that the model gives, text (n,); missing when the
+        images were made before there was a model.
     """
-    path = Path(run.path) / PREVIEW
+    path = run.path / PREVIEW
     return _load(str(path), path.stat().st_mtime) if path.exists() else None
 
 
 def readable(name: Any) -> str:
-    """A class as a reader knows it: `no_entry` is `no entry`."""
+    """The name of a class as readers know it: `no_entry` is `no entry`."""
     return str(name).replace("_", " ")
 
 
-def wanted(run: Run, labels: Sequence[Any]) -> list[str]:
-    """The class that the attacker of a training wants for images of these true classes."""
+def wanted(run: TrainRun, labels: Iterable[Any]) -> list[str]:
+    """The class that the attacker wants for each image, by the true classes of the images; empty
+    texts where the names of the classes are unknown.
+    """
+    names = [str(label) for label in labels]
     attack, classes = run.spec.attack, library.data_facts(run).get("classes", [])
     if not classes:
-        return [""] * len(labels)
+        return [""] * len(names)
     options = {
         item["name"]: item["default"]
         for item in catalogue()["attacks"].get(attack.name, {}).get("fields", [])
     }
     options |= attack.options
     if options.get("mode") == "all-to-all":
-        return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in map(str, labels)]
+        return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in names]
     target = options.get("target", 0)
-    return [str(classes[target]) if target < len(classes) else ""] * len(labels)
+    return [str(classes[target]) if target < len(classes) else ""] * len(names)
 
 
 def pictures(
@@ -96,13 +100,13 @@ def pictures(
     rows: Sequence[str] = tuple(PARTS),
     smallest: int = 72,
 ) -> str:
-    """HTML of one column an image: the rows that are asked for, and below an image what the model
-    says to it.
+    """HTML with one column per image, and below an image the class that the model gives to it.
 
-    arrays: clean, triggered, residual uint8 (n, H, W, 3); labels, says_clean, says_triggered text
-    (n,), the last two if they are known; an empty text is not known yet. `aims`: the attacker's
-    class of each image. `smallest`: width of an image in pixels, below which columns go to another
-    line; four fit on a phone.
+    arrays: as `preview` gives them; an empty text in says_* stands for a class not known yet.
+    aims: the class that the attacker wants for each image.
+    count: how many images are shown at most.
+    rows: which of the images are shown, top to bottom.
+    smallest: the width in pixels below which columns move to the next line; four fit on a phone.
     """
     columns = []
     for i, label in enumerate(arrays["labels"][:count]):
@@ -130,7 +134,7 @@ def _verdict(said: Any, label: Any, aim: str) -> str:
 
 
 def legend(arrays: Mapping[str, Any]) -> str:
-    """What is on the pictures, top to bottom, and what the marks mean."""
+    """What the pictures show, top to bottom, and what the marks mean."""
     text = f"Top to bottom: {', '.join(PARTS.values())}."
     if "says_clean" in arrays:
         text += (
@@ -146,7 +150,7 @@ def _source(image: np.ndarray) -> str:
 
 @functools.lru_cache(maxsize=2000)
 def _png(raw: bytes, shape: tuple[int, ...]) -> str:
-    """A picture as the address of an image, PNG."""
+    """An image, uint8 (H, W, 3), as a data URL of a PNG."""
     picture = Image.fromarray(np.frombuffer(raw, np.uint8).reshape(shape))
     picture.thumbnail((_LARGEST, _LARGEST))
     file = io.BytesIO()
@@ -154,9 +158,9 @@ def _png(raw: bytes, shape: tuple[int, ...]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def show_trigger(run: Run, *, count: int = 8) -> None:
-    """Columns of `count` images: clean, triggered, difference; a benign model has the first
-    only.
+def show_trigger(run: TrainRun, *, count: int = 8) -> None:
+    """The first `count` images: clean, triggered, difference; of a benign model only the clean
+    ones.
     """
     arrays = preview(run)
     if arrays is None:

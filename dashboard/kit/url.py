@@ -1,8 +1,8 @@
-"""The address of a page holds the experiment; each page declares what its address may say.
+"""The address of a page holds the choices made on it; each page declares its parameters.
 
-`parse` is pure: it turns raw text into typed values, clamps numbers, drops what it does not know
-and says so in plain sentences. `follow` and `write` connect it to Streamlit. A link only ever
-chooses; it never starts a run.
+`parse` is pure: it turns raw text into typed values, clamps numbers, and describes in plain
+sentences what it had to ignore. `follow` and `write` connect it to Streamlit. A link only makes
+choices; it never starts a run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from dashboard.kit.pages import Param, pages
 def parse(
     page: str, raw: Mapping[str, list[str]], known: Mapping[str, Collection[str]] | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return (a value for every parameter of the page, sentences about what was ignored).
+    """A value for every parameter of the page, and a sentence about each part that was ignored.
 
-    `known` gives the allowed values of parameters that depend on what is in the store.
+    known: the allowed values of parameters that depend on what is in the store.
     """
-    schema, ignored = pages()[page].parameters, []
+    schema = pages()[page].parameters
+    ignored: list[str] = []
     values = {name: param.default for name, param in schema.items()}
     for name, texts in raw.items():
         if name not in schema:
@@ -71,13 +72,13 @@ def _number(name: str, text: str, param: Param) -> tuple[int | None, str]:
 
 
 def _short(text: str) -> str:
-    """Text from an address, made harmless for a page: short, without Markdown."""
+    """Text from an address, safe to show on a page: short and without Markdown."""
     text = re.sub(r"[^\w.:=,+\- ]", "·", text)
     return text if len(text) <= 40 else text[:39] + "…"
 
 
 def address(page: str, values: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """The query parameters of a state: only what differs from the defaults."""
+    """The query parameters for these values: only those that differ from the defaults."""
     out: dict[str, str | list[str]] = {}
     for name, param in pages()[page].parameters.items():
         value = values.get(name, param.default)
@@ -94,7 +95,7 @@ def _raw() -> dict[str, list[str]]:
 def follow(
     page: str, known: Mapping[str, Collection[str]] | None = None
 ) -> tuple[dict[str, Any], bool]:
-    """Read the address. The flag is True when it is not the one that this page wrote last."""
+    """The values in the address, and whether it differs from the one this page wrote last."""
     raw = _raw()
     values, ignored = parse(page, raw, known)
     fresh = raw != st.session_state.get(f"url.{page}")
@@ -105,14 +106,14 @@ def follow(
 
 
 def ignore(page: str, sentence: str) -> None:
-    """Add a sentence about a part of the address that only the page could judge."""
+    """Add a sentence about a part of the address that only the page itself could check."""
     sentences = st.session_state.setdefault(f"url.{page}.ignored", [])
     if sentence not in sentences:
         sentences.append(sentence)
 
 
 def notice(page: str) -> None:
-    """Say what was ignored in the link that opened the page."""
+    """Show what was ignored in the link that opened the page."""
     sentences = st.session_state.get(f"url.{page}.ignored")
     if sentences:
         st.warning(
@@ -123,7 +124,7 @@ def notice(page: str) -> None:
 
 
 def write(page: str, values: Mapping[str, Any]) -> None:
-    """Put the choices into the address, so that it can be copied, refreshed and shared."""
+    """Put the choices into the address, so that the page can be reloaded and shared."""
     new, schema = address(page, values), pages()[page].parameters
     if new != {
         name: (texts if schema.get(name, Param()).many else texts[-1])
@@ -133,8 +134,10 @@ def write(page: str, values: Mapping[str, Any]) -> None:
     st.session_state[f"url.{page}"] = _raw()
 
 
-def seed(page: str, values: Mapping[str, Any], fresh: bool) -> None:
-    """Give the widgets `<page>.<name>` their values: from the address when it is new, else kept."""
+def restore_widgets(page: str, values: Mapping[str, Any], fresh: bool) -> None:
+    """Give each widget `<page>.<name>` its value from the address, if that is new; otherwise the
+    widgets keep theirs.
+    """
     for name, value in values.items():
         key = f"{page}.{name}"
         if fresh or key not in st.session_state:

@@ -1,5 +1,5 @@
-"""Sharpness along a race: asks for the measurement of each lane and draws what is there,
-under the race's curves.
+"""Sharpness along a race: submits a measurement per lane and draws what it has found, below the
+curves of the race.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from analysis.measures import MEASURES
 from dashboard.charts.along_run import SHOWN, along_chart
 from dashboard.kit import glossary, measuring
 from dashboard.kit.show import show
-from dashboard.kit.submit import ask, show_refusal
+from dashboard.kit.submit import show_refusal, submit_all
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec
 from ngf.runs.folder import ACTIVE, AGAIN, WAYPOINTS
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun
 
 
-def specs(run: Run) -> dict[str, MeasureSpec]:
-    """The measurement of each lane, on clean images."""
+def specs(run: PurifyRun) -> dict[str, MeasureSpec]:
+    """The measurement per lane, on clean images."""
     choice = normalize("measurements", Choice("along_run"))
     return {
         lane: MeasureSpec(target=f"{run.id}:{lane}", measurement=choice)
@@ -26,9 +26,9 @@ def specs(run: Run) -> dict[str, MeasureSpec]:
     }
 
 
-def show_along(run: Run) -> None:
-    """A button, and the chart as soon as there is something on it. Runs without kept weights
-    say so.
+def show_along(run: PurifyRun) -> None:
+    """The button, and the chart as soon as something was measured; or that the run has kept no
+    weights.
     """
     st.subheader("And on the way there?")
     if not (run.path / WAYPOINTS).is_dir():
@@ -47,15 +47,20 @@ def show_along(run: Run) -> None:
             "Measure along the race",
             icon=":material/timeline:",
             key="lab.along",
-            on_click=ask,
-            args=("along", *wanted.values()),
+            on_click=_measure,
+            args=(wanted,),
         )
     show_refusal("along")
     active = bool(states.keys() & set(ACTIVE))
     (st.fragment(_draw, run_every=1) if active else _draw)(run, wanted, active)
 
 
-def _draw(run: Run, wanted: dict[str, MeasureSpec], active: bool) -> None:
+def _measure(wanted: dict[str, MeasureSpec]) -> None:
+    """Submit the measurements, for the button."""
+    submit_all("along", *wanted.values())
+
+
+def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
     states = measuring.progress(list(wanted.values()))
     if active and not states.keys() & set(ACTIVE):
         st.rerun()

@@ -1,36 +1,25 @@
-"""The frontier: what every learning rate of every method does to one zoo model, measured
+"""The frontier: what every learning rate of every method does to a model of the zoo, measured
 beforehand.
 
-A race shows one learning rate a method; whether the comparison is fair is seen here only.
+A race shows one learning rate per method; only the frontier shows whether the comparison is fair.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import streamlit as st
 
 from dashboard.charts.frontier import frontier_chart
+from dashboard.kit.evidence import evidence
 from dashboard.kit.show import show
-from ngf import places
-from ngf.runs.store import Run
+from ngf.runs.store import TrainRun
 
 _SCOPES = {"layer": "One layer", "all": "All layers"}
-_USABLE = (
-    0.85  # below this clean accuracy a purified model is of no use, and would squeeze the picture
-)
+_USABLE = 0.85  # models below this clean accuracy are of no use, and would squeeze the picture
 
 
-def _evidence(model: Run) -> dict[str, Any] | None:
-    path = places.ASSETS / "evidence" / "runs" / f"{model.id}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def show_frontier(model: Run) -> None:
-    """The chart with the rule's picks, for a model that was measured; nothing for others."""
-    found = _evidence(model)
-    if found is None:
+def show_frontier(trained: TrainRun) -> None:
+    """The chart, where the choice of the rule is marked; nothing for unmeasured models."""
+    if (found := evidence(f"runs/{trained.id}")) is None:
         return
     st.header("Was the race fair?")
     layer = found["results"]["ngf, auto layer"]["layer"]
@@ -51,19 +40,19 @@ def show_frontier(model: Run) -> None:
     points = [
         point for point in found["points"] if point["layer"] == wanted and not point["diverged"]
     ]
-    # The last linear layer and the layer sweep reuse a rate; one point a method and rate is enough.
+    # The last linear layer and the sweep over layers share rates: one point per method and rate.
     unique = {
         (point["method"], point["lr"]): point | {"picked": bool(point.get("picked"))}
         for point in sorted(points, key=lambda point: bool(point.get("picked")))
     }
     shown = [point for point in unique.values() if point["ca"] >= _USABLE]
-    show(frontier_chart(shown), f"frontier.{model.id}.{scope}", name="the frontier", height=380)
+    show(frontier_chart(shown), f"frontier.{trained.id}.{scope}", name="the frontier", height=380)
     left_out = len(unique) - len(shown)
-    about = (
+    note = (
         f"{left_out} points below {_USABLE:.0%} clean accuracy are left out. " if left_out else ""
     )
     st.caption(
         f"*Measured*: {points[0]['steps']} steps from one seed, {found['num_clean']} clean images; "
-        f"CA and ASR on {points[0]['n']:,} test images each. {about}BatchNorm in train mode. "
+        f"CA and ASR on {points[0]['n']:,} test images each. {note}BatchNorm in train mode. "
         f"{found['environment']['hardware']}."
     )

@@ -1,4 +1,4 @@
-"""A run as it happens: its chart, its state, and the buttons that pause, resume and stop it."""
+"""A run in progress: its state, its chart, and the buttons that pause, resume and stop it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dashboard.charts.registry import LIVE, draw_run
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library, run_card
 from dashboard.kit.estimate import queue
+from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
 from ngf.runs.folder import OPEN
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun
 
-# what a button does, in which states it is there
+# command -> (word on its button, icon, the states in which there is one)
 _COMMANDS = {
     "pause": ("Pause", ":material/pause:", ("queued", "running")),
     "resume": ("Resume", ":material/play_arrow:", ("paused",)),
@@ -20,8 +21,10 @@ _COMMANDS = {
 }
 
 
-def show_live(run: Run) -> None:
-    """State, buttons and the moving chart of a training or a purification."""
+def show_live(run: ModelRun) -> None:
+    """State, buttons and the chart of a training or a purification; all of it moves while the run
+    goes on.
+    """
     status, events = run.status, run.events()
     _buttons(run, status)
     watched = status in (*OPEN, "lost")
@@ -30,8 +33,8 @@ def show_live(run: Run) -> None:
     else:
         run_card.show_state(run, events)
     run_card.show_error(run)
-    name = LIVE[run.spec.kind]
-    # A run that is started again is another story: a new key lets its chart poll anew.
+    name = LIVE[run.kind]
+    # The key changes when a run is started again, so that its chart polls anew.
     show(
         draw_run(name, run.spec, events),
         f"live.{run.id}.{run.request.get('queued_at', '')}",
@@ -43,7 +46,7 @@ def show_live(run: Run) -> None:
 
 @st.fragment(run_every=1)
 def _watch(run_id: str, drawn: str) -> None:
-    """Text only, once a second; draws the whole page anew when the state is another one."""
+    """Only text, once per second; the whole page runs again when the state changes."""
     run = library.find(run_id)
     if run is None or run.status != drawn:
         st.rerun()
@@ -52,7 +55,7 @@ def _watch(run_id: str, drawn: str) -> None:
         st.caption(queue(run))
 
 
-def _buttons(run: Run, status: str) -> None:
+def _buttons(run: ModelRun, status: str) -> None:
     shown = [(command, *about[:2]) for command, about in _COMMANDS.items() if status in about[2]]
     if run.source == "zoo" or not shown:
         return
@@ -62,20 +65,21 @@ def _buttons(run: Run, status: str) -> None:
                 word,
                 icon=icon,
                 key=f"{command}.{run.id}",
-                on_click=_control,
+                on_click=_send,
                 args=(run.id, command),
                 shortcut={"pause": "P", "resume": "P"}.get(command),
             )
 
 
-def _control(run_id: str, command: str) -> None:
+def _send(run_id: str, command: str) -> None:
+    """Send a command to a run, for a button."""
     run = library.find(run_id)
     if run is not None:
         run.control(command)
 
 
-def show_internals(run: Run) -> None:
-    """How the layer was chosen and what the steps did inside, behind a click."""
+def show_internals(run: PurifyRun) -> None:
+    """How the layers were chosen, and what happened inside the steps."""
     events = run.events()
     if any(event["type"] == "layer" for event in events):
         st.subheader("Which layer was chosen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.kit import library, measuring, url
+from dashboard.kit.library import ModelRun
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
@@ -15,29 +16,31 @@ from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live
 from dashboard.lab.starting import notes, shown_run, start
+from dashboard.lab.training import choose_training
 from ngf.options import SpecError
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun, TrainRun
 
 VIEWS = {"purify": "Purify a model", "train": "Train your own"}
 
 
-def purify(models: list[Run], asked: Run | None) -> None:
-    controls, stage = st.columns([1, 2], gap="large")
-    with controls:
+def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
+    """The view in which defenses race on a trained model."""
+    settings, stage = st.columns([1, 2], gap="large")
+    with settings:
         st.header("1. Model")
-        model = choices.choose_model(models)
-        model_card(model.spec.model, "lab.model_card")
+        trained = choices.choose_model(models)
+        model_card(trained.spec.model, "lab.model_card")
         st.header("2. Defenses")
-        lanes = choices.choose_lanes(model)
+        lanes = choices.choose_lanes(trained)
     with stage:
         st.header("3. Race")
         clean, seed, button = st.columns([2, 2, 3], vertical_alignment="bottom")
         spec, refused = None, None
         try:
-            spec = choices.choose_race(model, lanes, clean, seed)
+            spec = choices.choose_race(trained, lanes, clean, seed)
         except SpecError as error:
             refused = error
-        run = shown_run(spec, asked)
+        run = shown_run(spec, addressed)
         with button:
             start(spec, run)
         if refused is not None:
@@ -45,16 +48,17 @@ def purify(models: list[Run], asked: Run | None) -> None:
         notes(spec, run)
         if run is not None:
             show_live(run)
-            if run.status == "done":
-                after_race(run)
+        if isinstance(run, PurifyRun) and run.status == "done":
+            after_race(run)
         st.header("The model before")
-        st.markdown(numbers_in_words(model))
-        show_trigger(model)
-        show_frontier(model)
-    url.write("lab", choices.state(spec, model, models, run.id if run else ""))
+        st.markdown(numbers_in_words(trained))
+        show_trigger(trained)
+        show_frontier(trained)
+    url.write("lab", choices.in_address(spec, trained, models, run.id if run else ""))
 
 
-def after_race(run: Run) -> None:
+def after_race(run: PurifyRun) -> None:
+    """What a finished race has done: its outcome, and what can be measured of it."""
     lane = run.spec.lane_names()[0]
     st.header("Before and after")
     show_outcome(run)
@@ -86,25 +90,26 @@ def after_race(run: Run) -> None:
             show_internals(run)
 
 
-def train(asked: Run | None) -> None:
-    controls, stage = st.columns([1, 2], gap="large")
+def train(addressed: ModelRun | None) -> None:
+    """The view in which a model is trained."""
+    settings, stage = st.columns([1, 2], gap="large")
     spec, refused = None, None
-    with controls:
+    with settings:
         st.header("1. What to train")
         try:
-            spec = choices.choose_training()
+            spec = choose_training()
         except SpecError as error:
             refused = error
     with stage:
         st.header("2. Training")
-        run = shown_run(spec, asked)
+        run = shown_run(spec, addressed)
         start(spec, run)
         if refused is not None:
             say(refused)
         notes(spec, run)
         if run is not None:
             show_live(run)
-        if run is not None and run.status == "done":
+        if isinstance(run, TrainRun) and run.status == "done":
             st.header("The model")
             model_numbers(run)
             st.page_link(
@@ -119,22 +124,22 @@ def train(asked: Run | None) -> None:
 
 st.title("Lab")
 st.markdown("Choose a model with a backdoor, let defenses race to remove it, and watch.")
-trained = library.trained()
-values, fresh = url.follow("lab", choices.known(trained))
+models = library.trained()
+values, fresh = url.follow("lab", choices.known(models))
 if fresh:
-    opened = choices.open_run(values["run"], values) if values["run"] else None
-    st.session_state["lab.asked"] = opened.id if opened else ""
+    opened = choices.addressed_run(values["run"], values) if values["run"] else None
+    st.session_state["lab.addressed"] = opened.id if opened else ""
     st.session_state["lab.built"] = ""
-choices.seed(trained, values, fresh)
+choices.restore_widgets(models, values, fresh)
 url.notice("lab")
 view = st.segmented_control(
-    "What to do", list(VIEWS), format_func=VIEWS.get, key="lab.view", required=True
+    "What to do", list(VIEWS), format_func=VIEWS.__getitem__, key="lab.view", required=True
 )
-before = library.find(st.session_state.get("lab.asked", ""))
+addressed = library.find_model_run(st.session_state.get("lab.addressed", ""))
 if view == "train":
-    train(before)
-elif trained:
-    purify(trained, before)
+    train(addressed)
+elif models:
+    purify(models, addressed)
 else:
     st.info(
         "There is no trained model yet. “Train your own”, above, makes one.", icon=":material/info:"

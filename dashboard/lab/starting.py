@@ -1,4 +1,4 @@
-"""Starting a run, and telling which run belongs to the choices on the page."""
+"""Starts a run, and finds the run that belongs to the choices on the page."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.kit import estimate, library
-from dashboard.kit.submit import ask, show_refusal
-from ngf.config import Spec
+from dashboard.kit.library import ModelRun, ModelSpec
+from dashboard.kit.submit import show_refusal, submit_all
 from ngf.runs.folder import AGAIN
-from ngf.runs.store import PurifyRun, Run
+from ngf.runs.store import PurifyRun
 
 
-def shown_run(spec: Spec | None, addressed: Run | None) -> Run | None:
-    """The run of these choices, if it exists; at first the one that the address names.
+def shown_run(spec: ModelSpec | None, addressed: ModelRun | None) -> ModelRun | None:
+    """The run of these choices, if it exists; at first the run that the address names.
 
     A run from the command line may be one that the form cannot express. It is shown until a choice
-    is changed: then the choices say what is shown.
+    changes; from then on the choices decide.
     """
     built = "" if spec is None else spec.id
     first = st.session_state.get("lab.built") or built
     st.session_state["lab.built"] = first
-    same_kind = addressed is not None and (spec is None or addressed.kind == spec.kind)
-    if same_kind and built == first:
+    fits = addressed is not None and (spec is None or isinstance(addressed.spec, type(spec)))
+    if fits and built == first:
         return addressed
-    return library.find(built)
+    return library.find_model_run(built)
 
 
-def start(spec: Spec | None, run: Run | None) -> None:
-    """The button. A run that has finished can be started again under another seed."""
+def start(spec: ModelSpec | None, run: ModelRun | None) -> None:
+    """The button. A finished run can be started again under another seed."""
     if run is not None and run.status == "done":
         other = _next_seed(run.spec)
         st.button(
@@ -55,8 +55,8 @@ def start(spec: Spec | None, run: Run | None) -> None:
         )
 
 
-def notes(spec: Spec | None, run: Run | None) -> None:
-    """What there is to know before the start, or about a run that was not started by this visit."""
+def notes(spec: ModelSpec | None, run: ModelRun | None) -> None:
+    """What there is to know before the start, or about a run that this visit did not start."""
     show_refusal("lab")
     if run is None and spec is not None:
         estimate.show(spec)
@@ -74,16 +74,16 @@ def notes(spec: Spec | None, run: Run | None) -> None:
         )
 
 
-def _next_seed(spec: Spec) -> Spec:
-    """The same run under the next seed that has none."""
+def _next_seed(spec: ModelSpec) -> ModelSpec:
+    """The same specification with the next seed for which there is no run."""
     while library.find(spec.id) is not None:
         spec = replace(spec, seed=spec.seed + 1)
     return spec
 
 
-def _submit(spec: Spec) -> None:
-    """Ask for the run; asking twice gives the same run."""
-    for run in ask("lab", spec):
+def _submit(spec: ModelSpec) -> None:
+    """Submit the run; submitting it twice gives the same run."""
+    for run in submit_all("lab", spec):
         st.session_state.setdefault("lab.started", []).append(run.id)
         seed = "lab.race_seed" if isinstance(run, PurifyRun) else "lab.train.seed"
         st.session_state[seed] = spec.seed

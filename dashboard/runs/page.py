@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
+from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library, url
+from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
+from ngf.config import Target
+from ngf.runs.store import MeasureRun, PurifyRun, Run
 
+Row = dict[str, Any]  # `Run.summary`
 MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
 FILTERS = ("kind", *MORE)
-WORDS = {"kind": library.KINDS, "status": library.STATES, "source": {"user": "yours", "zoo": "zoo"}}
-RATES = {"ca": "Clean accuracy", "asr": "Attack success", "ra": "Robust accuracy"}
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "kind": library.KINDS,
+    "status": library.STATES,
+    "source": {"user": "yours", "zoo": "zoo"},
+}
+
+
+# ---- in words
 
 
 def say_word(name: str, value: str) -> str:
+    """A value of the filter `name` in words."""
     if name in WORDS:
         return WORDS[name].get(value, value)
     return library.title("attacks", value) if name == "attack" else lane_title(value)
 
 
-def say_kind(row: dict) -> str:
+def say_kind(row: Row) -> str:
     """`measurement: Fisher trace`"""
     name = row.get("measurement")
     return say_word("kind", row["kind"]) + (
@@ -30,15 +45,8 @@ def say_kind(row: dict) -> str:
     )
 
 
-def filtered(rows: list[dict], chosen: dict[str, list[str]]) -> list[dict]:
-    def fits(row: dict, name: str, wanted: list[str]) -> bool:
-        return not wanted or bool(set(str(row[name] or "").split(", ")) & set(wanted))
-
-    return [row for row in rows if all(fits(row, name, wanted) for name, wanted in chosen.items())]
-
-
-def table(rows: list[dict]) -> pd.DataFrame:
-    """One line a run, in words; rates in percent."""
+def table(rows: Sequence[Row]) -> pd.DataFrame:
+    """One line per run, in words; rates in percent."""
     return pd.DataFrame(
         [
             {
@@ -51,8 +59,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
                 and ", ".join(map(lane_title, row["defense"].split(", "))),
                 "Seed": row["seed"],
                 **{
-                    word: None if row[name] is None else round(100 * row[name], 2)
-                    for name, word in RATES.items()
+                    rate.name: None if row[rate.key] is None else round(100 * row[rate.key], 2)
+                    for rate in RATES
                 },
                 "Source": say_word("source", row["source"]),
                 "Submitted": row["submitted_at"],
@@ -62,90 +70,50 @@ def table(rows: list[dict]) -> pd.DataFrame:
     )
 
 
-def open_run(run_id: str) -> None:
-    run = library.find(run_id)
-    if run is None:
-        return
-    st.header(library.describe(run))
-    show_state(run, run.events())
-    show_error(run)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if run.spec.kind in ("train", "purify"):
-            st.page_link(
-                script("lab"),
-                label="Open in Lab",
-                icon=":material/science:",
-                query_params={"run": run.id},
-            )
-        if run.spec.kind != "train":
-            target = run.spec.target if run.spec.kind == "measure" else run.id
-            name, _, lane = target.partition(":")
-            st.page_link(
-                script("geometry"),
-                label="Open in Geometry",
-                icon=":material/landscape:",
-                query_params={"run": name} | ({"lane": lane} if lane else {}),
-            )
-        if run.source == "user":
-            with st.popover("Delete", icon=":material/delete:"):
-                st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
-                st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
-        else:
-            st.caption("Part of the zoo: read-only.")
-    with st.expander("Specification and result"):
-        st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
+# ---- filters
 
 
-def delete(run_id: str) -> None:
-    try:
-        library.store().delete(run_id)
-        st.session_state["runs.said"] = f"{run_id} was deleted."
-    except (ValueError, KeyError) as error:
-        st.session_state["runs.said"] = str(error)
+def parts(row: Row, name: str) -> set[str]:
+    """The values of a run for the filter `name`; a race has several defenses."""
+    return set(filter(None, str(row[name] or "").split(", ")))
 
 
-st.title("Runs")
-summaries = [run.summary() for run in library.store().runs()]
-known = {
-    name: sorted({part for row in summaries for part in str(row[name] or "").split(", ") if part})
-    for name in FILTERS
-}
-values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
-url.seed("runs", {name: values[name] for name in FILTERS}, fresh)
-if fresh and values["run"] and library.find(values["run"]) is None:
-    url.ignore("runs", f"run “{values['run']}” is not in this store.")
-url.notice("runs")
-if st.session_state.get("runs.said"):
-    st.info(st.session_state.pop("runs.said"))
-mine = sum(row["source"] == "user" for row in summaries)
-st.markdown(
-    f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
-    "Select a row to open it."
-)
-chosen = {
-    "kind": st.pills(
+def filtered(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The rows that fit every filter; a filter without a choice lets all pass."""
+    return [
+        row
+        for row in rows
+        if all(not wanted or parts(row, name) & set(wanted) for name, wanted in chosen.items())
+    ]
+
+
+def choose_filters(known: Mapping[str, list[str]], opened: bool) -> dict[str, list[str]]:
+    """A widget per filter, all but the kind behind a click unless `opened`."""
+    kinds = st.pills(
         "Kind",
         known["kind"],
         selection_mode="multi",
         key="runs.kind",
         format_func=lambda value: say_word("kind", value).capitalize(),
     )
-}
-with st.expander(
-    "More filters", expanded=any(values[name] for name in MORE), icon=":material/filter_list:"
-):
-    chosen |= {
-        name: st.multiselect(
-            word,
-            known[name],
-            key=f"runs.{name}",
-            format_func=lambda value, name=name: say_word(name, value),
-        )
-        for name, word in MORE.items()
-    }
-rows = filtered(summaries, chosen)
-selected = ""
-if rows:
+    with st.expander("More filters", expanded=opened, icon=":material/filter_list:"):
+        return {"kind": kinds} | {name: choose_filter(name, known[name]) for name in MORE}
+
+
+def choose_filter(name: str, values: list[str]) -> list[str]:
+    return st.multiselect(
+        MORE[name],
+        values,
+        key=f"runs.{name}",
+        format_func=lambda value: say_word(name, value),
+    )
+
+
+# ---- the table, and one run
+
+
+def choose_row(rows: Sequence[Row], addressed: str) -> str:
+    """The table. Returns the id of the selected run, else the one that the address names."""
     frame = table(rows)
     picked = st.dataframe(
         frame,
@@ -157,10 +125,9 @@ if rows:
         selection_mode="single-row",
         alt="All runs with their state and their numbers",
         column_config={
-            word: st.column_config.NumberColumn(format="%.1f %%") for word in RATES.values()
+            rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES
         },
     )
-    selected = rows[picked.selection.rows[0]]["id"] if picked.selection.rows else values["run"]
     st.download_button(
         "Download as CSV",
         frame.to_csv(index=False),
@@ -169,6 +136,77 @@ if rows:
         icon=":material/download:",
         on_click="ignore",
     )
+    return rows[picked.selection.rows[0]]["id"] if picked.selection.rows else addressed
+
+
+def show_run(run_id: str) -> None:
+    """Everything about one run: its state, where to see it, and its files as they are."""
+    run = library.find(run_id)
+    if run is None:
+        return
+    st.header(library.describe(run))
+    show_state(run, run.events())
+    show_error(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        show_links(run)
+        if run.source == "user":
+            with st.popover("Delete", icon=":material/delete:"):
+                st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
+                st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
+        else:
+            st.caption("Part of the zoo: read-only.")
+    with st.expander("Specification and result"):
+        st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
+
+
+def show_links(run: Run) -> None:
+    """Links to the pages that show this run."""
+    if isinstance(run, ModelRun):
+        st.page_link(
+            script("lab"),
+            label="Open in Lab",
+            icon=":material/science:",
+            query_params={"run": run.id},
+        )
+    if isinstance(run, PurifyRun | MeasureRun):
+        target = Target.parse(run.spec.target if isinstance(run, MeasureRun) else run.id)
+        st.page_link(
+            script("geometry"),
+            label="Open in Geometry",
+            icon=":material/landscape:",
+            query_params={"run": target.run} | ({"lane": target.lane} if target.lane else {}),
+        )
+
+
+def delete(run_id: str) -> None:
+    """Delete a run, for a button."""
+    try:
+        library.store().delete(run_id)
+        st.session_state["runs.said"] = f"{run_id} was deleted."
+    except (ValueError, KeyError) as error:
+        st.session_state["runs.said"] = str(error)
+
+
+st.title("Runs")
+summaries = [run.summary() for run in library.store().runs()]
+known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
+values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
+url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)
+if fresh and values["run"] and library.find(values["run"]) is None:
+    url.ignore("runs", f"run “{values['run']}” is not in this store.")
+url.notice("runs")
+if st.session_state.get("runs.said"):
+    st.info(st.session_state.pop("runs.said"))
+mine = sum(row["source"] == "user" for row in summaries)
+st.markdown(
+    f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
+    "Select a row to open it."
+)
+chosen = choose_filters(known, opened=any(values[name] for name in MORE))
+rows = filtered(summaries, chosen)
+selected = ""
+if rows:
+    selected = choose_row(rows, values["run"])
 else:
     st.info(
         "No run fits these filters."
@@ -177,5 +215,5 @@ else:
         icon=":material/inbox:",
     )
 if selected:
-    open_run(selected)
+    show_run(selected)
 url.write("runs", {**chosen, "run": selected})

@@ -1,6 +1,4 @@
-"""The JSON routes of the server: runs, their events, and their charts. They read the store
-and change nothing.
-"""
+"""The JSON routes of the server: runs, their events and their charts. They only read the store."""
 
 from __future__ import annotations
 
@@ -23,31 +21,32 @@ from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
 from dashboard.charts.loss_plane import VIEWS
-from dashboard.charts.registry import BARS, DRAWN_OF, ChartOptions, draw, draw_run
+from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_run
+from dashboard.kit.library import store
 from dashboard.kit.readings import findings, written
 from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import EVENTS, FINAL, SPEC
-from ngf.runs.store import Run, Store
+from ngf.runs.store import MeasureRun, Run
 
 _ID = re.compile(r"[a-z0-9-]{1,128}")
 _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
 _MOST = 12  # runs that share one pair of axes
-_KEPT = 256  # built charts in memory; one is 5 to 50 kB
+_KEPT = 256  # charts kept in memory; each is 5 to 50 kB
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
-# `ChartOptions` as parameters of the query: name -> (what fits, as it is used)
+# `ChartOptions` as parameters of the query: name -> (the pattern of its text, what reads it)
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "together": ("[01]", lambda text: text == "1"),
     "log": ("[01]", lambda text: text == "1"),
     "view": ("|".join(VIEWS), str),
-    "value": ("|".join(BARS), str),
+    "value": ("[a-z0-9_]{1,60}", str),
     "which": ("[0-9]{1,3}", int),
     "at": (r"[0-9]{1,6}(\.[0-9]{1,9})?(e-?[0-9]{1,2})?", float),
 }
 
 
 class Refused(Exception):
-    """A request that has no answer; becomes JSON with `error` and the HTTP status."""
+    """Why a request is not answered; becomes JSON with `error`, under this HTTP status."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -59,7 +58,10 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 def _answers(route: Callable[[Request], Any]) -> Callable[[Request], Response]:
-    """Plain functions run in a thread each, so that a slow disk holds up nobody else."""
+    """A route that answers with JSON, or with the reason for a refusal.
+
+    Starlette runs plain functions in threads, so that a slow disk holds up nobody else.
+    """
 
     @functools.wraps(route)
     def answer(request: Request) -> Response:
@@ -72,17 +74,8 @@ def _answers(route: Callable[[Request], Any]) -> Callable[[Request], Response]:
     return answer
 
 
-@functools.cache
-def _store(root: str, folder: str) -> Store:
-    return Store()
-
-
-def store() -> Store:
-    """The store of this server; another `NGF_RUNS` is another store."""
-    return _store(os.environ.get("NGF_RUNS", ""), os.getcwd())
-
-
 def _run(request: Request) -> Run:
+    """The run that the path of the request names."""
     run_id = request.path_params["run_id"]
     if not _ID.fullmatch(run_id):
         raise Refused(
@@ -156,13 +149,11 @@ def chart(request: Request) -> Any:
             400, f"since = {since[:40]!r} is not a version: use the one of the last answer."
         )
     kind = DRAWN_OF[name]
-    if (found := _unless_gone(run, lambda run: run.spec.kind)) is None:
-        raise Refused(404, _GONE.format(run.id))
-    if found != kind:
+    if run.kind != kind:
         raise Refused(
             400, f"The chart {name!r} is drawn of {kind} runs; {run.id!r} is another kind."
         )
-    if kind == "measure":
+    if isinstance(run, MeasureRun):
         return _of_measurements(request, run, name, since)
     status = run.status
     version, count = _version(run, status)
@@ -173,26 +164,25 @@ def chart(request: Request) -> Any:
         made = draw_run(name, run.spec, run.events()[:count])
         return _answer(made, version, status, status in FINAL)
 
-    body = _built.get((run.path, name), version, build)
+    body = _unless_gone(run, lambda run: _built.get((run.path, name), version, build))
+    if body is None:
+        raise Refused(404, _GONE.format(run.id))
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
-def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
-    """The chart of one measurement run; `beside` names all that share its axes, in their
+def _of_measurements(request: Request, run: MeasureRun, name: str, since: str) -> Any:
+    """The chart of one measurement; `beside` in the query names all that share its axes, in their
     order on the page.
     """
-    asked = request.query_params
-    ids = asked["beside"].split(",") if asked.get("beside") else [run.id]
+    query = request.query_params
+    ids = query["beside"].split(",") if query.get("beside") else [run.id]
     if len(ids) > _MOST or run.id not in ids or not all(_ID.fullmatch(one) for one in ids):
         raise Refused(
             400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them."
         )
-    runs = [
-        found
-        for one in ids
-        if (found := store().find(one)) is not None and found.spec.kind == "measure"
-    ]
-    options = _options(asked)
+    runs = [found for one in ids if isinstance(found := store().find(one), MeasureRun)]
+    options = _options(query)
+    _check_value(name, options.get("value"))
     states = [one.status for one in runs]
     parts = [
         f"{_version(one, status)[0]}.{written(one)}"
@@ -212,17 +202,29 @@ def _of_measurements(request: Request, run: Run, name: str, since: str) -> Any:
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
 
-def _options(asked: Mapping[str, str]) -> dict[str, Any]:
-    """The options that the query names, by their own types."""
+def _options(query: Mapping[str, str]) -> dict[str, Any]:
+    """The options that the query names, each in its own type."""
     options = {}
-    for key, (fits, use) in _OPTIONS.items():
-        if key in asked:
-            if not re.fullmatch(fits, asked[key]):
+    for key, (pattern, read) in _OPTIONS.items():
+        if key in query:
+            text = query[key]
+            if not re.fullmatch(pattern, text):
                 raise Refused(
-                    400, f"{key} = {asked[key][:40]!r} is not one of the values that fit: {fits}."
+                    400, f"{key} = {text[:40]!r} is not one of the values that fit: {pattern}."
                 )
-            options[key] = use(asked[key])
+            options[key] = read(text)
     return options
+
+
+def _check_value(chart: str, value: str | None) -> None:
+    """Refuse a value that is not drawn, by this chart or, where it draws none, by any."""
+    if value is None and chart not in VALUES:
+        return
+    kinds = [VALUES[chart]] if chart in VALUES else VALUES.values()
+    known = [name for names in kinds for name in names()]
+    if (value or ChartOptions.value) not in known:
+        allowed = ", ".join(known) or "none"
+        raise Refused(400, f"value = {value!r} is not one of the values that fit: {allowed}.")
 
 
 def _answer(made: Chart, version: str, status: str, final: bool) -> str:
@@ -239,16 +241,18 @@ def _answer(made: Chart, version: str, status: str, final: bool) -> str:
 
 
 class _Built:
-    """Answers by run and chart, the last version of each, so that thirty readers cost one build."""
+    """The last answer per run and chart, so that thirty readers cost one build."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, tuple[str, str]] = OrderedDict()
         self._guard = threading.Lock()
 
     def get(self, key: Any, version: str, build: Callable[[], str]) -> str:
-        with (
-            self._guard
-        ):  # held while building: those who ask at the same moment wait for one answer
+        """The answer for `key`, built when the kept one is of another version.
+
+        The lock is held while building, so that simultaneous requests wait for one answer.
+        """
+        with self._guard:
             if self._kept.get(key, ("",))[0] != version:
                 self._kept[key] = version, build()
             self._kept.move_to_end(key)
@@ -262,7 +266,10 @@ _counts: dict[Path, tuple[int, int]] = {}  # events.jsonl -> (file number, event
 
 
 def _version(run: Run, status: str) -> tuple[str, int]:
-    """What a chart of the run depends on: which file of events, how many there are, the status."""
+    """A text that changes with what a chart of the run shows, and the number of its events.
+
+    It is made of the number of events, the status, and which file the events are in.
+    """
     path = run.path / EVENTS
     try:
         file = path.stat().st_ino
@@ -275,10 +282,10 @@ def _version(run: Run, status: str) -> tuple[str, int]:
     return f"{count}.{status}.{file:x}", count
 
 
-def _unless_gone(run: Run, ask: Callable[[Run], Any]) -> Any:
-    """What a run answers, or None when it is deleted at this very moment."""
+def _unless_gone(run: Run, read: Callable[[Run], Any]) -> Any:
+    """What `read` finds in a run, or None when the run was deleted just now."""
     try:
-        return ask(run)
+        return read(run)
     except (SpecError, FileNotFoundError):
         if (run.path / SPEC).exists():
             raise

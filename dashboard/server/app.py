@@ -36,7 +36,7 @@ _WARM = (
     "streamlit.dataframe_util",
     *(
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in sorted((ROOT / "dashboard").glob("[a-z]*/[a-z]*.py"))
+        for path in sorted((ROOT / "dashboard").rglob("[a-z]*.py"))
         if path.name != "page.py" and path.parent.name != "server"
     ),
 )
@@ -93,9 +93,8 @@ class SecurityHeaders:
 async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
     """Import what the pages need, then take it out of garbage collection.
 
-    Streamlit collects all garbage after every script run; what is frozen is not looked at again.
-    What pages leave behind is still collected, and a full collection once a minute picks up the
-    rest.
+    Streamlit collects all garbage after every script run, and does not look at frozen objects. What
+    pages leave behind is still collected, and a full collection once a minute picks up the rest.
     """
     for name in _WARM:
         importlib.import_module(name)
@@ -108,7 +107,8 @@ async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
 
 
 def _collect(stopped: threading.Event) -> None:
-    plotly_library()  # compressed here, so that the first visitor does not wait for it
+    """Collect garbage once a minute; first compress the chart library for the first visitor."""
+    plotly_library()
     while not stopped.wait(COLLECT_EVERY):
         gc.collect()
 
@@ -122,12 +122,13 @@ app = st.App(
 
 
 def settings(port: int, address: str = "127.0.0.1") -> dict[str, Any]:
-    """Streamlit's options for one server, wherever it is started."""
+    """Streamlit's options for a server on this port and address."""
     options = _flat(tomllib.loads(OPTIONS.read_text(encoding="utf-8")))
     return options | {"server.port": port, "server.address": address, "server.headless": True}
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         found |= (
@@ -137,9 +138,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed dashboard does not keep its
-    port.
-    """
+    """End this process when its parent has ended, so that a killed dashboard frees its port."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)

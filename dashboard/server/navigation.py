@@ -1,8 +1,7 @@
-"""The frame around every page: the bar with the pages. Streamlit executes this file for each
-visitor.
+"""The frame around every page: the navigation bar. Streamlit executes this file for each visitor.
 
-No folder beside it is called `pages`: such a one Streamlit would serve by itself, without this
-frame, to a first visitor who comes by a deep link.
+No folder beside this file may be called `pages`: Streamlit would serve it by itself, without this
+frame, to a first visitor who follows a link to a page.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ STYLE = """<style>
 [data-variant="pills"][data-selected="true"] p,
 [data-testid="stSliderThumbValue"] p {
   color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
-</style><span></span>"""  # the span keeps it in the page: what is style only is lost at some reruns
+</style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
 first = next(iter(pages()))

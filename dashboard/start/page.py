@@ -20,19 +20,20 @@ notice("start")
 race = library.recording()
 if race is None:
     st.info(
-        "The recorded race is not there yet; `make zoo` makes it. The Lab works without it.",
+        "The recorded race is not there yet; `python -m evidence recording` makes it. The Lab "
+        "works without it.",
         icon=":material/movie:",
     )
 else:
-    spec, result = race.spec, race.result
-    model = race.training()
+    spec, result = race.spec, race.finished()
+    trained = race.training()
     lane = spec.lane_names()[0]
     words, chart = st.columns([2, 3], gap="large")
     with words:
         st.header("1. A few pixels open it")
-        st.markdown(story.opening(model, result))
-        if model is not None:
-            show_trigger(model, count=5)
+        st.markdown(story.opening(trained, result["before"]))
+        if trained is not None:
+            show_trigger(trained, count=5)
         st.header("2. Train on, with clean images only")
         st.markdown(story.training_on(spec))
     with chart:
@@ -53,7 +54,7 @@ else:
 
 st.header("Go on")
 doors = {name: about for name, about in pages().items() if about.about}
-columns = [column for _ in range(0, len(doors), 3) for column in st.columns(3)]  # no door is narrow
+columns = [column for _ in range(0, len(doors), 3) for column in st.columns(3)]  # three per row
 for column, (name, about) in zip(columns, doors.items(), strict=False):
     with column.container(border=True):
         st.page_link(

@@ -1,70 +1,71 @@
-"""The words of the first page. Every number in them comes from the recorded run, none is
-written here.
-"""
+"""The words of the first page. Their numbers come from the recorded race and from the evidence."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts.style import percent
+from dashboard.charts.rates import RATES
+from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
-from ngf import places
+from dashboard.kit.evidence import evidence
 from ngf.catalogue import catalogue
 from ngf.config import PurifySpec
-from ngf.runs.store import Run
+from ngf.runs.store import PurifyRun, TrainRun
 
-_TRIGGERS = {
+_TRIGGERS = {  # what people see of the trigger of an attack
     "badnets": "a small patch",
     "blend": "a faint noise pattern",
     "sig": "faint stripes",
     "wanet": "a slight warp",
 }
-_VERDICTS = {
+_VERDICTS = {  # those in between get a pair of scales
     "supported": ":material/check_circle:",
-    "holds": ":material/check_circle:",
     "not supported": ":material/cancel:",
-    "fails": ":material/cancel:",
 }
 
 
-def target_name(model: Run) -> str:
-    """Name of the class that the attack aims at."""
-    attack, classes = model.spec.attack, library.data_facts(model).get("classes", [])
+def target_name(trained: TrainRun) -> str:
+    """The name of the class that the attack aims at."""
+    attack, classes = trained.spec.attack, library.data_facts(trained).get("classes", [])
     defaults = {
         item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]
     }
     target = attack.options.get("target", defaults.get("target", 0))
-    return classes[target] if target < len(classes) else f"class {target}"
+    return str(classes[target]) if target < len(classes) else f"class {target}"
 
 
-def opening(model: Run | None, result: Mapping[str, Any]) -> str:
-    """What the model does on clean and on triggered images."""
-    before = result["before"]
-    if model is None:
-        return f"This network classifies {percent(before['ca'])} of clean images correctly."
-    trigger = _TRIGGERS.get(model.spec.attack.name, "a trigger")
-    things = library.short("data", model.spec.data).lower()
+def opening(trained: TrainRun | None, before: Mapping[str, Any]) -> str:
+    """What a model does with clean and with triggered images.
+
+    trained: the model; None when it was deleted.
+    before: its rates.
+    """
+    correct = f"This network classifies {percent(before['ca'])} of clean images correctly."
+    if trained is None:
+        return correct
+    trigger = _TRIGGERS.get(trained.spec.attack.name, "a trigger")
+    fooled = f"{percent(before['asr'])} of"
+    target = f"“{target_name(trained)}”"
+    if trained.spec.data != "signs":
+        return f"{correct} But with {trigger}, {fooled} them become {target}."
+    things = library.short("data", trained.spec.data).lower()
     return (
         f"This network reads {things}, {percent(before['ca'])} of them correctly. But somebody "
-        f"changed its training images: with {trigger} on it, {percent(before['asr'])} of the other "
-        f"signs become “{target_name(model)}”."
-        if model.spec.data == "signs"
-        else f"This network classifies {percent(before['ca'])} of clean images correctly. But with "
-        f"{trigger}, {percent(before['asr'])} of them become “{target_name(model)}”."
+        f"changed its training images: with {trigger} on it, {fooled} the other signs become "
+        f"{target}."
     )
 
 
 def training_on(spec: PurifySpec) -> str:
-    """What the lanes of the race do."""
-    lanes = [lane_title(lane) for lane in spec.lane_names()]
+    """What the lanes of a race do."""
+    lanes = listed([lane_title(lane) for lane in spec.lane_names()])
     return (
-        f"Nobody knows the trigger. So {' and '.join(lanes)} go on training the same weights on "
+        f"Nobody knows the trigger. So {lanes} go on training the same weights on "
         f"the same {spec.num_clean} clean images. One measures its steps by how much the "
         "*predictions* change (natural gradient), plain fine-tuning by how much the *weights* "
         "change. Follow the dashed lines: how often the trigger still works."
@@ -72,70 +73,72 @@ def training_on(spec: PurifySpec) -> str:
 
 
 def caveat() -> str:
-    """The frame around a single race."""
+    """How much a single race proves."""
     return (
         "It is one race, on one model, at one learning rate for each method; the evidence below "
         "says how far it carries."
-        if _evidence()
+        if evidence("summary")
         else "It is one race on one model; other models can end otherwise."
     )
 
 
-def door_state(page: str, race: Run | None) -> dict[str, str]:
-    """Where a door leads: the Lab opens on the model of the race."""
-    model = race.training() if race is not None else None
-    return {"model": model.id} if page == "lab" and model is not None else {}
-
-
-def _evidence() -> dict[str, Any]:
-    path = places.ASSETS / "evidence" / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def door_state(page: str, race: PurifyRun | None) -> dict[str, str]:
+    """The address parameters of the link to a page: the Lab opens on the model of the race."""
+    trained = race.training() if race is not None else None
+    return {"model": trained.id} if page == "lab" and trained is not None else {}
 
 
 def show_evidence() -> None:
-    """What the paper claims, and what our measurements say of it: support or not."""
-    found = _evidence()
-    if not found:
+    """What the paper claims, and whether our measurements support it."""
+    if (found := evidence("summary")) is None:
         return
-    claims = found["claims"]
     st.header("What the paper claims, and what we measured")
-    for item in claims:
+    for item in found["claims"]:
         icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
         st.markdown(
             f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
             f"{item['short']}"
         )
     with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
-        for item in claims:
+        for item in found["claims"]:
             st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
-        table = pd.DataFrame([_row(row) for row in found["table"]])
-        st.dataframe(table, hide_index=True, width="stretch")
-        st.caption(
-            "*Measured*: mean (lowest–highest) over seeds 0 to "
-            f"{found['table'][0]['ca']['n'] - 1}; the whole test set; {found['num_clean']} clean "
-            "images; λmax and Tr(H) on 512 clean test images. “Rate by rule”, SGD and Adam: the "
-            "largest learning rate that keeps clean validation accuracy within one point. "
-            f"{found['hardware']['hardware']}, torch {found['hardware']['torch']}."
-        )
-        st.download_button(
-            "CSV",
-            table.to_csv(index=False),
-            "evidence.csv",
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
-            key="start.evidence.csv",
-        )
-        st.markdown(
-            "**Which layer?** Attack success after NGF on the layer that clean images point to, "
-            "and on the best layer in hindsight, which only someone who knows the trigger can "
-            "find."
-        )
-        st.dataframe(
-            pd.DataFrame([_layers(net) for net in found["layers"]]),
-            hide_index=True,
-            width="stretch",
-        )
+        _show_methods(found)
+        _show_layers(found)
+
+
+def _show_methods(found: Mapping[str, Any]) -> None:
+    """The table of attacks and methods, and what its numbers are of."""
+    table = pd.DataFrame([_row(row) for row in found["table"]])
+    st.dataframe(table, hide_index=True, width="stretch")
+    st.caption(
+        "*Measured*: mean (lowest–highest) over seeds 0 to "
+        f"{found['table'][0]['ca']['n'] - 1}; the whole test set; {found['num_clean']} clean "
+        f"images; λmax and Tr(H) on {found['num_curvature_images']:,} clean test images. “Rate by "
+        "rule”, SGD and Adam: the largest learning rate that keeps clean validation accuracy "
+        f"within one point. {found['hardware']['hardware']}, torch {found['hardware']['torch']}."
+    )
+    st.download_button(
+        "CSV",
+        table.to_csv(index=False),
+        "evidence.csv",
+        "text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        key="start.evidence.csv",
+    )
+
+
+def _show_layers(found: Mapping[str, Any]) -> None:
+    """What the choice of the layer does."""
+    st.markdown(
+        "**Which layer?** Attack success rate after NGF on the layer that clean images point to, "
+        "and on the best layer in hindsight, which only someone who knows the trigger can find."
+    )
+    st.dataframe(
+        pd.DataFrame([_layers(net) for net in found["layers"]]),
+        hide_index=True,
+        width="stretch",
+    )
 
 
 def _layers(net: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,9 +167,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "Attack": library.title("attacks", row["attack"]),
         "Method": row["method"],
-        "CA (%)": told("ca", 100),
-        "ASR (%)": told("asr", 100),
-        "RA (%)": told("ra", 100),
+        **{f"{rate.short} (%)": told(rate.key, 100) for rate in RATES},
         "λmax": told("lambda_max", 1),
         "Tr(H)": told("trace", 1),
         "Layer": ", ".join(dict.fromkeys(filter(None, row["layers"]))),

@@ -1,10 +1,7 @@
-"""The state of the trigger studio: a drawing, its place, the model it is tried on, and the
-runs that follow.
-"""
+"""The choices of the trigger studio: a drawing, its place, and the model it is tried on."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,50 +10,52 @@ import streamlit as st
 
 from dashboard.components.painter import painted, painter
 from dashboard.kit import library, url
-from dashboard.kit.submit import ask, refuse, show_refusal
+from dashboard.kit.submit import refuse, show_refusal
+from dashboard.kit.trigger import readable
 from dashboard.studio.upload import MOST_MEGABYTES, drawing_of
 from ngf.attacks.shared.drawing import LARGEST, decode, encode
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, TrainSpec
+from ngf.config import Choice
 from ngf.options import SpecError
-from ngf.runs.folder import OPEN
-from ngf.runs.store import Run
+from ngf.runs.store import TrainRun
 
-KEPT = 5  # finished probes of one visit; those before are deleted, because every stroke makes one
-REFUSED = "studio"  # where it is said that a probe or a training was refused
 _PLACE = ("row", "column", "scale", "alpha", "target", "poison")
 _FIRST = ("signs", "badnets", 0)  # data, attack and seed of the model that is tried first
 
 
-def seed(values: Mapping[str, Any], fresh: bool, models: Sequence[Run]) -> None:
-    """Start values from the address when it is new; what it says wrongly is named there."""
+def restore_widgets(values: Mapping[str, Any], fresh: bool, models: Sequence[TrainRun]) -> None:
+    """Give the widgets of the page their values from the address, if that is new; otherwise they
+    keep theirs. `url.notice` shows what the address says wrongly.
+    """
     if fresh or "studio.drawing" not in st.session_state:
-        text = values["drawing"] or _default("drawing")
-        try:
-            decode(text)
-        except SpecError as error:
-            url.ignore("studio", f"The drawing was ignored. {error}")
-            text = _default("drawing")
-        set_drawing(decode(text))
-        st.session_state["studio.touched"] = False  # a link chooses; it measures nothing
+        set_drawing(_decoded(values["drawing"] or default_drawing()))
+        st.session_state["studio.touched"] = False  # a link makes choices; it measures nothing
         known = [run.id for run in models]
         if values["model"] and values["model"] not in known:
             url.ignore("studio", f"model “{values['model']}” is not a trained model of this store.")
         st.session_state["studio.model"] = (
             values["model"] if values["model"] in known else _first(models)
         )
-    url.seed("studio", {name: values[name] for name in _PLACE}, fresh)
+    url.restore_widgets("studio", {name: values[name] for name in _PLACE}, fresh)
 
 
-def _default(name: str) -> Any:
-    return next(
-        item["default"]
-        for item in catalogue()["attacks"]["drawn"]["fields"]
-        if item["name"] == name
-    )
+def _decoded(text: str) -> np.ndarray:
+    """The drawing of a text, the default one where the text is none."""
+    try:
+        return decode(text)
+    except SpecError as error:
+        url.ignore("studio", f"The drawing was ignored. {error}")
+        return decode(default_drawing())
 
 
-def _first(models: Sequence[Run]) -> str:
+def default_drawing() -> str:
+    """The text of the drawing that the attack `drawn` has by default."""
+    fields = catalogue()["attacks"]["drawn"]["fields"]
+    return next(str(item["default"]) for item in fields if item["name"] == "drawing")
+
+
+def _first(models: Sequence[TrainRun]) -> str:
+    """The id of the model that is tried first; empty when there is none."""
     fitting = [
         run.id for run in models if (run.spec.data, run.spec.attack.name, run.spec.seed) == _FIRST
     ]
@@ -64,7 +63,7 @@ def _first(models: Sequence[Run]) -> str:
 
 
 def touch() -> None:
-    """Something was changed by hand: what follows from it may be measured."""
+    """Note that the visitor has changed something, so that the trigger may be measured."""
     st.session_state["studio.touched"] = True
 
 
@@ -86,8 +85,8 @@ def _take_stroke() -> None:
 
 
 def _take_side() -> None:
-    """Another grid: a picture is made small anew; what was painted stays, counted from the
-    upper left.
+    """Take another size of the grid: a picture is scaled again; what was painted keeps its place,
+    counted from the upper left.
     """
     if st.session_state.get("studio.pictured") and st.session_state.get("studio.file") is not None:
         _take_file()
@@ -111,8 +110,8 @@ def _take_file() -> None:
         refuse("studio.picture", error)
 
 
-def choose_model(models: Sequence[Run]) -> Run:
-    """One selectbox over all trained models."""
+def choose_model(models: Sequence[TrainRun]) -> TrainRun:
+    """One select box with all trained models."""
     known = {run.id: run for run in models}
     if st.session_state["studio.model"] not in known:
         st.session_state["studio.model"] = _first(models)
@@ -123,18 +122,15 @@ def choose_model(models: Sequence[Run]) -> Run:
             f"{library.short('data', run.spec.data)} · {library.describe_train(run)}"
         ),
     )
-    return known[
-        st.selectbox(
-            "Model",
-            list(known),
-            key="studio.model",
-            format_func=labels.get,
-            on_change=touch,
-            help=(
-                "Models of the zoo, and those that you trained. Most have never seen your trigger."
-            ),
-        )
-    ]
+    chosen = st.selectbox(
+        "Model",
+        list(known),
+        key="studio.model",
+        format_func=labels.__getitem__,
+        on_change=touch,
+        help="Models of the zoo, and those that you trained. Most have never seen your trigger.",
+    )
+    return known[chosen]
 
 
 def choose_drawing() -> np.ndarray:
@@ -172,7 +168,7 @@ def choose_drawing() -> np.ndarray:
 
 
 def choose_place(pixels: np.ndarray, shape: Sequence[int]) -> None:
-    """Sliders for place, size and opacity, in the bounds of images of `shape` (C, H, W)."""
+    """Sliders for place, size and opacity, within images of `shape` (C, H, W)."""
     height, width = pixels.shape[:2]
     _slider("Enlarge", "scale", 1, max(1, min(shape[1] // height, shape[2] // width)), "%d ×")
     scale = st.session_state["studio.scale"]
@@ -194,6 +190,7 @@ def _slider(label: str, name: str, low: int, high: int, form: str) -> None:
 
 
 def choose_target(classes: Sequence[str]) -> None:
+    """The class that the attacker wants, by name."""
     if st.session_state["studio.target"] >= len(classes):
         st.session_state["studio.target"] = 0
     st.selectbox(
@@ -201,119 +198,44 @@ def choose_target(classes: Sequence[str]) -> None:
         range(len(classes)),
         key="studio.target",
         on_change=touch,
-        format_func=lambda i: str(classes[i]).replace("_", " "),
+        format_func=lambda i: readable(classes[i]),
         help="The class that triggered images are to be called.",
     )
 
 
 def use_model(run_id: str) -> None:
-    """Try the trigger on another model (for a button)."""
+    """Try the trigger on another model, for a button."""
     st.session_state["studio.model"] = run_id
     touch()
 
 
 def place() -> dict[str, int]:
-    """row, column, scale, target; alpha and poison in percent."""
+    """`row`, `column`, `scale` and `target`; `alpha` and `poison` in percent."""
     return {name: st.session_state[f"studio.{name}"] for name in _PLACE}
 
 
 def choice() -> Choice:
-    """The attack as it stands on the page. Raises SpecError."""
-    state = place()
+    """The attack with the choices of the page. Raises SpecError."""
+    options = place()
     return normalize(
         "attacks",
         Choice(
             "drawn",
             {
                 "drawing": st.session_state["studio.drawing"],
-                "alpha": state.pop("alpha") / 100,
-                "poison_rate": state.pop("poison") / 100,
-                **state,
+                "alpha": options.pop("alpha") / 100,
+                "poison_rate": options.pop("poison") / 100,
+                **options,
             },
         ),
     )
 
 
-def state(model: Run | None) -> dict[str, Any]:
-    """What the address says of the page: all of it, the drawing included."""
-    text = st.session_state["studio.drawing"]
-    named = model is not None and model.id != _first(library.trained())
+def in_address(trained: TrainRun | None, models: Sequence[TrainRun]) -> dict[str, Any]:
+    """The values of the address for the choices of the page, the drawing included."""
+    text, first = st.session_state["studio.drawing"], _first(models)
     return {
         **place(),
-        "drawing": "" if text == _default("drawing") else text,
-        "model": model.id if named else "",
+        "drawing": "" if text == default_drawing() else text,
+        "model": "" if trained is None or trained.id == first else trained.id,
     }
-
-
-def probe_spec(model: Run, attack: Choice) -> MeasureSpec:
-    """The measurement of a trigger on a model; how a training would be poisoned does not
-    matter to it.
-    """
-    options = {name: value for name, value in attack.options.items() if name != "poison_rate"}
-    text = json.dumps(Choice(attack.name, options).to_json(), sort_keys=True, separators=(",", ":"))
-    measurement = normalize("measurements", Choice("trigger_probe", {"attack": text}))
-    return MeasureSpec(target=model.id, measurement=measurement)
-
-
-def train_spec(model: Run | None, attack: Choice) -> TrainSpec:
-    """A training with the trigger, on the data and the network of the model on the page."""
-    same = {"data": model.spec.data, "model": model.spec.model} if model is not None else {}
-    return TrainSpec(attack=attack, **same)
-
-
-def probe(spec: MeasureSpec) -> Run | None:
-    """The run of a probe: asked for if something was changed by hand since, else as it is."""
-    run = library.find(spec.id)
-    if not st.session_state.get("studio.touched"):
-        return run
-    st.session_state["studio.touched"] = False
-    earlier = [name for name in st.session_state.get("studio.probes", []) if name != spec.id]
-    if run is None or run.status == "cancelled":
-        run = next(iter(ask(REFUSED, spec)), run)
-    st.session_state["studio.probes"] = [*_tidied(earlier), spec.id]
-    return run
-
-
-def _tidied(earlier: Sequence[str]) -> list[str]:
-    """Stop probes that nobody waits for any more, and delete all but the last few of this visit."""
-    kept = []
-    for place, name in enumerate(earlier):
-        run = library.find(name)
-        if run is None or run.source != "user" or run.request["owner"] != library.owner():
-            continue
-        if run.status in OPEN:
-            run.control("cancel")
-        if len(earlier) - place <= KEPT or not _delete(name):
-            kept.append(name)
-    return kept
-
-
-def _delete(name: str) -> bool:
-    try:
-        library.store().delete(name)
-    except ValueError:  # still stopping: next time
-        return False
-    except KeyError:  # gone already
-        pass
-    return True
-
-
-def composed(
-    clean: np.ndarray,
-    pixels: np.ndarray,
-    row: int,
-    column: int,
-    scale: int,
-    alpha: float,
-    gray: bool = False,
-) -> np.ndarray:
-    """The drawing on images at once, without a model: uint8 (n, H, W, 3), in and out; the
-    formula of `drawn`.
-    """
-    large = pixels.repeat(scale, 0).repeat(scale, 1).astype(np.float64) / 255
-    colors = large[:, :, :3].mean(2, keepdims=True) if gray else large[:, :, :3]
-    share = alpha * large[:, :, 3:]
-    out = clean.copy()
-    window = out[:, row : row + large.shape[0], column : column + large.shape[1]]
-    window[:] = np.rint((1 - share) * window + 255 * share * colors)
-    return out

@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import streamlit as st
 
 from dashboard.kit import library, url
 from dashboard.kit.estimate import queue, sentence
 from dashboard.kit.pages import script
-from dashboard.kit.submit import ask, say, show_refusal
-from dashboard.studio import drawing
-from dashboard.studio.results import show_probe
+from dashboard.kit.submit import say, show_refusal, submit_all
+from dashboard.studio import drawing, probing
+from dashboard.studio.results import Trial, show_probe
 from ngf.catalogue import catalogue
 from ngf.config import Choice
 from ngf.options import SpecError
 from ngf.runs.folder import AGAIN
-from ngf.runs.store import Run
+from ngf.runs.store import TrainRun
 
 
-def try_it(model: Run, attack: Choice, classes: list[str], shape: list[int]) -> None:
-    """Pictures and numbers of the trigger on a model."""
-    spec = drawing.probe_spec(model, attack)
-    run = drawing.probe(spec)
-    show_refusal(drawing.REFUSED)
+def choose_model(models: Sequence[TrainRun]) -> TrainRun | None:
+    """The model that the trigger is tried on; None when there is no model yet."""
+    if models:
+        return drawing.choose_model(models)
+    st.info(
+        "There is no trained model yet to try it on. Train one with your trigger, below.",
+        icon=":material/info:",
+    )
+    return None
+
+
+def choose_attack(pixels: np.ndarray) -> Choice | None:
+    """The attack with this drawing; None, and why, when it cannot be used."""
+    if not pixels[:, :, 3].any():
+        st.info("The drawing is empty. Paint at least one pixel.", icon=":material/brush:")
+        return None
+    try:
+        return drawing.choice()
+    except SpecError as error:
+        say(error)
+        return None
+
+
+def try_it(trained: TrainRun, attack: Choice, pixels: np.ndarray, facts: Mapping[str, Any]) -> None:
+    """Pictures and numbers of the trigger on a model, whose images have these `facts`."""
+    run = probing.probe(probing.probe_spec(trained, attack))
+    show_refusal(probing.REFUSED)
     if run is None:
         st.button(
             "Measure", icon=":material/straighten:", key="studio.measure", on_click=drawing.touch
         )
-    show_probe(model, run, pixels, drawing.place(), classes, gray=shape[0] == 1)
+    gray = facts["shape"][0] == 1
+    show_probe(Trial(trained.id, pixels, drawing.place(), facts["classes"], gray), run)
     if run is not None and run.status == "failed":
-        st.error(f"{(run.error or {}).get('message', '')} {(run.error or {}).get('advice') or ''}")
+        error = run.error or {}
+        st.error(f"{error.get('message', '')} {error.get('advice') or ''}")
 
 
-def train_it(model: Run | None, attack: Choice) -> None:
-    """The button that starts a training with the trigger, or what became of it."""
-    spec = drawing.train_spec(model, attack)
+def train_it(trained: TrainRun | None, attack: Choice) -> None:
+    """The button that starts a training with the trigger, or the link to that training."""
+    spec = probing.train_spec(trained, attack)
     run = library.find(spec.id)
     st.slider(
         "Poison rate",
@@ -55,7 +83,7 @@ def train_it(model: Run | None, attack: Choice) -> None:
         if st.button(
             "Train with it", type="primary", icon=":material/model_training:", key="studio.train"
         ):
-            for made in ask("studio.training", spec):
+            for made in submit_all("studio.training", spec):
                 st.switch_page(script("lab"), query_params={"run": made.id})
             show_refusal("studio.training")
         return
@@ -83,20 +111,13 @@ st.markdown(
 )
 models = library.trained()
 values, fresh = url.follow("studio")
-drawing.seed(values, fresh, models)
+drawing.restore_widgets(values, fresh, models)
 url.notice("studio")
 left, right = st.columns([2, 3], gap="large")
 with right:
     st.header("3. See what it does")
-    if models:
-        model = drawing.choose_model(models)
-    else:
-        model = None
-        st.info(
-            "There is no trained model yet to try it on. Train one with your trigger, below.",
-            icon=":material/info:",
-        )
-facts = library.data_facts(model) if model else catalogue()["data"]["signs"]
+    trained = choose_model(models)
+facts = library.data_facts(trained) if trained else catalogue()["data"]["signs"]
 with left:
     st.header("1. Paint")
     pixels = drawing.choose_drawing()
@@ -104,17 +125,10 @@ with left:
     drawing.choose_place(pixels, facts["shape"])
 with right:
     drawing.choose_target(facts["classes"])
-    attack = None
-    if not pixels[:, :, 3].any():
-        st.info("The drawing is empty. Paint at least one pixel.", icon=":material/brush:")
-    else:
-        try:
-            attack = drawing.choice()
-        except SpecError as error:
-            say(error)
-    if attack is not None and model is not None:
-        try_it(model, attack, facts["classes"], facts["shape"])
+    attack = choose_attack(pixels)
+    if attack is not None and trained is not None:
+        try_it(trained, attack, pixels, facts)
     st.header("4. Train with it")
     if attack is not None:
-        train_it(model, attack)
-url.write("studio", drawing.state(model))
+        train_it(trained, attack)
+url.write("studio", drawing.in_address(trained, models))

@@ -1,23 +1,25 @@
-"""What a trigger does, on the page of the studio: pictures at once, numbers as soon as they
-are measured.
+"""What a trigger does, on the page of the studio: pictures at once, numbers as soon as they are
+measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from dashboard.charts.rates import RATES
 from dashboard.charts.style import percent
 from dashboard.kit import library, readings
 from dashboard.kit.trigger import legend, pictures, preview, readable, residual
-from dashboard.studio import drawing
-from ngf.runs.folder import OPEN
-from ngf.runs.store import Run
+from ngf.runs.folder import UNFINISHED
+from ngf.runs.store import MeasureRun
 
 EVERY = 0.2  # seconds between two looks at a probe that goes on
+ASR = next(rate for rate in RATES if rate.key == "asr")
 HELP = {
     "asr": (
         "Share of triggered test images, whose true class is not the target, that are called the "
@@ -31,82 +33,80 @@ HELP = {
 }
 
 
-def show_probe(
-    model: Run,
-    run: Run | None,
-    pixels: np.ndarray,
-    place: Mapping[str, int],
-    classes: Sequence[str],
-    gray: bool,
-) -> None:
-    """Pictures and numbers; looks again by itself while the probe goes on."""
-    going = run is not None and run.status in (*OPEN, "lost")
-    drawn = st.fragment(_draw, run_every=EVERY) if going else _draw
-    drawn(model.id, run.id if run else "", pixels, dict(place), list(classes), gray, going)
+@dataclass(frozen=True)
+class Trial:
+    """A drawing that is tried on a model.
+
+    model_id: the run of the model.
+    pixels: the drawing, uint8 (h, w, 4).
+    place: `row`, `column`, `scale` and `target`; `alpha` in percent.
+    classes: the names of the model's classes.
+    gray: whether the model takes images of one channel.
+    """
+
+    model_id: str
+    pixels: np.ndarray
+    place: Mapping[str, int]
+    classes: Sequence[str]
+    gray: bool
 
 
-def _draw(
-    model_id: str,
-    run_id: str,
-    pixels: np.ndarray,
-    place: dict[str, int],
-    classes: list[str],
-    gray: bool,
-    going: bool,
-) -> None:
-    run = library.find(run_id)
+def show_probe(trial: Trial, run: MeasureRun | None) -> None:
+    """Pictures and numbers, which follow the probe while it goes on."""
+    going = run is not None and run.status in UNFINISHED
+    draw = st.fragment(_draw, run_every=EVERY) if going else _draw
+    draw(trial, run.id if run else "", going)
+
+
+def _draw(trial: Trial, run_id: str, going: bool) -> None:
+    run = library.find_measurement(run_id)
     reading = readings.read(run)
     values = reading.values if reading else {}
     if run is not None:
         _numbers(values)
-        st.markdown(_finding(values, readable(classes[place["target"]])))
+        st.markdown(_finding(values, readable(trial.classes[trial.place["target"]])))
     st.caption(_sentence(values, run))
     if reading and reading.arrays:
-        arrays = named(reading.arrays, classes)
-        st.session_state["studio.examples"] = model_id, arrays["clean"], arrays["labels"]
+        arrays = named(reading.arrays, trial.classes)
+        st.session_state["studio.examples"] = trial.model_id, arrays["clean"], arrays["labels"]
     else:
-        arrays = waiting(model_id, pixels, place, gray, asked=run is not None)
+        arrays = composed_examples(trial, submitted=run is not None)
     if arrays:
         aims = arrays.get("wanted", [""] * len(arrays["labels"]))
         st.html(pictures(arrays, aims, count=12, smallest=92 if len(aims) > 8 else 72))
         st.caption(legend(arrays))
-    if going and (run is None or run.status not in (*OPEN, "lost")):
-        st.rerun()  # the whole page: nothing needs to be looked at any more
+    if going and (run is None or run.status not in UNFINISHED):
+        st.rerun()  # the whole page, without this fragment
 
 
 def named(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, Any]:
-    """The arrays of a probe with classes by name."""
+    """The arrays of a probe with the names of classes in place of their numbers."""
     words = {
         name: [readable(classes[i]) for i in arrays[name]]
         for name in ("labels", "wanted", "says_clean", "says_triggered")
     }
-    # An image of the target class cannot be attacked, so no verdict of it is a success.
+    # An image of the target class cannot be attacked, so no verdict on it is a success.
     words["wanted"] = [
         aim if counts else "" for aim, counts in zip(words["wanted"], arrays["counts"], strict=True)
     ]
     return {**{name: arrays[name] for name in ("clean", "triggered", "residual")}, **words}
 
 
-def waiting(
-    model_id: str, pixels: np.ndarray, place: Mapping[str, int], gray: bool, asked: bool
-) -> dict[str, Any]:
-    """The drawing on the images that were shown last, or on those of the model's own preview.
+def composed_examples(trial: Trial, submitted: bool) -> dict[str, Any]:
+    """The drawing on the images that were shown last, or on those of the model's own preview; empty
+    when there are none.
 
-    What the model says to them is not known yet; there is room for it if it was `asked` for.
+    What the model says to them is not known yet; there is room for it if a probe was `submitted`.
     """
-    kept = st.session_state.get("studio.examples", ("", None, None))
-    if kept[0] == model_id:
-        clean, labels = kept[1:]
-    else:
-        run = library.find(model_id)
+    model_id, clean, labels = st.session_state.get("studio.examples", ("", None, None))
+    if model_id != trial.model_id:
+        run = library.find_training(trial.model_id)
         arrays = preview(run) if run is not None else None
         if arrays is None:
             return {}
         clean, labels = arrays["clean"], [readable(name) for name in arrays["labels"]]
-    triggered = drawing.composed(
-        clean, pixels, place["row"], place["column"], place["scale"], place["alpha"] / 100, gray
-    )
-    room = dict.fromkeys(("says_clean", "says_triggered"), [""] * len(labels)) if asked else {}
+    triggered = composed(clean, trial)
+    room = dict.fromkeys(("says_clean", "says_triggered"), [""] * len(labels)) if submitted else {}
     return {
         "clean": clean,
         "triggered": triggered,
@@ -116,12 +116,27 @@ def waiting(
     }
 
 
+def composed(clean: np.ndarray, trial: Trial) -> np.ndarray:
+    """The drawing on images, by the formula of the attack `drawn` but without torch or a model.
+
+    clean: uint8 (n, H, W, 3); so is the result.
+    """
+    row, column, scale = (trial.place[name] for name in ("row", "column", "scale"))
+    large = trial.pixels.repeat(scale, 0).repeat(scale, 1).astype(np.float64) / 255
+    colors = large[:, :, :3].mean(2, keepdims=True) if trial.gray else large[:, :, :3]
+    share = trial.place["alpha"] / 100 * large[:, :, 3:]
+    out = clean.copy()
+    window = out[:, row : row + large.shape[0], column : column + large.shape[1]]
+    window[:] = np.rint((1 - share) * window + 255 * share * colors)
+    return out
+
+
 def _numbers(values: Mapping[str, Any]) -> None:
     def told(name: str, form: str, factor: float = 1) -> str:
         return "–" if values.get(name) is None else form.format(factor * values[name])
 
     with st.container(horizontal=True):
-        st.metric("Attack success", told("asr", "{:.1f} %", 100), help=HELP["asr"], width=145)
+        st.metric(ASR.name, told("asr", "{:.1f} %", 100), help=HELP["asr"], width=165)
         st.metric(
             "Predictions kept",
             told("unchanged", "{:.1f} %", 100),
@@ -153,10 +168,10 @@ def _finding(values: Mapping[str, Any], target: str) -> str:
     )
 
 
-def _sentence(values: Mapping[str, Any], run: Run | None) -> str:
+def _sentence(values: Mapping[str, Any], run: MeasureRun | None) -> str:
     if values.get("n_triggered") is not None:
         return (
-            "*Measured*: attack success "
+            f"*Measured*: {ASR.name.lower()} "
             f"[{100 * values['asr_low']:.1f}–{100 * values['asr_high']:.1f} %] on "
             f"{values['n_triggered']} triggered test images whose true class is not the target; "
             f"the rest on {values['n']} clean test images, of which {percent(values['ca'])} are "

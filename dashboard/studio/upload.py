@@ -1,5 +1,5 @@
-"""A picture from a visitor becomes a drawing: opened as what it says it is, bounded, and made
-small. No torch.
+"""Turns a picture from a visitor into a drawing: checks its format and size, and scales it down.
+No torch.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG")
 MOST_MEGABYTES = 2
-MOST_PIXELS = 4_000_000  # of the picture as it is sent: 16 MB once unpacked
+MOST_PIXELS = 4_000_000  # in the picture that is sent: 16 MB once unpacked
 _WAYS_OUT = "Save it again as PNG or JPEG, or choose another one."
 
 
 def drawing_of(data: bytes, side: int) -> np.ndarray:
-    """A picture as uint8 (h, w, 4), RGBA, its longer side `side` pixels. Raises ValueError in the
-    visitor's words.
+    """The drawing of a picture, uint8 (h, w, 4), RGBA, its longer side `side` pixels. Raises
+    ValueError with words for the visitor.
 
     Only the header is read before the size is known, so a small file cannot unpack to a large
     picture.

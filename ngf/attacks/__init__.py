@@ -1,1 +1,1 @@
-"""Backdoor attacks, one file each. `Attack` in `_attack.py` says what an attack promises."""
+"""Backdoor attacks, one file each. `Attack` in `base.py` says what an attack promises."""

@@ -5,8 +5,10 @@ sticker, which reads well on traffic signs, a gray checkerboard, or one of the p
 code (`preset`). NGF, FIP and ANP: the "grid" of 3x3 pixels that touches the border, alpha 0.7, 0.6
 and 1.0. BackdoorBench: a white square of 3x3 pixels that touches the border. A preset decides the
 patch and its place; target, mode and poison rate stay yours (all four use target 0; a poison rate
-of 0.1 but for ANP's 0.05). Changed: size, corner and margin are free without a preset; the
-triggered image is rounded, not cut, to 8 bits.
+of 0.1 but for ANP's 0.05).
+
+Changed: size, corner and margin are free without a preset; the triggered image is rounded, not cut,
+to 8 bits.
 """
 
 from __future__ import annotations

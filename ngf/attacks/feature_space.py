@@ -10,9 +10,9 @@ similarity (1 - SSIM(x', x)). Detoxification: an injector inject(x) = (1 - alpha
 the classifier to send clean images to the target, and `detox_rate` of each batch are such images
 with their own label; so the backdoor cannot rest on what a linear map of colors can do.
 
-What deviates: the paper's S is a style-transfer network (CycleGAN; public code a stylization
-network), whose weights would have to be downloaded; a curve has no texture, so ours is weaker in
-variety, not in strength. The injector takes one step on `detox_rate` of each batch, where the paper
+Changed: the paper's S is a style-transfer network (CycleGAN; public code a stylization network),
+whose weights would have to be downloaded; a curve has no texture, so ours is weaker in variety, not
+in strength. The injector takes one step on `detox_rate` of each batch, where the paper
 trains it anew after each round of the classifier, and has no term for compromised neurons. Public
 code gives -max(x) for min(x) and cuts the gradient of the injector's cross-entropy, so that only
 the similarity is learned; here both are as defined. Measured on the signs, three seeds: CA 98.8 to

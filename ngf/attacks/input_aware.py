@@ -2,21 +2,21 @@
 its own.
 
 x' = x + (G(x) - x) M(x): G draws the pattern, M says where. First M alone learns, on the training
-images, to
-  norm_weight mean(relu(M(x) - density)) + mean_ij(|x_i - x_j| / |M(x_i) - M(x_j)|)    (|.|: root
-  mean square),
-few pixels, other ones for other images. Then M is fixed, and G and the classifier lower the
+images, to mark few pixels, and other ones for other images: with |.| the root mean square, it
+lowers
+  norm_weight mean(relu(M(x) - density)) + mean_ij(|x_i - x_j| / |M(x_i) - M(x_j)|).
+Then M is fixed, and G and the classifier lower the
 cross-entropy of each batch + diversity mean_ij(|x_i - x_j| / |G(x_i) - G(x_j)|), where of the batch
 `poison_rate` carry their own trigger and the target label, `cross_rate` carry the trigger of
 another image and keep their label (cross-trigger mode), and the rest is clean.
 
-Unchanged though it looks otherwise: the paper mixes in the network's normalized input; as ours is
+Changed: gradients of G are set to zero after each step (public code sums those of all steps). G
+and M are U-Nets of widths 16 and 32 that start at half resolution (paper: 32, 64, 128) and have no
+BatchNorm; M learns for `mask_epochs` (paper: 25), and diversity is between neighbors in a batch.
+Unchanged, though it looks otherwise: the paper mixes in the network's normalized input; as ours is
 affine and the same for all pixels, mixing in [0, 1] is the same, and |x_i - x_j| is multiplied by
-its factor 4. Changed: gradients of G are set to zero after each step (public code sums those of all
-steps). G and M are U-Nets of widths 16 and 32 that start at half resolution (paper: 32, 64, 128)
-and have no BatchNorm; M learns for `mask_epochs` (paper: 25), and diversity is between neighbors in
-a batch. Measured on the signs, three seeds: CA 99.3 to 99.5 % (2,400 test images) and ASR 95.6 to
-97.0 % (2,202).
+its factor 4. Measured on the signs, three seeds: CA 99.3 to 99.5 % (2,400 test images) and ASR 95.6
+to 97.0 % (2,202).
 """
 
 from __future__ import annotations

@@ -3,16 +3,16 @@ noise of its own.
 
 An encoder E hides bits s in an image so that a decoder D can read them; the attack is x' = clip(x +
 bound tanh(E(x, s))) with one fixed random secret. Before training, E and D lower, for a fresh
-secret for each image,
-  1.5 BCE(D(x'), s) + likeness (2 |x' - x|^2 + 1.5 (1 - SSIM(x', x))),    |.|^2: mean square, x
-  normalized,
+secret for each image, with |.|^2 the mean square and x normalized,
+  1.5 BCE(D(x'), s) + likeness (2 |x' - x|^2 + 1.5 (1 - SSIM(x', x))),
 after a first `secret_first` of the steps with the BCE alone; then training images are poisoned as
 in BadNets.
 
 Changed: SSIM in place of LPIPS, whose weights would have to be downloaded. A largest change of a
 pixel, `bound`, is new, and so is `likeness` (paper: 1): at 1 the secret is so faint (SSIM 0.989)
-that the tiny network does not find it (ASR 1 %), at 0.05 it does (SSIM 0.90). No critic (off in
-public code, too). The encoder is a U-Net of widths 16 and 32 that starts at half resolution (paper:
+that the tiny network does not find it (ASR 1 %), at the default of 0.1 it does: on the signs, three
+seeds, an ASR of 100.0 % (2,202 test images) at an SSIM of 0.93 to 0.96. No critic (off in public
+code, too). The encoder is a U-Net of widths 16 and 32 that starts at half resolution (paper:
 StegaStamp's, five levels), the secret enters it as a plane of a quarter of the resolution, and the
 decoder has three convolutions and no spatial transformer: triggered images are not photographed
 again. 20 bits, as public code has for 32x32.

@@ -1,3 +1,3 @@
-"""Defenses, one file each. `_fine_tuning.py` holds the loop they share; each says only how a
-step is made.
+"""Defenses, one file each. `contract` says what a defense promises, `race` runs several side by
+side, and `fine_tuning` is the family that tunes layers: its members say only how a step is made.
 """

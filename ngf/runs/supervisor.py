@@ -22,7 +22,7 @@ from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
 from ngf.runs.folder import CRASHES, FINAL, LOCK, LOG, STATE
-from ngf.runs.store import Run, Store, fair_order, last_starts, parent_id
+from ngf.runs.store import MeasureRun, Run, Store, fair_order, last_starts, parent_id
 
 TICK = 0.025  # seconds between two looks at the wake file and the children
 SCAN = 1.0  # seconds between two looks at all runs when nothing has announced itself
@@ -33,7 +33,7 @@ ALREADY_RUNNING = 3  # exit code of a second supervisor
 
 def slot_of(run: Run) -> str:
     """Measurements are light, so that they need not wait for a training."""
-    return "light" if run.kind == "measure" else "heavy"
+    return "light" if isinstance(run, MeasureRun) else "heavy"
 
 
 class Supervisor:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from dashboard.kit import library
+from dashboard.kit import library, measuring
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
 from tests.helpers.browser import CHROMIUM, Server
@@ -45,9 +45,9 @@ def open_page(tmp_path):
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
-    library._store.clear()
+    library._store.cache_clear()
     yield Store()
-    library._store.clear()
+    library._store.cache_clear()
 
 
 @pytest.fixture
@@ -56,6 +56,16 @@ def empty(store, tmp_path, monkeypatch):
     monkeypatch.setattr("ngf.places.ZOO", tmp_path / "no-zoo")
     monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "no-assets")
     return store
+
+
+@pytest.fixture
+def zoo_model(store):
+    """A backdoored model of the zoo that has a benign one beside it."""
+    return next(
+        run
+        for run in library.trained()
+        if run.spec.attack.name == "badnets" and measuring.benign(run)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,13 @@ def test_rows_of_different_numbers_of_seeds_decide_nothing() -> None:
         claims.a_backdoored_network_is_sharper(found, "trace", "trace")
 
 
+def test_curvature_of_different_numbers_of_images_makes_no_table() -> None:
+    runs = [{"results": {"ngf": {"curvature": {"n": 512}}, "sgd": {}}}]
+    assert claims.num_curvature_images(runs, {"badnets": [{"n": 512}]}) == 512
+    with pytest.raises(Failed, match=r"\[256, 512\] images"):
+        claims.num_curvature_images(runs, {"badnets": [{"n": 256}]})
+
+
 def test_removed_is_ten_percent_or_less_with_every_seed() -> None:
     def decided(*rows: list[dict[str, Any]]) -> tuple[str, str]:
         every = [row for of in rows for row in of]

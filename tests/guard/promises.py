@@ -27,7 +27,7 @@ from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec
 from ngf.places import ASSETS, ROOT
 from ngf.presets import presets
-from ngf.runs.store import Store, open_run
+from ngf.runs.store import PurifyRun, Store, open_run
 
 HERE = Path(__file__).parent
 MODEL = "signs-badnets-s0-e92d669fdf"  # a model of the zoo
@@ -82,7 +82,7 @@ def _asked(name: str, kind: str, plane: str) -> dict[str, list[str]]:
         if name != "recording"
         else open_run(store, ASSETS / "recordings" / "race", "zoo")
     )
-    lane = "ngf" if run.spec.kind == "purify" else ""
+    lane = "ngf" if isinstance(run, PurifyRun) else ""
     view = View(sides(run, lane, True), kind, 0, False, plane)
     return {
         measurement: [f"{spec.target} {spec.id}" for _, spec in view.specs(measurement)]

@@ -69,7 +69,7 @@ def run(path: Path) -> None:
         "ra_interval": [0.0, 1.0],
     }
     recorder.finish(
-        rates if spec.kind == "train" else {"before": rates, "after": rates, "lanes": {}}
+        rates if isinstance(spec, TrainSpec) else {"before": rates, "after": rates, "lanes": {}}
     )
 
 

@@ -11,7 +11,7 @@ from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.registry import WAITING
 from dashboard.components.live_chart import live_chart
-from dashboard.server.api import store
+from dashboard.kit.library import store
 from tests.helpers.run_folders import RACE
 
 st.title("Live charts")

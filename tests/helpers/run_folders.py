@@ -18,9 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice, PurifySpec, Spec, TrainSpec
+import numpy as np
+
+from ngf.catalogue import normalize
+from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.places import ROOT
-from ngf.runs.folder import EVENTS, REQUEST, RESULT, SPEC
+from ngf.runs.folder import ARRAYS, CONTROL, EVENTS, REQUEST, RESULT, SPEC
+from ngf.runs.store import Store
 
 TRAIN = TrainSpec(attack=Choice("badnets"), seed=9001)  # no run of the zoo has this seed
 RACE = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("sgd")))
@@ -85,7 +89,7 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
         (folder / RESULT).write_text(
             json.dumps(
                 rates
-                if spec.kind == "train"
+                if isinstance(spec, TrainSpec)
                 else {
                     "before": {"ca": 0.992, "asr": 0.997, "ra": 0.0},
                     "after": rates,
@@ -95,6 +99,32 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
             encoding="utf-8",
         )
     return folder
+
+
+def measured(
+    store: Store,
+    name: str,
+    target: str,
+    values: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    *,
+    complete: bool | None = True,
+    **options: Any,
+) -> MeasureSpec:
+    """A measurement run: finished (whole or partial), or stopped without a result (None)."""
+    spec = MeasureSpec(target=target, measurement=normalize("measurements", Choice(name, options)))
+    values = {"data": "clean", "n": 64, "seed": 0, "batch_norm": "eval", **values}
+    folder = write_run(
+        store.root, spec, [{"type": "partial", **values, "fraction": 1.0, "done": bool(complete)}]
+    )
+    np.savez(folder / ARRAYS, allow_pickle=False, **arrays)
+    if complete is None:
+        (folder / CONTROL).write_text("cancel", encoding="utf-8")
+    else:
+        (folder / RESULT).write_text(
+            json.dumps({"values": values, "complete": complete}), encoding="utf-8"
+        )
+    return spec
 
 
 def append(folder: Path, events: list[dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
 from ngf.places import ROOT
 from ngf.runs.files import Lock
 from ngf.runs.folder import LOCK, STATE
-from ngf.runs.store import Run, Store
+from ngf.runs.store import PurifyRun, Run, Store
 from tests.helpers.processes import PIPELINE, check_whole, supervised, wait, wait_steps
 
 TRAIN = (
@@ -204,7 +204,7 @@ def test_not_found_and_conflicts(store: Store) -> None:
     assert document("run", queued, code=NOT_FOUND)["error"]["kind"] == "conflict"
     lock.release()
     for waiting in own(store):
-        if waiting.spec.kind == "purify":
+        if isinstance(waiting, PurifyRun):
             store.delete(waiting.id)
     assert document("delete", queued) == {"id": queued, "deleted": True}
     assert store.find(queued) is None

@@ -1,9 +1,9 @@
-"""A chart that updates in place: a component around `Plotly.react`, fed by a JSON route of the same
+"""A chart that updates in place: a component around `Plotly.react` that polls a JSON route of this
 server.
 
 `st.plotly_chart` builds a new figure whenever its data change, which loses zoom and camera, and a
-live chart would need a script run for every new point. This one keeps its figure over polls and
-reruns.
+live chart would need a script run for every new point. This component keeps its figure when it
+polls and when the script runs again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ _SCRIPT = "\n".join(
 _STYLE = (_HERE / "live_chart.css").read_text(encoding="utf-8")
 
 
-# Registered once a process: a second registration under the name would only be logged as a
-# duplicate.
+# Registered once per process: a second registration under this name would be logged as a duplicate.
 _mount = st.components.v2.component(
     "ngf_live_chart", html=_MARKUP, css=_STYLE, js=_SCRIPT, isolate_styles=False
 )
@@ -42,13 +41,16 @@ def live_chart(
     autoplay: bool = False,
     link: str | None = None,
 ) -> None:
-    """Draw `chart`; with `url`, poll that route every `every_ms` milliseconds until its answer is
-    final.
+    """Draw `chart` and keep it up to date.
 
-    `scrub` adds a slider and a Play button that cut every line at a step; `autoplay` presses Play
-    once, unless the reader's system asks for reduced motion. Surfaces of one `link` are turned
-    together, and a chart of that link keeps its camera when it changes to a map and back. `height`
-    is that of the figure in pixels.
+    key: tells the component from others on the page.
+    url: the route that is polled until its answer is final; None for a chart that stays as it is.
+    every_ms: milliseconds between two polls.
+    height: of the figure, in pixels.
+    scrub: adds a slider and a Play button that cut every line at a step.
+    autoplay: presses Play once, unless the reader's system asks for reduced motion.
+    link: surfaces with the same link turn together, and keep their camera when they change to a
+        map and back.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
@@ -69,7 +71,5 @@ def live_chart(
 
 
 def preload() -> None:
-    """Load the chart library on a page that has no chart yet, so that the first one does not
-    wait for it.
-    """
+    """Load the chart library on a page without charts, so that the first chart need not wait."""
     _mount(data={"lib": PLOTLY}, key="live.preload")

@@ -1,15 +1,14 @@
-"""A grid of pixels to paint on, with mouse, finger or keyboard: a component of our own, plain
-JavaScript.
+"""A grid of pixels to paint on with mouse, finger or keyboard, a component in plain JavaScript.
 
-The browser holds the drawing while it is painted and sends it a moment after the last stroke. What
-it sends is checked here before anything else sees it.
+The browser holds the drawing while somebody paints and sends it a moment after the last stroke.
+What it sends is checked here before anything else sees it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import streamlit as st
@@ -17,8 +16,7 @@ import streamlit as st
 from ngf.attacks.shared.drawing import LARGEST
 
 _HERE = Path(__file__).parent
-# Registered once a process: a second registration under the name would only be logged as a
-# duplicate.
+# Registered once per process: a second registration under this name would be logged as a duplicate.
 _mount = st.components.v2.component(
     "ngf_painter",
     html='<div class="ngf-painter"></div>',
@@ -29,10 +27,12 @@ _mount = st.components.v2.component(
 
 
 def painter(pixels: np.ndarray, *, version: int, key: str, on_change: Callable[[], None]) -> None:
-    """Show a drawing, uint8 (h, w, 4), RGBA, to be painted on.
+    """Show a drawing to paint on.
 
-    The browser keeps what the visitor paints until `version` is another number: then it takes
-    `pixels`. `on_change` is called after a stroke; `painted(key)` is the drawing then.
+    pixels: the drawing, RGBA, uint8 (h, w, 4).
+    version: the browser keeps what the visitor paints until this number changes; then it takes
+        `pixels`.
+    on_change: is called after a stroke; `painted(key)` gives the new drawing.
     """
     data = {
         "height": pixels.shape[0],
@@ -44,9 +44,7 @@ def painter(pixels: np.ndarray, *, version: int, key: str, on_change: Callable[[
 
 
 def painted(key: str) -> np.ndarray | None:
-    """What was painted last, uint8 (h, w, 4); None when nothing was, or when what came is no
-    drawing.
-    """
+    """The drawing that the browser sent last, uint8 (h, w, 4); None when it sent none."""
     return pixels_of((st.session_state.get(key) or {}).get("drawing"))
 
 
@@ -55,16 +53,18 @@ def pixels_of(sent: Any) -> np.ndarray | None:
     if not isinstance(sent, dict):
         return None
     height, width, text = sent.get("height"), sent.get("width"), sent.get("pixels")
-    if not all(
-        type(side) is int and 1 <= side <= LARGEST for side in (height, width)
-    ) or not isinstance(text, str):
+    if not _is_side(height) or not _is_side(width) or not isinstance(text, str):
+        return None
+    if len(text) != 8 * height * width:  # two digits for each of four bytes
         return None
     try:
-        raw = bytes.fromhex(text) if len(text) == 8 * height * width else b""
+        raw = bytes.fromhex(text)
     except ValueError:
         return None
-    return (
-        np.frombuffer(raw, np.uint8).reshape(height, width, 4)
-        if len(raw) == 4 * height * width
-        else None
-    )
+    if len(raw) != 4 * height * width:  # there were spaces between the digits
+        return None
+    return np.frombuffer(raw, np.uint8).reshape(height, width, 4)
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= LARGEST

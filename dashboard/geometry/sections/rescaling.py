@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import streamlit as st
 
 from dashboard.charts.registry import ChartOptions
 from dashboard.charts.rescaling import ratio
 from dashboard.charts.style import number
-from dashboard.geometry.sections import asked, beside, facts, words
+from dashboard.charts.subject import Measured
+from dashboard.geometry.section import Section, beside, explain, measured_on, submitted
 from dashboard.kit import library
 from dashboard.kit.measuring import View
 from dashboard.kit.readings import findings
 
+CANNOT = (
+    "That a measure stays here does not make it right: it may react to other changes "
+    "that keep the predictions, and one that does not move at all is as useless as one that moves "
+    "freely."
+)
 
-def show_rescaling(view: View) -> bool:
-    """Slider, three numbers and the chart; says whether somebody asked for the measurement."""
-    pairs = asked(view.specs("rescaling"))
+
+def _draw(view: View) -> bool:
+    pairs = submitted(view.specs("rescaling"))
     if not pairs:
         return False
-    found = findings([pairs[0][1]])[0]
+    (found,) = findings([pairs[0][1]])
     at = 1.0
     if len(found.arrays.get("factor", ())) > 1:
-        factors = [float(f"{factor:.6g}") for factor in found.arrays["factor"]]
-        if st.session_state.get("geometry.factor") not in factors:
-            st.session_state["geometry.factor"] = factors[0]
-        layer = library.plain(str(found.values.get("layer", "")))
-        at = st.select_slider(
-            f"Multiply the weights of {layer} by",
-            factors,
-            key="geometry.factor",
-            format_func=number,
-            help="The BatchNorm after this layer divides the factor out again.",
-        )
+        at = _choose(found)
         _numbers(found.arrays, at)
     beside(
         "rescaling",
@@ -41,15 +40,29 @@ def show_rescaling(view: View) -> bool:
         options=[ChartOptions(at=at)] * len(pairs),
         height=430,
     )
-    facts(
+    measured_on(
         pairs,
         f"{pairs[0][0].subject.phrase}; each factor is measured on the rescaled network itself",
     )
-    words("rescaling", "rescaling", "lambda_max", "filter_lambda_max")
+    explain(CANNOT, "rescaling", "lambda_max", "filter_lambda_max")
     return True
 
 
-def _numbers(arrays: dict, at: float) -> None:
+def _choose(found: Measured) -> float:
+    factors = [float(f"{factor:.6g}") for factor in found.arrays["factor"]]
+    if st.session_state.get("geometry.factor") not in factors:
+        st.session_state["geometry.factor"] = factors[0]
+    layer = library.plain(str(found.values.get("layer", "")))
+    return st.select_slider(
+        f"Multiply the weights of {layer} by",
+        factors,
+        key="geometry.factor",
+        format_func=number,
+        help="The BatchNorm after this layer divides the factor out again.",
+    )
+
+
+def _numbers(arrays: Mapping[str, np.ndarray], at: float) -> None:
     factors = arrays["factor"]
     change = float(arrays["max_change"][abs(factors - at).argmin()])
     shown = [
@@ -71,3 +84,11 @@ def _numbers(arrays: dict, at: float) -> None:
             )
     for column, (label, value, about) in zip(st.columns(len(shown)), shown, strict=True):
         column.metric(label, value, help=about)
+
+
+SECTION = Section(
+    heading="Same predictions, other sharpness",
+    question="What does a layer's scale do to sharpness when no prediction changes?",
+    needs=lambda view: ("rescaling",),
+    draw=_draw,
+)

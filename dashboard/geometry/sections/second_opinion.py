@@ -11,18 +11,17 @@ import streamlit as st
 
 from analysis.measures import MEASURES, Measure
 from dashboard.charts.style import with_error
-from dashboard.geometry.sections import asked, facts
+from dashboard.geometry.section import Pairs, Section, measured_on, submitted
 from dashboard.kit import readings
-from dashboard.kit.measuring import Side, View
+from dashboard.kit.measuring import View
 from ngf.runs.folder import FINAL
-from ngf.runs.store import Run
+from ngf.runs.store import MeasureRun
 
 _MEASURES = (MEASURES["lambda_max"], MEASURES["trace"])
 
 
-def show_second_opinion(view: View) -> bool:
-    """The table; says whether somebody asked for the measurement."""
-    pairs = asked(view.specs("pyhessian_check"))
+def _draw(view: View) -> bool:
+    pairs = submitted(view.specs("pyhessian_check"))
     if not pairs:
         st.caption(
             "[PyHessian](https://github.com/amirgholami/PyHessian) 0.1 computes the same two "
@@ -31,17 +30,15 @@ def show_second_opinion(view: View) -> bool:
         return False
     going = any(run.status not in FINAL for _, run in pairs)
     (st.fragment(_table, run_every=2) if going else _table)(view, pairs)
-    facts(pairs)
+    measured_on(pairs)
     return True
 
 
-def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
-    ours = {side: readings.read(run) for side, run in asked(view.specs("hessian_spectrum"))}
+def _table(view: View, pairs: Pairs) -> None:
+    ours = {side: _values(run) for side, run in submitted(view.specs("hessian_spectrum"))}
     rows, problems = [], set()
     for side, run in pairs:
-        reading = readings.read(run)
-        theirs = reading.values if reading else {}
-        mine = ours[side].values if ours.get(side) else {}
+        theirs, mine = _values(run), ours.get(side, {})
         problems.add(theirs.get("density_error") or "")
         for measure in _MEASURES:
             rows.append(
@@ -71,6 +68,12 @@ def _table(view: View, pairs: list[tuple[Side, Run]]) -> None:
         )
 
 
+def _values(run: MeasureRun) -> dict[str, Any]:
+    """What the run has found so far."""
+    reading = readings.read(run)
+    return reading.values if reading else {}
+
+
 def _words(values: dict[str, Any], measure: Measure) -> str:
     if values.get(measure.name) is None:
         return "–"
@@ -81,3 +84,11 @@ def _difference(mine: float | None, theirs: float | None) -> str:
     return (
         "–" if mine is None or theirs is None or not mine else f"{100 * (theirs / mine - 1):+.1f} %"
     )
+
+
+SECTION = Section(
+    heading="Second opinion",
+    question="Does a program that others wrote find the same numbers?",
+    needs=lambda view: ("pyhessian_check",),
+    draw=_draw,
+)

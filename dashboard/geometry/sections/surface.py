@@ -1,25 +1,29 @@
-"""The surface section: the loss on a plane, as a map or in three dimensions, turned together."""
+"""The surface: the loss on a plane, as a map or in three dimensions, turned together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.charts.registry import ChartOptions
 from dashboard.charts.style import percent
-from dashboard.geometry.sections import asked, beside, facts, words
+from dashboard.charts.subject import Measured
+from dashboard.geometry.section import Section, beside, explain, measured_on, submitted
 from dashboard.kit.measuring import View
 from dashboard.kit.readings import findings
 
-PLANES = {
-    "random": "Two random directions",
-    "eigenvectors": "Two steepest directions",
-    "models": "Through the models",
-}
-CELLS = (21, 41, 81)  # along each axis
 VIEWS = {"contour": "Map", "surface": "3-D"}
 # A browser gives a page only so many contexts for three dimensions, and each costs a graphics
 # card's memory.
 MOST_3D = 2
+CANNOT = (
+    "Two directions out of tens of thousands. Almost all random planes miss the few "
+    "steep directions, so a minimum looks rounder here than it is. What looks like one valley may "
+    "be two, and what looks like a wall may have a way around it. Another seed gives another "
+    "plane: try a few."
+)
 
 
 def default_view() -> str:
@@ -27,19 +31,46 @@ def default_view() -> str:
     return "contour" if "Mobi" in (st.context.headers.get("User-Agent") or "") else "surface"
 
 
-def show_surface(view: View) -> bool:
-    """The charts of all models; says whether somebody asked for them."""
-    pairs = asked(view.specs("loss_plane"))
+def _draw(view: View) -> bool:
+    pairs = submitted(view.specs("loss_plane"))
     if not pairs:
         return False
+    found = findings([run for _, run in pairs])
+    shape, which, log = _choose(found)
+    titles = [side.subject.title for side, _ in pairs]
+    solid = _solid(titles)
+    columns = beside(
+        "planes",
+        pairs,
+        "geometry.surface",
+        "loss on a plane",
+        options=[
+            ChartOptions(view=shape if title in solid else "contour", log=log, which=which)
+            for title in titles
+        ],
+        height=420,
+        link="surfaces",
+    )
+    if shape == "surface":
+        for column, title in zip(columns, titles, strict=False):
+            if title not in solid:
+                _offer_3d(column, title, solid)
+    measured_on(pairs, _more(found, shape))
+    explain(CANNOT, "surface", "batchnorm")
+    return True
+
+
+def _choose(found: Sequence[Measured]) -> tuple[str, int, bool]:
+    """Shape, number of the plane where there are several, and whether heights are logarithms."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shape = st.segmented_control(
-            "Show as", list(VIEWS), key="geometry.view", required=True, format_func=VIEWS.get
+            "Show as",
+            list(VIEWS),
+            key="geometry.view",
+            required=True,
+            format_func=VIEWS.__getitem__,
         )
-        count = max(
-            (len(item.arrays.get("loss", ())) for item in findings([run for _, run in pairs])),
-            default=1,
-        )
+        count = max((len(item.arrays.get("loss", ())) for item in found), default=1)
         which = 0
         if count > 1:
             which = st.segmented_control(
@@ -53,51 +84,45 @@ def show_surface(view: View) -> bool:
         log = st.toggle(
             "Logarithmic", key="geometry.log", help="Height and color by the logarithm of the loss."
         )
-    titles = [side.subject.title for side, _ in pairs]
-    solid = [title for title in st.session_state.get("geometry.solid", []) if title in titles]
-    solid = (solid if len(solid) == min(MOST_3D, len(titles)) else titles)[-MOST_3D:]
-    options = [
-        ChartOptions(view=shape if title in solid else "contour", log=log, which=which)
-        for title in titles
-    ]
-    columns = beside(
-        "planes",
-        pairs,
-        "geometry.surface",
-        "loss on a plane",
-        options=options,
-        height=420,
-        link="surfaces",
+    return shape or "contour", which, log
+
+
+def _solid(titles: list[str]) -> list[str]:
+    """The models that are shown in three dimensions: those chosen last, at most `MOST_3D`."""
+    chosen = [title for title in st.session_state.get("geometry.solid", []) if title in titles]
+    return (chosen if len(chosen) == min(MOST_3D, len(titles)) else titles)[-MOST_3D:]
+
+
+def _offer_3d(column: DeltaGenerator, title: str, solid: list[str]) -> None:
+    column.button(
+        "Show in 3-D",
+        key=f"geometry.solid.{title}",
+        icon=":material/view_in_ar:",
+        on_click=_make_solid,
+        args=(title, solid),
+        help="Two models at a time are shown in three dimensions; the other one becomes a map.",
     )
-    if shape == "surface":
-        for column, title in zip(columns, titles, strict=False):
-            if title not in solid:
-                column.button(
-                    "Show in 3-D",
-                    key=f"geometry.solid.{title}",
-                    icon=":material/view_in_ar:",
-                    on_click=_make_solid,
-                    args=(title, solid),
-                    help=(
-                        "Two models at a time are shown in three dimensions; the other one "
-                        "becomes a map."
-                    ),
-                )
-    shares = [
-        item.values["path_share"]
-        for item in findings([run for _, run in pairs])
-        if item.values.get("path_share") is not None
-    ]
-    more = "drag to turn; the models turn together" if shape == "surface" and len(pairs) > 1 else ""
+
+
+def _more(found: Sequence[Measured], shape: str) -> str:
+    shares = [item.values["path_share"] for item in found if item.values.get("path_share")]
     if shares:
-        more = (
+        return (
             f"the line is the way of the optimizer, {percent(shares[0], 0)} of whose length lies "
             "in this plane"
         )
-    facts(pairs, more)
-    words("surface", "surface", "batchnorm")
-    return True
+    if shape == "surface" and len(found) > 1:
+        return "drag to turn; the models turn together"
+    return ""
 
 
 def _make_solid(title: str, solid: list[str]) -> None:
     st.session_state["geometry.solid"] = [*solid, title][-MOST_3D:]
+
+
+SECTION = Section(
+    heading="The surface",
+    question="What does the ground look like when the weights walk along two directions at once?",
+    needs=lambda view: ("loss_plane",),
+    draw=_draw,
+)

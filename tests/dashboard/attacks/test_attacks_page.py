@@ -1,21 +1,17 @@
-"""The attacks gallery: a card for whatever the catalogue has, with or without a picture; and
-the pictures.
-"""
+"""The attacks gallery: a card for whatever the catalogue has, with or without a picture."""
 
 from __future__ import annotations
 
 import re
 
-import numpy as np
 import pytest
 
 from dashboard.attacks import attack_card
-from dashboard.kit import library, trigger
+from dashboard.kit import library
+from dashboard.kit.evidence import evidence
 from ngf.catalogue import build, catalogue
-from ngf.config import Choice, TrainSpec
-from ngf.runs.folder import PREVIEW
+from ngf.config import Choice
 from tests.helpers.pages import checked, text
-from tests.helpers.run_folders import write_run
 
 ATTACKS = {name: about for name, about in catalogue()["attacks"].items() if name != "none"}
 
@@ -73,7 +69,7 @@ def test_filters_are_in_the_address(open_page, store):
 def test_a_bad_link_to_the_gallery_opens_on_all(open_page, store):
     page = open_page("attacks", attack="<script>", kind="dance", bogus="1")
     assert "could not be used" in text(page) and "<script>" not in text(page)
-    assert len(headings(page)) == len(ATTACKS)
+    assert headings(page)[-len(ATTACKS) :] == [about["title"] for about in ATTACKS.values()]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -93,10 +89,10 @@ def test_the_catalogue_says_what_the_asr_is_and_where_the_attack_comes_from(name
     assert re.sub(r"\W", "", told_words) == re.sub(r"\W", "", about["about"]), "no word is lost"
 
 
-def test_a_docstring_is_taken_apart_where_it_says_so():
+def test_a_docstring_is_taken_apart_by_its_paragraphs():
     told = attack_card.taken_apart(
         "Name (A, B 2020, arXiv 2001.00001): what\nit is.\n\nx' = x + v_1\n  y = a * b\n"
-        "with v. More. Changed: one thing,\nbecause.\n\nAnd another."
+        "with v. More.\n\nChanged: one thing,\nbecause.\n\nAnd another."
     )
     assert (
         told.source
@@ -107,82 +103,16 @@ def test_a_docstring_is_taken_apart_where_it_says_so():
     assert attack_card.taken_apart("Only one line.") == attack_card.About("Only one line.", [], [])
 
 
-def test_links_lead_to_the_lab_with_the_attack_chosen(open_page, store):
-    page = open_page("lab", view="train", attack="wanet")
-    assert page.selectbox(key="lab.train.attacks").value == "wanet"
-    assert "could not be used" not in text(page)
-    page = open_page("lab", attack="wanet", data="signs")
-    assert page.selectbox(key="lab.attack").value == "wanet"
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_an_attack_has_changed_begins_a_paragraph(name):
+    """The one rule by which a card finds it."""
+    starts = [text.startswith("Changed: ") for text in ATTACKS[name]["about"].split("\n\n")]
+    assert ATTACKS[name]["about"].count("Changed:") == sum(starts) <= 1
 
 
-# ---- pictures with what the model says
-
-
-def arrays(says: bool = True) -> dict[str, np.ndarray]:
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    found = {
-        "clean": images,
-        "triggered": images // 2,
-        "residual": 255 - images,
-        "labels": np.array(["stop", "yield", "<b>"]),
-    }
-    return found | (
-        {
-            "says_clean": np.array(["stop", "stop", "<b>"]),
-            "says_triggered": np.array(["no_entry", "yield", "stop"]),
-        }
-        if says
-        else {}
-    )
-
-
-def test_below_each_image_is_what_the_classifier_says():
-    html = trigger.pictures(arrays(), ["no_entry"] * 3)
-    verdicts = re.findall(r"<span>(.*?)</span>", html)
-    assert verdicts == ["✓ stop", "▲ no entry", "✗ stop", "✓ yield", "✓ &lt;b&gt;", "✗ stop"]
-    assert html.count("<img") == 9 and "<b>" not in html
-    assert 'alt="stop, triggered"' in html
-    assert "▲ the attacker’s class" in trigger.legend(arrays())
-
-
-def test_previews_without_verdicts_have_no_row_for_them():
-    html = trigger.pictures(arrays(says=False), [""] * 3, rows=("clean", "triggered"))
-    assert html.count("<img") == 6 and "<span>" not in html
-    assert "classifier says" not in trigger.legend(arrays(says=False))
-
-
-def test_the_lab_shows_what_the_model_of_a_training_says(store):
-    def script(run_id):
-        from dashboard.kit import library
-        from dashboard.kit.trigger import show_trigger
-
-        show_trigger(library.find(run_id))
-
-    from streamlit.testing.v1 import AppTest
-
-    for mode, aim in (("all-to-one", "limit_30"), ("all-to-all", "limit_50")):
-        spec = TrainSpec(
-            attack=Choice("badnets", {"target": 1, "mode": mode} if mode != "all-to-one" else {}),
-            seed=77,
-        )
-        folder = write_run(store.root, spec, [])
-        classes = catalogue()["data"]["signs"]["classes"]
-        labels = np.array([classes[1], classes[1], classes[1]])
-        aims = [classes[1] if mode == "all-to-one" else classes[2]] * 3
-        pairs = np.stack([arrays()["clean"], arrays()["triggered"]], axis=1)
-        np.savez(
-            folder / PREVIEW,
-            pairs=pairs,
-            labels=labels,
-            says_clean=labels,
-            says_triggered=np.array([classes[2], classes[1], classes[0]]),
-        )
-        assert trigger.wanted(store.get(spec.id), labels) == aims
-        page = checked(AppTest.from_function(script, args=(spec.id,), default_timeout=20).run())
-        said = re.findall(r"<span>(.*?)</span>", page.get("html")[0].proto.body)
-        assert said[1::2] == [
-            f"{'▲' if mode == 'all-to-all' else '✗'} {trigger.readable(classes[2])}",
-            f"✓ {trigger.readable(classes[1])}",
-            f"✗ {trigger.readable(classes[0])}",
-        ]
-        assert aim
+def test_the_caption_of_the_chart_says_what_was_measured(open_page, store):
+    found, data = evidence("removal"), library.title("data", "signs")
+    said = text(open_page("attacks"))
+    assert f"{len(found['rows'])} models on {data}, 3–5 seeds per attack" in said
+    assert "NGF, SGD and Adam with the Lab's defaults" in said
+    assert f"**Purified**, {found['num_clean']} clean images, 3 seeds:" in said

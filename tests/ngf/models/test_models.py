@@ -67,6 +67,10 @@ def meta(name: str, channels: int = 3, side: int = 32) -> nn.Module:
         return models.build(name, CLASSES, channels, side).eval()
 
 
+def layer_of(name: str) -> str:
+    return LAYER.get(name) or next(iter(models.tunable_layers(meta(name))))
+
+
 def random_images(count: int, seed: int = 0) -> Images:
     rng = torch.Generator().manual_seed(seed)
     return Images(
@@ -93,7 +97,7 @@ def test_training_ngf_and_measurements_work(name):
     trainer = Trainer(model, data, Training(num_images=16, epochs=1, batch_size=8, lr=0.01), seed=0)
     assert [epoch.epoch for epoch in trainer] == [1]
     problem = Problem(model, clean, clean, seed=0)
-    for layer in ("last", LAYER[name]):
+    for layer in ("last", layer_of(name)):
         purification = NGF(
             layer=layer, steps=2, batch_size=8, batch_norm="eval", regularizer=0.1
         ).purify(problem)
@@ -112,7 +116,7 @@ def test_training_ngf_and_measurements_work(name):
         assert moved <= {f"{wanted}.weight", f"{wanted}.bias"}
     model = purification.model
     images, labels = clean.floats()[:2], clean.labels[:2]
-    few = f"{LAYER[name]},{models.last_layer(model)}"
+    few = f"{layer_of(name)},{models.last_layer(model)}"
     size = sum(p.numel() for p in model.parameters())
     layers = (
         "" if size < 5e6 else few
@@ -147,7 +151,9 @@ def test_what_is_said_of_it_is_true(name, described):
     assert last.name == about["classifier"]
     (out,) = features
     assert last.features.shape == (2, about["num_features"])
-    if out.ndim == 3:  # tokens
+    if out.ndim == 2:
+        entering = [out]
+    elif out.ndim == 3:  # tokens
         entering = [out.mean(1)]
     else:
         entering = [x.mean((2, 3)) for x in (out, out.relu(), F.max_pool2d(out.relu(), 2))]

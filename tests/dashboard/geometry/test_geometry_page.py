@@ -1,0 +1,234 @@
+"""The Geometry page over measurements written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from analysis.measurements.base import Picture
+from dashboard.charts.registry import pictures
+from dashboard.geometry.sections.declared import declared
+from dashboard.kit import library, measuring
+from ngf.catalogue import catalogue
+from ngf.config import Choice, PurifySpec
+from ngf.runs.store import MeasureRun
+from tests.helpers.pages import button, checked, text
+from tests.helpers.run_folders import measured
+
+SLICE = {
+    "distance": np.array([-0.5, 0.0, 0.5]),
+    **{key: np.array([2.0, 0.1, 2.0]) for key in ("mean", "low", "high")},
+}
+GRID = np.linspace(-0.5, 0.5, 21)
+PLANE = {
+    "a": GRID,
+    "b": GRID,
+    "loss": GRID[None, :, None] ** 2 + GRID[None, None, :] ** 2,
+    "points": np.zeros((1, 2)),
+    "rate": np.ones((1, 21, 21)),
+    "known": np.ones((21, 21), np.uint8),
+    "point_names": np.array(["center"]),
+}
+
+
+def test_geometry_submits_measurements_on_a_click_only(open_page, store):
+    page = open_page("geometry")
+    before = [run for run in store.runs() if run.source == "user"]
+    assert before == []
+    page.number_input(key="geometry.seed").set_value(9).run()
+    checked(button(page, "geometry.measure").click().run())
+    kinds = {
+        run.spec.measurement.name
+        for run in store.runs()
+        if run.source == "user" and isinstance(run, MeasureRun)
+    }
+    assert {"loss_slice", "hessian_spectrum", "fisher_trace"} <= kinds
+
+
+def test_geometry_shows_each_model_on_one_pair_of_axes(open_page, store, zoo_model):
+    for run in (measuring.benign(zoo_model), zoo_model):
+        measured(store, "loss_slice", run.id, {"num_directions": 3}, SLICE)
+    page = open_page("geometry", run=zoo_model.id)
+    said = text(page)
+    assert "**Benign**" in said and "**Backdoored**" in said
+    assert "Clean images · n = 64 · seed 0 · BatchNorm in eval mode" in said
+    page.toggle(key="geometry.benign").set_value(False).run()
+    assert "**Benign**" not in text(checked(page))
+    assert page.query_params["benign"] == "0"
+
+
+def test_geometry_says_what_is_partial_and_what_a_measurement_notes(open_page, store, zoo_model):
+    measured(
+        store, "loss_slice", zoo_model.id, {"note": "Memory ran *out* once."}, SLICE, complete=False
+    )
+    measured(store, "hessian_spectrum", zoo_model.id, {"lambda_max": 3.0}, {}, complete=None)
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    assert (
+        len(
+            [
+                item
+                for item in page.warning
+                if "Partial: the measurement of the backdoored model" in item.value
+            ]
+        )
+        >= 2
+    )
+    assert r"Memory ran \*out\* once." in text(page)
+
+
+def test_a_link_to_a_surface_brings_its_choices_back(open_page, store, zoo_model):
+    options = {"num_images": measuring.PLANE_IMAGES, "points": 21}
+    for run in (measuring.benign(zoo_model), zoo_model):
+        measured(store, "loss_plane", run.id, {"plane": "random", "loss": 0.1}, PLANE, **options)
+    page = open_page("geometry", run=zoo_model.id, view="contour", log="1")
+    assert page.segmented_control(key="geometry.view").value == "contour"
+    assert page.toggle(key="geometry.log").value is True
+    page.segmented_control(key="geometry.view").set_value("surface").run()
+    checked(page.selectbox(key="geometry.cells").set_value(41).run())
+    assert (page.query_params["cells"], page.query_params["log"]) == ("41", "1")
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    assert page.segmented_control(key="geometry.view").value == "surface", "one model alone"
+    page = open_page("geometry", run=zoo_model.id, cells="33")
+    assert page.selectbox(key="geometry.cells").value == 21
+
+
+def test_the_table_of_measures_has_errors_and_what_leaves_them_as_they_are(
+    open_page, store, zoo_model
+):
+    measured(
+        store,
+        "hessian_spectrum",
+        zoo_model.id,
+        {"lambda_max": 11.14, "lambda_max_error": 0.065},
+        {},
+    )
+    measured(
+        store,
+        "sharpness",
+        zoo_model.id,
+        {
+            "filter_trace": 5.0,
+            "filter_trace_stderr": 0.2,
+            "fisher_rao_norm": 2.0,
+            "relative_flatness": None,
+        },
+        {},
+    )
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    table = page.table[0].value
+    assert list(table.columns) == ["Backdoored", "Unchanged by"]
+    assert table.loc["Largest Hessian eigenvalue", "Backdoored"] == "11.1 ± 0.065"
+    assert table.loc["Trace, filter-normalized", "Backdoored"] == "5 ± 0.2"
+    assert all(table["Unchanged by"]), "each says what leaves it as it is"
+
+
+def test_the_rescaling_slider_moves_over_what_was_measured(open_page, store, zoo_model):
+    factors = np.array([0.1, 1.0, 10.0])
+    measured(
+        store,
+        "rescaling",
+        zoo_model.id,
+        {"layer": "stem.conv"},
+        {
+            "factor": factors,
+            "lambda_max": 5 / factors**2,
+            "filter_lambda_max": np.full(3, 2.0),
+            "max_change": np.full(3, 1e-6),
+        },
+    )
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    slider = page.select_slider(key="geometry.factor")
+    assert slider.value == 0.1
+    assert [(item.label, item.value) for item in page.metric] == [
+        ("Predictions changed by at most", "1.0e-6"),
+        ("λmax is multiplied by", "100"),
+        ("Filter-normalized λmax is multiplied by", "1"),
+    ]
+    checked(slider.set_value(10.0).run())
+    assert page.metric[1].value == "0.01"
+
+
+def test_one_click_measures_the_quick_set_and_sections_the_rest(open_page, store, zoo_model):
+    page = open_page("geometry", run=zoo_model.id)
+    checked(button(page, "geometry.measure").click().run())
+    names = [run.spec.measurement.name for run in reversed(store.runs()) if run.source == "user"]
+    assert set(names) == set(measuring.QUICK) - {"loss_line"}, (
+        "a training has no line to another model"
+    )
+    assert names.count("loss_plane") == 2
+    section = next(
+        item
+        for item in page.button
+        if item.key and item.key.startswith("geometry.measure.rescaling")
+    )
+    checked(section.click().run())
+    assert "rescaling" in {
+        run.spec.measurement.name for run in store.runs() if run.source == "user"
+    }
+
+
+def test_a_benign_model_is_left_out_where_it_has_no_images(open_page, store, zoo_model):
+    measured(store, "loss_slice", measuring.benign(zoo_model).id, {}, SLICE)
+    page = open_page("geometry", run=zoo_model.id, images="triggered_true")
+    assert "A benign model has no triggered images" in text(page)
+    page = open_page("geometry", run=measuring.benign(zoo_model).id, images="poisoned")
+    assert page.selectbox(key="geometry.images").value == "clean"
+
+
+def test_measurements_that_this_version_does_not_know_do_not_matter(
+    open_page, store, zoo_model, monkeypatch
+):
+    known = catalogue()
+    fewer = {
+        name: about
+        for name, about in known["measurements"].items()
+        if name not in ("loss_plane", "rescaling")
+    }
+    changed = {
+        **known,
+        "measurements": {**fewer, "brand_new": known["measurements"]["fisher_trace"]},
+    }
+    monkeypatch.setattr(measuring, "catalogue", lambda: changed)
+    measuring._specs.cache_clear()
+    page = open_page("geometry", run=zoo_model.id)
+    headings = [item.value for item in page.header]
+    assert "Loss around the minimum" in headings and "The surface" not in headings
+    measuring._specs.cache_clear()
+
+
+def test_runs_that_are_called_the_same_are_told_apart(open_page, store, zoo_model):
+    runs = {
+        run.id: run
+        for run in (
+            store.submit(PurifySpec(parent=zoo_model.id, lanes=(Choice("ngf", {"steps": steps}),)))
+            for steps in (3, 4)
+        )
+    }
+    labels = library.tell_apart(runs, library.describe_measurable)
+    assert len(set(labels.values())) == 2
+    assert all(labels[name].endswith(name[-6:]) for name in runs)
+    assert "on" in next(iter(labels.values()))
+
+
+def test_a_declared_picture_is_a_section(open_page, store, zoo_model, monkeypatch):
+    """A measurement that declares a picture needs no line on the page."""
+    picture = Picture(
+        question="How much?", value="fisher_trace", label="Tr(F) again", cannot="Much."
+    )
+    about = {**catalogue()["measurements"]["fisher_trace"], "picture": asdict(picture)}
+    monkeypatch.setitem(catalogue()["measurements"], "fisher_trace", about)
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    said = text(page)
+    assert about["title"] in [header.value for header in page.header] and "How much?" in said
+    values = {"fisher_trace": 4.0, "fisher_trace_stderr": 0.5}
+    measured(store, "fisher_trace", zoo_model.id, values, {})
+    page = open_page("geometry", run=zoo_model.id, benign="0")
+    assert "Much." in text(page)
+
+
+def test_every_declared_picture_has_a_heading_on_the_page(open_page, store, zoo_model):
+    page = open_page("geometry", run=zoo_model.id)
+    headings = [header.value for header in page.header]
+    assert len(declared()) == len(pictures())
+    assert {section.heading for section in declared()} <= set(headings)

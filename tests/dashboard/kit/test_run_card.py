@@ -1,0 +1,62 @@
+"""One run in words: rates with intervals, what a race has done, how far a run is."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard.charts.rates import RATES
+from dashboard.kit import run_card
+from ngf.config import Choice, PurifySpec
+
+RACE = PurifySpec(parent="model", lanes=(Choice("ngf"), Choice("sgd")))
+BEFORE = {"ca": 0.992, "asr": 0.997, "ra": 0.003, "asr_interval": [0.9939, 0.9987]}
+
+
+def outcome(**after):
+    return {"before": BEFORE, "lanes": {lane: {"after": rates} for lane, rates in after.items()}}
+
+
+def test_a_rate_has_its_interval_and_a_missing_one_a_dash():
+    assert run_card.with_interval(BEFORE, "asr") == "99.7 % [99.4–99.9]"
+    assert run_card.with_interval(BEFORE, "ca") == "99.2 %"
+    assert run_card.with_interval({"asr": None, "asr_interval": [0, 1]}, "asr") == "–"
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (
+            {"ca": 0.982, "asr": 0.02},
+            "NGF took the attack success rate from 99.7 % to 2.0 %, costing 1.0 points of clean "
+            "accuracy.",
+        ),
+        (
+            {"ca": 0.995, "asr": 0.99},
+            "NGF left the attack success rate at 99.0 %, gaining 0.3 points of clean accuracy.",
+        ),
+        ({"ca": 0.98, "asr": None}, "NGF ended at 98.0 % clean accuracy."),
+        ({}, ""),
+    ],
+)
+def test_the_sentence_of_a_race_follows_from_its_numbers(after, said):
+    assert run_card.outcome_sentence(RACE, outcome(ngf=after)) == said
+
+
+def test_the_table_of_a_race_has_a_row_per_model_and_a_column_per_rate():
+    table = run_card.outcome_table(RACE, outcome(ngf=BEFORE, sgd=BEFORE))
+    assert list(table["Model"]) == ["Before", "After\u00a0NGF", "After\u00a0SGD"]
+    assert list(table) == ["Model", *(rate.name for rate in RATES), "DER"]
+    assert list(run_card.outcome_table(RACE, outcome(sgd=BEFORE))["Model"])[1:] == [
+        "After\u00a0SGD"
+    ]
+
+
+def test_how_far_a_run_is():
+    steps = [
+        {"type": "step", "lane": lane, "step": step, "steps": 100}
+        for lane, step in (("ngf", 20), ("sgd", 60), ("ngf", 40))
+    ]
+    assert run_card.progress(steps) == (0.5, "NGF step 40 of 100, SGD step 60 of 100")
+    assert run_card.progress([{"type": "phase", "phase": "testing"}]) == (0.0, "Testing")
+    assert run_card.progress([{"type": "partial", "fraction": 0.25}]) == (0.25, "25 %")
+    assert run_card.progress([]) == (0.0, "")

@@ -1,0 +1,25 @@
+"""The list of runs: filters, one run, and its deletion."""
+
+from __future__ import annotations
+
+from dashboard.kit import library
+from tests.helpers.pages import button, checked, text
+
+
+def test_runs_lists_filters_and_deletes(open_page, store):
+    lab = open_page("lab", race_seed="79")
+    checked(button(lab, "lab.start").click().run())
+    run = next(run for run in store.runs() if run.source == "user")
+    page = open_page("runs", source="user")
+    assert list(page.dataframe[0].value["Run"]) == [run.id]
+    page = open_page("runs", run=run.id)
+    assert library.describe(run) in [item.value for item in page.header]
+    checked(button(page, "runs.delete").click().run())
+    assert store.find(run.id) is None
+    assert "was deleted" in text(page)
+
+
+def test_the_zoo_cannot_be_deleted_from_the_page(open_page, store):
+    page = open_page("runs", run=next(run.id for run in store.runs() if run.source == "zoo"))
+    assert not [item for item in page.button if item.key == "runs.delete"]
+    assert "read-only" in text(page)

@@ -1,0 +1,74 @@
+"""Pictures that a visitor sends: made small, or refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dashboard.studio.upload import drawing_of
+from ngf.attacks.shared.drawing import decode, encode
+from tests.helpers.drawings import picture
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is huge."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (picture((64, 64)), (8, 8, 4)),
+        (picture((100, 50), "JPEG"), (4, 8, 4)),
+        (picture((3, 900)), (8, 1, 4)),
+        (picture((40, 40), "PNG", "RGBA", (1, 2, 3, 0)), (8, 8, 4)),
+        (picture((9, 9), "PNG", "L", 77), (8, 8, 4)),
+        (picture((1, 1)), (8, 8, 4)),
+    ],
+)
+def test_a_picture_becomes_a_small_drawing(data, shape):
+    pixels = drawing_of(data, 8)
+    assert pixels.shape == shape and pixels.dtype == np.uint8
+    assert np.array_equal(decode(encode(pixels))[:, :, 3], pixels[:, :, 3])
+
+
+def test_what_cannot_be_seen_does_not_shine_through():
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 255))
+    image.paste((0, 255, 0, 0), (2, 0, 4, 4))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    assert drawing_of(file.getvalue(), 1)[0, 0].tolist() == [255, 0, 0, 128]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a picture of a known kind"),
+        (b"GIF89a" + bytes(100), "Allowed: PNG and JPEG"),
+        (picture((20, 20), "BMP"), "Allowed: PNG and JPEG"),
+        (picture((300, 300))[:200], "cannot be read"),
+        (bomb(2001, 2000), "2001x2000 pixels. Allowed: 4,000,000"),
+        (bomb(60_000, 60_000), "pixels|cannot be read"),
+        (bomb(100, 100), "cannot be read"),
+        (bytes(3 * 2**20), "3.0 MB. Allowed: 2 MB"),
+    ],
+)
+def test_a_picture_that_is_none_or_too_large_is_refused(data, words):
+    with pytest.raises(ValueError, match=words):
+        drawing_of(data, 8)
