@@ -16,7 +16,9 @@ LINKED = ("assets",)
 
 
 class House:
-    """The copy at `root`, with runs and caches of its own; programs run in it as in the original."""
+    """The copy at `root`, with runs and caches of its own; programs run in it as in the original
+    one.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,7 +1,6 @@
 """Specifications, their names, and the plug-ins' descriptions."""
 
 import json
-import shutil
 
 import pytest
 
@@ -9,6 +8,7 @@ from ngf import catalogue
 from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec, spec_from_json
 from ngf.options import SpecError
 from ngf.places import ROOT
+from tests.helpers.house import House
 
 SPECS = [
     TrainSpec(),
@@ -75,15 +75,13 @@ def test_every_plug_in_describes_every_field():
             assert set(about["schema"]["properties"]) == {item["name"] for item in about["fields"]}
 
 
-def test_a_new_file_is_found_without_being_listed(monkeypatch):
+def test_a_new_file_is_found_without_being_listed(tmp_path):
     """Adding an attack is adding a file: a copy under another name shows up."""
-    folder = ROOT / "ngf" / "attacks"
-    copy = folder / "zz_copied_for_a_test.py"
-    shutil.copy(folder / "blend.py", copy)
-    try:
-        assert "zz_copied_for_a_test" in catalogue.names("attacks")
-        assert (
-            catalogue.build("attacks", Choice("zz_copied_for_a_test", {"alpha": 0.3})).alpha == 0.3
-        )
-    finally:
-        copy.unlink()
+    house = House(tmp_path / "house")
+    house.write("ngf/attacks/copied.py", (ROOT / "ngf" / "attacks" / "blend.py").read_text("utf-8"))
+    code = (
+        "from ngf import catalogue; from ngf.config import Choice; "
+        "attack = catalogue.build('attacks', Choice('copied', {'alpha': 0.3})); "
+        "print('copied' in catalogue.names('attacks'), attack.alpha)"
+    )
+    assert house.run(f'python -c "{code}"').split() == ["True", "0.3"]
