@@ -382,7 +382,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         return _print(found)
     where = found["environment"]
     print(
-        f"{found['times'][0]['step']:.4f} s a step, {found['seconds']:.0f} s the whole run, on "
+        f"{found['times'][0]['step']:.4f} s per step, {found['seconds']:.0f} s the whole run, on "
         f"{where['hardware']} ({where['device']}, {where['threads']} threads)"
     )
     return OK

@@ -1,4 +1,4 @@
-"""Your own images: one folder a class, in the folder `folder` of the data (`NGF_DATA`).
+"""Your own images: one folder per class, in the folder `folder` of the data (`NGF_DATA`).
 
 Either the folders of the classes lie there themselves, and of each class 60 % of the images are for
 training, 20 % for the defender and 20 % for the test; or there are train and test with a folder a
@@ -48,7 +48,7 @@ _TEST = ("test", "val")  # names of the folder of test images, the first that is
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """Your own images, one folder a class."""
+    """Your own images, one folder per class."""
 
     title: ClassVar[str] = "Your own images"
     note: ClassVar[dict[str, Any]] = {

@@ -2,9 +2,9 @@
 dormant, then fine-tune.
 
 A backdoor lives partly in units that clean images hardly use. The inputs of the classifier are
-pruned in ascending order of their mean activation on the clean images, a hundredth of them a step,
-as long as clean validation accuracy has lost less than a share `tolerance` of itself; the network
-is then tuned as a whole, and what was pruned stays pruned.
+pruned in ascending order of their mean activation on the clean images, a hundredth of them per
+step, as long as clean validation accuracy has lost less than a share `tolerance` of itself; the
+network is then tuned as a whole, and what was pruned stays pruned.
 
 Changed: the paper prunes channels of the last convolution. The columns of the classifier are the
 same channels where only a ReLU and a mean over the image lie between, as in every ResNet, and they

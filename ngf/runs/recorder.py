@@ -22,7 +22,7 @@ from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, RESULT, STATE
 from ngf.runs.log import parse_events
 
 _STAMPS = ("seq", "t")  # what an event has besides what was said
-CHECK_SECONDS = 0.02  # the control file is looked at no more often: a `stat` a step would be felt
+CHECK_SECONDS = 0.02  # between two reads of the control file: a `stat` for every step is slow
 
 
 class Stopped(Exception):

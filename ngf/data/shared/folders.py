@@ -1,4 +1,4 @@
-"""Data sets of image files, one folder a class: found, split into pools, decoded by workers.
+"""Data sets of image files, one folder per class: found, split into pools, decoded by workers.
 
 Which images are on disk is looked up when `facts` is first asked for. Decoded images are kept under
 names, sizes and times of the files, so a file that changes is decoded again.

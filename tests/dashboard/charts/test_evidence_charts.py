@@ -17,7 +17,7 @@ ATTACKS = {"none": "None", "badnets": "BadNets (patch)", "blend": "Blend (noise 
 
 
 def rows(**values: list[float]) -> list[dict]:
-    """Rows of λmax on clean images; a name is `attack_method`, a list has one value a seed."""
+    """Rows of λmax on clean images; a name is `attack_method`, a list has one value per seed."""
     found = {
         ("signs", *name.split("_"), "clean", "lambda_max"): dict(enumerate(numbers))
         for name, numbers in values.items()
