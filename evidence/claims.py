@@ -212,13 +212,13 @@ def one_layer_tuned_by_ngf_removes_the_backdoor(
     return {
         "claim": "Natural gradient fine-tuning of one layer removes the backdoor at little cost.",
         "verdict": verdict([answer == YES for answer in answers.values()]),
-        "short": f"With the Lab's defaults, attack success falls to {bound} with every seed for "
-        f"{count(answers, YES)} of {len(answers)} attacks, with some seeds for "
+        "short": f"With the Lab's defaults, the attack success rate falls to {bound} with every "
+        f"seed for {count(answers, YES)} of {len(answers)} attacks, with some seeds for "
         f"{count(answers, MIXED)}, with none for {count(answers, NO)}; clean accuracy falls by at "
         f"most {100 * lost:.1f} points.",
-        "sentence": "Attack success after NGF (fixed rate, layer by Fisher trace), means, traffic "
-        f"signs. To {bound} {in_groups(told_of(left, mean_percent), answers, words)}. Before and "
-        f"after with the layer chosen by `auto`: {told}.",
+        "sentence": "Attack success rate after NGF (fixed rate, layer by Fisher trace), means, "
+        f"traffic signs. To {bound} {in_groups(told_of(left, mean_percent), answers, words)}. "
+        f"Before and after with the layer chosen by `auto`: {told}.",
     }
 
 
@@ -235,10 +235,10 @@ def the_layer_to_tune_is_the_last_one(methods: Mapping[str, Mapping[str, Row]]) 
     return {
         "claim": "The layer to tune is the last one.",
         "verdict": verdict([statistics.fmean(values) <= GONE for values in last.values()]),
-        "short": "Attack success after tuning the last layer, and after tuning the one that clean "
-        f"images point to: {means} (means).",
-        "sentence": f"Attack success after tuning the last layer: {spread_of_last}; after tuning "
-        f"the layer that clean images point to: {spread_of_auto}.",
+        "short": "Attack success rate after tuning the last layer, and after tuning the one that "
+        f"clean images point to: {means} (means).",
+        "sentence": f"Attack success rate after tuning the last layer: {spread_of_last}; after "
+        f"tuning the layer that clean images point to: {spread_of_auto}.",
     }
 
 
@@ -262,9 +262,9 @@ def ngf_does_better_than_sgd_and_adam(
     return {
         "claim": "It does better than fine-tuning with SGD or Adam.",
         "verdict": verdict([winner == "ngf" for winner in least.values()]),
-        "short": "With the Lab's defaults, NGF leaves least attack success with every seed for "
-        f"{count(least, 'ngf')} of {len(least)} attacks, SGD for {count(least, 'sgd')}, Adam for "
-        f"{count(least, 'adam')}; for {count(least, MIXED)} it depends on the seed.",
+        "short": "With the Lab's defaults, NGF leaves the lowest attack success rate with every "
+        f"seed for {count(least, 'ngf')} of {len(least)} attacks, SGD for {count(least, 'sgd')}, "
+        f"Adam for {count(least, 'adam')}; for {count(least, MIXED)} it depends on the seed.",
         "sentence": "With the Lab's defaults, traffic signs, least is left by: "
         f"{in_groups(names, least, words)}. With learning rates by one rule on clean images, NGF / "
         f"SGD on the same layer / SGD on all layers / Adam on all layers: {by_rule}.",
@@ -312,7 +312,7 @@ def verdict(flags: Sequence[bool]) -> str:
 
 
 def asr_left(removal: Iterable[Row]) -> dict[str, dict[str, list[float]]]:
-    """Attack success that each method leaves: attack -> method -> one value per model, in the
+    """Attack success rate that each method leaves: attack -> method -> one value per model, in the
     same order.
     """
     out: dict[str, dict[str, list[float]]] = {}

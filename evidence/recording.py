@@ -32,4 +32,4 @@ def make(run_id: str) -> None:
     for file in (SPEC, REQUEST, EVENTS, *weights, RESULT):
         shutil.copy2(run.path / file, RACE / file)
     left = {lane: made["after"]["asr"] for lane, made in run.finished()["lanes"].items()}
-    print(f"{run_id}: attack success left {left}", flush=True)
+    print(f"{run_id}: attack success rate left {left}", flush=True)

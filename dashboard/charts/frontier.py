@@ -22,7 +22,7 @@ from dashboard.charts.style import (
 from dashboard.charts.titles import lane_title
 
 Point = Mapping[str, Any]
-_RIGHT = 75  # attack success in percent beyond which a label stands left of its point
+_RIGHT = 75  # attack success rate in percent beyond which a label stands left of its point
 
 
 def frontier_chart(points: Iterable[Point]) -> Chart:
@@ -124,6 +124,6 @@ def _said(method: str, points: Sequence[Point]) -> str:
     )
     best = best or min(points, key=lambda point: point["asr"])
     return (
-        f"{lane_title(method)} {verb} {number(best['lr'])} has {percent(best['asr'])} attack "
-        f"success and {percent(best['ca'])} clean accuracy"
+        f"{lane_title(method)} {verb} {number(best['lr'])} has an attack success rate of "
+        f"{percent(best['asr'])} and a clean accuracy of {percent(best['ca'])}"
     )

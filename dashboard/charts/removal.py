@@ -1,4 +1,4 @@
-"""Attack success before and after purification, all attacks one below the other."""
+"""Attack success rate before and after purification, all attacks one below the other."""
 
 from __future__ import annotations
 

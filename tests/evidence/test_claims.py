@@ -86,7 +86,7 @@ def removal(attack: str, **asr: list[float]) -> list[dict[str, Any]]:
 
 
 def methods(**asr: float) -> dict[str, dict[str, dict[str, Any]]]:
-    """Rows of BadNets: attack success after each method, else 0.5."""
+    """Rows of BadNets: attack success rate after each method, else 0.5."""
     names = ("before", claims.AUTO, claims.LAST, claims.BY_RULE, *claims.RIVALS)
     return {
         name: {"badnets": {key: interval([asr.get(name[5:9], 0.5)] * 3) for key in ("ca", "asr")}}
@@ -174,9 +174,9 @@ def test_removed_is_ten_percent_or_less_with_every_seed() -> None:
     )
     assert decided(gone) == (
         "Supported",
-        "With the Lab's defaults, attack success falls to 10 % or less with every seed for 1 of 1 "
-        "attacks, with some seeds for 0, with none for 0; clean accuracy falls by at most 1.0 "
-        "points.",
+        "With the Lab's defaults, the attack success rate falls to 10 % or less with every seed "
+        "for 1 of 1 attacks, with some seeds for 0, with none for 0; clean accuracy falls by at "
+        "most 1.0 points.",
     )
     assert decided(gone, some, none)[0] == "Supported in part"
     assert (
@@ -201,8 +201,8 @@ def test_better_is_least_left_on_every_model() -> None:
     claim = claims.ngf_does_better_than_sgd_and_adam(methods(), ngf + sgd + mixed)
     assert claim["verdict"] == "Supported in part"
     assert claim["short"] == (
-        "With the Lab's defaults, NGF leaves least attack success with every seed for 1 of 3 "
-        "attacks, SGD for 1, Adam for 0; for 1 it depends on the seed."
+        "With the Lab's defaults, NGF leaves the lowest attack success rate with every seed for 1 "
+        "of 3 attacks, SGD for 1, Adam for 0; for 1 it depends on the seed."
     )
     assert (
         "NGF with every seed: BadNets; SGD with every seed: Blend; by seed: WaNet."

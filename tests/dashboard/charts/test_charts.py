@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.image_kinds import KINDS
+from analysis.measurements.base import Picture
+from dashboard.charts import registry
 from dashboard.charts.bars import Bar, measure_bars
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.frontier import frontier_chart
@@ -23,6 +26,7 @@ from dashboard.charts.registry import (
     DRAWN_OF,
     LIVE,
     OF_MEASUREMENTS,
+    VALUES,
     WAITING,
     ChartOptions,
     draw,
@@ -309,8 +313,8 @@ def test_findings_of_measurements() -> None:
         "λmax is 100 ± 9 for the benign model, 400 ± 9 for the backdoored model and 20 ± 0.5 for "
         "the model purified by NGF; the last is 20 times smaller than the one before."
     )
-    assert (
-        "NGF at the picked learning rate 0.003 has 2.0 % attack success" in FULL["frontier"].finding
+    assert FULL["frontier"].finding.startswith(
+        "NGF at the picked learning rate 0.003 has an attack success rate of 2.0 % and a clean "
     )
 
 
@@ -549,11 +553,16 @@ def test_the_registry_draws_a_chart_of_the_runs_that_it_is_of() -> None:
     assert {name for name, kind in DRAWN_OF.items() if kind == "measure"} == set(OF_MEASUREMENTS)
 
 
-def test_every_chart_of_measurements_waits_for_its_first_numbers() -> None:
+def test_every_chart_of_measurements_waits_for_its_first_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    declared = Picture(question="?", value="margin", label="Margin", cannot="Much.")
+    monkeypatch.setattr(registry, "pictures", lambda: {"margins": asdict(declared)})
     empty = [Measured(BENIGN, {}, {}), Measured(BACKDOORED, {}, {})]
     for name in OF_MEASUREMENTS:
-        for together in (False, True):
-            for chart in draw(name, empty, ChartOptions(together=together)):
+        values = VALUES[name]() if name in VALUES else [ChartOptions.value]
+        for value, together in itertools.product(values, (False, True)):
+            for chart in draw(name, empty, ChartOptions(value=value, together=together)):
                 assert chart.figure == WAITING and chart.finding == NOTHING
                 json.dumps(chart.figure, allow_nan=False)
 
