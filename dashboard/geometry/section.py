@@ -80,7 +80,7 @@ def beside(
             show(
                 made,
                 key if single else f"{key}.{side.subject.title}",
-                name=name if single else f"{name}, {side.subject.title.lower()}",
+                name=name if single else f"{name} of {side.subject.phrase}",
                 height=height,
                 link=link,
                 every_ms=EVERY_MS,

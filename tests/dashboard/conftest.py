@@ -4,6 +4,7 @@ their own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,19 @@ def whole_errors():
     """
     catalogue()
     config.set_option("client.showErrorDetails", "full")
+
+
+@pytest.fixture(autouse=True)
+def tables_of_one_type(caplog):
+    """A column of text and numbers is repaired by Streamlit, with a traceback in the log for every
+    time that it is drawn.
+    """
+    logger = logging.getLogger("streamlit.dataframe_util")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+    repaired = [record for record in caplog.get_records("call") if record.name == logger.name]
+    assert not repaired, repaired[0].getMessage()
 
 
 @pytest.fixture

@@ -48,8 +48,8 @@ def _table(view: View, pairs: Pairs) -> None:
                     "PyHessian": _words(theirs, measure),
                     "Ours": _words(mine, measure),
                     "Difference": _difference(mine.get(measure.name), theirs.get(measure.name)),
-                    "Products, PyHessian": theirs.get("num_hvps", "–"),
-                    "Products, ours": mine.get("num_hvps", "–"),
+                    "Products, PyHessian": str(theirs.get("num_hvps", "–")),
+                    "Products, ours": str(mine.get("num_hvps", "–")),
                 }
             )
     st.table(pd.DataFrame(rows).set_index("Model"))

@@ -123,6 +123,29 @@ def test_the_table_of_measures_has_errors_and_what_leaves_them_as_they_are(
     assert all(table["Unchanged by"]), "each says what leaves it as it is"
 
 
+def test_a_second_opinion_stands_beside_ours_as_far_as_either_is(open_page, store, zoo_model):
+    benign = measuring.benign(zoo_model)
+    ours = {"lambda_max": 10.0, "lambda_max_error": 0.01, "num_hvps": 68}
+    theirs = {"lambda_max": 10.1, "trace": 50.0, "trace_stderr": 2.0, "num_hvps": 51}
+    measured(store, "hessian_spectrum", zoo_model.id, ours, {})
+    measured(store, "pyhessian_check", zoo_model.id, theirs, {})
+    measured(store, "pyhessian_check", benign.id, {}, {}, complete=None)
+    page = open_page("geometry", run=zoo_model.id)
+    (table,) = [item.value for item in page.table if "PyHessian" in item.value]
+    about = {(row["Number"], model): dict(row) for model, row in table.iterrows()}
+    assert about["λmax", "Backdoored"] == {
+        "Number": "λmax",
+        "PyHessian": "10.1",
+        "Ours": "10 ± 0.01",
+        "Difference": "+1.0 %",
+        "Products, PyHessian": "51",
+        "Products, ours": "68",
+    }
+    assert about["Tr(H)", "Backdoored"]["PyHessian"] == "50 ± 2"
+    assert about["Tr(H)", "Backdoored"]["Ours"] == "–"
+    assert set(about["λmax", "Benign"].values()) == {"λmax", "–"}
+
+
 def test_the_rescaling_slider_moves_over_what_was_measured(open_page, store, zoo_model):
     factors = np.array([0.1, 1.0, 10.0])
     measured(
