@@ -36,7 +36,7 @@ _NUM_HOLDOUT = (
 )
 _ADVICE = (
     "Put the training images there as train/<id>/*.JPEG and the validation images as "
-    "val/<id>/*.JPEG, one folder per class (image-net.org gives them to those who register). The "
+    "val/<id>/*.JPEG, one folder a class (image-net.org gives them to those who register). The "
     "same folders of classes must be in both."
 )
 
