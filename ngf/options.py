@@ -10,10 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 # Characters of an option; text comes from addresses and forms and is kept in every specification.
 LONGEST_TEXT = 2000
+
+
+class Explained(Exception):
+    """An error that somebody can put right; a run that ends with it keeps its message as it is.
+
+    kind: its name in `error.json`, for programs.
+    advice: what to do, in a sentence.
+    """
+
+    kind: ClassVar[str]
+    advice: ClassVar[str]
 
 
 class SpecError(ValueError):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG")
-MOST_MEGABYTES = 2
+MOST_MEGABYTES = 2  # of the file; it is made as small as the grid anyway
 MOST_PIXELS = 4_000_000  # in the picture that is sent: 16 MB once unpacked
 _WAYS_OUT = "Save it again as PNG or JPEG, or choose another one."
 

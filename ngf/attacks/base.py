@@ -152,7 +152,8 @@ class OwnTrainingTrigger(ABC):
 def paste(images: Tensor, pattern: Tensor, alpha: float, top: int, left: int) -> Tensor:
     """(1 - alpha) * image + alpha * pattern inside one rectangle.
 
-    images: (N, C, H, W); pattern: (3, h, w), averaged to gray for images of one channel.
+    images: (N, C, H, W).
+    pattern: (3, h, w), averaged to gray for images of one channel.
     """
     if images.shape[1] == 1:
         pattern = pattern.mean(0, keepdim=True)

@@ -34,7 +34,7 @@ from ngf.options import SpecError, option
 from ngf.training.attacker import AttackerView
 from ngf.training.surrogate import perturb
 
-_SIZE = 3
+_SIZE = 3  # pixels on a side of the pattern in a corner
 _BATCH = 128  # images that are perturbed at once
 
 

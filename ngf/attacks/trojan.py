@@ -35,7 +35,7 @@ from ngf.training.attacker import AttackerView
 
 _BATCH = 64  # images behind the patch in a step
 _REFERENCE = 512  # images that say how large a feature can be
-_MARGIN = 1
+_MARGIN = 1  # pixels between the patch and the border
 
 
 @dataclass(frozen=True, kw_only=True)

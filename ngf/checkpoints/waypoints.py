@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-MAX_KEPT = 16
+MAX_KEPT = 16  # steps of one lane: enough for a curve, and each is measured for seconds
 MAX_BYTES = 64 * 2**20  # of one lane; a large network keeps fewer steps
 LOOK_SECONDS = 0.1  # between two looks for the next waypoint of a run that goes on
 

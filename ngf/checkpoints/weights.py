@@ -17,12 +17,12 @@ from ngf.attacks.base import Attack
 from ngf.catalogue import build
 from ngf.config import Choice, Target, TrainSpec
 from ngf.data.base import DataSet
-from ngf.options import SpecError
+from ngf.options import Explained, SpecError
 from ngf.runs.folder import TRIGGER, WEIGHTS, purified_weights
 from ngf.runs.store import PurifyRun, Run, Store, TrainRun, parent_id
 
 
-class WeightsError(ValueError):
+class WeightsError(Explained, ValueError):
     """A checkpoint that cannot be used; the message gives the reason."""
 
     kind = "bad_checkpoint"

@@ -20,9 +20,10 @@ def augment(
     """Shift each image by up to `shift` pixels (edges repeated) and mirror half of those that may
     be.
 
-    images: float (N, C, H, W); labels: int64 (N,); survives_flip: bool (num_classes,) or None for
-    never. The random numbers come from `rng`, a CPU generator, so they are the same on every
-    device.
+    images: float (N, C, H, W).
+    labels: int64 (N,).
+    rng: on the CPU, so that the random numbers are the same on every device.
+    survives_flip: bool (num_classes,), or None for never.
     """
     count, _, height, width = images.shape
     device = images.device

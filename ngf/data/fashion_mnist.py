@@ -32,7 +32,7 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 60_000),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 10_000),
 }
-_NUM_HOLDOUT = 6_000
+_NUM_HOLDOUT = 6_000  # the last tenth of the training images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from ngf.data.shared.from_torchvision import download
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
-SIZE = 32
+SIZE = 32  # pixels on a side
 _CLASSES = [
     *(f"speed limit {number}" for number in (20, 30, 50, 60, 70, 80)),
     "end of speed limit 80",

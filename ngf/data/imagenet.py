@@ -30,7 +30,7 @@ from ngf.data.shared.settings import Settings
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
-SIZE = 64
+SIZE = 64  # pixels on a side
 _NUM_HOLDOUT = (
     10_000  # training images that are set apart, at most; a tenth of them where there are few
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ngf.options import Explained
 from ngf.places import cache_dir
 
 # Images of this many bytes and more are kept in a file that is mapped into memory, so that the
@@ -17,7 +18,7 @@ LARGE = 512 * 2**20
 _CHUNK = 64 * 2**20  # bytes copied at once between large images
 
 
-class DataError(ValueError):
+class DataError(Explained, ValueError):
     """Data that is missing, damaged or too small; the message names the file and what to do."""
 
     kind = "data"
@@ -28,9 +29,9 @@ class DataError(ValueError):
 class Images:
     """Images and labels that belong together.
 
-    images: uint8 (N, C, H, W); labels: int64 (N,). uint8 because 10,000 color images of 32x32 are
-    then 30 MB and fit on any device whole. From `LARGE` bytes on they lie in a file that is mapped
-    into memory.
+    images: uint8 (N, C, H, W); 10,000 color images of 32x32 are then 30 MB and fit on any device
+        whole. From `LARGE` bytes on they lie in a file that is mapped into memory.
+    labels: int64 (N,).
     """
 
     images: torch.Tensor

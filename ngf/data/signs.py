@@ -24,8 +24,8 @@ from ngf.data.shared import signs_art
 from ngf.places import cache_dir
 from ngf.progress import Progress, quiet
 
-SIZE = 32
-BLOCK = 1000
+SIZE = 32  # pixels on a side
+BLOCK = 1000  # images that are rendered, and kept in a file, at once
 # Raise it when the drawing changes, so that no cache serves old pictures.
 VERSION = 2
 _BLOCKS = 10_000  # above any number of blocks: no two pairs (pool, block) share a seed

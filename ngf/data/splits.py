@@ -20,6 +20,8 @@ from ngf.data.images import DataError, Images
 from ngf.progress import Progress, quiet
 
 NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
+# Training images are chosen among the first so many of the pool (all of it where more are asked
+# for), so that a smaller choice is the beginning of a larger one and no more images are rendered.
 _TRAIN_CHOICE = 10_000
 
 

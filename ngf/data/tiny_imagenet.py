@@ -29,7 +29,7 @@ from ngf.data.shared.folders import (
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
-SIZE = 64
+SIZE = 64  # pixels on a side
 _HOLDOUT = 0.1  # share of the training images that is set apart, from each class
 _ADVICE = (
     "Download tiny-imagenet-200.zip (237 MB) from http://cs231n.stanford.edu and unpack it there, "

@@ -25,7 +25,7 @@ from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
 from ngf.options import check_fields, option
 
-_WEIGHT_DECAY_AFTER = 200
+_WEIGHT_DECAY_AFTER = 200  # steps, as released
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,8 @@ class SoftmaxFisher:
     """The Fisher of a softmax layer at given features and probabilities, as an operator on (C,
     D+1).
 
-    features: (N, D+1), the ones included; probabilities: (N, C).
+    features: (N, D+1), the ones included.
+    probabilities: (N, C).
     """
 
     def __init__(self, features: Tensor, probabilities: Tensor) -> None:
@@ -153,7 +154,9 @@ def solve(
 ) -> Solution:
     """Preconditioned conjugate gradients (Hestenes & Stiefel 1952) for the damped natural gradient.
 
-    gradient: (C, D+1). extra_diagonal: (C, D+1), the curvature of a quadratic regularizer, or None.
+    gradient: (C, D+1).
+    extra_diagonal: (C, D+1), the curvature of a quadratic regularizer, or None.
+
     Stops when |residual| <= tolerance |gradient|.
     """
     if damping <= 0:

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ngf.options import SpecError
+from ngf.options import Explained, SpecError
 from ngf.runs import recorder
 from ngf.runs.files import DiskFull, Lock, is_full, to_json, write_atomic
 from ngf.runs.folder import (
@@ -128,9 +128,9 @@ def write_error(run: Run, **about: Any) -> None:
 def explain(exc: BaseException, path: Path) -> dict[str, Any]:
     """`kind`, `message` and `advice` for an exception, in the user's words."""
     text = str(exc).strip() or type(exc).__name__
-    if hasattr(exc, "kind") and hasattr(exc, "advice"):
+    if isinstance(exc, Explained):
         message = exc.strerror if isinstance(exc, DiskFull) else text
-        return {"kind": str(exc.kind), "message": message, "advice": str(exc.advice)}
+        return {"kind": exc.kind, "message": message, "advice": exc.advice}
     # the disk may have been full for a writer that does not say so
     if (
         is_full(exc)

@@ -15,6 +15,8 @@ from typing import Any
 
 import filelock
 
+from ngf.options import Explained
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system
@@ -23,8 +25,8 @@ except ImportError:  # not a POSIX system
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class DiskFull(OSError):
-    """No space left to write a run; `kind` and `advice` go to its error.json."""
+class DiskFull(Explained, OSError):
+    """No space left to write a run."""
 
     kind = "disk_full"
     advice = "Free some space (delete runs that are no longer needed), then start this run again."

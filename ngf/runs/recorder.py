@@ -58,8 +58,8 @@ def interrupted() -> bool:
 class Recorder:
     """Writes one run folder; made by the process that holds the run's lock.
 
-    `next_seq`: number of the next event. `attempt`: 1 for the first start of the run, 2 for the
-    second...
+    next_seq: the number of the next event.
+    attempt: 1 for the first start of the run, 2 for the second...
     """
 
     def __init__(self, path: Path):

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from ngf import places
 from ngf.config import MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
-from ngf.options import SpecError
+from ngf.options import Explained, SpecError
 from ngf.runs.files import (
     DiskFull,
     Lock,
@@ -65,10 +65,11 @@ def spec_of(path: Path) -> Spec:
     return found
 
 
-class NoSuchRun(KeyError):
+class NoSuchRun(Explained, KeyError):
     """The run asked for does not exist; the message says which ones do."""
 
-    kind, advice = "not_found", "Choose one of the runs that exist."
+    kind = "not_found"
+    advice = "Choose one of the runs that exist."
 
     def __str__(self) -> str:
         return str(self.args[0])  # a KeyError would put it in quotes

@@ -50,8 +50,9 @@ class InLoopAttacker(Protocol):
         """The loss of one augmented clean batch, with respect to the classifier and to the
         attacker's networks.
 
-        images: float (N, C, H, W) in [0, 1]; labels: int64 (N,). All that is random comes from
-        `rng` (on the CPU).
+        images: float (N, C, H, W) in [0, 1].
+        labels: int64 (N,).
+        rng: on the CPU; all that is random comes from it.
         """
         ...
 

@@ -15,20 +15,21 @@ from ngf.config import Training
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
+from ngf.options import Explained
 from ngf.training.attacker import InLoopAttacker
 
 # A prime above any number of epochs: no two pairs (seed, epoch) share their random numbers.
 _EPOCHS = 100_003
 
 
-class Diverged(ArithmeticError):
+class Diverged(Explained, ArithmeticError):
     """The loss is no longer finite."""
 
     kind = "diverged"
     advice = "Lower the learning rate and start again; the curves up to this step are kept."
 
 
-class GateError(RuntimeError):
+class GateError(Explained, RuntimeError):
     """The trained model misses what it was trained for, so every later number would mean little."""
 
     kind = "sanity_gate"

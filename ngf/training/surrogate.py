@@ -42,7 +42,9 @@ def perturb(
     """Images within `epsilon` (largest change of a pixel) that raise the loss of `labels`: signed
     gradient ascent.
 
-    images: float (N, C, H, W) in [0, 1], as is what comes back; start: a first change, else none.
+    images: float (N, C, H, W) in [0, 1], as is what comes back.
+    start: a first change, else none.
+
     The mode of the model is left as it is, and its gradients are not touched.
     """
     change = torch.zeros_like(images) if start is None else start

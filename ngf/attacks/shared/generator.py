@@ -102,8 +102,9 @@ class GeneratorAttacker:
     """The attacker inside the training loop (see `ngf.training.attacker.InLoopAttacker`), without
     the loss.
 
-    networks: all that is kept; trained: those of its weights that Adam moves by the
-    gradients of the loss. `progress` is the share of the training that is over.
+    networks: all that is kept.
+    trained: those of its weights that Adam moves by the gradients of the loss.
+    progress: the share of the training that is over.
     """
 
     def __init__(self, networks: nn.Module, trained: list[nn.Parameter], lr: float) -> None:

@@ -20,9 +20,10 @@ _GRAY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 def patch(pattern: str, size: int) -> Tensor:
     """One of `PATTERNS`: float (3, size, size) in [0, 1].
 
-    Sticker: yellow and black, fields of 2x2 pixels; checkerboard: single pixels, black first; grid:
-    single pixels, white first, but its first pixel is black, which for size 3 is the patch of the
-    code of NAD, ABL, ANP and NGF.
+    sticker: yellow and black, fields of 2x2 pixels.
+    checkerboard: single pixels, black first.
+    grid: single pixels, white first, but its first pixel is black, which for size 3 is the patch of
+        the code of NAD, ABL, ANP and NGF.
     """
     if pattern == "white":
         return torch.ones(3, size, size)

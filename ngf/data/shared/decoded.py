@@ -90,9 +90,12 @@ def open_array(path: Path) -> np.ndarray:
 class Pool:
     """The images of one pool of a data set.
 
-    name: of the pool; folder: in the cache, for this content of the source; labels: int64 (N,);
-    shape: (C, H, W); decode(rows, out): fill `out`, uint8 (n, C, H, W), with the images `rows`, or
-    raise BadFiles.
+    name: of the pool.
+    folder: in the cache, for this content of the source.
+    labels: int64 (N,).
+    shape: (C, H, W).
+    decode: decode(rows, out) fills `out`, uint8 (n, C, H, W), with the images `rows`, or raises
+        BadFiles.
     """
 
     name: str

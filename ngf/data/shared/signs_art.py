@@ -14,7 +14,7 @@ BLACK: Color = (0.09, 0.09, 0.10)
 BLUE: Color = (0.04, 0.30, 0.65)
 YELLOW: Color = (0.98, 0.78, 0.07)
 
-_PEN = 0.072
+_PEN = 0.072  # half the width of a digit's strokes
 
 
 def _moved(points: list[tuple[float, float]], x: float) -> list[tuple[float, float]]:

@@ -106,8 +106,8 @@ class FineTuning:
     """A purification in progress: iterate for one step after another; the model is usable after
     each.
 
-    model: changed in place, all but the tuned layers frozen. clean: the defender's images, on the
-    device.
+    model: changed in place, all but the tuned layers frozen.
+    clean: the defender's images, on the device.
     """
 
     def __init__(
