@@ -1,4 +1,4 @@
-"""Fixtures: a store in a folder of its own, and a cache that no other test or user sees."""
+"""Fixtures: stores, a model that was trained in a moment, a cache that nobody else sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ngf.runs.store import Store
+from ngf.config import Choice, Training, TrainSpec
+from ngf.runs.child import execute
+from ngf.runs.store import Run, Store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +24,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def store(tmp_path: Path) -> Store:
     """An empty store, with an empty zoo."""
     return Store(tmp_path / "runs", tmp_path / "zoo")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of a short training, made once. Only to be read: what starts from it goes into
+    another store, with a link to its folder.
+    """
+    training = Training(num_images=600, epochs=2, batch_size=64, min_ca=0.05, min_asr=0.0)
+    store = Store(tmp_path_factory.mktemp("trained"))
+    run = store.submit(TrainSpec(attack=Choice("badnets"), training=training))
+    assert execute(run) == "done", run.error
+    return run
+
+
+@pytest.fixture(scope="module")
+def store_of_trained(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with that model, for the runs of one file that start from it."""
+    root = tmp_path_factory.mktemp("runs")
+    (root / trained.id).symlink_to(trained.path)
+    return Store(root)
 
 
 @pytest.fixture

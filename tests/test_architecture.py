@@ -73,21 +73,18 @@ HEAVY = {
 # serves, and is apart from it for the reason given here. One user and no test is where a needless
 # layer begins, so a new one has to say why it is there.
 SINGLE = {
-    "dashboard/kit/calibrating.py": "the child that times steps; tested by test_estimate.py",
+    "dashboard/charts/frontier.py": "a chart; test_charts.py draws it beside the others",
+    "dashboard/kit/calibrating.py": "the child that times steps; tested by kit/test_estimate.py",
     "evidence/cards.py": "a step of `python -m evidence`, which calls it by its name",
-    "ngf/attacks/shared/mixing.py": "the formula of a mix, apart from the attack that learns by it",
     "ngf/data/shared/shapes.py": "geometry of outlines, without a word on signs",
     "ngf/data/shared/signs_art.py": "the drawings, apart from the data set that renders them",
-    "ngf/defenses/race.py": "tested by test_contract.py, which drives it",
     "ngf/models/from_torchvision.py": "what torchvision builds, apart from our own networks",
     "ngf/models/vgg.py": "one network, one file",
     "ngf/models/vit.py": "one network, one file",
     "ngf/optim/ekfac_released.py": "the released code's formula, apart from ours",
     "ngf/runs/executors.py": "another executor, such as a cluster's, takes this place",
     "ngf/runs/follow.py": "the terminal's view of a run",
-    "ngf/timing/calibrate.py": "imports torch; what is computed from it, estimate.py, does not",
     "ngf/training/preview.py": "the images that pages show, apart from the training",
-    "ngf/training/run.py": "the flow; tested by test_pipeline.py",
 }
 
 
@@ -107,6 +104,11 @@ def package_of(path: Path) -> str:
 def room_of(path: Path) -> str:
     """The folder of its package that a file is in: `geometry` for dashboard/geometry/sections/."""
     return path.relative_to(ROOT).parts[1]
+
+
+def own_tests(path: Path) -> Path:
+    """Where the tests of a file are, if it has any of its own."""
+    return (ROOT / "tests" / path.relative_to(ROOT)).with_name(f"test_{path.name}")
 
 
 def imports(path: Path, *, top_only: bool = False) -> set[str]:
@@ -226,12 +228,11 @@ def test_a_file_with_one_user_and_no_test_says_why():
     plugins = {
         f"{package}.{name}" for kind, (package, _) in FOLDERS.items() for name in names(kind)
     }
-    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     found = {
         path.relative_to(ROOT).as_posix()
         for name, path in modules.items()
         if len(users[name]) == 1
-        and f"test_{path.stem}.py" not in tests
+        and not own_tests(path).exists()
         and path.name not in ("__init__.py", "__main__.py")
         and name not in plugins
         # a part of a page serves that page; a chart is reached through the registry

@@ -4,15 +4,18 @@ numbers are of, what a picture cannot tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis import image_kinds
+from analysis.measures import Measure
 from dashboard.charts.registry import ChartOptions, draw
+from dashboard.charts.style import with_error
 from dashboard.kit import glossary, library, readings
 from dashboard.kit.measuring import Side, View
 from dashboard.kit.readings import Reading, findings
@@ -136,6 +139,13 @@ def _notes(found: Sequence[tuple[Side, Reading]]) -> None:
         str(reading.values["note"]) for _, reading in found if reading.values.get("note")
     ):
         st.caption(f":material/info: {library.plain(note)}")
+
+
+def in_words(values: Mapping[str, Any], measure: Measure, digits: int = 3) -> str:
+    """A measure with its error, such as `11.1 ± 0.065`; a dash where it is not known."""
+    if values.get(measure.name) is None:
+        return "–"
+    return with_error(values[measure.name], values.get(measure.error), digits)
 
 
 def explain(cannot: str, *terms: str) -> None:

@@ -31,16 +31,25 @@ def view(channels: int = 3) -> AttackerView:
     )
 
 
+def attack(name: str, **options):
+    """The attack; without its trigger, if that is learned."""
+    return build("attacks", Choice(name, options))
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 @functools.cache
 def ready(name: str, channels: int = 3, **options):
     """The attack with its trigger: learned on the tiny view, in a few steps, where it has to
     be.
     """
-    attack = build("attacks", Choice(name, options))
+    made = attack(name, **options)
     world = view(channels)
     torch.manual_seed(0)
-    if isinstance(attack, Prepared):
-        attack = attack.with_trigger(attack.prepare(world))
-    if isinstance(attack, InLoop):
-        attack = attack.with_trigger(attack.attacker(world, world.build()).trigger())
-    return attack
+    if isinstance(made, Prepared):
+        made = made.with_trigger(made.prepare(world))
+    if isinstance(made, InLoop):
+        made = made.with_trigger(made.attacker(world, world.build()).trigger())
+    return made

@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 
 from ngf.config import TrainSpec, spec_from_json
+from ngf.options import Explained
 from ngf.runs.folder import SPEC
 from ngf.runs.recorder import Recorder
 
 SECONDS_PER_STEP = 0.005
 
 
-class Diverged(RuntimeError):
+class Diverged(Explained, RuntimeError):
     kind = "diverged"
     advice = "Use a smaller learning rate."
 

@@ -14,7 +14,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from ngf.data import cifar10, gtsrb, svhn
+from ngf.catalogue import build
+from ngf.config import Choice
+from ngf.data import Images, cifar10, gtsrb, svhn
 
 RNG = np.random.default_rng(0)
 
@@ -175,3 +177,14 @@ def provide(name: str, root: Path, patch: pytest.MonkeyPatch) -> None:
     if write is not None:
         patch.setenv("NGF_DATA", str(root))
         write(root, patch) if name in ("cifar10", "svhn", "gtsrb") else write(root)
+
+
+def source(name: str):
+    """Data set `name`, as its files are now."""
+    return build("data", Choice(name))
+
+
+def whole(name: str, pool: str) -> Images:
+    """All images of a pool of data set `name`."""
+    made = source(name)
+    return made.load(pool, np.arange(made.facts["pools"][pool]))

@@ -1,60 +1,9 @@
-"""Specifications, their names, and the plug-ins' descriptions."""
-
-import json
-
-import pytest
+"""Plug-ins: found by their files, described for forms, built from choices."""
 
 from ngf import catalogue
-from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec, spec_from_json
-from ngf.options import SpecError
+from ngf.config import Choice
 from ngf.places import ROOT
 from tests.helpers.house import House
-
-SPECS = [
-    TrainSpec(),
-    TrainSpec(attack=Choice("badnets", {"size": 3}), training=Training(epochs=2), seed=4),
-    PurifySpec(parent="a", lanes=(Choice("ngf"), Choice("sgd", {"lr": 0.1}))),
-    MeasureSpec(target="a:ngf", measurement=Choice("loss_slice")),
-]
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
-def test_a_specification_survives_json(spec):
-    again = spec_from_json(json.loads(json.dumps(spec.to_json())))
-    assert again == spec
-    assert again.id == spec.id
-
-
-def test_defaults_are_left_out_so_new_fields_keep_old_names():
-    assert TrainSpec().to_json() == {"kind": "train"}
-    assert TrainSpec(training=Training(epochs=20)).id == TrainSpec().id
-    assert TrainSpec(seed=1).id != TrainSpec().id
-
-
-def test_lanes_have_names_of_their_own():
-    spec = PurifySpec(parent="a", lanes=(Choice("sgd"), Choice("ngf"), Choice("sgd", {"lr": 1.0})))
-    assert spec.lane_names() == ("sgd", "ngf", "sgd-2")
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        ({"kind": "trian"}, "one of train, purify, measure"),
-        ([], "one of train"),
-        ({"kind": "train", "epochs": 3}, "Unknown field epochs. Allowed: attack, data"),
-        ({"kind": "train", "seed": -1}, "out of range"),
-        ({"kind": "train", "seed": "x"}, "whole number"),
-        ({"kind": "train", "attack": 3}, "needs a name"),
-        ({"kind": "train", "training": {"epoch": 1}}, "training takes"),
-        ({"kind": "train", "training": {"lr": float("nan")}}, "is not a number"),
-        ({"kind": "purify"}, "needs parent, lanes"),
-        ({"kind": "purify", "parent": "a", "lanes": []}, "at least one"),
-        ({"kind": "purify", "parent": "a", "lanes": ["ngf"], "num_clean": 3}, "from 10 to 5000"),
-    ],
-)
-def test_broken_specifications_say_what_is_allowed(broken, message):
-    with pytest.raises(SpecError, match=message):
-        spec_from_json(broken)
 
 
 def test_normalizing_types_options_and_drops_defaults():

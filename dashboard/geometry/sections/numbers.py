@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from analysis.measures import MEASURES, found_by
 from dashboard.charts.registry import BARS, ChartOptions
-from dashboard.geometry.section import Pairs, Section, beside, explain, measured_on, submitted
-from dashboard.kit import measures, readings
+from dashboard.geometry.section import (
+    Pairs,
+    Section,
+    beside,
+    explain,
+    in_words,
+    measured_on,
+    submitted,
+)
+from dashboard.kit import readings
 from dashboard.kit.measuring import Side, View
 from ngf.runs.folder import FINAL
 
@@ -60,11 +69,23 @@ def _bars(found: dict[str, list[Any]]) -> None:
 
 
 def _table(view: View) -> None:
-    """All measures of all models; those that are not known yet are left out."""
+    """All measures of all models, with their errors and what leaves each as it is; those that are
+    not known yet are left out.
+    """
     found = {name: submitted(view.specs(name)) for name in FOUND_BY}
-    columns = [(side.subject.title, _values(side, found)) for side in view.sides]
-    if known := [column for column in columns if column[1]]:
-        st.table(measures.table(known).set_index("Measure"))
+    of = {side.subject.title: _values(side, found) for side in view.sides}
+    of = {model: values for model, values in of.items() if values}
+    rows = [
+        {
+            "Measure": measure.title,
+            **{model: in_words(values, measure) for model, values in of.items()},
+            "Unchanged by": measure.unchanged_by,
+        }
+        for measure in MEASURES.values()
+        if any(values.get(measure.name) is not None for values in of.values())
+    ]
+    if rows:
+        st.table(pd.DataFrame(rows).set_index("Measure"))
 
 
 def _values(side: Side, found: dict[str, list[Any]]) -> dict[str, Any]:
@@ -85,6 +106,6 @@ def _readings(side: Side, pairs: Pairs) -> list[readings.Reading]:
 SECTION = Section(
     heading="The numbers",
     question="Sharpness with error bars, and what leaves each number as it is.",
-    needs=lambda view: ("fisher_trace", "hessian_spectrum", "sharpness"),
+    needs=lambda view: FOUND_BY,
     draw=_draw,
 )

@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.measures import MEASURES, Measure
-from dashboard.charts.style import with_error
-from dashboard.geometry.section import Pairs, Section, measured_on, submitted
+from analysis.measures import MEASURES
+from dashboard.geometry.section import Pairs, Section, in_words, measured_on, submitted
 from dashboard.kit import readings
 from dashboard.kit.measuring import View
 from ngf.runs.folder import FINAL
@@ -45,8 +44,8 @@ def _table(view: View, pairs: Pairs) -> None:
                 {
                     "Model": side.subject.title,
                     "Number": measure.symbol,
-                    "PyHessian": _words(theirs, measure),
-                    "Ours": _words(mine, measure),
+                    "PyHessian": in_words(theirs, measure, 4),
+                    "Ours": in_words(mine, measure, 4),
                     "Difference": _difference(mine.get(measure.name), theirs.get(measure.name)),
                     "Products, PyHessian": str(theirs.get("num_hvps", "–")),
                     "Products, ours": str(mine.get("num_hvps", "–")),
@@ -72,12 +71,6 @@ def _values(run: MeasureRun) -> dict[str, Any]:
     """What the run has found so far."""
     reading = readings.read(run)
     return reading.values if reading else {}
-
-
-def _words(values: dict[str, Any], measure: Measure) -> str:
-    if values.get(measure.name) is None:
-        return "–"
-    return with_error(values[measure.name], values.get(measure.error), 4)
 
 
 def _difference(mine: float | None, theirs: float | None) -> str:

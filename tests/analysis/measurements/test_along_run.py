@@ -13,27 +13,19 @@ import torch
 from analysis.execute import path_of
 from analysis.measurements.along_run import AlongRun
 from ngf.checkpoints.waypoints import Waypoint, kept_steps
-from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec
 from ngf.options import SpecError
 from ngf.runs.child import execute
 from ngf.runs.folder import ARRAYS
 from ngf.runs.store import Store
 from tests.helpers import cases, oracles
 
-QUICK = Training(num_images=600, epochs=2, batch_size=64, min_ca=0.05, min_asr=0.0)
 SHORT = {"num_images": 12, "probes": 2, "points": 3}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
-    return Store(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def trained(store):
-    run = store.submit(TrainSpec(attack=Choice("badnets"), training=QUICK))
-    assert execute(run) == "done", run.error
-    return run
+def store(store_of_trained) -> Store:
+    return store_of_trained
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One color and one shape per thing, wherever it is drawn; how things and numbers are written."""
+"""One color and one shape per thing, wherever it is drawn, and how numbers are written."""
 
 from __future__ import annotations
 
@@ -33,15 +33,14 @@ from dashboard.charts.style import (
     number,
     with_error,
 )
-from dashboard.charts.subject import BACKDOORED, BENIGN, Measured, Subject
-from dashboard.charts.titles import lane_title, short, title
+from dashboard.charts.subject import BACKDOORED, Measured, Subject
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec
+from tests.helpers.made_up_charts import NGF
 from tests.helpers.run_folders import TRAIN, race_events
 
 TABLE = [*METHODS.values(), *MODELS.values(), *IMAGES.values(), *SPARE]
 BACKGROUNDS = ("#FFFFFF", "#0B0F13")  # of dashboard/server/streamlit.toml
-NGF = Subject("purified", "ngf")
 
 
 def luminance(color: str) -> float:
@@ -69,21 +68,6 @@ def test_no_two_things_share_a_color_or_a_shape() -> None:
     dashes = [mark.dash for mark in IMAGES.values()]
     assert len(set(dashes)) == len(dashes)
     assert [rate.mark.symbol for rate in RATES] == ["circle", "triangle-up", "square"]
-
-
-def test_a_rate_is_drawn_as_the_images_that_it_is_measured_on() -> None:
-    by_rate = {kind.rate: IMAGES[kind.name] for kind in KINDS.values() if kind.test}
-    assert {rate.key: rate.mark for rate in RATES} == by_rate
-
-
-def test_a_purified_model_is_drawn_as_its_method() -> None:
-    for lane, mark in METHODS.items():
-        assert Subject("purified", lane).mark == lane_mark(lane) == mark
-    assert (BENIGN.mark, BACKDOORED.mark) == (MODELS["benign"], MODELS["backdoored"])
-    assert {name: subject.mark for name, subject in SUBJECTS.items()} == {
-        "before": MODELS["backdoored"],
-        **{name: METHODS[name] for name in ("ngf", "sgd", "adam")},
-    }
 
 
 def walk(subject: Subject, images: str = "clean") -> Walk:
@@ -164,43 +148,6 @@ def test_lanes_nobody_has_listed_get_a_color_that_stays(monkeypatch: pytest.Monk
 def test_every_defense_has_a_mark_of_its_own() -> None:
     found = {name: lane_mark(name) for name in catalogue()["defenses"]}
     assert len(set(found.values())) == min(len(found), len(METHODS) + len(SPARE))
-
-
-def test_what_models_and_lanes_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = ("ngf", "sgd-2", "adam", "ngf_as_released", "old_idea_gone", "xyz")
-    assert [lane_title(lane) for lane in lanes] == [
-        "NGF",
-        "SGD (2)",
-        "Adam",
-        "NGF as released",
-        "Old idea gone",
-        "XYZ",
-    ]
-    assert [(who.title, who.phrase) for who in (BENIGN, BACKDOORED, NGF)] == [
-        ("Benign", "the benign model"),
-        ("Backdoored", "the backdoored model"),
-        ("Purified by NGF", "the model purified by NGF"),
-    ]
-
-
-def test_a_short_name_is_the_full_one_where_two_would_be_called_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert (title("attacks", "badnets"), short("attacks", "badnets")) == (
-        "BadNets (patch)",
-        "BadNets",
-    )
-    assert short("attacks", "no_such") == title("attacks", "no_such") == "no such"
-    twins = {name: {"title": f"Same ({name})", "short": "Same"} for name in ("one", "two")}
-    monkeypatch.setattr("dashboard.charts.titles.catalogue", lambda: {"attacks": twins})
-    assert short("attacks", "one") == "Same (one)"
-
-
-def test_every_entry_of_the_catalogue_has_a_short_name() -> None:
-    for kind, entries in catalogue().items():
-        for name, about in entries.items():
-            assert about["short"] and about["title"].startswith(about["short"]), (kind, name)
-            assert "(" not in about["short"]
 
 
 def test_words() -> None:

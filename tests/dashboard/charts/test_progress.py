@@ -1,46 +1,15 @@
-"""Charts of defenses that do not fine-tune: no learning rate, no layer, numbers of their own."""
+"""The chart of the steps of a purification: the panels that each lane gets for what it tells."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-import numpy as np
-import pytest
-
-from analysis.measures import MEASURES
-from dashboard.charts.along_run import along_chart
-from dashboard.charts.chart import NOTHING
-from dashboard.charts.layers import layer_chart
 from dashboard.charts.progress import internals_chart
-from dashboard.charts.race import race_chart
-from dashboard.charts.style import METHODS, lane_mark
+from dashboard.charts.style import lane_mark
 from ngf.config import Choice, PurifySpec
-from tests.helpers.run_folders import TRAIN, race_events
-
-PRUNING = PurifySpec(parent=TRAIN.id, lanes=(Choice("some_pruning"),))
-BESIDE = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("some_pruning")))
-TUNING = [event for event in race_events() if event["lane"] == "ngf"]
-
-
-def pruning(steps: int = 4, lane: str = "some_pruning") -> list[dict[str, Any]]:
-    """Steps of a defense that prunes: measured after every other one."""
-    events = []
-    for k in range(steps + 1):
-        event: dict[str, Any] = {
-            "type": "step",
-            "lane": lane,
-            "step": k,
-            "steps": 4,
-            "loss": None,
-            "share_pruned": 0.1 * k,
-            "units": 64,
-            "validation": None if k == 0 else 0.99 - 0.01 * k,
-        }
-        if k % 2 == 0:
-            event |= {"ca": 0.99 - 0.01 * k, "asr": 1 - 0.2 * k, "ra": 0.2 * k}
-        events.append(event)
-    return events
+from tests.helpers.made_up_charts import BESIDE, FULL, PRUNING, TUNING, pruning
+from tests.helpers.run_folders import RACE, TRAIN
 
 
 def masking() -> list[dict[str, Any]]:
@@ -54,6 +23,28 @@ def masking() -> list[dict[str, Any]]:
 def axes(chart: Any) -> list[str]:
     layout = chart.figure["layout"]
     return [value["title"]["text"] for key, value in layout.items() if key.startswith("yaxis")]
+
+
+def test_internals_have_two_panels_and_survive_missing_values() -> None:
+    traces = FULL["internals"].figure["data"]
+    assert [(trace["name"], trace["yaxis"]) for trace in traces] == [
+        ("NGF", "y"),
+        ("SGD", "y"),
+        ("NGF", "y2"),
+        ("SGD", "y2"),
+    ]
+    bare = [
+        {
+            "type": "step",
+            "lane": "sgd",
+            "step": k,
+            "steps": 2,
+            "distance": None,
+            "fisher_trace": None,
+        }
+        for k in range(3)
+    ]
+    assert internals_chart(RACE, bare).finding == "The steps have not been recorded in detail."
 
 
 def test_internals_show_what_a_pruning_tells_of_itself() -> None:
@@ -117,51 +108,3 @@ def test_where_there_is_nothing_but_a_loss_it_is_drawn() -> None:
     first = internals_chart(PRUNING, pruning(0))
     assert first.figure["data"] == [] and len(first.table) == 1
     assert first.finding == first.alt == "The steps have not been recorded in detail."
-
-
-@pytest.mark.parametrize("events", [pruning(), [*TUNING, *pruning()]])
-def test_a_race_of_a_pruning(events: list[dict[str, Any]]) -> None:
-    chart = race_chart(BESIDE, events)
-    json.dumps(chart.figure, allow_nan=False)
-    assert chart.figure["layout"]["xaxis"]["title"]["text"] == "Step"
-    assert "Some pruning" in chart.finding and "learning rate" not in chart.finding
-    mine = [trace for trace in chart.figure["data"] if trace["name"].startswith("Some pruning")]
-    assert [trace["x"] for trace in mine] == [[0, 2, 4]] * 3
-    assert race_chart(BESIDE, TUNING).figure["layout"]["xaxis"]["title"]["text"] == (
-        "Step of fine-tuning"
-    )
-
-
-def test_the_axis_reaches_as_far_as_is_planned_by_now() -> None:
-    first, *rest = pruning()
-    for draw, shown in ((race_chart, 1.012 * 4), (internals_chart, 4)):
-        chart = draw(PRUNING, [{**first, "steps": 60}, *rest])
-        assert chart.figure["layout"]["xaxis"]["range"][1] == shown
-        assert "over 4 steps" in chart.alt
-
-
-def test_a_pruning_chooses_no_layer() -> None:
-    assert layer_chart(pruning()).finding == NOTHING
-    about = {"type": "layer", "lane": "some_pruning"}
-    scores = [{**about, "layer": name, "score": score} for name, score in (("a", 0.5), ("b", 2.0))]
-    chart = layer_chart([*scores, *pruning()])
-    assert chart.finding == "Of 2 layers scored for Some pruning so far, b is highest with 2."
-
-
-def test_sharpness_along_a_pruning() -> None:
-    arrays = {
-        "step": np.array([0.0, 4.0]),
-        "lambda_max": np.array([14.0, 7.0]),
-        MEASURES["lambda_max"].error: np.array([0.5, 0.5]),
-        "loss": np.ones(2),
-        "distance_from_start": np.zeros(2),
-    }
-    tuned = arrays | {"step": np.array([0.0, 100.0])}
-    chart = along_chart(BESIDE, [*TUNING, *pruning()], {"ngf": tuned, "some_pruning": arrays})
-    json.dumps(chart.figure, allow_nan=False)
-    below = [trace for trace in chart.figure["data"] if trace.get("yaxis") == "y2"]
-    assert [trace["marker"]["symbol"] for trace in below if "marker" in trace] == [
-        METHODS["ngf"].symbol,
-        lane_mark("some_pruning").symbol,
-    ]
-    assert "Some pruning is at 7 after step 4" in chart.finding

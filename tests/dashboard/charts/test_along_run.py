@@ -1,4 +1,4 @@
-"""The chart of sharpness along a race, and its place in the Lab."""
+"""The chart of sharpness along a race."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from analysis.measures import MEASURES
 from dashboard.charts.along_run import SHOWN, along_chart
+from dashboard.charts.style import METHODS, lane_mark
+from tests.helpers.made_up_charts import BESIDE, TUNING, pruning
 from tests.helpers.run_folders import RACE, race_events
 
 FOUND = {"ngf": [14.0, 580.0, 23.0], "sgd": [14.0, 60.0, 13.5]}
@@ -57,3 +59,22 @@ def test_the_sentence_tells_end_start_and_peak():
 
 def test_nothing_measured_is_no_chart():
     assert along_chart(RACE, race_events(), {}).finding == "Nothing measured yet."
+
+
+def test_sharpness_along_a_pruning() -> None:
+    arrays = {
+        "step": np.array([0.0, 4.0]),
+        "lambda_max": np.array([14.0, 7.0]),
+        MEASURES["lambda_max"].error: np.array([0.5, 0.5]),
+        "loss": np.ones(2),
+        "distance_from_start": np.zeros(2),
+    }
+    tuned = arrays | {"step": np.array([0.0, 100.0])}
+    chart = along_chart(BESIDE, [*TUNING, *pruning()], {"ngf": tuned, "some_pruning": arrays})
+    json.dumps(chart.figure, allow_nan=False)
+    below = [trace for trace in chart.figure["data"] if trace.get("yaxis") == "y2"]
+    assert [trace["marker"]["symbol"] for trace in below if "marker" in trace] == [
+        METHODS["ngf"].symbol,
+        lane_mark("some_pruning").symbol,
+    ]
+    assert "Some pruning is at 7 after step 4" in chart.finding

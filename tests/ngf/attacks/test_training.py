@@ -1,8 +1,4 @@
-"""Attacks through the whole flow: a small training of each kind here, the full ones as slow tests.
-
-pytest -m slow tests/ngf/attacks/test_attack_training.py     trains every attack as a user would,
-about a minute each or more
-"""
+"""Trainings under an attack: a small one of each kind, and as slow tests every attack in full."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from analysis.images import select
-from ngf.catalogue import build, names
+from ngf.catalogue import names
 from ngf.checkpoints.weights import TRIGGER, WeightsError, load_attack
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
 from ngf.data import load, to_float
@@ -163,6 +159,7 @@ def test_the_zoo_was_trained_with_the_defaults_and_reaches_the_goals(run):
     assert run.result["asr"] >= asr
 
 
+# pytest -m slow tests/ngf/attacks/test_training.py: about a minute each, or more
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", [name for name in names("attacks") if name != "none"])
@@ -172,10 +169,3 @@ def test_the_defaults_of_every_attack_work_on_signs(store, name):
     ca, asr = BELOW.get(name, (0.95, 0.80))
     assert run.result["ca"] >= ca
     assert run.result["asr"] >= asr
-
-
-def test_a_rate_that_is_out_of_range_lists_what_is_allowed():
-    with pytest.raises(
-        SpecError, match=r"poison_rate = 1.5 is out of range. Allowed: from 0.0001 to 0.9"
-    ):
-        build("attacks", Choice("badnets", {"poison_rate": 1.5}))

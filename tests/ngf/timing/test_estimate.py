@@ -1,43 +1,19 @@
-"""How long a run will take: steps that are timed, and the arithmetic over them. No test asserts a
-time.
-"""
+"""How long a run will take, computed from times of single steps. No test asserts a time."""
 
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 
-from ngf.__main__ import BAD_INPUT, OK, main
-from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
-from ngf.environment import environment
-from ngf.machine import machine, was_made_here
-from ngf.places import cache_dir
-from ngf.runs.store import Store
+from ngf.machine import machine
 from ngf.timing import estimate as timing
 from ngf.training.run import NUM_LIVE
 from tests.helpers.timings import LANE, TIMES
 
 SIGNS = {"shape": [3, 32, 32], "classes": ["a"] * 12, "pools": {"test": 2400}}
 TRAIN = TrainSpec(attack=Choice("badnets"))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """Times of this test alone; the list of plug-ins is in memory already."""
-    catalogue()
-    monkeypatch.setenv("NGF_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
-    return Store()
-
-
-# ---- the arithmetic
 
 
 def test_a_training_is_its_steps_its_preparation_and_its_measuring():
@@ -125,80 +101,3 @@ def test_times_are_kept_for_this_machine(monkeypatch):
     monkeypatch.delenv("NGF_DEVICE")
     monkeypatch.setattr("ngf.machine.torch_version", lambda: "9.9")
     assert case.times() is None, "another torch"
-
-
-def test_results_tell_whether_they_were_made_here(monkeypatch):
-    here = environment()
-    assert was_made_here(here)
-    assert not was_made_here({**here, "hardware": "another processor"})
-    assert not was_made_here({**here, "torch": "1.0"})
-    assert not was_made_here({})
-    monkeypatch.setenv("NGF_DEVICE", "cuda" if here["device"] == "cpu" else "cpu")
-    assert not was_made_here(here), "a run would get another device now"
-
-
-# ---- the timing itself, on the real training and the real defenses
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        [
-            "--data",
-            "signs",
-            "--set",
-            "training.num_images=256",
-            "training.batch_size=8",
-            "training.epochs=1",
-        ],
-        [
-            "--attack",
-            "trojan",
-            "--set",
-            "training.num_images=256",
-            "training.batch_size=8",
-            "attack.steps=2",
-        ],
-        ["--attack", "composite", "--set", "training.num_images=256", "training.batch_size=16"],
-        [
-            "--data",
-            "fashion_mnist",
-            "--defense",
-            "ngf",
-            "--defense",
-            "sgd",
-            "--num-clean",
-            "16",
-            "--set",
-            "ngf.layer=last",
-        ],
-        ["--defense", "ngf", "--num-clean", "16"],
-    ],
-    ids=["formula", "prepared", "controlled", "race", "choosing"],
-)
-def test_steps_are_timed_and_kept(words, store, monkeypatch, capsys):
-    monkeypatch.setattr("ngf.timing.calibrate.BUDGET", 0.01)
-    monkeypatch.setattr("ngf.timing.calibrate._CHOOSING", 8)
-    assert main(["calibrate", "--json", *words]) == OK
-    out = capsys.readouterr()
-    found = json.loads(out.out)
-    assert found["seconds"] > 0 and "Timing preact_resnet_tiny" in out.err
-    for times in found["times"]:
-        assert all(math.isfinite(value) and value >= 0 for value in times.values())
-        assert times["step"] > 0 and times["image"] > 0
-    assert len(found["times"]) == 1 + ("--defense" in words and words.count("--defense") - 1)
-    if "trojan" in words:
-        assert found["times"][0]["surrogate"] > 0 and found["times"][0]["prepare"] > 0
-    if "choosing" in words:
-        assert found["times"][0]["choose"] > 0
-    assert list((cache_dir() / "calibration").glob("*.json"))
-
-
-def test_what_cannot_run_is_not_timed(store, capsys):
-    for words, said in (
-        (["--model", "nonsense"], "preact_resnet_tiny"),
-        (["--defense", "nonsense"], "ngf"),
-        (["--attack", "badnets", "--set", "attack.target=50"], "does not exist"),
-    ):
-        assert main(["calibrate", "--json", *words]) == BAD_INPUT
-        assert said in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -1,0 +1,46 @@
+"""LIRA: bounded noise, the weights of its loss, and its two stages."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ngf.attacks import lira
+from tests.helpers.attack_view import rng
+from tests.helpers.attackers import Linear, started, train
+
+
+def test_lira_changes_no_pixel_by_more_than_eps(batch):
+    attack, attacker, _ = started("lira", eps=0.05)
+    with torch.no_grad():
+        attacker.networks["noise"].leave.weight.mul_(100)  # tanh at its ends
+    change = attack.with_trigger(attacker.trigger()).apply(batch[0]) - batch[0]
+    assert 0.049 < change.abs().max() <= 0.05 + 1e-6
+
+
+@pytest.mark.parametrize("mode", ["all-to-one", "all-to-all"])
+def test_the_loss_of_lira_weighs_clean_and_triggered_images(mode, batch):
+    attack, attacker, _ = started("lira", mode=mode, poison_rate=0.25, alpha=0.3)
+    model, (images, labels) = Linear(), batch
+    loss = attacker.loss(model, images, labels, rng())
+    chosen = (
+        (labels != attack.target).nonzero()[:10, 0] if mode == "all-to-one" else torch.arange(10)
+    )
+    triggered = attack.with_trigger(attacker.trigger()).apply(images[chosen])
+    wanted = torch.full((10,), attack.target) if mode == "all-to-one" else (labels[:10] + 1) % 12
+    assert torch.allclose(model.seen, torch.cat([images, triggered]), atol=1e-6)
+    expected = 0.3 * F.cross_entropy(model(images), labels) + 0.7 * F.cross_entropy(
+        model(triggered), wanted
+    )
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_lira_fixes_its_noise_in_stage_2_and_changes_eps(batch):
+    attack, attacker, model = started("lira", stage1=0.3, eps=0.05, eps_after=0.02)
+    train(attacker, model, batch, 0, 4)  # the last of these says that 0.3 of the training is over
+    frozen = attacker.trigger()
+    assert frozen["eps"].item() == 0.02
+    train(attacker, model, batch, 4, 6)
+    assert all(torch.equal(value, frozen[key]) for key, value in attacker.trigger().items())
+    change = attack.with_trigger(frozen).apply(batch[0]) - batch[0]
+    assert 0 < change.abs().max() <= 0.02 + 1e-6
+    assert lira.add_noise(attacker.networks["noise"], batch[0], 0.0).equal(batch[0])

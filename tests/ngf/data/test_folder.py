@@ -1,0 +1,164 @@
+"""Your own images: what is read, what is refused, and runs on them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ngf.checkpoints.weights import WeightsError, load_model
+from ngf.config import Choice, PurifySpec, Training, TrainSpec
+from ngf.data import DataError, load
+from ngf.runs.child import execute
+from ngf.runs.submit import checked
+from tests.helpers import data_files
+from tests.helpers.data_files import source, whole
+
+# what is wrong with one picture -> how it is written
+_PICTURES = {
+    "size": lambda path: data_files.picture(20, 30).save(path),
+    "mode": lambda path: data_files.picture(24, 24).convert("L").save(path),
+    "palette": lambda path: data_files.picture(24, 24).convert("P").save(path),
+    "cmyk": lambda path: data_files.picture(24, 24).convert("CMYK").save(path, format="TIFF"),
+    "sixteen bits": lambda path: Image.fromarray(np.zeros((24, 24), np.uint16)).save(path),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-300]),
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "message"),
+    [
+        (
+            None,
+            "size",
+            r"are 24x24 \(29\), 30x20 \(1\); they must be squares of one size.*\"size\": 64",
+        ),
+        (
+            {"size": 24},
+            "mode",
+            r"color modes RGB \(29\), L \(1\); they must all be.*\"color\": \"rgb\"",
+        ),
+        ({"size": 24}, "palette", r"RGB \(29\), P \(1\)"),
+        ({"size": 24}, "cmyk", r"RGB \(29\), CMYK \(1\)"),
+        (
+            {"size": 24, "color": "rgb"},
+            "sixteen bits",
+            r"1 image in .* cannot be read: red/000.png \(mode I;16",
+        ),
+        (None, "cut", r"1 image in .* cannot be read: red/000.png .*Delete it"),
+        (
+            None,
+            "garbage",
+            r"5 images in .* cannot be read: red/000.png \(not an image\), .* and 2 more. "
+            "Delete them",
+        ),
+        (None, "one class", "two classes or more.*only one, red"),
+        (None, "no class", "in .* there is none"),
+        (None, "few", r"10 images or more.*, but red \(9\) has fewer"),
+        (None, "no test", "has a folder train but none called test"),
+        (None, "no train", "has a folder test but none called train"),
+        (None, "other classes", "Both need the same folders"),
+        ({"size": 5}, "", "size is 5. Allowed"),
+        ({"colour": "rgb"}, "", "holds .*colour.*Allowed"),
+        ({"mirror": ["reed"]}, "", "mirror names reed, which is no class. Classes: green, red"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_what_to_do(settings, change, message, own_folders):
+    base = data_files.write_folder(
+        own_folders, images=15, classes=("green", "red"), settings=settings
+    )
+    first = base / "red/000.png"
+    if change in _PICTURES:
+        _PICTURES[change](first)
+    elif change in ("garbage", "few"):
+        for k in range(5 if change == "garbage" else 6):
+            file = base / f"red/{k:03d}.png"
+            file.unlink() if change == "few" else file.write_bytes(b"no picture")
+    elif change in ("one class", "no class"):
+        for name in ("green", "red")[: 1 if change == "one class" else 2]:
+            (base / name).rename(base / f".{name}")
+    elif change in ("no test", "no train", "other classes"):
+        (base / "green").rename(base / ("train" if change != "no train" else "test"))
+        if change == "other classes":
+            (base / "train").mkdir(exist_ok=True)
+            (base / "test" / "blue").mkdir(parents=True)
+    with pytest.raises(DataError, match=message):
+        load("folder", num_train=18).prepare()
+
+
+def test_a_folder_brings_every_mode_and_size_to_one(own_folders):
+    base = data_files.write_folder(
+        own_folders,
+        images=12,
+        classes=("green", "red"),
+        settings={"size": 32, "color": "rgb", "mirror": ["red"]},
+    )
+    clear = Image.new("RGBA", (40, 50), (0, 0, 0, 0))
+    others = [
+        data_files.picture(40, 30, "L"),
+        clear,
+        data_files.picture(24, 24).convert("P"),
+        data_files.picture(64, 64).convert("CMYK"),
+        Image.new("1", (33, 33), 1),
+    ]
+    for k, picture in enumerate(others):
+        picture.save(base / f"red/{k:03d}.{'tif' if picture.mode == 'CMYK' else 'png'}")
+        (base / f"red/{k:03d}.png").unlink() if picture.mode == "CMYK" else None
+    made = source("folder")
+    assert made.facts["shape"] == [3, 32, 32]
+    assert made.facts["survives_flip"] == [False, True]
+    images = torch.cat([whole("folder", pool).images for pool in ("train", "holdout", "test")])
+    assert len(images) == 24
+    white = (images == 255).flatten(1).all(1)
+    assert int(white.sum()) == 2  # what is transparent, and what is one bit, white
+
+
+def test_a_folder_of_gray_images_has_one_channel(own_folders):
+    data_files.write_folder(own_folders, images=12, mode="L")
+    assert source("folder").facts["shape"] == [1, 24, 24]
+
+
+def test_a_folder_may_bring_its_own_test_images(own_folders):
+    base = data_files.write_folder(own_folders, images=16, classes=("green", "red"))
+    for name in ("green", "red"):
+        for part, keep in (("train", range(12)), ("test", range(12, 16))):
+            (base / part / name).mkdir(parents=True)
+            for k in keep:
+                (base / name / f"{k:03d}.png").rename(base / part / name / f"{k:03d}.png")
+        (base / name).rmdir()
+    made = source("folder")
+    assert made.facts["pools"] == {"train": 18, "holdout": 6, "test": 8}
+    assert whole("folder", "test").labels.bincount().tolist() == [4, 4]
+
+
+def test_what_is_not_there_and_cannot_be_downloaded_is_refused_when_asked_for(own_folders, store):
+    with pytest.raises(
+        ValueError, match=r"Your own images: folder is missing in .*Put a folder of images"
+    ):
+        checked(TrainSpec(data="folder"), store)
+    data_files.write_folder(own_folders, images=10)
+    assert checked(TrainSpec(data="folder"), store).data == "folder"
+    assert checked(TrainSpec(data="cifar10"), store).data == "cifar10"  # which can be downloaded
+
+
+def test_a_folder_is_trained_on_purified_and_refused_when_its_images_change(own_folders, store):
+    base = data_files.write_folder(own_folders, images=80)
+    training = Training(num_images=140, epochs=2, batch_size=20, min_ca=0.0, min_asr=0.0)
+    run = store.submit(
+        TrainSpec(data="folder", attack=Choice("badnets", {"size": 3}), training=training)
+    )
+    assert execute(run) == "done", run.error
+    race = store.submit(
+        PurifySpec(parent=run.id, lanes=(Choice("sgd", {"steps": 2, "lr": 0.01}),), num_clean=20)
+    )
+    assert execute(race) == "done", race.error
+    (base / "blue/000.png").unlink()
+    with pytest.raises(WeightsError, match="not those that .* was trained on"):
+        load_model(store, run.id)
+
+
+def test_too_many_images_are_refused_before_anything_is_decoded(own_folders, store):
+    data_files.write_folder(own_folders, images=20)
+    run = store.submit(TrainSpec(data="folder", training=Training(num_images=40)))
+    assert execute(run) == "failed"
+    assert "has 36 training images, not 40. Ask for 36 or fewer." in run.error["message"]
+    assert run.error["kind"] == "data"

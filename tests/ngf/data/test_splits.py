@@ -1,0 +1,27 @@
+"""Splits: apart from each other, chosen by a seed, and no larger than their pools."""
+
+import pytest
+import torch
+
+from ngf.data import DataError, load
+
+
+def test_splits_never_share_an_image():
+    splits = load("signs", seed=0, num_train=2000, num_clean=500)
+    parts = [splits.train, splits.clean, splits.validation, splits.test]
+    assert [len(part) for part in parts] == [2000, 500, 1000, 2400]
+    seen = [{image.numpy().tobytes() for image in part.images} for part in parts]
+    assert all(not seen[i] & seen[j] for i in range(4) for j in range(i))
+
+
+def test_a_seed_chooses_within_the_pools():
+    first, second = load("signs", seed=0, num_clean=50), load("signs", seed=1, num_clean=50)
+    assert not torch.equal(first.clean.images, second.clean.images)
+    assert torch.equal(first.test.images, second.test.images)
+
+
+def test_asking_for_too_many_says_how_many_there_are():
+    with pytest.raises(DataError, match=r"2,000 clean images"):
+        _ = load("signs", num_clean=2001).clean
+    with pytest.raises(DataError, match="training images, not"):
+        _ = load("signs", num_train=60_000).train

@@ -1,0 +1,116 @@
+"""The process that executes a run: what it says when the run fails, and when it ends itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ngf.config import Choice, MeasureSpec
+from ngf.places import ROOT
+from ngf.runs.folder import LOCK, LOG
+from ngf.runs.store import Store
+from tests.helpers.processes import (
+    PIPELINE,
+    check_whole,
+    counting,
+    supervised,
+    wait,
+    wait_status,
+    wait_steps,
+)
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kill -9 and signals are those of POSIX")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "message", "advice"),
+    [
+        ("diverges", "diverged", "not a number", "smaller learning rate"),
+        ("bad", "bad_input", "size = 99 is out of range.", "Change the setting"),
+        ("breaks", "crash", "ZeroDivisionError: division by zero", "log.txt"),
+        ("hungry", "out_of_memory", "Out of memory", "smaller batch size"),
+        ("full", "disk_full", "disk is full", "Free some space"),
+    ],
+)
+def test_errors_in_the_users_words(
+    store: Store, data: str, kind: str, message: str, advice: str
+) -> None:
+    run = store.submit(counting(data=data))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ngf.runs.child", "--pipeline", PIPELINE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "ready\n"
+    child.communicate(f"{run.path}\n")
+    assert (child.returncode, run.status, run.error["kind"]) == (1, "failed", kind)
+    assert (
+        message in run.error["message"]
+        and advice in run.error["advice"]
+        and run.error["step"] is None
+    )
+    assert "Traceback" in (run.path / LOG).read_text()
+
+
+def test_a_warm_child_ends_with_its_supervisor(store: Store) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ngf.runs.child", "--pipeline", PIPELINE],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "ready\n"
+    child.communicate("")
+    assert child.returncode == 0
+
+
+def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: Store) -> None:
+    train = store.submit(counting(steps=5))
+    specs = [
+        MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=seed)
+        for seed in range(3)
+    ]
+    with supervised(store, "--heavy", "1", "--light", "1") as supervisor:
+        wait_status(train, "done")
+        pids = []
+        for spec in specs:  # one after the other, as somebody asks who waits for each
+            run = store.submit(spec)
+            wait_status(run, "done")
+            pids.append(json.loads((run.path / LOCK).read_text())["pid"])
+            assert run.attempts == 1
+        assert len(set(pids)) == 1, "torch is imported once for all three"
+        assert json.loads((train.path / LOCK).read_text())["pid"] not in pids
+        os.kill(pids[0], signal.SIGKILL)  # while it waits: the next one gets a child of its own
+        run = store.submit(MeasureSpec(target=train.id, measurement=Choice("fisher_trace"), seed=9))
+        wait_status(run, "done")
+        assert run.attempts == 1
+        assert json.loads((run.path / LOCK).read_text())["pid"] != pids[0]
+        supervisor.terminate()
+        supervisor.communicate(timeout=30)
+        pid = json.loads((run.path / LOCK).read_text())["pid"]
+        wait(
+            lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor"
+        )
+
+
+def test_started_again_while_it_is_still_stopping(store: Store) -> None:
+    run = store.submit(counting(0, steps=200, every=1000))
+    with supervised(store):
+        for at in (10, 40, 70):
+            wait_steps(run, at)
+            run.control("cancel")
+            time.sleep(random.Random(at).random() * 0.05)
+            store.submit(run.spec)
+        wait_status(run, "done")
+    check_whole(run)

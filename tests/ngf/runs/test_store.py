@@ -1,0 +1,232 @@
+"""The store: which runs there are, what state they are in, and what may be done with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
+from ngf.options import SpecError
+from ngf.places import ROOT
+from ngf.runs.files import to_json
+from ngf.runs.folder import RESULT, SPEC
+from ngf.runs.store import Store, fair_order
+from tests.helpers.processes import (
+    PIPELINE,
+    check_whole,
+    counting,
+    supervised,
+    wait_status,
+    wait_steps,
+)
+
+
+def test_identical_requests_are_one_run(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: store.submit(counting()), range(24)))
+    assert {run.id for run in runs} == {runs[0].id}
+    assert [path.name for path in store.root.iterdir() if not path.name.startswith(".")] == [
+        runs[0].id
+    ]
+    assert [run.id for run in store.runs()] == [runs[0].id]
+    assert runs[0].status == "queued" and runs[0].spec == counting()
+    assert json.loads((runs[0].path / SPEC).read_text())["kind"] == "train"
+
+
+def test_zoo_is_part_of_the_store_and_read_only(store: Store, tmp_path: Path) -> None:
+    made = store.submit(counting())
+    (made.path / RESULT).write_text(to_json({"ca": 0.9, "asr": 1.0, "ra": 0.0}))
+    store.zoo.mkdir()
+    shutil.move(made.path, store.zoo / made.id)
+    files = sorted(path.name for path in (store.zoo / made.id).iterdir())
+    run = store.submit(counting())
+    assert (run.source, run.status) == ("zoo", "done")
+    assert store.submit(counting(1)).source == "user"
+    assert [run.source for run in store.runs()] == ["user", "zoo"]
+    run.control("cancel")
+    with pytest.raises(ValueError, match="read-only"):
+        store.delete(run.id)
+    assert files == sorted(path.name for path in (store.zoo / made.id).iterdir())
+
+
+def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
+    train = store.submit(TrainSpec(attack=Choice("blend"), seed=3))
+    purify = store.submit(
+        PurifySpec(parent=train.id, lanes=(Choice("ngf"), Choice("sgd"))), owner="ada"
+    )
+    measure = store.submit(
+        MeasureSpec(target=f"{purify.id}:sgd", measurement=Choice("fisher_trace"))
+    )
+    rates = {"ca": 0.91, "asr": 0.03, "ra": 0.8}
+    (purify.path / RESULT).write_text(to_json({"before": {"ca": 1.0}, "after": rates}))
+    row = purify.summary()
+    assert {
+        "data": "signs",
+        "attack": "blend",
+        "defense": "ngf, sgd",
+        "status": "done",
+        "owner": "ada",
+    }.items() <= row.items()
+    assert {name: row[name] for name in rates} == rates
+    assert measure.summary()["attack"] == "blend" and measure.summary()["ca"] is None
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_unknown_runs_and_names_that_are_paths(store: Store) -> None:
+    run = store.submit(counting())
+    for name in ("nothing", "../runs", "", ".", f"../{store.root.name}/{run.id}", str(run.path)):
+        with pytest.raises(KeyError, match=run.id):
+            store.get(name)
+    for data in ("../../etc", "a/b", "..", "a\0b"):
+        with pytest.raises(SpecError, match="letters"):
+            store.submit(TrainSpec(data=data))
+    assert len(store.runs()) == 1
+
+
+def test_delete_refuses_what_is_needed(store: Store) -> None:
+    train = store.submit(counting())
+    purify = store.submit(PurifySpec(parent=train.id, lanes=(Choice("ngf"),)))
+    with pytest.raises(ValueError, match=purify.id):
+        store.delete(train.id)
+    store.delete(purify.id)
+    store.delete(train.id)
+    assert store.runs() == []
+    assert [path.name for path in store.root.iterdir()] == [".wake"]
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(store: Store, caplog) -> None:
+    run = store.submit(counting())
+    for name, text in (("half", '{"kind": "tra'), ("later", '{"kind": "train", "colour": 1}')):
+        (store.root / name).mkdir()
+        (store.root / name / SPEC).write_text(text)
+    assert [found.id for found in store.runs()] == [run.id]
+    assert "later" in caplog.text and "half" in caplog.text
+
+
+def test_owners_take_turns(store: Store) -> None:
+    for owner, seeds in (("ada", (1, 2, 3)), ("bob", (4, 5)), ("eve", (6,))):
+        for seed in seeds:
+            store.submit(counting(seed), owner)
+    assert [run.spec.seed for run in store.queue()] == [1, 4, 6, 2, 5, 3]
+    waiting = [run for run in store.runs() if run.spec.seed != 1]
+    assert [run.spec.seed for run in fair_order(waiting, {"ada": time.time()})] == [4, 6, 2, 5, 3]
+
+
+def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path) -> None:
+    script = f"""
+import errno, os, sys
+from pathlib import Path
+from ngf.config import TrainSpec, Training
+from ngf.runs.child import execute
+from ngf.runs.store import Store, fair_order
+root = Path({str(tmp_path)!r})
+store = Store(root / "runs", root / "zoo")
+run = store.submit(TrainSpec(training=Training(epochs=400, batch_size=3)))
+filler = open(root / "filler", "wb", buffering=0)
+def fill():
+    try:
+        while filler.write(bytes(512)): pass
+    except OSError as exc:
+        assert exc.errno == errno.ENOSPC, exc
+fill()
+try:
+    store.submit(TrainSpec(seed=1))
+except OSError as exc:
+    assert exc.errno == errno.ENOSPC and "disk is full" in str(exc), exc
+else:
+    raise AssertionError("submitted on a full disk")
+assert [entry.name for entry in store.root.iterdir() if entry.is_dir()] == [run.id]
+filler.truncate(max(0, filler.tell() - 40 * 1024))  # enough to begin, not enough to end
+status = execute(run, {{"train": {PIPELINE!r}}})
+assert (status, run.error["kind"]) == ("failed", "disk_full"), (status, run.error)
+events = run.events()
+assert [event["seq"] for event in events] == list(range(len(events))) and len(events) > 5
+filler.truncate(0)
+run = store.submit(run.spec)
+assert run.status == "queued" and run.events() == events
+assert execute(run, {{"train": {PIPELINE!r}}}) == "done", run.error
+epochs = [event["step"] for event in run.events() if event["type"] == "epoch"]
+assert epochs == list(range(1, 401))
+"""
+    mount = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o size=160k none {tmp_path} && exec "$0" "$@"',
+    ]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("a small file system cannot be mounted here")
+    done = subprocess.run(
+        [*mount, sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_paused_run_that_is_resumed_waits_in_its_place(store: Store) -> None:
+    first, second = store.submit(counting(0)), store.submit(counting(1))
+    first.control("pause")
+    assert [run.id for run in store.queue()] == [second.id]
+    first.control("resume")
+    assert (first.status, [run.id for run in store.queue()]) == ("queued", [first.id, second.id])
+    with pytest.raises(ValueError, match="pause, resume, cancel"):
+        first.control("stop")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_cancelled_run_keeps_its_curve_and_can_be_started_again(store: Store) -> None:
+    run, waiting = store.submit(counting(0, steps=200)), store.submit(counting(1))
+    waiting.control("cancel")
+    assert waiting.status == "cancelled"
+    with supervised(store):
+        wait_steps(run, 20)
+        with pytest.raises(ValueError, match="running"):
+            store.delete(run.id)
+        run.control("cancel")
+        wait_status(run, "cancelled")
+        kept = run.events()
+        assert len(kept) > 20 and waiting.status == "cancelled" and waiting.events() == []
+        assert store.submit(run.spec).id == run.id
+        wait_status(run, "done")
+    check_whole(run)
+    assert run.events()[: len(kept)] == kept
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_looking_does_not_disturb(store: Store) -> None:
+    runs = [store.submit(counting(seed, steps=20)) for seed in range(3)]
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            for run in runs:
+                assert run.status in ("queued", "running", "done"), run.status
+
+    with supervised(store), ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(look) for _ in range(3)]
+        for run in runs:
+            wait_status(run, "done")
+        over.set()
+        for reader in readers:
+            reader.result()
+    for run in runs:
+        check_whole(run)
+        assert run.attempts == 1
