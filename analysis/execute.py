@@ -7,8 +7,6 @@ False.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from ngf.config import MeasureSpec, Target
 from ngf.data import load
 from ngf.environment import device, environment, exact_numerics
 from ngf.options import SpecError
+from ngf.runs.files import replacing
 from ngf.runs.folder import ARRAYS, UNFINISHED
 from ngf.runs.folder import waypoints as waypoints_folder
 from ngf.runs.recorder import Recorder
@@ -48,7 +47,7 @@ def run(path: Path) -> None:
     if not isinstance(asked, MeasureRun):
         raise SpecError(f"{asked.id} is no measurement.")
     recorder, spec = Recorder(path), asked.spec
-    for left in path.glob(".arrays-*.tmp"):
+    for left in path.glob(f".{ARRAYS}-*.tmp"):
         left.unlink()  # of an attempt that was killed while it wrote
     if recorder.attempt > 1:
         recorder.emit("resumed", attempt=recorder.attempt, step=0)
@@ -76,8 +75,9 @@ def subject(
     """
     where, needs, target = device(), measurement.needs(), Target.parse(spec.target)
     run = store.get(target.run)
-    parent = run.spec.parent if isinstance(run, PurifyRun) else None
-    reference = load_model(store, parent, where).model if parent else None
+    reference = None
+    if isinstance(run, PurifyRun) and (needs.reference or needs.path):
+        reference = load_model(store, run.spec.parent, where).model
     given: dict[str, Any] = {}
     if needs.reference:
         given["reference"] = reference
@@ -170,14 +170,5 @@ def save_arrays(path: Path, partial: Partial) -> None:
         "done": np.array(partial.done),
         "fraction": np.array(partial.fraction),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".arrays-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, **arrays)

@@ -10,7 +10,8 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -118,22 +119,35 @@ def blocks_of(sizes: Mapping[str, int]) -> dict[str, slice]:
     }
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Mean cross-entropy in nats, its standard error over the images (infinite for a single one),
-    and the share of right answers.
+class Reading(NamedTuple):
+    """What is read of a network on some images.
 
-    `model` must be in eval mode.
+    loss: mean cross-entropy in nats.
+    stderr: its standard error over images; infinite for a single one.
+    rate: share of right answers.
     """
-    losses, right = [], 0
+
+    loss: float
+    stderr: float
+    rate: float
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> Reading:
+    """The reading of `model`, which must be in eval mode."""
     with exact_float32():
-        for x, y in chunks(images, labels, FORWARD_CHUNK):
-            logits = model(x)
-            losses.append(F.cross_entropy(logits, y, reduction="none").cpu().double())
-            right += int((logits.argmax(1) == y).sum())
+        return read((model(x) for x in images.split(FORWARD_CHUNK)), labels)
+
+
+def read(logits: Iterable[Tensor], labels: Tensor) -> Reading:
+    """The reading of logits that come in chunks of `FORWARD_CHUNK` images."""
+    losses, right = [], 0
+    for z, y in zip(logits, labels.split(FORWARD_CHUNK), strict=True):
+        losses.append(F.cross_entropy(z, y, reduction="none").cpu().double())
+        right += int((z.argmax(1) == y).sum())
     loss = torch.cat(losses)
     error = float(loss.std()) / math.sqrt(len(loss)) if len(loss) > 1 else math.inf
-    return float(loss.mean()), error, right / len(loss)
+    return Reading(float(loss.mean()), error, right / len(loss))
 
 
 def chunks(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:

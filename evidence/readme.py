@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import RESULTS
-from evidence.claims import cards, short
+from evidence.claims import LAYER_CRITERIA, cards, short
 from evidence.computing import Failed
 from evidence.seeds import rates, spread
 from evidence.shipped import GEOMETRY_TABLE, README, REMOVAL, RUNS, SUMMARY, read, read_all
@@ -70,11 +70,10 @@ def machine(environments: Iterable[Mapping[str, Any]], shared: str = "") -> str:
     return " or ".join(sorted(told, key=lambda text: (-told[text], text)))
 
 
-def rounded(value: float, digits: int = 2) -> str:
+def rounded(value: float) -> str:
     """A number with two digits that count: 2214 is 2,200 and 4.54 is 4.5."""
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    kept = round(value, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{kept:,.{decimals}f}"
+    decimals = 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
 # ---- what was measured
@@ -159,12 +158,11 @@ def layers() -> str:
     found: dict[tuple[str, str], list[Row]] = {}
     for item in read(SUMMARY)["layers"]:
         found.setdefault((item["model"], item["attack"]), []).append(item)
-    criteria = ("auto layer", "fisher layer", "best layer in hindsight")
     head = ("ASR %, `auto`", "ASR %, `fisher`", "ASR %, best in hindsight")
     return markdown(
         ("network", "attack", "seeds", *head),
         [
-            [*key, len(of), *(rates([item[name]["asr"] for item in of]) for name in criteria)]
+            [*key, len(of), *(rates([item[name]["asr"] for item in of]) for name in LAYER_CRITERIA)]
             for key, of in sorted(found.items())
         ],
     )

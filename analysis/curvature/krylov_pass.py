@@ -48,6 +48,14 @@ class Pass:
     total: int
     layers: Mapping[str, slice]
 
+    @property
+    def fraction(self) -> float:
+        return self.products / self.total
+
+    @property
+    def done(self) -> bool:
+        return self.products == self.total
+
     def values(self) -> dict[str, float | None]:
         """lambda_max, lambda_min with their errors; trace with its standard error and 95 % interval
         (or None).

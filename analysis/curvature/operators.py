@@ -27,7 +27,7 @@ chunk halves. Neither changes the numbers by more than rounding. `note` then say
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +35,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from analysis.curvature.fisher import sampled_labels
-from analysis.model_under_test import FORWARD_CHUNK, blocks_of, exact_float32, frozen_copy
+from analysis.curvature.gradients import predictions
+from analysis.model_under_test import blocks_of, exact_float32, frozen_copy
 from ngf.environment import wide
 
 
@@ -196,22 +197,20 @@ class CurvatureOperator:
         """The product for a chunk, summed over its images, shaped like the parameters."""
         raise NotImplementedError
 
-    def _pull_back(self, outputs: Iterable[Tensor], weights: Iterable[Tensor]) -> list[Tensor]:
-        """The weighted sum of d output / d theta, to which constant outputs add nothing."""
-        pairs = [(out, w) for out, w in zip(outputs, weights, strict=True) if out.requires_grad]
-        if not pairs:
-            return [torch.zeros_like(p) for p in self._parameters]
-        outs, ws = zip(*pairs, strict=True)
-        return list(
-            torch.autograd.grad(
-                outs,
-                self._parameters,
-                ws,
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
+
+def _pull_back(
+    outputs: Iterable[Tensor], weights: Iterable[Tensor], inputs: Sequence[Tensor]
+) -> list[Tensor]:
+    """The weighted sum of d output / d input, to which constant outputs add nothing."""
+    pairs = [(out, w) for out, w in zip(outputs, weights, strict=True) if out.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(x) for x in inputs]
+    outs, ws = zip(*pairs, strict=True)
+    return list(
+        torch.autograd.grad(
+            outs, inputs, ws, retain_graph=True, allow_unused=True, materialize_grads=True
         )
+    )
 
 
 class Hessian(CurvatureOperator):
@@ -242,7 +241,7 @@ class Hessian(CurvatureOperator):
         )
 
     def _product(self, gradient: list[Tensor], vector: list[Tensor]) -> list[Tensor]:
-        return self._pull_back(gradient, vector)
+        return _pull_back(gradient, vector, self._parameters)
 
 
 class _Linearized(NamedTuple):
@@ -286,12 +285,8 @@ class JacobianOperator(CurvatureOperator):
 
     def _product(self, graph: _Linearized, vector: list[Tensor]) -> list[Tensor]:
         logits, dual, pulled, factor = graph
-        pairs = [(out, v) for out, v in zip(pulled, vector, strict=True) if out.requires_grad]
-        if not pairs:
-            return [torch.zeros_like(p) for p in self._parameters]
-        outs, vs = zip(*pairs, strict=True)
-        (pushed,) = torch.autograd.grad(outs, dual, vs, retain_graph=True)  # J v: (n, C)
-        return self._pull_back([logits], [self._weigh(factor, pushed)])
+        (pushed,) = _pull_back(pulled, vector, [dual])  # J v: (n, C)
+        return _pull_back([logits], [self._weigh(factor, pushed)], self._parameters)
 
     def _factor(self, p: Tensor, labels: Tensor) -> Tensor:
         """What M_i is made of, from probabilities (n, C) and the labels of the chunk."""
@@ -344,8 +339,7 @@ class SampledFisher(EmpiricalFisher):
         if draws < 1:
             raise ValueError(f"draws = {draws} is out of range. Allowed: 1 or more.")
         super().__init__(model, images, labels, names=names, chunk=chunk, cache_bytes=cache_bytes)
-        with torch.no_grad(), exact_float32():
-            p = torch.cat([self._model(x).softmax(1) for x in images.split(FORWARD_CHUNK)])
+        p = predictions(self._model, images).softmax(1)
         self._labels = sampled_labels(p, draws, generator)
 
 
@@ -366,6 +360,17 @@ class Scaled:
         """The product with a vector (size,)."""
         scaled = vector.to(self._diagonal) * self._diagonal
         return self._diagonal * (self._operator @ scaled)
+
+
+def fisher_rao_norm(
+    model: nn.Module, images: Tensor, labels: Tensor, names: Iterable[str]
+) -> float:
+    """theta^T F theta, the squared Fisher-Rao norm of the parameters `names`."""
+    # One product: no graph is worth keeping.
+    fisher = GaussNewton(model, images, labels, names=names, cache_bytes=0)
+    theta = fisher.parameters
+    product = fisher @ theta
+    return float(theta.to(product) @ product)
 
 
 def _default_budget(device: torch.device) -> int:

@@ -13,31 +13,16 @@ import contextlib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from analysis.landscape.directions import State, combine, put
 from analysis.landscape.interpolation import batch_norms, reestimate
 from analysis.landscape.partial_forward import PartialForward
-from analysis.model_under_test import exact_float32
+from analysis.model_under_test import Reading, exact_float32, read
 
 _HEAD_ELEMENTS = 2**18  # logits computed at once in closed form: what fits a cache
-
-
-class Reading(NamedTuple):
-    """What is read at one place.
-
-    loss: mean cross-entropy in nats.
-    stderr: its standard error over images; infinite for a single one.
-    rate: share of right answers.
-    """
-
-    loss: float
-    stderr: float
-    rate: float
 
 
 class LossAt:
@@ -113,13 +98,7 @@ class LossAt:
         put(forward.state, values)
         if self._estimates:
             reestimate(forward.network, forward.images)
-        losses, right, start = [], 0, 0
-        for logits in forward.logits():
-            y = self._labels[start : start + len(logits)]
-            start += len(logits)
-            losses.append(F.cross_entropy(logits, y, reduction="none").cpu().double())
-            right += int((logits.argmax(1) == y).sum())
-        return _reading(torch.cat(losses), right / start)
+        return read(forward.logits(), self._labels)
 
     @torch.inference_mode()
     def _closed_form(
@@ -191,8 +170,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _reading(losses: Tensor, rate: float) -> Reading:
-    error = float(losses.std()) / math.sqrt(len(losses)) if len(losses) > 1 else math.inf
-    return Reading(float(losses.mean()), error, rate)

@@ -20,14 +20,8 @@ from analysis.model_under_test import FORWARD_CHUNK
 CACHE_BYTES = 2**30  # of kept activations; beyond it the network runs as a whole
 
 _IN_PLACE = {getattr(operator, name) for name in ("iadd", "isub", "imul", "itruediv", "setitem")}
-_UNTRACEABLE = (
-    fx.proxy.TraceError,
-    TypeError,
-    ValueError,
-    RuntimeError,
-    AttributeError,
-    NotImplementedError,
-)
+# TraceError of torch.fx is a ValueError.
+_UNTRACEABLE = (TypeError, ValueError, RuntimeError, AttributeError)
 
 
 class PartialForward:

@@ -18,7 +18,7 @@ products.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -88,12 +88,7 @@ class FisherSpectrum(Measurement):
         names = parameters_of(frozen, self.layers)
         if self._by_gram(frozen, names, images):
             for partial in _gram(frozen, names, images):
-                yield Partial(
-                    values={**partial.values, "method": "gram", **stamp()},
-                    arrays=partial.arrays,
-                    fraction=partial.fraction,
-                    done=partial.done,
-                )
+                yield replace(partial, values={**partial.values, "method": "gram", **stamp()})
             return
         operator = GaussNewton(frozen, images, labels, names=names)
         for known in krylov_pass(
@@ -119,8 +114,8 @@ class FisherSpectrum(Measurement):
             yield Partial(
                 values=values,
                 arrays=known.arrays(),
-                fraction=known.products / known.total,
-                done=known.products == known.total,
+                fraction=known.fraction,
+                done=known.done,
             )
 
     def _by_gram(self, model: nn.Module, names: list[str], images: Tensor) -> bool:

@@ -92,6 +92,6 @@ class HessianSpectrum(Measurement):
             yield Partial(
                 values=values,
                 arrays=known.arrays(),
-                fraction=known.products / known.total,
-                done=known.products == known.total,
+                fraction=known.fraction,
+                done=known.done,
             )

@@ -17,6 +17,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -111,21 +112,31 @@ class LossBend(Measurement):
         loss_at = LossAt(frozen, images, labels, names, between=self.batch_norm_between)
         ts = np.linspace(0.0, 1.0, self.points)
         middle = combine((start, end), (0.5, 0.5), names)
-        line = best = self._curve(loss_at, start, middle, end, ts)
-        about = {"rate": self.rate, "batch_norm_between": self.batch_norm_between}
+        line = best = self._curve(loss_at, start, middle, end, ts, weights)
+        about: dict[str, Value] = {
+            "length_line": length(start, end, weights),
+            "rate": self.rate,
+            "batch_norm_between": self.batch_norm_between,
+        }
         losses: list[float] = []
-        yield self._partial(line, best, losses, weights, {**about, **stamp()})
+        yield self._partial(line, best, losses, {**about, **stamp()})
         looks = {round(self.steps * (k + 1) / LOOKS) for k in range(LOOKS)}
         for handle, loss in self._trained(frozen, images, labels, seed, start, middle, end):
             losses.append(loss)
             if len(losses) in looks:
-                found = self._curve(loss_at, start, {**middle, **handle}, end, ts)
+                found = self._curve(loss_at, start, {**middle, **handle}, end, ts, weights)
                 if found.highest < best.highest:
                     best = found
-            yield self._partial(line, best, losses, weights, {**about, **stamp()})
+            yield self._partial(line, best, losses, {**about, **stamp()})
 
     def _curve(
-        self, loss_at: LossAt, start: State, handle: State, end: State, ts: np.ndarray
+        self,
+        loss_at: LossAt,
+        start: State,
+        handle: State,
+        end: State,
+        ts: np.ndarray,
+        weights: Sequence[str],
     ) -> _Curve:
         """The curve with a copy of `handle`, measured at `ts`."""
         states = (start, {name: value.clone() for name, value in handle.items()}, end)
@@ -134,6 +145,7 @@ class LossBend(Measurement):
         readings = loss_at(states, [_place(t) for t in ts.tolist()])
         return _Curve(
             states=states,
+            weights=weights,
             ts=ts,
             losses=np.array([reading.loss for reading in readings]),
             rates=np.array([reading.rate for reading in readings]),
@@ -144,7 +156,6 @@ class LossBend(Measurement):
         line: _Curve,
         best: _Curve,
         losses: Sequence[float],
-        weights: Sequence[str],
         about: Mapping[str, Value],
     ) -> Partial:
         """What is known after the steps with these losses of training."""
@@ -158,8 +169,7 @@ class LossBend(Measurement):
                 "highest_bend": float(bend_loss.max()),
                 "barrier_line": float((line_loss - chord).max()),
                 "barrier_bend": float((bend_loss - chord).max()),
-                "length_line": length(line.states[0], line.states[-1], weights),
-                "length_bend": best.length(weights),
+                "length_bend": best.length,
                 "steps_done": step,
                 **about,
             },
@@ -197,7 +207,7 @@ class LossBend(Measurement):
         }
         optimizer = torch.optim.Adam(handle.values(), lr=self.lr)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        if self.batch_norm_between == "reestimated" and len(images) > 1:
+        if self.batch_norm_between == "reestimated":
             for layer in batch_norms(network):
                 layer.train()  # statistics of the batch, as they will be estimated
         for _ in range(self.steps):
@@ -225,11 +235,13 @@ class _Curve:
     """A measured curve.
 
     states: start, handle, end.
+    weights: names of the parameters that its length is over.
     ts: (M,), where it was measured.
     losses, rates: (M,), as they were read there.
     """
 
     states: tuple[State, State, State]
+    weights: Sequence[str]
     ts: np.ndarray
     losses: np.ndarray
     rates: np.ndarray
@@ -239,11 +251,12 @@ class _Curve:
         """The highest loss; infinite where one is not a number."""
         return float(self.losses.max()) if np.isfinite(self.losses).all() else np.inf
 
-    def length(self, names: Sequence[str]) -> float:
-        """Over the parameters `names`."""
+    @cached_property
+    def length(self) -> float:
+        """The length of its chords; every partial result shows it."""
         places = [_place(t) for t in np.linspace(0, 1, CHORDS + 1).tolist()]
-        where = [combine(self.states, place, names) for place in places]
-        return sum(length(a, b, names) for a, b in itertools.pairwise(where))
+        where = [combine(self.states, place, self.weights) for place in places]
+        return sum(length(a, b, self.weights) for a, b in itertools.pairwise(where))
 
 
 def _place(t: float) -> tuple[float, float, float]:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from analysis.landscape.coarse_to_fine import order
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP, differing, length, states_of
-from analysis.landscape.loss_at import LossAt, Reading
+from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement, Needs
-from analysis.model_under_test import frozen_copy
+from analysis.model_under_test import Reading, frozen_copy
 from analysis.result import Partial
 from ngf.options import option
 

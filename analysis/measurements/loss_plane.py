@@ -22,7 +22,7 @@ from analysis.curvature.gradients import mean_gradient
 from analysis.landscape.directions import dot, from_flat
 from analysis.landscape.eigenvectors import UNIT, top_eigenvectors
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP
-from analysis.landscape.loss_at import LossAt, Reading, one_thread
+from analysis.landscape.loss_at import LossAt, one_thread
 from analysis.landscape.planes import (
     Plane,
     eigenvector_plane,
@@ -33,7 +33,13 @@ from analysis.landscape.planes import (
 )
 from analysis.landscape.progressive_surface import ProgressiveSurface, derivatives, quadratic
 from analysis.measurements.base import Measurement, Needs
-from analysis.model_under_test import evaluate, exact_float32, frozen_copy, parameters_of
+from analysis.model_under_test import (
+    Reading,
+    evaluate,
+    exact_float32,
+    frozen_copy,
+    parameters_of,
+)
 from analysis.result import Partial, Value
 from ngf.checkpoints.waypoints import Waypoint
 from ngf.options import option
@@ -147,7 +153,7 @@ class LossPlane(Measurement):
                 f"There is one plane of {self.plane}. Several planes need plane = random."
             )
         with one_thread():
-            center = Reading(*evaluate(frozen, images, labels))
+            center = evaluate(frozen, images, labels)
         if not np.isfinite(center.loss):
             raise ValueError(
                 "The loss at the weights is not finite, so there is no surface around them."

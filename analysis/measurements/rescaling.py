@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from analysis.curvature.gradients import predictions
 from analysis.curvature.krylov_pass import krylov_pass
-from analysis.curvature.operators import GaussNewton, Hessian, Scaled
+from analysis.curvature.operators import Hessian, Scaled, fisher_rao_norm
 from analysis.curvature.rescale import rescaled, scale_pairs, scaling
 from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy, parameters_of
@@ -111,13 +111,10 @@ class Rescaling(Measurement):
             hessian = Hessian(changed, images, labels, names=names)
             row, products = self._curvature(changed, hessian, names, seed)
             num_hvps += products
-            # One product: no graph is worth keeping.
-            fisher = GaussNewton(changed, images, labels, names=names, cache_bytes=0)
-            theta = fisher.parameters
             rows[index] = {
                 "factor": factor,
                 **row,
-                "fisher_rao_norm": float(theta @ (fisher @ theta)),
+                "fisher_rao_norm": fisher_rao_norm(changed, images, labels, names),
                 "weight_norm": float(changed.get_parameter(f"{layer}.weight").norm()),
                 "max_change": float((after - before).abs().max()),
             }

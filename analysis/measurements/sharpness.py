@@ -24,7 +24,7 @@ from analysis.curvature.fisher import standard_error
 from analysis.curvature.gradients import mean_gradient, predictions
 from analysis.curvature.krylov_pass import krylov_pass
 from analysis.curvature.last_layer import LastLayer
-from analysis.curvature.operators import GaussNewton, Hessian, Scaled
+from analysis.curvature.operators import Hessian, Scaled, fisher_rao_norm
 from analysis.curvature.rescale import scaling
 from analysis.landscape.directions import State, from_flat, move, put
 from analysis.measurements.base import Measurement
@@ -110,10 +110,7 @@ class Sharpness(Measurement):
             )
 
         yield partial(_CHEAP / 4)
-        # One product: no graph is worth keeping.
-        fisher = GaussNewton(frozen, images, labels, names=names, cache_bytes=0)
-        product = fisher @ theta
-        values["fisher_rao_norm"] = float(theta.to(product) @ product)
+        values["fisher_rao_norm"] = fisher_rao_norm(frozen, images, labels, names)
         yield partial(_CHEAP / 2)
         values["asam_sharpness"] = self._ascend(frozen, parameters, theta, images, labels) - loss
         yield partial(_CHEAP * 3 / 4)
@@ -132,8 +129,8 @@ class Sharpness(Measurement):
                 values["num_hvps"] = products + known.products
                 if hessian.note:
                     values["note"] = hessian.note
-                share = (k + known.products / known.total) / 3
-                done = k == 2 and known.products == known.total
+                share = (k + known.fraction) / 3
+                done = k == 2 and known.done
                 yield partial(1.0 if done else _CHEAP + (1 - _CHEAP) * share, done)
             products += known.products
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.curvature.gradients import predictions
 from analysis.image_kinds import kinds_of
 from analysis.measurements.base import Measurement
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32, frozen_copy
@@ -113,10 +114,7 @@ class TriggerProbe(Measurement):
                 "says_triggered": _plain(frozen(triggered[shown]).argmax(1)),
             }
             yield Partial(values={**values, **stamp()}, arrays=arrays, fraction=0.1)
-            called, before = (
-                torch.cat([frozen(part).argmax(1) for part in batch.split(FORWARD_CHUNK)])
-                for batch in (triggered, images)
-            )
+            called, before = (predictions(frozen, batch).argmax(1) for batch in (triggered, images))
             count = int(counts.sum())
             hits = int((called == wanted)[counts].sum())
             low, high = wilson(hits, count) if count else (None, None)

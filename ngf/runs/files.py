@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import filelock
 
@@ -58,18 +59,30 @@ def to_json(value: Any) -> str:
     return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file that readers see either not at all, or old, or new: never in part."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of `path` at the end: readers see it either not at
+    all, or old, or new, never in part.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes it private; other users of the machine may look
         os.replace(temporary, path)
-    except BaseException as exc:
+    except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file by `replacing`. Raises DiskFull."""
+    try:
+        with replacing(path) as file:
+            file.write(text.encode())
+    except BaseException as exc:
         if is_full(exc):
             raise DiskFull(errno.ENOSPC, f"The disk is full: {path.name} was not written") from exc
         raise

@@ -31,7 +31,7 @@ def test_a_run_folder_is_filled(runs, data):
     with np.load(run.path / ARRAYS) as arrays:
         assert bool(arrays["done"])
         assert arrays["t"].shape == arrays["loss"].shape
-    assert not list(run.path.glob(".arrays-*"))
+    assert not list(run.path.glob(".arrays*.tmp"))
 
 
 def test_a_cancelled_measurement_keeps_what_it_has(runs):
