@@ -108,6 +108,14 @@ def normalize(kind: str, choice: Choice) -> Choice:
     )
 
 
+def options_of(kind: str, choice: Choice) -> dict[str, Any]:
+    """All options of a plug-in: those of the choice, and the defaults of the others; of one that is
+    not installed, those of the choice.
+    """
+    known = catalogue()[kind].get(choice.name, {}).get("fields", [])
+    return {item["name"]: item["default"] for item in known} | dict(choice.options)
+
+
 def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     unknown = sorted(set(choice.options) - set(about))
     if unknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -150,11 +151,12 @@ def show_card(name: str, about: Mapping[str, Any], models: Sequence[TrainRun]) -
 
 def _figure(models: Sequence[TrainRun]) -> None:
     """The pictures of the first model that has some, rather of one that has kept its verdicts."""
-    seen = [(run, arrays) for run in models if (arrays := preview(run)) is not None]
-    if not seen:
+    # Read one after the other, and no further than needed.
+    seen = ((run, arrays) for run in models if (arrays := preview(run)) is not None)
+    if (first := next(seen, None)) is None:
         st.caption("No picture yet: it is made when a model is trained.")
         return
-    run, arrays = next(((run, arrays) for run, arrays in seen if "says_clean" in arrays), seen[0])
+    run, arrays = next((one for one in chain([first], seen) if "says_clean" in one[1]), first)
     st.html(pictures(arrays, wanted(run, arrays["labels"]), count=_PICTURES))
     st.caption(f"{legend(arrays)} {library.title('data', run.spec.data)}, seed {run.spec.seed}.")
 

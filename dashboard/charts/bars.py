@@ -38,10 +38,15 @@ class Bar:
 def bars_of_measure(found: Sequence[Measured], measure: str) -> list[Bar]:
     """One bar per model that has the measure."""
     about = MEASURES[measure]
+    return bars_of_value(found, about.symbol, measure, about.error)
+
+
+def bars_of_value(found: Sequence[Measured], label: str, value: str, error: str) -> list[Bar]:
+    """One bar per model that has the value named `value`; `error` names its error bar."""
     return [
-        Bar(item.subject, about.symbol, item.values[measure], item.values.get(about.error))
+        Bar(item.subject, label, item.values[value], item.values.get(error))
         for item in found
-        if item.values.get(measure) is not None
+        if item.values.get(value) is not None
     ]
 
 

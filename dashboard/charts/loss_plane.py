@@ -75,7 +75,7 @@ class _Ground:
         """Common ends of color and height."""
         return _range([_of_plane(item["loss"], self.which) for item in self.among], self.log)
 
-    @property
+    @cached_property
     def heights(self) -> list[list[float | None]]:
         """For JSON: what is not finite is a hole."""
         shown = np.log10(np.maximum(self.loss, _SMALLEST)) if self.log else self.loss

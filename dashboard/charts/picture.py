@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.charts.bars import Bar, measure_bars
+from dashboard.charts.bars import bars_of_value, measure_bars
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import Trace, band, base_layout, line, listed, number
 from dashboard.charts.subject import Measured
@@ -19,18 +19,7 @@ def picture_chart(found: Sequence[Measured], about: About) -> Chart:
 
 
 def _bars(found: Sequence[Measured], about: About) -> Chart:
-    return measure_bars(
-        [
-            Bar(
-                item.subject,
-                about["label"],
-                item.values[about["value"]],
-                item.values.get(about["error"]),
-            )
-            for item in found
-            if item.values.get(about["value"]) is not None
-        ]
-    )
+    return measure_bars(bars_of_value(found, about["label"], about["value"], about["error"]))
 
 
 def _curves(found: Sequence[Measured], about: About) -> Chart:

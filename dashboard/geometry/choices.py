@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis import image_kinds
 from dashboard.charts.titles import lane_title
-from dashboard.kit import library, measuring, url
+from dashboard.kit import forms, library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import SEED_MAX
 from ngf.runs.store import PurifyRun, Run
@@ -28,11 +28,10 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
     runs = {run.id: run for run in library.measurable()}
     if not runs:
         return None
-    if st.session_state.get("geometry.run") not in runs:
-        st.session_state["geometry.run"] = next(iter(runs))
     first, second = st.columns([2, 1])
     shown = library.tell_apart(runs, library.describe_measurable)
-    chosen = first.selectbox("Run", list(runs), key="geometry.run", format_func=shown.__getitem__)
+    with first:
+        chosen = forms.select("Run", "geometry.run", list(runs), format_func=shown.__getitem__)
     run = runs[chosen]
     lanes = list(run.spec.lane_names()) if isinstance(run, PurifyRun) else []
     if not lanes:
@@ -50,28 +49,25 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
 def choose_view(run: Run, lane: str) -> View:
     """Images, seed, models and plane."""
     kinds, planes = measuring.kinds(run), measuring.planes()
-    for name, allowed in (("images", kinds), ("plane", planes), ("cells", CELLS)):
-        if allowed and st.session_state[f"geometry.{name}"] not in allowed:
-            st.session_state[f"geometry.{name}"] = allowed[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        images = st.selectbox(
+        images = forms.select(
             "Measure the loss on",
+            "geometry.images",
             kinds,
-            key="geometry.images",
             format_func=image_kinds.title,
             width=250,
             help="Target labels: the class that the attacker wants. Only a model with an attack "
             "has triggered images.",
         )
         plane = (
-            st.selectbox("Plane", planes, key="geometry.plane", format_func=_plane, width=215)
+            forms.select("Plane", "geometry.plane", planes, format_func=_plane, width=215)
             if len(planes) > 1
             else "random"
         )
-        cells = st.selectbox(
+        cells = forms.select(
             "Cells",
+            "geometry.cells",
             CELLS,
-            key="geometry.cells",
             format_func=lambda n: f"{n} × {n}",
             width=105,
             help="Points of the plane. Four times as many take four times as long.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import streamlit as st
@@ -20,11 +21,17 @@ from ngf.runs.store import Run
 
 
 def measure_button(
-    run: Run, lane: str, view: View, names: tuple[str, ...], label: str, key: str, **widget: Any
+    run: Run,
+    lane: str,
+    view: View,
+    names: tuple[str, ...],
+    missing: Set[str],
+    label: str,
+    key: str,
+    **widget: Any,
 ) -> None:
-    """A button that asks for what is not there yet, if anything is missing."""
-    wanted = [item for name in names for _, item in view.specs(name)]
-    if todo := measuring.to_do(measuring.progress(wanted)):
+    """A button that submits the measurements `names`, if any of their runs is missing."""
+    if todo := sum(item.id in missing for name in names for _, item in view.specs(name)):
         st.button(
             f"{label} ({todo})",
             icon=":material/straighten:",
@@ -70,9 +77,12 @@ wanted = dict.fromkeys(
 )
 specs = list({item.id: item for name in wanted for _, item in view.specs(name)}.values())
 states = measuring.progress(specs)
+missing = measuring.to_do(states)
 active = [run_id for name in ACTIVE for run_id in states.get(name, [])]
 with st.container(horizontal=True, vertical_alignment="center"):
-    measure_button(run, lane, view, measuring.QUICK, "Measure", "geometry.measure", type="primary")
+    measure_button(
+        run, lane, view, measuring.QUICK, missing, "Measure", "geometry.measure", type="primary"
+    )
     if active:
         st.button(
             "Stop measuring",
@@ -107,7 +117,7 @@ for section in sections():
     if not section.draw(view):
         st.caption(":material/hourglass_empty: Not measured yet.")
     key = f"geometry.measure.{names[-1]}.{section.heading}"
-    measure_button(run, lane, view, names, "Measure this", key)
+    measure_button(run, lane, view, names, missing, "Measure this", key)
 show_evidence()
 preload()
 url.write(

@@ -45,8 +45,8 @@ class Section:
 
 def submitted(pairs: Sequence[tuple[Side, MeasureSpec]]) -> list[tuple[Side, MeasureRun]]:
     """Those whose run is there, in whatever state."""
-    found = [(side, library.find(item.id)) for side, item in pairs]
-    return [(side, run) for side, run in found if isinstance(run, MeasureRun)]
+    found = [(side, library.find_measurement(item.id)) for side, item in pairs]
+    return [(side, run) for side, run in found if run is not None]
 
 
 def beside(
@@ -72,16 +72,15 @@ def beside(
     options = options or [ChartOptions()] * len(pairs)
     found = findings(runs)
     going = any(run.status not in FINAL for run in runs)
-    first = draw(chart, found, options[0])
-    single = len(first) < 2
+    drawn = {one: draw(chart, found, one) for one in dict.fromkeys(options)}
+    single = len(drawn[options[0]]) < 2
     columns = [st.container()] if single else list(st.columns(len(pairs)))
     for i, (column, (side, run)) in enumerate(zip(columns, pairs, strict=False)):
-        made = first[i] if options[i] == options[0] else draw(chart, found, options[i])[i]
         with column:
             if not single:
                 st.markdown(f"**{side.subject.title}**")
             show(
-                made,
+                drawn[options[i]][i],
                 key if single else f"{key}.{side.subject.title}",
                 name=name if single else f"{name} of {side.subject.phrase}",
                 height=height,

@@ -16,7 +16,7 @@ import streamlit as st
 
 from dashboard.kit import calibrating, library
 from dashboard.kit.library import ModelSpec
-from ngf.catalogue import catalogue
+from ngf.catalogue import catalogue, options_of
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.machine import was_made_here
 from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
@@ -29,6 +29,7 @@ SOURCES = {
     "timed": "from steps timed on this machine",
     "shipped": "from the shipped runs, made on another machine",
 }
+_HERE = ("past", "timed")  # sources that tell of this machine
 
 
 @st.cache_data(ttl=5, show_spinner=False)
@@ -132,10 +133,7 @@ def _facts(spec: ModelSpec) -> Mapping[str, Any]:
 
 def _steps(lane: Choice) -> int:
     """What the time of a lane grows with; 1 for a defense without a number of steps."""
-    fields = {
-        item["name"]: item["default"] for item in catalogue()["defenses"][lane.name]["fields"]
-    }
-    return int(lane.options.get("steps", fields.get("steps", 1))) or 1
+    return int(options_of("defenses", lane).get("steps", 1)) or 1
 
 
 def words(seconds: float) -> str:
@@ -152,7 +150,10 @@ def words(seconds: float) -> str:
 
 def sentence(spec: ModelSpec) -> str:
     """How long a run takes, and how that is known."""
-    seconds, source = time_of(spec)
+    return _said(*time_of(spec))
+
+
+def _said(seconds: float | None, source: str) -> str:
     if seconds is None:
         return "How long it takes here is not known yet."
     return f"Takes {words(seconds)} ({SOURCES[source]})."
@@ -162,8 +163,9 @@ def show(spec: ModelSpec) -> None:
     """How long a run takes, what waits before it, and a button that times steps where nothing
     that ran on this machine tells the time.
     """
-    st.caption(f"{sentence(spec)} {queue()}")
-    if _known(spec) or not _can_be_timed(spec):
+    seconds, source = time_of(spec)
+    st.caption(f"{_said(seconds, source)} {queue()}")
+    if source in _HERE or not _can_be_timed(spec):
         return
     job = calibrating.job_of(spec)
     if job is not None and job.going:
@@ -193,12 +195,8 @@ def _wait_for(spec: ModelSpec) -> None:
 
 def measure_if_unknown(spec: ModelSpec) -> None:
     """Time the steps of `spec` when nothing that ran on this machine tells its time."""
-    if not _known(spec) and _can_be_timed(spec):
+    if time_of(spec)[1] not in _HERE and _can_be_timed(spec):
         calibrating.start(spec)
-
-
-def _known(spec: ModelSpec) -> bool:
-    return time_of(spec)[1] in ("past", "timed")
 
 
 def _can_be_timed(spec: ModelSpec) -> bool:
@@ -215,7 +213,9 @@ def queue(run: Run | None = None) -> str:
     waiting = [item.id for item in store.queue() if not isinstance(item, MeasureRun)]
     ahead = waiting.index(run.id) if run is not None and run.id in waiting else len(waiting)
     ahead += sum(
-        item.status == "running" and not isinstance(item, MeasureRun) for item in store.runs()
+        not isinstance(item, MeasureRun) and item.status == "running"
+        for item in store.runs()
+        if item.source == "user"
     )
     if not ahead:
         return "Nothing waits before it."

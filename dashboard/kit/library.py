@@ -20,10 +20,9 @@ from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
 from ngf import places
 from ngf.catalogue import catalogue
-from ngf.config import PurifySpec, TrainSpec, spec_from_json
-from ngf.runs.files import read_once
-from ngf.runs.folder import RESULT, SPEC
-from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
+from ngf.config import PurifySpec, TrainSpec
+from ngf.runs.folder import RESULT
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run, spec_of
 
 ModelRun = TrainRun | PurifyRun  # a run that makes models, unlike a measurement
 ModelSpec = TrainSpec | PurifySpec
@@ -174,8 +173,7 @@ def recording() -> PurifyRun | None:
     path = places.ASSETS / "recordings" / "race"
     if not (path / RESULT).exists():
         return None
-    spec = spec_from_json(read_once(path / SPEC))
-    run = open_run(store(), path, "zoo", spec.id)  # its folder is named by its role
+    run = open_run(store(), path, "zoo", spec_of(path).id)  # its folder is named by its role
     assert isinstance(run, PurifyRun)
     return run
 

@@ -19,7 +19,7 @@ from dashboard.kit.submit import show_refusal, submit_all
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
-from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
+from ngf.runs.store import PurifyRun, Run, TrainRun
 
 # What one click measures: what is cheap and shows a picture first. The rest has its own buttons.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
@@ -148,7 +148,7 @@ def spec(measurement: str, side: Side, seed: int, **options: Any) -> MeasureSpec
 
 def kinds(run: Run) -> list[str]:
     """The images that can be measured on; a benign model has no trigger."""
-    return list(sides(run, "")[0].kinds)
+    return list(_kinds(run.training()))
 
 
 def planes() -> list[str]:
@@ -193,8 +193,9 @@ def progress(specs: Sequence[MeasureSpec]) -> dict[str, list[str]]:
     return out
 
 
-def to_do(states: Mapping[str, list[str]]) -> int:
-    return sum(len(states.get(name, [])) for name in ("missing", *AGAIN))
+def to_do(states: Mapping[str, list[str]]) -> set[str]:
+    """Ids of those that would be submitted."""
+    return {run_id for name in ("missing", *AGAIN) for run_id in states.get(name, ())}
 
 
 def sentence(states: Mapping[str, list[str]]) -> str:
@@ -240,5 +241,4 @@ def watch(specs: Sequence[MeasureSpec], drawn: Mapping[str, list[str]]) -> None:
 
 def read(item: MeasureSpec) -> Reading | None:
     """What the run of this specification has found so far."""
-    run = library.find(item.id)
-    return readings.read(run) if isinstance(run, MeasureRun) else None
+    return readings.read(library.find_measurement(item.id))

@@ -16,7 +16,7 @@ import streamlit as st
 from PIL import Image
 
 from dashboard.kit import library
-from ngf.catalogue import catalogue
+from ngf.catalogue import options_of
 from ngf.runs.folder import PREVIEW
 from ngf.runs.store import TrainRun
 
@@ -81,11 +81,7 @@ def wanted(run: TrainRun, labels: Iterable[Any]) -> list[str]:
     attack, classes = run.spec.attack, library.data_facts(run).get("classes", [])
     if not classes:
         return [""] * len(names)
-    options = {
-        item["name"]: item["default"]
-        for item in catalogue()["attacks"].get(attack.name, {}).get("fields", [])
-    }
-    options |= attack.options
+    options = options_of("attacks", attack)
     if options.get("mode") == "all-to-all":
         return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in names]
     target = options.get("target", 0)

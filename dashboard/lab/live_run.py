@@ -10,14 +10,14 @@ from dashboard.kit import library, run_card
 from dashboard.kit.estimate import queue
 from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
-from ngf.runs.folder import OPEN
+from ngf.runs.folder import ACTIVE, OPEN, UNFINISHED
 from ngf.runs.store import PurifyRun
 
 # command -> (word on its button, icon, the states in which there is one)
 _COMMANDS = {
-    "pause": ("Pause", ":material/pause:", ("queued", "running")),
+    "pause": ("Pause", ":material/pause:", ACTIVE),
     "resume": ("Resume", ":material/play_arrow:", ("paused",)),
-    "cancel": ("Stop", ":material/stop:", ("queued", "running", "paused")),
+    "cancel": ("Stop", ":material/stop:", OPEN),
 }
 
 
@@ -27,7 +27,7 @@ def show_live(run: ModelRun) -> None:
     """
     status, events = run.status, run.events()
     _buttons(run, status)
-    watched = status in (*OPEN, "lost")
+    watched = status in UNFINISHED
     if watched:  # also when paused: somebody else may resume it
         _watch(run.id, status)
     else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.kit import library, measuring, url
-from dashboard.kit.library import ModelRun
+from dashboard.kit.library import ModelRun, ModelSpec
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
@@ -40,14 +41,7 @@ def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
             spec = choices.choose_race(trained, lanes, clean, seed)
         except SpecError as error:
             refused = error
-        run = shown_run(spec, addressed)
-        with button:
-            start(spec, run)
-        if refused is not None:
-            say(refused)
-        notes(spec, run)
-        if run is not None:
-            show_live(run)
+        run = show_chosen(spec, refused, addressed, button)
         if isinstance(run, PurifyRun) and run.status == "done":
             after_race(run)
         st.header("The model before")
@@ -55,6 +49,26 @@ def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
         show_trigger(trained)
         show_frontier(trained)
     url.write("lab", choices.in_address(spec, trained, models, run.id if run else ""))
+
+
+def show_chosen(
+    spec: ModelSpec | None,
+    refused: SpecError | None,
+    addressed: ModelRun | None,
+    button: DeltaGenerator,
+) -> ModelRun | None:
+    """What belongs to these choices: the button that starts their run, or why they are refused, and
+    the run as it goes on. Returns the run.
+    """
+    run = shown_run(spec, addressed)
+    with button:
+        start(spec, run)
+    if refused is not None:
+        say(refused)
+    notes(spec, run)
+    if run is not None:
+        show_live(run)
+    return run
 
 
 def after_race(run: PurifyRun) -> None:
@@ -102,13 +116,7 @@ def train(addressed: ModelRun | None) -> None:
             refused = error
     with stage:
         st.header("2. Training")
-        run = shown_run(spec, addressed)
-        start(spec, run)
-        if refused is not None:
-            say(refused)
-        notes(spec, run)
-        if run is not None:
-            show_live(run)
+        run = show_chosen(spec, refused, addressed, stage)
         if isinstance(run, TrainRun) and run.status == "done":
             st.header("The model")
             model_numbers(run)

@@ -1,6 +1,7 @@
 """Runs: everything that was computed here and everything that ships with the project."""
 
 from dashboard.kit.pages import RUN, Page, Param
+from ngf.runs.folder import STATUSES
 
 PAGE = Page(
     title="Runs",
@@ -13,7 +14,7 @@ PAGE = Page(
         "defense": Param((), many=True),
         "status": Param(
             (),
-            choices=("queued", "running", "paused", "cancelled", "failed", "lost", "done"),
+            choices=STATUSES,
             many=True,
         ),
         "source": Param((), choices=("user", "zoo"), many=True),

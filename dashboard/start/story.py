@@ -13,7 +13,7 @@ from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
 from dashboard.kit.evidence import evidence
-from ngf.catalogue import catalogue
+from ngf.catalogue import options_of
 from ngf.config import PurifySpec
 from ngf.runs.store import PurifyRun, TrainRun
 
@@ -32,10 +32,7 @@ _VERDICTS = {  # those in between get a pair of scales
 def target_name(trained: TrainRun) -> str:
     """The name of the class that the attack aims at."""
     attack, classes = trained.spec.attack, library.data_facts(trained).get("classes", [])
-    defaults = {
-        item["name"]: item["default"] for item in catalogue()["attacks"][attack.name]["fields"]
-    }
-    target = attack.options.get("target", defaults.get("target", 0))
+    target = options_of("attacks", attack).get("target", 0)
     return str(classes[target]) if target < len(classes) else f"class {target}"
 
 

@@ -14,7 +14,7 @@ from dashboard.kit.submit import refuse, show_refusal
 from dashboard.kit.trigger import readable
 from dashboard.studio.upload import MOST_MEGABYTES, drawing_of
 from ngf.attacks.shared.drawing import LARGEST, decode, encode
-from ngf.catalogue import catalogue, normalize
+from ngf.catalogue import normalize, options_of
 from ngf.config import Choice
 from ngf.options import SpecError
 from ngf.runs.store import TrainRun
@@ -50,8 +50,7 @@ def _decoded(text: str) -> np.ndarray:
 
 def default_drawing() -> str:
     """The text of the drawing that the attack `drawn` has by default."""
-    fields = catalogue()["attacks"]["drawn"]["fields"]
-    return next(str(item["default"]) for item in fields if item["name"] == "drawing")
+    return str(options_of("attacks", Choice("drawn"))["drawing"])
 
 
 def _first(models: Sequence[TrainRun]) -> str:

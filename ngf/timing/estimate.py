@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ngf.catalogue import catalogue
+from ngf.catalogue import catalogue, options_of
 from ngf.config import NUM_LIVE, Choice, PurifySpec, TrainSpec
 from ngf.defenses.fine_tuning.options import tunings
 from ngf.machine import machine
@@ -92,7 +92,7 @@ def lane_case(lane: Choice, model: str, facts: Mapping[str, Any], num_clean: int
     """The case of one defense on a model trained on data with these `facts`."""
     if not facts.get("shape") or not classes_of(facts):
         return None
-    options = _options(lane)
+    options = options_of("defenses", lane)
     kept = {name: value for name, value in options.items() if name not in _FREE}
     return Case(
         model,
@@ -152,7 +152,7 @@ def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: 
     """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean
     image), `first` step, `step` after it, `image`; `steps` of a defense that has no such option.
     """
-    options = _options(lane)
+    options = options_of("defenses", lane)
     steps, period = options.get("steps") or times["steps"], options.get("inverse_period", math.inf)
     # factors are inverted in the first step, and again now and then
     slow = max(0.0, times["first"] - times["step"])
@@ -163,9 +163,3 @@ def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: 
     )
     work = times["choose"] * num_clean + tunings(options, layers) * tuning
     return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
-
-
-def _options(lane: Choice) -> dict[str, Any]:
-    """All options of a defense, defaults and those of the lane."""
-    fields = catalogue()["defenses"][lane.name]["fields"]
-    return {**{item["name"]: item["default"] for item in fields}, **lane.options}

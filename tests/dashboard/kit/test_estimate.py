@@ -104,6 +104,17 @@ def test_a_purification_is_estimated_from_its_lanes(store):
     assert source == "timed" and seconds == pytest.approx(lanes + 3 * 2 * 2400 * LANE["image"])
 
 
+def test_a_defense_that_is_no_longer_installed_hides_no_estimate(store):
+    parent = preset("laptop-badnets").training().id
+    spec = PurifySpec(parent=parent, lanes=(Choice("old_idea", {"depth": 3}),))
+    write_run(store.root, spec, [])
+    done = {"lanes": {"old_idea": {"seconds": 9.0}}, "environment": environment()}
+    (store.root / spec.id / RESULT).write_text(json.dumps(done), encoding="utf-8")
+    estimate._past.clear()
+    assert estimate.time_of(TRAIN)[1] == "shipped"
+    assert estimate.time_of(spec) == (pytest.approx(1.5 * 9.0), "past")
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
