@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,12 @@ FOLDERS = {
 
 def names(kind: str) -> list[str]:
     """Names of the plug-ins of a kind, found by reading files, not by running them."""
+    return sorted(path.stem for path in _files(kind) if _is_plugin(path))
+
+
+def _files(kind: str) -> Iterator[Path]:
     package, _ = FOLDERS[kind]
-    folder = ROOT.joinpath(*package.split("."))
-    return sorted(path.stem for path in folder.glob("*.py") if _is_plugin(path))
+    return ROOT.joinpath(*package.split(".")).glob("*.py")
 
 
 def _is_plugin(path: Path) -> bool:
@@ -65,9 +68,9 @@ def _is_plugin(path: Path) -> bool:
 
 def load(kind: str, name: str) -> type:
     """The plug-in class. Raises SpecError with the allowed names."""
-    if name not in names(kind):
-        raise _unknown(kind, name, names(kind))
     package, verb = FOLDERS[kind]
+    if not any(path.stem == name and _is_plugin(path) for path in _files(kind)):
+        raise _unknown(kind, name, names(kind))
     module = importlib.import_module(f"{package}.{name}")
     found: list[type] = [
         cls
@@ -98,8 +101,7 @@ def normalize(kind: str, choice: Choice) -> Choice:
     """The same choice with options checked, typed, and defaults left out (imports no torch)."""
     known = catalogue()[kind]
     if choice.name not in known:
-        singular = {"data": "data set"}.get(kind, kind[:-1])
-        raise SpecError(f"Unknown {singular} {choice.name!r}. Allowed: {', '.join(sorted(known))}.")
+        raise _unknown(kind, choice.name, known)
     about = {item["name"]: item for item in known[choice.name]["fields"]}
     options = _check_options(choice, about)
     return Choice(

@@ -227,15 +227,12 @@ class PurifySpec(_Spec):
             names.append(lane.name if count == 1 else f"{lane.name}-{count}")
         return tuple(names)
 
-    def lane(self, name: str) -> Choice:
-        """The defense of the lane called `name`; the first one's for an empty name.
-
-        Raises SpecError with the names that there are.
-        """
+    def lane_name(self, name: str) -> str:
+        """`name`, or the first lane's for an empty one. Raises SpecError with those there are."""
         names = self.lane_names()
         if name and name not in names:
             raise SpecError(f"{self.id} has no lane {name!r}. Allowed: {', '.join(names)}.")
-        return self.lanes[names.index(name) if name else 0]
+        return name or names[0]
 
     def _slug(self) -> str:
         return "-vs-".join(dict.fromkeys(lane.name for lane in self.lanes)).replace("_", "-")

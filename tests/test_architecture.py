@@ -14,28 +14,10 @@ from ngf.catalogue import FOLDERS, names
 from ngf.places import ROOT
 
 PACKAGES = ("ngf", "analysis", "dashboard", "evidence", "benchmarks")
+WINDOW = {"dashboard", "streamlit", "plotly", "pandas", "matplotlib"}
 FORBIDDEN = {
-    "ngf": {
-        "analysis",
-        "dashboard",
-        "evidence",
-        "benchmarks",
-        "tests",
-        "streamlit",
-        "plotly",
-        "pandas",
-        "matplotlib",
-    },
-    "analysis": {
-        "dashboard",
-        "evidence",
-        "benchmarks",
-        "tests",
-        "streamlit",
-        "plotly",
-        "pandas",
-        "matplotlib",
-    },
+    "ngf": {"analysis", "evidence", "benchmarks", "tests", *WINDOW},
+    "analysis": {"evidence", "benchmarks", "tests", *WINDOW},
     "dashboard": {
         "evidence",
         "benchmarks",

@@ -100,8 +100,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
     run, origin = store.get(named.run), training_of(store, named.run)
     spec, lane = origin.spec, named.lane
     if isinstance(run, PurifyRun):
-        run.spec.lane(lane)  # an unknown one is refused
-        lane = lane or run.spec.lane_names()[0]
+        lane = run.spec.lane_name(lane)
         path = run.path / purified_weights(lane)
     elif lane:
         raise SpecError(f"{run.id} is a {run.kind} run; only a purification has lanes.")
@@ -116,7 +115,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
             f"The images of {spec.data} are not those that {origin.id} was trained on: files were "
             "added, changed or taken away. Put them back, or delete this run and train again."
         )
-    model = models.build(spec.model, len(facts["classes"]), *facts["shape"][:2])
+    model = models.for_data(spec.model, facts)
     return Loaded(load_weights(model, path).to(device), spec, run, lane)
 
 

@@ -157,15 +157,13 @@ class PruningThenTuning:
     def _begin_tuning(self) -> FineTuning:
         return FineTuning(
             self.model,
-            self.problem.clean,
+            self.problem,
             _Pruned(self.defense.momentum, self.name, self._pruned_units()),
             scope(self.model, "all", norms=True),
             lr=self.defense.lr,
             steps=self.defense.steps,
             batch_size=self.defense.batch_size,
             batch_norm=self.defense.batch_norm,
-            seed=self.problem.seed,
-            survives_flip=self.problem.survives_flip,
         )
 
     def _pruned_units(self) -> Tensor:

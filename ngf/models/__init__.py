@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -133,6 +133,11 @@ def build(name: str, num_classes: int, in_channels: int = 3, image_size: int = 3
             f"Images of {image_size} pixels are too small: a network needs {SMALLEST} or more."
         )
     return MODELS[name].build(num_classes, in_channels, image_size)
+
+
+def for_data(name: str, facts: Mapping[str, Any]) -> nn.Module:
+    """`build` for images with these `facts` of a data set."""
+    return build(name, len(facts["classes"]), *facts["shape"][:2])
 
 
 def tunable_layers(model: nn.Module) -> dict[str, Layer]:

@@ -27,13 +27,12 @@ from typing import Any, Literal
 
 from ngf.options import Explained, SpecError
 from ngf.runs import recorder
-from ngf.runs.files import DiskFull, Lock, is_full, to_json, write_atomic
+from ngf.runs.files import DiskFull, Lock, is_full, read_text, to_json, write_atomic
 from ngf.runs.folder import (
     ATTEMPTS,
     CONTROL,
     CRASHES,
     ERROR,
-    FINAL,
     LOCK,
     LOG,
     RESERVE,
@@ -148,7 +147,7 @@ def explain(exc: BaseException, path: Path) -> dict[str, Any]:
             "message": f"Out of memory: {text.splitlines()[0]}",
             "advice": _MEMORY_ADVICE,
         }
-    if isinstance(exc, (SpecError, ValueError)):
+    if isinstance(exc, ValueError):
         return {
             "kind": "bad_input",
             "message": text,
@@ -179,8 +178,7 @@ def _is_out_of_memory(exc: BaseException, text: str) -> bool:
 
 
 def _stop_asked(path: Path) -> bool:
-    control = path / CONTROL
-    return control.exists() and control.read_text(encoding="utf-8").strip() in ("pause", "cancel")
+    return (read_text(path / CONTROL) or "").strip() in ("pause", "cancel")
 
 
 def warm_up(modules: list[str]) -> None:
@@ -265,9 +263,7 @@ def _next_light(store: Store) -> Run | None:
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if run.kind == _LIGHT and (
-                    (parent := run.ancestor()) is None or parent.status in FINAL
-                ):
+                if run.kind == _LIGHT and run.is_ready():
                     return run
         time.sleep(0.01)
     return None

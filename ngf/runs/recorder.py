@@ -55,6 +55,11 @@ def interrupted() -> bool:
     return _interrupted
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """Folders of the complete checkpoints of a run folder, in no order; their names are numbers."""
+    return [path for path in (run / STATE).glob("*") if path.name.isdigit()]
+
+
 class Recorder:
     """Writes one run folder; made by the process that holds the run's lock.
 
@@ -66,7 +71,7 @@ class Recorder:
         self.path = Path(path)
         self.attempt = max(1, int(read_text(self.path / ATTEMPTS) or 1))
         self._state = self.path / STATE
-        for left in (*self.path.glob(".state-*.tmp"), *sorted(self._checkpoints())[:-1]):
+        for left in (*self.path.glob(".state-*.tmp"), *sorted(checkpoints(self.path))[:-1]):
             shutil.rmtree(
                 left
             )  # a kill came between writing a checkpoint and removing the one before
@@ -160,7 +165,7 @@ class Recorder:
         A kill at any moment leaves a complete checkpoint: the new one or the one before.
         """
         os.fsync(self._file)  # a checkpoint on the disk must not be ahead of the events on the disk
-        old = sorted(self._checkpoints())
+        old = sorted(checkpoints(self.path))
         number = int(old[-1].name) + 1 if old else 1
         temporary = self.path / f".state-{number:09d}.tmp"
         try:
@@ -181,14 +186,7 @@ class Recorder:
 
     def state(self) -> Path | None:
         """Folder of the last complete checkpoint, None when there is none."""
-        return max(self._checkpoints(), default=None)
-
-    def _checkpoints(self) -> list[Path]:
-        return (
-            [path for path in self._state.iterdir() if path.name.isdigit()]
-            if self._state.is_dir()
-            else []
-        )
+        return max(checkpoints(self.path), default=None)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write result.json, after which the run is done; its checkpoint is no longer needed."""

@@ -40,6 +40,7 @@ from ngf.runs.folder import (
     CRASHES,
     ERROR,
     EVENTS,
+    FINAL,
     LOCK,
     REQUEST,
     RESULT,
@@ -166,6 +167,13 @@ class Run:
         """The run that this one starts from; None for a training, or when it was deleted."""
         parent = parent_id(self.spec)
         return self.store.find(parent) if parent else None
+
+    def is_ready(self) -> bool:
+        """Whether the run that this one starts from has ended; without any it starts, to fail with
+        a reason.
+        """
+        parent = self.ancestor()
+        return parent is None or parent.status in FINAL
 
     def training(self) -> TrainRun | None:
         """The training that this run goes back to; None when one on the way was deleted."""
@@ -363,7 +371,7 @@ class Store:
         for name in entries:
             path = folder / name
             try:
-                if read_once(path / SPEC) is not None:
+                if (path / SPEC).exists():
                     yield open_run(self, path, source)
             except ValueError as exc:  # not JSON, or a SpecError
                 if path not in self._unreadable:

@@ -82,10 +82,7 @@ def _target(spec: MeasureSpec, store: Store) -> Target:
     named = Target.parse(spec.target)
     run = store.get(named.run)
     if isinstance(run, PurifyRun):
-        names = run.spec.lane_names()
-        if named.lane and named.lane not in names:
-            raise SpecError(f"{named.run} has no lane {named.lane!r}. Allowed: {', '.join(names)}.")
-        return Target(named.run, named.lane or names[0])
+        return Target(named.run, run.spec.lane_name(named.lane))
     if not isinstance(run, TrainRun) or named.lane:
         raise SpecError(
             f"{spec.target} has no weights: measure takes a training, or id:lane of a purification."

@@ -21,8 +21,9 @@ from ngf.options import SpecError
 from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
-from ngf.runs.folder import CRASHES, FINAL, LOCK, LOG, STATE
-from ngf.runs.store import MeasureRun, Run, Store, fair_order, last_starts, parent_id
+from ngf.runs.folder import CRASHES, LOCK, LOG
+from ngf.runs.recorder import checkpoints
+from ngf.runs.store import MeasureRun, Run, Store, fair_order, last_starts
 
 TICK = 0.025  # seconds between two looks at the wake file and the children
 SCAN = 1.0  # seconds between two looks at all runs when nothing has announced itself
@@ -143,7 +144,7 @@ class Supervisor:
             if status[run.id] in ("queued", "lost")
             and run.id not in self.working
             and room[slot_of(run)] > 0
-            and self._is_ready(run)
+            and run.is_ready()
         ]
         for owner, when in last_starts(runs).items():
             self._starts[owner] = max(when, self._starts.get(owner, 0.0))
@@ -155,13 +156,6 @@ class Supervisor:
                 self.working[run.id] = self.execute(self.commands[slot_of(run)], run.path), starts
                 self._starts[run.request["owner"]] = time.time()
                 room[slot_of(run)] -= 1
-
-    def _is_ready(self, run: Run) -> bool:
-        """A run waits for the one that it starts from; without any it starts, to fail with a
-        reason.
-        """
-        parent = run.ancestor() if parent_id(run.spec) else None
-        return parent is None or parent.status in FINAL
 
     def _given_up(self, run: Run) -> bool:
         """Count a kill; after the third without progress the run has failed."""
@@ -216,7 +210,7 @@ def _progress(run: Run) -> list[int]:
     """What tells that a run got further: its last checkpoint and how many measurements it has
     written.
     """
-    saved = [int(path.name) for path in (run.path / STATE).glob("*") if path.name.isdigit()]
+    saved = [int(path.name) for path in checkpoints(run.path)]
     return [
         max(saved, default=0),
         sum(event["type"] not in ("phase", "resumed") for event in run.events()),

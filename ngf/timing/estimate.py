@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,8 @@ class Case:
     def keep(self, times: Mapping[str, float], **about: Any) -> None:
         """Write what was timed here; `about` says by what."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        case = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        write_atomic(
-            self.path, to_json({"case": case, "machine": machine(), **about, "times": times})
-        )
+        found = {"case": asdict(self), "machine": machine(), **about, "times": times}
+        write_atomic(self.path, to_json(found))
 
 
 def classes_of(facts: Mapping[str, Any]) -> int:

@@ -49,7 +49,7 @@ class Trainer:
     """SGD with momentum and a one-cycle learning rate; iterating yields one `Epoch` after each
     pass.
 
-    `control`, where there is one, gives the loss of each batch: an attacker inside the loop, or
+    `attacker`, where there is one, gives the loss of each batch: an attacker inside the loop, or
     adversarial training. Everything random in epoch e comes from (seed, e), so a run resumed from
     `state_dict()` after any epoch is the undisturbed run.
     """
@@ -62,16 +62,9 @@ class Trainer:
         *,
         seed: int,
         survives_flip: list[bool] | None = None,
-        shift: int = 2,
         attacker: InLoopAttacker | None = None,
     ) -> None:
-        self.model, self.data, self.settings, self.seed, self.shift = (
-            model,
-            data,
-            settings,
-            seed,
-            shift,
-        )
+        self.model, self.data, self.settings, self.seed = model, data, settings, seed
         self.attacker = attacker
         self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
         self.epoch = 0
@@ -110,7 +103,6 @@ class Trainer:
                 to_float(self.data.images[index]),
                 labels,
                 rng,
-                shift=self.shift,
                 survives_flip=self.survives_flip,
             )
             loss = (

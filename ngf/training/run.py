@@ -127,26 +127,29 @@ def prepare(
     progress = reporter(recorder)
 
     def build_model() -> torch.nn.Module:
-        return models.build(spec.model, len(splits.classes), *splits.shape[:2]).to(where)
+        return models.for_data(spec.model, splits.source.facts).to(where)
 
     path = recorder.path / TRIGGER
-    view = AttackerView(
-        train=splits.train.to(where),
-        num_classes=len(splits.classes),
-        seed=spec.seed,
-        build=build_model,
-        surrogate=lambda robust: surrogate(spec, splits, robust, store, where, progress),
-        survives_flip=splits.source.facts["survives_flip"],
-        progress=progress,
-    )
+
+    def view() -> AttackerView:
+        return AttackerView(
+            train=splits.train.to(where),
+            num_classes=len(splits.classes),
+            seed=spec.seed,
+            build=build_model,
+            surrogate=lambda robust: surrogate(spec, splits, robust, store, where, progress),
+            survives_flip=splits.source.facts["survives_flip"],
+            progress=progress,
+        )
+
     if isinstance(attack, Prepared):
         if not path.exists():
             torch.manual_seed(spec.seed)
-            save_tensors(attack.prepare(view), path)
+            save_tensors(attack.prepare(view()), path)
         attack = attack.with_trigger(load_file(path))
     model = initial_model(spec).to(where)
     torch.manual_seed(spec.seed + 1)  # the attacker's networks, apart from the victim's
-    attacker = attack.attacker(view, model) if isinstance(attack, InLoop) else None
+    attacker = attack.attacker(view(), model) if isinstance(attack, InLoop) else None
     if not attacker:
         save_preview(recorder.path / PREVIEW, splits, attack)
     return attack, attacker, model
@@ -178,7 +181,7 @@ def initial_model(spec: TrainSpec) -> torch.nn.Module:
     """
     facts = build("data", Choice(spec.data)).facts
     torch.manual_seed(spec.seed)
-    return models.build(spec.model, len(facts["classes"]), *facts["shape"][:2])
+    return models.for_data(spec.model, facts)
 
 
 def resume(recorder: Recorder, trainer: Trainer) -> None:

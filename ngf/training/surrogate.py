@@ -102,7 +102,7 @@ def surrogate(
     """
     benign, content = replace(spec, attack=Choice("none")), _content({"facts": splits.source.facts})
     torch.manual_seed(spec.seed)
-    model = models.build(spec.model, len(splits.classes), *splits.shape[:2])
+    model = models.for_data(spec.model, splits.source.facts)
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
         return load_weights(model, run.path / WEIGHTS).to(device)

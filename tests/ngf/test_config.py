@@ -35,6 +35,13 @@ def test_lanes_have_names_of_their_own():
     assert spec.lane_names() == ("sgd", "ngf", "sgd-2")
 
 
+def test_a_lane_without_a_name_is_the_first_one():
+    spec = PurifySpec(parent="a", lanes=(Choice("sgd"), Choice("ngf")))
+    assert (spec.lane_name(""), spec.lane_name("ngf")) == ("sgd", "ngf")
+    with pytest.raises(SpecError, match="no lane 'adam'. Allowed: sgd, ngf"):
+        spec.lane_name("adam")
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

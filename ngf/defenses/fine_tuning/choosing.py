@@ -179,21 +179,16 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
     """
     model = copy.deepcopy(problem.model)
     layers = scope(model, layer, norms=defense.tunes_norms)
-    rule = defense.rule(model, layers)
-    tuning = FineTuning(
+    return FineTuning(
         model,
-        problem.clean,
-        rule,
+        problem,
+        defense.rule(model, layers),
         layers,
         lr=lr,
         steps=defense.steps,
         batch_size=defense.batch_size,
         batch_norm=defense.batch_norm,
-        seed=problem.seed,
-        survives_flip=problem.survives_flip,
     )
-    rule.begin(tuning)
-    return tuning
 
 
 def finished(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -> nn.Module:

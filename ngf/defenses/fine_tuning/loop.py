@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ngf.batch_norm import reestimate_batch_norm
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
+from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.events import FineTuningStep
 from ngf.defenses.fine_tuning.options import LAYER_WORDS
 from ngf.models import Tuned, last_layer, tunable_layers
@@ -113,7 +114,7 @@ class FineTuning:
     def __init__(
         self,
         model: nn.Module,
-        clean: Images,
+        problem: Problem,
         rule: Rule,
         layers: Mapping[str, Tuned],
         *,
@@ -121,14 +122,12 @@ class FineTuning:
         steps: int,
         batch_size: int,
         batch_norm: str,
-        seed: int,
-        shift: int = 2,
-        survives_flip: list[bool] | None = None,
     ) -> None:
-        self.model, self.clean, self.rule, self.layers = model, clean, rule, dict(layers)
-        self.lr, self.steps, self.seed, self.shift = lr, steps, seed, shift
-        self.batch_size, self.batch_norm = min(batch_size, len(clean)), batch_norm
-        self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
+        self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
+        self.lr, self.steps, self.seed = lr, steps, problem.seed
+        self.batch_size, self.batch_norm = min(batch_size, len(self.clean)), batch_norm
+        flips = problem.survives_flip
+        self.survives_flip = None if flips is None else torch.tensor(flips)
         self.step = 0
         model.requires_grad_(False)
         for layer in self.layers.values():
@@ -141,6 +140,7 @@ class FineTuning:
         # network.
         only_head = list(self.layers) == [last_layer(model)] if batch_norm != "train" else False
         self._features = self._cache_features() if only_head else None
+        rule.begin(self)
 
     @torch.no_grad()
     def _cache_features(self) -> Tensor:
@@ -156,7 +156,6 @@ class FineTuning:
                 to_float(self.clean.images),
                 self.clean.labels,
                 rng,
-                shift=self.shift,
                 survives_flip=self.survives_flip,
             )
             with Tap({"head": layer}) as tap:
@@ -194,7 +193,6 @@ class FineTuning:
                 to_float(self.clean.images[index]),
                 labels,
                 rng,
-                shift=self.shift,
                 survives_flip=self.survives_flip,
             )
             self.model.train(self.batch_norm == "train")
