@@ -178,7 +178,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(_Spec):
-    """Train `model` on `data` under `attack` (`none` gives a benign model)."""
+    """Train `model` on `data` under `attack` (`none` gives a benign model).
+
+    content: what lies in the folder of somebody's own images, see `ngf.runs.content`; filled in
+        when the run is asked for.
+    """
 
     kind: ClassVar[Literal["train"]] = "train"
     _READ = {
@@ -187,12 +191,14 @@ class TrainSpec(_Spec):
         "attack": _choice,
         "training": _training,
         "seed": _count,
+        "content": _text,
     }
     data: str = "signs"
     model: str = "preact_resnet_tiny"
     attack: Choice = Choice("none")
     training: Training = Training()
     seed: int = 0
+    content: str = ""
 
     def _slug(self) -> str:
         return f"{self.data}-{self.attack.name}-s{self.seed}".replace("_", "-")

@@ -56,6 +56,7 @@ class Folder:
         "license": "yours to know",
         "folder": "folder",
         "files": [["folder"]],
+        "content": ["folder"],
         "advice": _ADVICE,
         "settings": f"folder/{SETTINGS}",
     }

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 from ngf import places
 from ngf.config import MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
 from ngf.options import Explained, SpecError
+from ngf.runs.facts import Facts
 from ngf.runs.files import (
+    Damaged,
     DiskFull,
     Lock,
     is_full,
@@ -34,7 +36,6 @@ from ngf.runs.files import (
 )
 from ngf.runs.folder import (
     AGAIN,
-    ATTEMPTS,
     COMMANDS,
     CONTROL,
     CRASHES,
@@ -49,21 +50,22 @@ from ngf.runs.folder import (
     UNFINISHED,
     Status,
 )
+from ngf.runs.index import Index
 from ngf.runs.log import read_events
 
 Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
 # because the same steps would only fail again or, with other code, give another curve.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
+SUPERVISOR = ".supervisor.lock"  # held by who executes the runs of a store
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
 
 
 def spec_of(path: Path) -> Spec:
-    """What was asked for in a run folder. Raises SpecError (JSON: ValueError) when it is none."""
-    found: Spec = read_once(path / SPEC, spec_from_json)
-    return found
+    """What was asked for in a run folder. Raises SpecError when it is none."""
+    return spec_from_json(read_json(path / SPEC))
 
 
 class NoSuchRun(Explained, KeyError):
@@ -79,7 +81,9 @@ class NoSuchRun(Explained, KeyError):
 class Run:
     """One run folder; in truth a `TrainRun`, `PurifyRun` or `MeasureRun` (see `open_run`).
 
-    Every property looks at the files again, so a `Run` never goes stale.
+    Every property looks at the folder again, so a `Run` never goes stale. What the small files say
+    comes checked from the index of the store; a property of a run that was deleted or damaged since
+    raises SpecError.
     """
 
     kind: ClassVar[str]
@@ -89,18 +93,25 @@ class Run:
         self.id = run_id or path.name
 
     @property
-    def spec(self) -> Spec:
-        return spec_of(self.path)
+    def facts(self) -> Facts:
+        """What the small files of its folder say. Raises SpecError."""
+        return self.store.facts(self.path)
 
     @property
-    def request(self) -> dict[str, str]:
+    def spec(self) -> Spec:
+        return self.facts.spec
+
+    @property
+    def request(self) -> Mapping[str, str]:
         """`owner`, `submitted_at` and `queued_at` (its place in the queue), ISO 8601 in UTC."""
-        about = {"owner": "", "submitted_at": "", **(read_once(self.path / REQUEST) or {})}
-        return {"queued_at": about["submitted_at"], **about}
+        return self.facts.request
 
     @property
     def status(self) -> Status:
         """What the files say now."""
+        ended = self.facts.ended
+        if ended:
+            return ended
         status = self._read_status()
         # The process may have started or ended between two looks at its files; then a second one is
         # right.
@@ -108,25 +119,24 @@ class Run:
 
     def _read_status(self) -> Status:
         held = self.source == "user" and Lock.is_held(self.path / LOCK)
-        if (self.path / RESULT).exists():
-            return "done"
-        if (self.path / ERROR).exists():
-            return "failed"
+        facts = self.facts  # after the lock: a process writes how it ended before it lets go
+        if facts.ended:
+            return facts.ended
         if held:
             return "running"
-        command, _, starts = (read_text(self.path / CONTROL) or "").partition(" ")
-        if command == "pause":
+        if facts.command == "pause":
             return "paused"
-        if command == "cancel":
+        if facts.command == "cancel":
             return "cancelled"
         # "resume 2" puts a run that had two starts back into the queue; after a third it has no
         # meaning
-        return "queued" if self.attempts == (int(starts) if command == "resume" else 0) else "lost"
+        waiting = facts.attempts == (facts.starts if facts.command == "resume" else 0)
+        return "queued" if waiting else "lost"
 
     @property
     def attempts(self) -> int:
         """How often it was started."""
-        return int(read_text(self.path / ATTEMPTS) or 0)
+        return self.facts.attempts
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """Events whose `seq` is `since` or more; never a line that is still being written."""
@@ -178,7 +188,11 @@ class Run:
     def training(self) -> TrainRun | None:
         """The training that this run goes back to; None when one on the way was deleted."""
         run: Run | None = self
+        seen: set[str] = set()  # a folder from elsewhere may name itself as its beginning
         while run is not None and not isinstance(run, TrainRun):
+            if run.id in seen:
+                return None
+            seen.add(run.id)
             run = run.ancestor()
         return run
 
@@ -250,8 +264,8 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 
 
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
-    """The run in folder `path`. Raises SpecError (JSON: ValueError) when it holds none."""
-    return _RUNS[spec_of(path).kind](store, path, source, run_id)
+    """The run in folder `path`. Raises SpecError when it holds none, or a damaged one."""
+    return _RUNS[store.facts(path).spec.kind](store, path, source, run_id)
 
 
 class Store:
@@ -260,7 +274,15 @@ class Store:
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
         self.root = Path(root).resolve() if root else places.runs_dir()
         self.zoo = Path(zoo or places.ZOO).resolve()
-        self._unreadable: set[Path] = set()
+        self._index = Index(self.root)
+        self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
+        self._told: set[str] = set()  # damaged folders that were logged
+
+    def facts(self, path: Path) -> Facts:
+        """What the small files of a run folder say. Raises SpecError."""
+        if path.parent == self.root:
+            return self._index.facts(path)
+        return self._elsewhere.setdefault(path.parent, Index()).facts(path)
 
     def submit(self, spec: Spec, owner: str = "") -> Run:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
@@ -272,7 +294,13 @@ class Store:
         """
         if not _ID.fullmatch(spec.id):
             raise SpecError(f"{spec.id!r} cannot name a run: use letters, digits and hyphens.")
-        run = self.find(spec.id)
+        try:
+            run = self._open(spec.id)
+        except SpecError as exc:
+            raise Damaged(
+                f"There is a folder {self.root / spec.id}, which is damaged: {exc} Delete it with "
+                f"`ngf delete {spec.id}`, then ask again."
+            ) from exc
         if run is None:
             self._create(spec, owner)
             run = open_run(self, self.root / spec.id)
@@ -330,79 +358,125 @@ class Store:
             lock.release()
 
     def find(self, run_id: str) -> Run | None:
-        """The run named `run_id` (`id:lane` names the run as well), or None."""
-        run_id = Target.parse(run_id).run
-        places_to_look: tuple[tuple[Path, Source], ...] = (
-            (self.zoo, "zoo"),
-            (self.root, "user"),
-        )
-        if _ID.fullmatch(run_id):
-            for folder, source in places_to_look:
-                if (folder / run_id / SPEC).exists():
-                    return open_run(self, folder / run_id, source)
+        """The run named `run_id` (`id:lane` names the run as well), or None; None also for one that
+        is damaged.
+        """
+        with suppress(SpecError):
+            return self._open(Target.parse(run_id).run)
         return None
 
     def get(self, run_id: str) -> Run:
-        """The run named `run_id`. Raises `NoSuchRun`, a KeyError that says what runs there are."""
-        run = self.find(run_id)
+        """The run named `run_id`. Raises `NoSuchRun`, a KeyError that says what runs there are, or
+        what is damaged in this one.
+        """
+        try:
+            run = self._open(Target.parse(run_id).run)
+        except SpecError as exc:
+            raise NoSuchRun(f"The run {run_id!r} in {self.root} is damaged: {exc}") from exc
         if run is None:
             ids = [run.id for run in self.runs()]
             some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "") or "none yet"
             raise NoSuchRun(f"There is no run {run_id!r} in {self.root}. Runs: {some}.")
         return run
 
+    def _open(self, name: str) -> Run | None:
+        """The run of this name, None when there is none. Raises SpecError for a damaged one."""
+        if _ID.fullmatch(name):
+            if os.path.lexists(self.zoo / name / SPEC):
+                return open_run(self, self.zoo / name, "zoo")
+            if os.path.lexists(self.root / name / SPEC):
+                return self._own(name)
+        return None
+
+    def _own(self, name: str) -> Run:
+        """The run of a visitor in the folder of this name. Raises SpecError."""
+        return self._of(name, self.facts(self.root / name))
+
+    def _of(self, name: str, facts: Facts) -> Run:
+        if facts.id != name:
+            raise Damaged(f"{SPEC} is that of {facts.id}, not of {name}.")
+        return _RUNS[facts.spec.kind](self, self.root / name, "user")
+
     def runs(self) -> list[Run]:
-        """All runs: newest first, then the zoo by name. Folders that cannot be read are left out
-        and logged.
+        """All runs: newest first, then the zoo by name. Damaged ones are left out and logged; see
+        `damaged`.
         """
-        user = [run for run in self._folder(self.root, "user") if self.zoo / run.id != run.path]
-        user.sort(key=lambda run: (run.request["submitted_at"], run.id), reverse=True)
-        return user + sorted(self._folder(self.zoo, "zoo"), key=lambda run: run.id)
+        return self._look()[0]
+
+    def damaged(self) -> dict[str, str]:
+        """Name and fault of the folders that are left out because they are damaged."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[list[Run], dict[str, str]]:
+        user: list[tuple[str, str, Run]] = []
+        damaged: dict[str, str] = {}
+        found = [] if self.root == self.zoo else _entries(self.root)
+        for entry in found:
+            name = entry.name
+            try:
+                facts = self._index.facts_at(self.root / name, entry.stat(follow_symlinks=False))
+                user.append((facts.request["submitted_at"], name, self._of(name, facts)))
+            except SpecError as exc:
+                if os.path.lexists(self.root / name / SPEC):
+                    damaged[name] = str(exc)
+            except FileNotFoundError:  # deleted this moment
+                continue
+        zoo: list[Run] = []
+        for name in sorted(entry.name for entry in _entries(self.zoo)):
+            try:
+                zoo.append(open_run(self, self.zoo / name, "zoo"))
+            except SpecError as exc:
+                damaged[name] = str(exc)
+        for name in damaged.keys() - self._told:
+            _log.error("%s is left out: %s", name, damaged[name])
+        self._told |= damaged.keys()
+        self._index.save(entry.name for entry in found)
+        return [run for *_, run in sorted(user, key=_newest, reverse=True)] + zoo, damaged
 
     def trainings(self) -> list[TrainRun]:
         """All trainings, in the order of `runs`."""
         return [run for run in self.runs() if isinstance(run, TrainRun)]
 
-    def _folder(self, folder: Path, source: Source) -> Iterator[Run]:
-        try:
-            entries = [entry.name for entry in os.scandir(folder) if _ID.fullmatch(entry.name)]
-        except FileNotFoundError:
-            return
-        for name in entries:
-            path = folder / name
-            try:
-                if (path / SPEC).exists():
-                    yield open_run(self, path, source)
-            except ValueError as exc:  # not JSON, or a SpecError
-                if path not in self._unreadable:
-                    self._unreadable.add(path)
-                    _log.error("%s is left out: %s", path, exc)
-
     def delete(self, run_id: str) -> None:
-        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting runs
-        need.
+        """Remove a run, or a damaged folder. Raises ValueError for a zoo run, a running one, and
+        one that waiting runs need; `NoSuchRun` when there is none.
         """
-        run = self.get(run_id)
-        if run.source == "zoo":
-            raise ValueError(f"{run.id} belongs to the zoo, which is read-only.")
+        runs, damaged = self._look()
+        if run_id not in damaged:
+            run_id = self.get(run_id).id
+        if os.path.lexists(self.zoo / run_id):
+            raise ValueError(f"{run_id} belongs to the zoo, which is read-only.")
         waiting = [
-            other.id
-            for other in self.runs()
-            if parent_id(other.spec) == run.id and other.status in UNFINISHED
+            run.id for run in runs if parent_id(run.spec) == run_id and run.status in UNFINISHED
         ]
         if waiting:
             raise ValueError(
-                f"{run.id} is needed by {', '.join(waiting)}: cancel or delete them first."
+                f"{run_id} is needed by {', '.join(waiting)}: cancel or delete them first."
             )
-        lock = Lock(run.path / LOCK)
+        path = self.root / run_id
+        if run_id in damaged:
+            with suppress(SpecError):
+                if Lock.is_held(path / LOCK):
+                    raise ValueError(f"{run_id} is running: cancel it first.")
+            self._remove(path)
+            return
+        lock = Lock(path / LOCK)
         if not lock.acquire(timeout=0.2):
-            raise ValueError(f"{run.id} is running: cancel it first.")
-        try:  # renamed first, so that nobody ever sees half a run
-            gone = self.root / f".deleted-{run.id}-{time.time_ns()}"
-            os.rename(run.path, gone)
+            raise ValueError(f"{run_id} is running: cancel it first.")
+        self._remove(path, lock)
+
+    def _remove(self, path: Path, lock: Lock | None = None) -> None:
+        """Remove a run folder; renamed first, so that nobody ever sees half a run."""
+        gone = self.root / f".deleted-{path.name}-{time.time_ns()}"
+        try:
+            os.rename(path, gone)
         finally:
-            lock.release()
-        shutil.rmtree(gone)
+            if lock is not None:
+                lock.release()
+        if gone.is_symlink():
+            gone.unlink()
+        else:
+            shutil.rmtree(gone)
         self.wake()
 
     def queue(self) -> list[Run]:
@@ -434,10 +508,23 @@ class Store:
         except FileNotFoundError:
             return 0
 
+    def changed(self) -> int:
+        """When a folder came or went last, in nanoseconds; 0 where there is no store."""
+        try:
+            return self.root.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     @property
     def supervised(self) -> bool:
         """Whether a supervisor serves this store."""
-        return Lock.is_held(self.root / ".supervisor.lock")
+        return Lock.is_held(self.root / SUPERVISOR)
+
+    def supervisor(self) -> Mapping[str, Any]:
+        """What the supervisor of this store tells about itself: see `ngf.runs.here`. Nothing when
+        there is none.
+        """
+        return Lock.about(self.root / SUPERVISOR)
 
 
 def _starts_from(spec: Spec) -> str | None:
@@ -479,13 +566,23 @@ def last_starts(runs: Iterable[Run]) -> dict[str, float]:
     """When each owner's last start was, in seconds since 1970."""
     starts: dict[str, float] = {}
     for run in runs:
-        try:
-            started = (run.path / ATTEMPTS).stat().st_mtime
-        except FileNotFoundError:
-            continue
-        owner = run.request["owner"]
-        starts[owner] = max(starts.get(owner, 0.0), started)
+        facts = run.facts
+        owner = facts.request["owner"]
+        starts[owner] = max(starts.get(owner, 0.0), facts.started)
     return starts
+
+
+def _newest(about: tuple[str, str, Run]) -> tuple[str, str]:
+    return about[:2]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of `folder` with a name that a run may have; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if _ID.fullmatch(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _now() -> str:

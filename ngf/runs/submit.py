@@ -14,6 +14,7 @@ from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
 from ngf.options import SpecError, check_layer
 from ngf.places import data_dir
+from ngf.runs.content import check_content, content
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
 REFUSALS = (SpecError, NoSuchRun, OSError)  # what `submit` raises; each says what to do
@@ -51,7 +52,12 @@ def _training(spec: TrainSpec) -> TrainSpec:
     check_files(spec.data)
     if spec.model not in (known := catalogue()["models"]):
         raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
-    return replace(spec, attack=normalize("attacks", spec.attack))
+    check_content(spec)
+    return replace(
+        spec,
+        attack=normalize("attacks", spec.attack),
+        content=spec.content or content(spec.data),
+    )
 
 
 def _purification(spec: PurifySpec, store: Store) -> PurifySpec:
@@ -59,6 +65,7 @@ def _purification(spec: PurifySpec, store: Store) -> PurifySpec:
     if not isinstance(parent, TrainRun):
         raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
     lanes = tuple(normalize("defenses", lane) for lane in spec.lanes)
+    check_content(parent.spec)
     layers = catalogue()["models"].get(parent.spec.model, {}).get("layers")
     if layers:
         for lane in lanes:
@@ -81,6 +88,8 @@ def _measurement(spec: MeasureSpec, store: Store) -> MeasureSpec:
 def _target(spec: MeasureSpec, store: Store) -> Target:
     named = Target.parse(spec.target)
     run = store.get(named.run)
+    if (trained := run.training()) is not None:
+        check_content(trained.spec)
     if isinstance(run, PurifyRun):
         return Target(named.run, run.spec.lane_name(named.lane))
     if not isinstance(run, TrainRun) or named.lane:

@@ -1,0 +1,190 @@
+"""What the small files of a run folder say, checked before anybody relies on it.
+
+A folder that holds anything else than what a run writes is damaged, as a whole: it is left out of
+every list with a note, and neither executed nor followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ngf.config import Spec, spec_from_json
+from ngf.options import SpecError
+from ngf.runs.files import Damaged, read_json, read_text
+from ngf.runs.folder import (
+    ATTEMPTS,
+    COMMANDS,
+    CONTROL,
+    CRASHES,
+    ERROR,
+    REQUEST,
+    RESULT,
+    SPEC,
+    STATE,
+    WAYPOINTS,
+)
+
+_FOLDERS = (STATE, WAYPOINTS)
+_COUNT = 9  # digits of the largest count
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run folder at one moment, but for what its process appends to.
+
+    id: the name that follows from the specification.
+    request: `owner`, `submitted_at` and `queued_at`, ISO 8601 in UTC.
+    ended: done or failed; empty while neither.
+    command: what was asked of it last: pause, resume, cancel, or nothing; starts: the number of
+        starts that goes with resume.
+    attempts: how often it was started; started: when last, in seconds since 1970, 0 for never.
+    """
+
+    id: str
+    spec: Spec
+    request: Mapping[str, str]
+    ended: Literal["done", "failed", ""]
+    command: str
+    starts: int
+    attempts: int
+    started: float
+
+
+def read_facts(path: Path) -> Facts:
+    """Read and check the run folder `path`. Raises SpecError (Damaged, where a file is not what a
+    run writes).
+    """
+    found = read_json(path / SPEC)
+    if found is None:
+        raise SpecError(f"{path.name} is no run: it has no {SPEC}.")
+    _check_entries(path)
+    spec = spec_from_json(found)
+    request = _texts(path / REQUEST)
+    submitted_at = request.get("submitted_at", "")
+    command, starts = _control(path)
+    error, result = _object(path / ERROR), _object(path / RESULT)
+    _check_result(spec, result)
+    if error is not None and not all(
+        isinstance(error.get(key), str) for key in ("kind", "message", "advice")
+    ):
+        raise Damaged(f"{ERROR} lacks kind, message or advice.")
+    _check_crashes(path)
+    return Facts(
+        id=spec.id,
+        spec=spec,
+        request={
+            "owner": request.get("owner", ""),
+            "submitted_at": submitted_at,
+            "queued_at": request.get("queued_at", submitted_at),
+        },
+        ended="done" if result is not None else "failed" if error is not None else "",
+        command=command,
+        starts=starts,
+        attempts=_number(path, ATTEMPTS, (read_text(path / ATTEMPTS) or "").strip() or "0"),
+        started=_changed(path / ATTEMPTS),
+    )
+
+
+def check_links(path: Path) -> None:
+    """Raise Damaged when anything inside a run folder is a link, a pipe or a device: whoever
+    executes the run would write or wait wherever it leads.
+    """
+    for base, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            mode = os.lstat(os.path.join(base, name)).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise Damaged(f"{name} is a link or a pipe; a run holds files and folders.")
+
+
+def _check_entries(path: Path) -> None:
+    if path.is_symlink():
+        raise Damaged(f"{path.name} is a link; a run is a folder.")
+    with os.scandir(path) as entries:
+        for entry in entries:
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:  # a temporary file whose moment is over
+                continue
+            if stat.S_ISDIR(mode):
+                fits = entry.name in _FOLDERS or entry.name.startswith(".")
+            else:
+                fits = stat.S_ISREG(mode) and entry.name not in _FOLDERS
+                if not os.access(entry.path, os.R_OK) and os.path.lexists(entry.path):
+                    raise Damaged(f"{entry.name} cannot be read by this user.")
+            if not fits:
+                raise Damaged(f"{entry.name} is not what a run keeps under that name.")
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    found = read_json(path)
+    if isinstance(found, dict) or found is None and not path.exists():
+        return found
+    raise Damaged(f"{path.name} is no JSON object.")
+
+
+def _texts(path: Path) -> dict[str, str]:
+    found = _object(path) or {}
+    if not all(isinstance(value, str) for value in found.values()):
+        raise Damaged(f"{path.name} holds something else than texts.")
+    return found
+
+
+def _number(path: Path, name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _COUNT):
+        raise Damaged(f"{name} holds {text[:40]!r}, which is no number.")
+    return int(text)
+
+
+def _control(path: Path) -> tuple[str, int]:
+    text = (read_text(path / CONTROL) or "").strip()
+    command, _, starts = text.partition(" ")
+    if text and command not in COMMANDS:
+        raise Damaged(f"{CONTROL} holds {text[:40]!r}. Allowed: {', '.join(COMMANDS)}.")
+    return command, _number(path, CONTROL, starts or "0")
+
+
+def _check_crashes(path: Path) -> None:
+    found = _object(path / CRASHES)
+    if found is not None and not isinstance(found.get("kills"), int):
+        raise Damaged(f"{CRASHES} lacks the number of kills.")
+
+
+def _check_result(spec: Spec, result: Mapping[str, Any] | None) -> None:
+    """Raise Damaged for a result without what every reader of this kind of run relies on."""
+    if result is None:
+        return
+    if spec.kind == "train":
+        _check_rates(result)
+    elif spec.kind == "measure":
+        if not isinstance(result.get("values", {}), dict):
+            raise Damaged(f"{RESULT} has no values.")
+    else:
+        lanes = result.get("lanes", {})
+        if not isinstance(lanes, dict) or not all(isinstance(one, dict) for one in lanes.values()):
+            raise Damaged(f"{RESULT} has no lanes.")
+        found = [result.get("before"), *(one.get("after") for one in lanes.values())]
+        for rates in (one for one in found if one is not None):
+            if not isinstance(rates, dict):
+                raise Damaged(f"{RESULT} has no rates.")
+            _check_rates(rates)
+
+
+def _check_rates(rates: Mapping[str, Any]) -> None:
+    for name in ("ca", "asr", "ra"):
+        value = rates.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise Damaged(f"{RESULT}: {name} is no number.")
+    if rates.get("ca") is None:
+        raise Damaged(f"{RESULT} has no clean accuracy.")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
