@@ -48,7 +48,7 @@ def test_any_damage_to_any_file_stays_where_it_is(outside: Path, name: str) -> N
         found = store.find(RACE.id)
         assert (found is not None) == (RACE.id in seen), kind
         if found is None:  # said, and found again once the file is put right
-            assert SPEC == name or store.damaged()[RACE.id], kind
+            assert name == SPEC or store.damaged()[RACE.id], kind
             with pytest.raises(NoSuchRun):
                 store.get(RACE.id)
         else:
