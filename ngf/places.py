@@ -29,7 +29,14 @@ def data_dir() -> Path:
 
 def runs_dir() -> Path:
     """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller."""
-    return Path(os.environ.get("NGF_RUNS") or "runs").resolve()
+    return real(os.environ.get("NGF_RUNS") or "runs")
+
+
+def real(path: str | Path) -> Path:
+    """`path` in full, without links; a loop of links stays as it is, to be refused by who opens it
+    (`Path.resolve` raises RuntimeError).
+    """
+    return Path(os.path.realpath(path))
 
 
 def child_environment(**more: str) -> Mapping[str, str]:

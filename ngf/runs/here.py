@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ngf import NUMBERS
-from ngf.places import data_dir
+from ngf.places import data_dir, real
 
 
 def here() -> dict[str, str]:
     """The surroundings of this process as texts."""
-    return {"data": str(data_dir().resolve()), "device": os.environ.get("NGF_DEVICE", "auto")}
+    return {"data": str(real(data_dir())), "device": os.environ.get("NGF_DEVICE", "auto")}
 
 
 def differs(there: Mapping[str, Any], files: bool) -> str:

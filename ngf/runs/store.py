@@ -272,8 +272,8 @@ class Store:
     """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`."""
 
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
-        self.root = Path(root).resolve() if root else places.runs_dir()
-        self.zoo = Path(zoo or places.ZOO).resolve()
+        self.root = places.real(root) if root else places.runs_dir()
+        self.zoo = places.real(zoo or places.ZOO)
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
