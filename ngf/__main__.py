@@ -2,8 +2,15 @@
 `--help` lists them all.
 
 Progress goes to standard error; with `--json`, standard output is one JSON document and nothing
-else. Exit codes: 0 done, 1 the run failed, 2 bad input, 3 not found or in conflict, 130
-interrupted.
+else, whatever happens: {"error": {"kind": ..., "message": ...}} when there is nothing to tell.
+Exit codes: 0 done, 1 the run failed or the output could not be written, 2 bad input, 3 not found or
+in conflict, 130 interrupted.
+
+A run is paused with a checkpoint by Ctrl-C, SIGTERM and a closed terminal; the same command goes on
+from there. It does not end because nobody reads what it prints. A run that has failed starts anew
+when it is asked for again; one that ran out of memory or space or was killed goes on from its
+checkpoint. What a failed attempt has left is kept, in a folder before-1, before-2... of the run,
+until you delete the run.
 """
 
 from __future__ import annotations
@@ -12,10 +19,12 @@ import argparse
 import json
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ngf import __version__
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
@@ -24,6 +33,7 @@ from ngf.runs.files import plain
 from ngf.runs.folder import COMMANDS, SPEC
 from ngf.runs.follow import complete
 from ngf.runs.store import NoSuchRun, Run, Store
+from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -38,27 +48,53 @@ def main(argv: Sequence[str] | None = None, pipelines: Mapping[str, str] = PIPEL
     """Run one command and return its exit code; `pipelines` says which module executes which
     kind of run.
     """
-    options = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    return answer(words, lambda words: _obey(words, pipelines))
+
+
+def answer(words: Sequence[str], obey: Callable[[Sequence[str]], int]) -> int:
+    """The exit code of `obey(words)`. Whatever it raises is told in words, and with `--json` as a
+    document; readers that leave change nothing.
+    """
+    as_json = wants_json(words)
+    with forgiving() as out:
+        try:
+            with ended_by_signals():
+                code = obey(words)
+        except SystemExit:  # after --help and --version
+            code = OK
+        except UsageError as exc:
+            _say(exc.usage.rstrip())
+            code = _refuse(as_json, BAD_INPUT, "usage", str(exc))
+        except SpecError as exc:
+            code = _refuse(as_json, BAD_INPUT, "bad_input", str(exc))
+        except (NoSuchRun, _Conflict) as exc:
+            code = _refuse(as_json, NOT_FOUND, exc.kind, str(exc))
+        except OSError as exc:
+            where = f": {exc.filename}" if exc.filename else ""
+            text = (exc.strerror or str(exc)) + where
+            code = _refuse(as_json, FAILED, getattr(exc, "kind", "crash"), text)
+        except KeyboardInterrupt:
+            code = _refuse(as_json, INTERRUPTED, "interrupted", "Interrupted.")
+        except Exception as exc:  # noqa: BLE001  a fault in the program: still one document
+            traceback.print_exc()
+            code = _refuse(as_json, FAILED, "crash", f"{type(exc).__name__}: {exc}")
+        return code if arrived(out) else code or FAILED
+
+
+def _obey(words: Sequence[str], pipelines: Mapping[str, str]) -> int:
+    options = _parser().parse_args(words)
     options.pipelines = pipelines
-    try:
-        return options.command(options)
-    except SpecError as exc:
-        return _refuse(options, BAD_INPUT, "bad_input", str(exc))
-    except (NoSuchRun, _Conflict) as exc:
-        return _refuse(options, NOT_FOUND, exc.kind, str(exc))
-    except OSError as exc:
-        return _refuse(options, FAILED, getattr(exc, "kind", "crash"), exc.strerror or str(exc))
-    except KeyboardInterrupt:
-        _say("Interrupted.")
-        return INTERRUPTED
+    code: int = options.command(options)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    json_too = argparse.ArgumentParser(add_help=False)
+    json_too = Parser(add_help=False)
     json_too.add_argument(
         "--json", action="store_true", help="print one JSON document on standard output"
     )
-    submit = argparse.ArgumentParser(add_help=False)
+    submit = Parser(add_help=False)
     submit.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
     submit.add_argument(
         "--set",
@@ -72,16 +108,20 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument(
         "--detach", action="store_true", help="only put it in the queue of the dashboard"
     )
-    parser = argparse.ArgumentParser(
-        prog=program("ngf"), description=__doc__.split("\n")[0], epilog=__doc__.split("\n\n")[1]
+    parser = Parser(
+        prog=program("ngf"),
+        description=__doc__.split("\n\n")[0],
+        epilog="\n\n".join(__doc__.split("\n\n")[1:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"ngf {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
         name: str,
         command: Callable[[argparse.Namespace], int],
         help: str,
-        *parents: argparse.ArgumentParser,
+        *parents: Parser,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help, parents=[*parents, json_too])
         sub.set_defaults(command=command)
@@ -168,7 +208,7 @@ def _train(options: argparse.Namespace) -> int:
     from ngf.presets import preset
     from ngf.runs.from_text import training_from_text
 
-    start = preset(options.preset).training() if options.preset else None
+    start = None if options.preset is None else preset(options.preset).training()
     return _submit(
         options,
         training_from_text(
@@ -182,9 +222,9 @@ def _purify(options: argparse.Namespace) -> int:
     from ngf.runs.from_text import lanes_from_text
 
     start = (
-        preset(options.preset).purification(options.run)
-        if options.preset
-        else PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
+        PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
+        if options.preset is None
+        else preset(options.preset).purification(options.run)
     )
     lanes = lanes_from_text(options.defense or start.lanes, options.settings)
     return _submit(
@@ -258,7 +298,7 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
                 f"{run.id} goes on without this window. Follow it with the same command; "
                 f"stop it with: python -m ngf pause {run.id}"
             )
-            return INTERRUPTED
+        return _report(run, options) or (OK if run.status == "done" else INTERRUPTED)
     return _report(run, options)
 
 
@@ -362,7 +402,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     from ngf.runs.from_text import lanes_from_text, training_from_text
     from ngf.runs.submit import checked
 
-    start = preset(options.preset).training() if options.preset else None
+    start = None if options.preset is None else preset(options.preset).training()
     settings = () if options.defense else options.settings
     spec = checked(
         training_from_text(options.data, options.model, options.attack, 0, settings, start), Store()
@@ -399,8 +439,9 @@ def _print(document: Any) -> int:
     return OK
 
 
-def _refuse(options: argparse.Namespace, code: int, kind: str, message: str) -> int:
-    if options.json:
+def _refuse(as_json: bool, code: int, kind: str, message: str) -> int:
+    """Say why nothing came of a command, as a document, too, where one is asked for."""
+    if as_json and not getattr(sys.stdout, "used", False):  # never a second document
         _print({"error": {"kind": kind, "message": message}})
     _say(message)
     return code

@@ -35,6 +35,7 @@ from ngf.runs.files import (
 from ngf.runs.folder import (
     AGAIN,
     ATTEMPTS,
+    BEFORE,
     COMMANDS,
     CONTROL,
     CRASHES,
@@ -53,7 +54,8 @@ from ngf.runs.log import read_events
 
 Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
-# because the same steps would only fail again or, with other code, give another curve.
+# because the same steps would only fail again or, with other code, give another curve. What the
+# failed attempt has left is set aside.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _log = logging.getLogger(__name__)
@@ -266,7 +268,8 @@ class Store:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
         run. What people ask for comes in through `ngf.runs.submit`, which checks it.
 
-        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint.
+        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. No
+        checkpoint and no event is deleted (see `_set_aside`).
         Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
         space.
         """
@@ -316,8 +319,7 @@ class Store:
         try:
             error = run.error
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
-                shutil.rmtree(run.path / STATE, ignore_errors=True)
-                (run.path / EVENTS).unlink(missing_ok=True)
+                _set_aside(run.path)
             submitted_at = run.request["submitted_at"]
             write_atomic(
                 run.path / REQUEST,
@@ -438,6 +440,20 @@ class Store:
     def supervised(self) -> bool:
         """Whether a supervisor serves this store."""
         return Lock.is_held(self.root / ".supervisor.lock")
+
+
+def _set_aside(path: Path) -> None:
+    """Move what a failed attempt has left into a folder of its own, so that the run can start anew
+    and nothing is lost. Only the user deletes it, with the run.
+    """
+    number = 1 + sum(1 for _ in path.glob(f"{BEFORE}-*"))
+    while (folder := path / f"{BEFORE}-{number}").exists():
+        number += 1
+    folder.mkdir()
+    for name in (STATE, EVENTS):
+        with suppress(FileNotFoundError):  # it failed before there was any
+            os.rename(path / name, folder / name)
+    shutil.copyfile(path / ERROR, folder / ERROR)
 
 
 def _starts_from(spec: Spec) -> str | None:
