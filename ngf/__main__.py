@@ -32,6 +32,7 @@ from ngf.runs.child import PIPELINES
 from ngf.runs.files import plain
 from ngf.runs.folder import COMMANDS, SPEC
 from ngf.runs.follow import complete
+from ngf.runs.rows import RATES, Row
 from ngf.runs.store import NoSuchRun, Run, Store
 from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
 
@@ -127,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    add("list", _list, "list all runs, newest first")
+    add("list", _list, "list all runs, newest first; a race has a line for each lane")
     add("show", _show, "show a run: what was asked for and what came out").add_argument("run")
     train = add(
         "train",
@@ -188,16 +189,62 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    rows = [run.summary() for run in Store().runs()]
+    rows = [row for run in Store().runs() for row in run.rows()]
     if options.json:
         return _print(rows)
-    for row in rows:
-        rates = "  ".join(f"{name.upper()} {_percent(row[name])}" for name in ("ca", "asr", "ra"))
-        what = row["defense"] or row["measurement"] or row["model"] or ""
-        print(f"{row['id']:<44} {row['status']:<10} {row['kind']:<8} {what:<20} {rates}")
-    if not rows:
+    if rows:
+        print("\n".join(_table(rows)))
+    else:
         _say("There are no runs yet. Start one with: python -m ngf train")
     return OK
+
+
+# column of `list` -> its text, at least so wide as told; `rows_of` tells what is in a row
+_COLUMNS: Mapping[str, tuple[int, Callable[[Row], str]]] = {
+    "run": (44, lambda row: row["target"] or row["id"]),
+    "state": (9, lambda row: _state(row)),
+    "kind": (7, lambda row: row["kind"]),
+    "what": (18, lambda row: row["defense"] or row["measurement"] or row["model"] or ""),
+    "layer": (20, lambda row: row["layer"] or "–"),
+    "rate": (6, lambda row: _number(row["lr"])),
+    "steps": (5, lambda row: _number(row["steps"])),
+    "seed": (4, lambda row: str(row["seed"])),
+    "clean": (5, lambda row: _number(row["num_clean"])),
+    "CA": (25, lambda row: _rate(row, "ca", "n_clean")),
+    "ASR": (25, lambda row: _rate(row, "asr", "n_triggered")),
+    "RA": (25, lambda row: _rate(row, "ra", "n_triggered")),
+    "seconds": (7, lambda row: "–" if row["seconds"] is None else f"{row['seconds']:.1f}"),
+    "version": (7, lambda row: row["version"] or "–"),
+}
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    """A line for the columns, and one for each row."""
+    cells = [list(_COLUMNS), *([text(row) for _, text in _COLUMNS.values()] for row in rows)]
+    widths = [width for width, _ in _COLUMNS.values()]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _state(row: Row) -> str:
+    found = f"diverged at step {row['diverged']['step']}" if row["diverged"] else row["status"]
+    return f"{found}, weak" if row["weak"] else found
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _rate(row: Row, name: str, count: str) -> str:
+    """`98.8 % (98.3-99.2), 2400`: a rate, its interval, and how many images are behind it."""
+    if row[name] is None:
+        return "–"
+    between = row[f"{name}_interval"]
+    interval = f" ({100 * between[0]:.1f}-{100 * between[1]:.1f})" if between else ""
+    of = f", {row[count]}" if row[count] is not None else ""
+    return f"{100 * row[name]:.1f} %{interval}{of}"
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -305,12 +352,17 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
 def _report(run: Run, options: argparse.Namespace) -> int:
     """Print what is known of a run; the exit code follows from its status."""
     summary, result, error = run.summary(), run.result, run.error
+    rows = run.rows()
     if options.json:
         whole = {"result": result} if options.command is _show else {}
+        told = dict(result or {})
+        if len(rows) > 1:  # the first lane does not stand for the race
+            told = {key: value for key, value in told.items() if key not in ("after", "der")}
         _print(
             {
-                **(result or {}),
+                **told,
                 **summary,
+                "rows": rows,
                 "path": str(run.path),
                 "spec": run.spec.to_json(),
                 "error": error,
@@ -320,7 +372,9 @@ def _report(run: Run, options: argparse.Namespace) -> int:
     else:
         for name, value in summary.items():
             if value not in (None, ""):
-                print(f"{name:<14} {_percent(value) if name in ('ca', 'asr', 'ra') else value}")
+                print(f"{name:<14} {_percent(value) if name in RATES else value}")
+        if len(rows) > 1:
+            print("\n".join(_table(rows)))
     if options.command is _show:
         return OK
     if error is not None:
@@ -351,7 +405,7 @@ def _control(options: argparse.Namespace) -> int:
     if run.source == "zoo" or run.status in ("done", "failed"):
         raise _Conflict(f"{run.id} is {run.status}.")
     run.control(options.word)
-    return _print(run.summary()) if options.json else OK
+    return _print({**run.summary(), "rows": run.rows()}) if options.json else OK
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -448,7 +502,7 @@ def _refuse(as_json: bool, code: int, kind: str, message: str) -> int:
 
 
 def _percent(value: float | None) -> str:
-    return "   –   " if value is None else f"{100 * value:5.1f} %"
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _say(text: str) -> None:

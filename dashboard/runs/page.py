@@ -14,10 +14,11 @@ from dashboard.kit import library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
+from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
-Row = dict[str, Any]  # `Run.summary`
+Row = dict[str, Any]  # `Run.summary`, with `rows` of `Run.rows`
 MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
 FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -46,7 +47,7 @@ def say_kind(row: Row) -> str:
 
 
 def table(rows: Sequence[Row]) -> pd.DataFrame:
-    """One line per run, in words; rates in percent."""
+    """One line per run, in words; rates in percent. Those of a race are told lane by lane."""
     return pd.DataFrame(
         [
             {
@@ -62,6 +63,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
                     rate.name: None if row[rate.key] is None else round(100 * row[rate.key], 2)
                     for rate in RATES
                 },
+                "Lanes": say_lanes(row["rows"]),
                 "Source": say_word("source", row["source"]),
                 "Submitted": row["submitted_at"],
             }
@@ -124,17 +126,17 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
         key=f"runs.table.{hash(tuple(row['id'] for row in rows))}",
         selection_mode="single-row",
         alt="All runs with their state and their numbers",
-        column_config={
-            rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES
-        },
+        column_config={rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES}
+        | {"Lanes": st.column_config.TextColumn(width="large")},
     )
     st.download_button(
         "Download as CSV",
-        frame.to_csv(index=False),
+        sheet([lane for row in rows for lane in row["rows"]]).to_csv(index=False),
         "runs.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
+        help="One row for each lane, with layer, learning rate, counts, intervals and version.",
     )
     return rows[picked.selection.rows[0]]["id"] if picked.selection.rows else addressed
 
@@ -188,7 +190,7 @@ def delete(run_id: str) -> None:
 
 
 st.title("Runs")
-summaries = [run.summary() for run in library.store().runs()]
+summaries = [run.summary() | {"rows": run.rows()} for run in library.store().runs()]
 known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
 values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
 url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)

@@ -100,7 +100,8 @@ def health(request: Request) -> dict[str, Any]:
 
 @_answers
 def runs(request: Request) -> list[dict[str, Any]]:
-    return [row for run in store().runs() if (row := _unless_gone(run, Run.summary)) is not None]
+    """A row for each lane of each run; see `ngf.runs.rows`."""
+    return [row for run in store().runs() for row in _unless_gone(run, Run.rows) or []]
 
 
 @_answers
@@ -110,6 +111,7 @@ def one_run(request: Request) -> dict[str, Any]:
         run,
         lambda run: {
             **run.summary(),
+            "rows": run.rows(),
             "spec": run.spec.to_json(),
             "result": run.result,
             "error": run.error,

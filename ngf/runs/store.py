@@ -51,6 +51,7 @@ from ngf.runs.folder import (
     Status,
 )
 from ngf.runs.log import read_events
+from ngf.runs.rows import RATES, Row, rows_of
 
 Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
@@ -185,11 +186,21 @@ class Run:
         return run
 
     def summary(self) -> dict[str, Any]:
-        """One row of the list of runs, plain JSON; what is not known is None."""
+        """A run in one object, plain JSON; what is not known is None. A race has no rates: its
+        lanes have (see `rows`).
+        """
+        rows = self.rows()
+        rates = rows[0] if len(rows) == 1 else dict.fromkeys(RATES)
+        return {**self._shared(), **{name: rates[name] for name in RATES}}
+
+    def rows(self) -> list[Row]:
+        """The rows of this run in a table, one per lane; see `rows_of`."""
+        return rows_of(self.spec, self._shared(), read_once(self.path / RESULT))
+
+    def _shared(self) -> dict[str, Any]:
+        """What a run says of all its lanes."""
         spec, request, training = self.spec, self.request, self.training()
         origin = training.spec if training else None
-        rates: Mapping[str, Any] = read_once(self.path / RESULT) or {}
-        rates = rates.get("after") or rates
         return {
             "id": self.id,
             "kind": spec.kind,
@@ -204,7 +215,6 @@ class Run:
             "source": self.source,
             "owner": request["owner"],
             "submitted_at": request["submitted_at"] or None,
-            **{name: rates.get(name) for name in ("ca", "asr", "ra")},
         }
 
 
