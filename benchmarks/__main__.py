@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from ngf.places import child_environment
+from ngf.terminal import finish
 
 BENCHMARKS = (
     "speed",
@@ -28,4 +29,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json, read_text
 from ngf.runs.folder import (
     ATTEMPTS,
+    BEFORE,
     COMMANDS,
     CONTROL,
     CRASHES,
@@ -28,6 +30,7 @@ from ngf.runs.folder import (
     STATE,
     WAYPOINTS,
 )
+from ngf.runs.rows import RATES, Row, rows_of
 
 _FOLDERS = (STATE, WAYPOINTS)
 _COUNT = 9  # digits of the largest count
@@ -43,6 +46,9 @@ class Facts:
     command: what was asked of it last: pause, resume, cancel, or nothing; starts: the number of
         starts that goes with resume.
     attempts: how often it was started; started: when last, in seconds since 1970, 0 for never.
+    rows: what its result says, one row per lane (see `ngf.runs.rows`).
+    environment: what computed it, once it is done.
+    size: bytes of all its files.
     """
 
     id: str
@@ -53,6 +59,9 @@ class Facts:
     starts: int
     attempts: int
     started: float
+    rows: tuple[Row, ...]
+    environment: Mapping[str, Any]
+    size: int
 
 
 def read_facts(path: Path) -> Facts:
@@ -62,7 +71,7 @@ def read_facts(path: Path) -> Facts:
     found = read_json(path / SPEC)
     if found is None:
         raise SpecError(f"{path.name} is no run: it has no {SPEC}.")
-    _check_entries(path)
+    size = _check_entries(path)
     spec = spec_from_json(found)
     request = _texts(path / REQUEST)
     submitted_at = request.get("submitted_at", "")
@@ -87,6 +96,9 @@ def read_facts(path: Path) -> Facts:
         starts=starts,
         attempts=_number(path, ATTEMPTS, (read_text(path / ATTEMPTS) or "").strip() or "0"),
         started=_changed(path / ATTEMPTS),
+        rows=tuple(rows_of(spec, result)),
+        environment=(result or {}).get("environment") or {},
+        size=size,
     )
 
 
@@ -101,23 +113,37 @@ def check_links(path: Path) -> None:
                 raise Damaged(f"{name} is a link or a pipe; a run holds files and folders.")
 
 
-def _check_entries(path: Path) -> None:
+def _check_entries(path: Path) -> int:
+    """Bytes of all files below `path`. Raises Damaged for what a run does not keep there."""
+    size = 0
     if path.is_symlink():
         raise Damaged(f"{path.name} is a link; a run is a folder.")
     with os.scandir(path) as entries:
         for entry in entries:
             try:
-                mode = entry.stat(follow_symlinks=False).st_mode
+                about = entry.stat(follow_symlinks=False)
             except FileNotFoundError:  # a temporary file whose moment is over
                 continue
+            mode, size = about.st_mode, size + about.st_size
             if stat.S_ISDIR(mode):
-                fits = entry.name in _FOLDERS or entry.name.startswith(".")
+                fits = entry.name in _FOLDERS or entry.name.startswith((".", BEFORE))
+                size += _size(entry.path)
             else:
                 fits = stat.S_ISREG(mode) and entry.name not in _FOLDERS
                 if not os.access(entry.path, os.R_OK) and os.path.lexists(entry.path):
                     raise Damaged(f"{entry.name} cannot be read by this user.")
             if not fits:
                 raise Damaged(f"{entry.name} is not what a run keeps under that name.")
+    return size
+
+
+def _size(folder: str) -> int:
+    size = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(base, name)).st_size
+    return size
 
 
 def _object(path: Path) -> dict[str, Any] | None:
@@ -158,6 +184,9 @@ def _check_result(spec: Spec, result: Mapping[str, Any] | None) -> None:
     """Raise Damaged for a result without what every reader of this kind of run relies on."""
     if result is None:
         return
+    if not isinstance(result.get("environment") or {}, dict):
+        raise Damaged(f"{RESULT} has no environment.")
+    _check_numbers(result)
     if spec.kind == "train":
         _check_rates(result)
     elif spec.kind == "measure":
@@ -167,6 +196,8 @@ def _check_result(spec: Spec, result: Mapping[str, Any] | None) -> None:
         lanes = result.get("lanes", {})
         if not isinstance(lanes, dict) or not all(isinstance(one, dict) for one in lanes.values()):
             raise Damaged(f"{RESULT} has no lanes.")
+        for lane in lanes.values():
+            _check_numbers(lane)
         found = [result.get("before"), *(one.get("after") for one in lanes.values())]
         for rates in (one for one in found if one is not None):
             if not isinstance(rates, dict):
@@ -175,12 +206,33 @@ def _check_result(spec: Spec, result: Mapping[str, Any] | None) -> None:
 
 
 def _check_rates(rates: Mapping[str, Any]) -> None:
-    for name in ("ca", "asr", "ra"):
-        value = rates.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-            raise Damaged(f"{RESULT}: {name} is no number.")
+    _check_numbers(rates)
+    for name in RATES:
+        between = rates.get(f"{name}_interval")
+        if between is not None and not (
+            isinstance(between, list) and len(between) == 2 and all(map(_is_number, between))
+        ):
+            raise Damaged(f"{RESULT}: {name}_interval is no interval.")
     if rates.get("ca") is None:
         raise Damaged(f"{RESULT} has no clean accuracy.")
+
+
+def _check_numbers(found: Mapping[str, Any]) -> None:
+    """Raise Damaged where a column of a row is not what it should be."""
+    for name in (*RATES, "n_clean", "n_triggered", "seconds", "lr", "steps", "der"):
+        if found.get(name) is not None and not _is_number(found[name]):
+            raise Damaged(f"{RESULT}: {name} is no number.")
+    if not isinstance(found.get("layer", ""), (str, type(None))):
+        raise Damaged(f"{RESULT}: layer is no text.")
+    diverged = found.get("diverged")
+    if diverged is not None and not (
+        isinstance(diverged, dict) and isinstance(diverged.get("step"), int)
+    ):
+        raise Damaged(f"{RESULT}: diverged has no step.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _changed(path: Path) -> float:

@@ -21,6 +21,7 @@ RESERVE = ".reserve"  # space kept while it is executed, so that a full disk can
 EVENTS = "events.jsonl"  # appended to, by one writer
 LOG = "log.txt"  # what its process printed
 STATE = "state"  # folder of the last checkpoint, from which it is resumed
+BEFORE = "before"  # and a number: folder of what a failed attempt left, when it started anew
 WAYPOINTS = "path"  # folder of weights on the way, one folder per lane
 
 # ---- what comes out

@@ -168,4 +168,4 @@ def _plain(facts: Facts) -> dict[str, Any]:
 
 def _from_json(text: str) -> Facts:
     found = json.loads(text)
-    return Facts(**{**found, "spec": spec_from_json(found["spec"])})
+    return Facts(**{**found, "spec": spec_from_json(found["spec"]), "rows": tuple(found["rows"])})

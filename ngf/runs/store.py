@@ -15,7 +15,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -29,13 +31,13 @@ from ngf.runs.files import (
     Lock,
     is_full,
     read_json,
-    read_once,
     read_text,
     to_json,
     write_atomic,
 )
 from ngf.runs.folder import (
     AGAIN,
+    BEFORE,
     COMMANDS,
     CONTROL,
     CRASHES,
@@ -52,11 +54,15 @@ from ngf.runs.folder import (
 )
 from ngf.runs.index import Index
 from ngf.runs.log import read_events
+from ngf.runs.rows import RATES, Row
 
 Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
-# because the same steps would only fail again or, with other code, give another curve.
+# because the same steps would only fail again or, with other code, give another curve. What the
+# failed attempt has left is set aside.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
+BLINK = 0.25  # seconds that one look at all runs is good for
+TICK = 0.05  # seconds: more than the clock of a file system counts in, where it is a fast one
 SUPERVISOR = ".supervisor.lock"  # held by who executes the runs of a store
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _log = logging.getLogger(__name__)
@@ -197,27 +203,42 @@ class Run:
         return run
 
     def summary(self) -> dict[str, Any]:
-        """One row of the list of runs, plain JSON; what is not known is None."""
-        spec, request, training = self.spec, self.request, self.training()
-        origin = training.spec if training else None
-        rates: Mapping[str, Any] = read_once(self.path / RESULT) or {}
-        rates = rates.get("after") or rates
-        return {
-            "id": self.id,
-            "kind": spec.kind,
-            "data": origin.data if origin else None,
-            "model": origin.model if origin else None,
-            "attack": origin.attack.name if origin else None,
-            "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
-            "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
-            "parent": _starts_from(spec),
-            "seed": spec.seed,
-            "status": self.status,
-            "source": self.source,
-            "owner": request["owner"],
-            "submitted_at": request["submitted_at"] or None,
-            **{name: rates.get(name) for name in ("ca", "asr", "ra")},
-        }
+        """A run in one object, plain JSON; what is not known is None. A race has no rates: its
+        lanes have (see `rows`).
+        """
+        rows = self.rows()
+        rates = rows[0] if len(rows) == 1 else dict.fromkeys(RATES)
+        return {**self._shared(), **{name: rates[name] for name in RATES}}
+
+    def rows(self) -> list[Row]:
+        """The rows of this run in a table, one per lane; see `rows_of`."""
+        shared = self._shared()
+        return [shared | row for row in self.facts.rows]
+
+    def _shared(self) -> Row:
+        """What a run says of all its lanes."""
+        training = self.training()
+        return shared(self.facts, self.source, self.status, training.spec if training else None)
+
+
+def shared(facts: Facts, source: Source, status: Status, origin: TrainSpec | None) -> Row:
+    """The columns that all lanes of a run have. origin: the training that it goes back to."""
+    spec = facts.spec
+    return {
+        "id": facts.id,
+        "kind": spec.kind,
+        "data": origin.data if origin else None,
+        "model": origin.model if origin else None,
+        "attack": origin.attack.name if origin else None,
+        "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
+        "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
+        "parent": _starts_from(spec),
+        "seed": spec.seed,
+        "status": status,
+        "source": source,
+        "owner": facts.request["owner"],
+        "submitted_at": facts.request["submitted_at"] or None,
+    }
 
 
 def _expect(kind: type[_AnySpec], spec: Spec) -> _AnySpec:
@@ -263,6 +284,39 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """Every run of a store with its facts, in the order of `Store.runs`, and what is damaged."""
+
+    facts: Mapping[Run, Facts]
+    damaged: Mapping[str, str]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Facts]:
+        return {run.id: facts for run, facts in self.facts.items()}
+
+    def origin(self, facts: Facts) -> TrainSpec | None:
+        """The training that a run goes back to; None when one on the way was deleted."""
+        seen: set[str] = set()
+        found: Facts | None = facts
+        while found is not None and not isinstance(found.spec, TrainSpec):
+            parent = parent_id(found.spec)
+            if parent is None or parent in seen:
+                return None
+            seen.add(parent)
+            found = self._by_id.get(parent)
+        return found.spec if found is not None and isinstance(found.spec, TrainSpec) else None
+
+    def shared(self, run: Run) -> Row | None:
+        """What `run` says of all its lanes; None when it was deleted this moment."""
+        facts = self.facts[run]
+        try:
+            status = facts.ended or run.status
+        except SpecError:
+            return None
+        return shared(facts, run.source, status, self.origin(facts))
+
+
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
     """The run in folder `path`. Raises SpecError when it holds none, or a damaged one."""
     return _RUNS[store.facts(path).spec.kind](store, path, source, run_id)
@@ -277,6 +331,7 @@ class Store:
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
+        self._kept: tuple[float, tuple[int, int], Look] | None = None
 
     def facts(self, path: Path) -> Facts:
         """What the small files of a run folder say. Raises SpecError."""
@@ -288,7 +343,8 @@ class Store:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
         run. What people ask for comes in through `ngf.runs.submit`, which checks it.
 
-        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint.
+        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. No
+        checkpoint and no event is deleted (see `_set_aside`).
         Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
         space.
         """
@@ -344,8 +400,7 @@ class Store:
         try:
             error = run.error
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
-                shutil.rmtree(run.path / STATE, ignore_errors=True)
-                (run.path / EVENTS).unlink(missing_ok=True)
+                _set_aside(run.path)
             submitted_at = run.request["submitted_at"]
             write_atomic(
                 run.path / REQUEST,
@@ -399,55 +454,74 @@ class Store:
 
     def runs(self) -> list[Run]:
         """All runs: newest first, then the zoo by name. Damaged ones are left out and logged; see
-        `damaged`.
+        `Look.damaged`.
         """
-        return self._look()[0]
+        return list(self.look().facts)
 
-    def damaged(self) -> dict[str, str]:
-        """Name and fault of the folders that are left out because they are damaged."""
-        return self._look()[1]
+    def look(self) -> Look:
+        """All runs with their facts, at this moment or a blink ago: a page that asks ten times
+        while it is drawn gets one answer.
+        """
+        now, seen = time.time(), (self.changed(), self.wake_time())
+        if self._kept is not None:
+            then, saw, look = self._kept
+            # a folder may come within the tick of the clock in which another one came
+            settled = then - seen[0] / 1e9 > TICK
+            if settled and saw == seen and 0 <= now - then < BLINK:
+                return look
+        look = self._look()
+        self._kept = now, seen, look
+        return look
 
-    def _look(self) -> tuple[list[Run], dict[str, str]]:
-        user: list[tuple[str, str, Run]] = []
+    def _look(self) -> Look:
+        user: list[tuple[str, str, Run, Facts]] = []
         damaged: dict[str, str] = {}
         found = [] if self.root == self.zoo else _entries(self.root)
         for entry in found:
             name = entry.name
             try:
                 facts = self._index.facts_at(self.root / name, entry.stat(follow_symlinks=False))
-                user.append((facts.request["submitted_at"], name, self._of(name, facts)))
+                user.append((facts.request["submitted_at"], name, self._of(name, facts), facts))
             except SpecError as exc:
                 if os.path.lexists(self.root / name / SPEC):
                     damaged[name] = str(exc)
             except FileNotFoundError:  # deleted this moment
                 continue
-        zoo: list[Run] = []
+        runs = {run: facts for *_, run, facts in sorted(user, key=_newest, reverse=True)}
         for name in sorted(entry.name for entry in _entries(self.zoo)):
             try:
-                zoo.append(open_run(self, self.zoo / name, "zoo"))
+                run = open_run(self, self.zoo / name, "zoo")
+                runs[run] = run.facts
             except SpecError as exc:
                 damaged[name] = str(exc)
         for name in damaged.keys() - self._told:
             _log.error("%s is left out: %s", name, damaged[name])
         self._told |= damaged.keys()
         self._index.save(entry.name for entry in found)
-        return [run for *_, run in sorted(user, key=_newest, reverse=True)] + zoo, damaged
+        return Look(runs, damaged)
+
+    def damaged(self) -> Mapping[str, str]:
+        """Name and fault of the folders that are left out because they are damaged."""
+        return self.look().damaged
 
     def trainings(self) -> list[TrainRun]:
         """All trainings, in the order of `runs`."""
-        return [run for run in self.runs() if isinstance(run, TrainRun)]
+        return [run for run in self.look().facts if isinstance(run, TrainRun)]
 
     def delete(self, run_id: str) -> None:
         """Remove a run, or a damaged folder. Raises ValueError for a zoo run, a running one, and
         one that waiting runs need; `NoSuchRun` when there is none.
         """
-        runs, damaged = self._look()
+        look = self._look()
+        damaged = look.damaged
         if run_id not in damaged:
             run_id = self.get(run_id).id
         if os.path.lexists(self.zoo / run_id):
             raise ValueError(f"{run_id} belongs to the zoo, which is read-only.")
         waiting = [
-            run.id for run in runs if parent_id(run.spec) == run_id and run.status in UNFINISHED
+            run.id
+            for run, facts in look.facts.items()
+            if parent_id(facts.spec) == run_id and run.status in UNFINISHED
         ]
         if waiting:
             raise ValueError(
@@ -483,10 +557,12 @@ class Store:
         """Waiting runs in the order in which they will start: lost ones at once, then owners in
         turn.
         """
-        runs = [(run, run.status) for run in self.runs() if run.source == "user"]
+        facts = self.look().facts
+        runs = [(run, run.status) for run, about in facts.items() if not about.ended]
         waiting = [run for run, status in runs if status == "queued"]
+        own = (about for run, about in facts.items() if run.source == "user")
         return [run for run, status in runs if status == "lost"] + fair_order(
-            waiting, last_starts(run for run, _ in runs)
+            waiting, last_starts(own)
         )
 
     def clean(self) -> None:
@@ -527,6 +603,20 @@ class Store:
         return Lock.about(self.root / SUPERVISOR)
 
 
+def _set_aside(path: Path) -> None:
+    """Move what a failed attempt has left into a folder of its own, so that the run can start anew
+    and nothing is lost. Only the user deletes it, with the run.
+    """
+    number = 1 + sum(1 for _ in path.glob(f"{BEFORE}-*"))
+    while (folder := path / f"{BEFORE}-{number}").exists():
+        number += 1
+    folder.mkdir()
+    for name in (STATE, EVENTS):
+        with suppress(FileNotFoundError):  # it failed before there was any
+            os.rename(path / name, folder / name)
+    shutil.copyfile(path / ERROR, folder / ERROR)
+
+
 def _starts_from(spec: Spec) -> str | None:
     """What a specification names as its beginning: `id`, or `id:lane`."""
     if isinstance(spec, PurifySpec):
@@ -562,17 +652,16 @@ def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
     return order
 
 
-def last_starts(runs: Iterable[Run]) -> dict[str, float]:
+def last_starts(runs: Iterable[Facts]) -> dict[str, float]:
     """When each owner's last start was, in seconds since 1970."""
     starts: dict[str, float] = {}
-    for run in runs:
-        facts = run.facts
+    for facts in runs:
         owner = facts.request["owner"]
         starts[owner] = max(starts.get(owner, 0.0), facts.started)
     return starts
 
 
-def _newest(about: tuple[str, str, Run]) -> tuple[str, str]:
+def _newest(about: tuple[str, str, Run, Facts]) -> tuple[str, str]:
     return about[:2]
 
 

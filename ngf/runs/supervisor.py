@@ -139,10 +139,10 @@ class Supervisor:
             changed = self.store.changed()
             if announced or changed != self._changed:
                 self._woken, self._scanned, self._changed = wake, now, changed
-                runs = [run for run in self.store.runs() if run.source == "user"]
-                for owner, when in last_starts(runs).items():
+                facts = {r: f for r, f in self.store.look().facts.items() if r.source == "user"}
+                for owner, when in last_starts(facts.values()).items():
                     self._starts[owner] = max(when, self._starts.get(owner, 0.0))
-                self._open = {run.id: run for run in runs if not run.facts.ended}
+                self._open = {run.id: run for run, about in facts.items() if not about.ended}
             self._scan()
         for command in self.commands.values():
             self.local.keep_warm(command)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from ngf.runs.folder import LOCK, STATE
 from ngf.runs.store import PurifyRun, Run, Store
 from tests.helpers.processes import PIPELINE, check_whole, supervised, wait, wait_steps
 
+TALKING = "tests.helpers.talking_pipeline"
 TRAIN = (
     "train",
     "--attack",
@@ -218,22 +221,96 @@ def test_a_failed_run_says_why(store: Store) -> None:
     assert document(*TRAIN)["status"] == "done"  # asked for again, it is tried again
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
-def test_interrupted_run_is_checkpointed_and_goes_on(store: Store) -> None:
-    words = [*TRAIN[:-2], "training.epochs=300", "training.batch_size=1000"]
-    process = subprocess.Popen(
-        command(*words), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+LONG = (*TRAIN[:-2], "training.epochs=300", "training.batch_size=1000")
+
+
+def start(*words: str, **options: Any) -> subprocess.Popen:
+    """The command in a process that can be spoken to; SIGHUP has its plain meaning there."""
+    return subprocess.Popen(
+        command(*words, **options),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+@pytest.mark.parametrize("reader", ["stays", "leaves"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_run_is_checkpointed_and_goes_on(
+    store: Store, number: signal.Signals, reader: str
+) -> None:
+    process = start(*LONG, "--json", pipeline=TALKING)
+    assert process.stderr is not None
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
+    if reader == "leaves":
+        process.stderr.readline()
+        process.stderr.close()
+    else:
+        threading.Thread(target=drain, args=(process.stderr,)).start()
+    wait_steps(run, 10)
+    process.send_signal(number)
+    assert process.stdout is not None
+    shown = json.loads(process.stdout.read())
+    assert process.wait(60) == INTERRUPTED
+    process.stdout.close()
+    assert shown["status"] == run.status == "paused" and shown["error"] is None
+    assert (run.path / STATE).is_dir()
+    events = run.events()
+    assert document(*LONG)["status"] == "done"
+    check_whole(run)
+    assert run.events()[: len(events)] == events
+
+
+def drain(stream: IO[str]) -> None:
+    with stream:
+        for _ in stream:
+            pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell is that of POSIX")
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("2>&- >/dev/null", OK),
+        (">&- 2>&- <&-", OK),
+        ("2>/dev/full >/dev/null", OK),
+        (">/dev/full", FAILED),  # done all the same: only the document is lost
+        ("2>&1 | head -2; exit ${PIPESTATUS[0]}", OK),
+        ("| true; exit ${PIPESTATUS[0]}", OK),
+    ],
+)
+def test_a_run_does_not_need_readers(store: Store, ending: str, code: int) -> None:
+    words = shlex.join(command(*TRAIN, "--json", pipeline=TALKING))
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {ending}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = own(store)
+    check_whole(run)
+    assert run.attempts == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_what_a_run_prints_is_not_in_the_document(store: Store) -> None:
+    done = ngf(*TRAIN, "--json", pipeline=TALKING)
+    assert json.loads(done.stdout)["status"] == "done"
+    assert "to standard output" in done.stderr and "by a library" in done.stderr
+
+
+def test_an_interrupted_run_says_how_to_go_on(store: Store) -> None:
+    process = start(*LONG)
     wait(lambda: own(store), "the run")
     run = own(store)[0]
     wait_steps(run, 10)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED, said
-    assert run.status == "paused" and "same command" in said and str(run.path) in said
-    assert (run.path / STATE).is_dir()
-    assert document(*words)["status"] == "done"
-    check_whole(run)
+    assert "same command" in said and str(run.path) in said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
