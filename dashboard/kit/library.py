@@ -127,15 +127,15 @@ def describe_train(run: TrainRun) -> str:
 
 def describe(run: Run) -> str:
     """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
-    origin = run.training()
-    attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
+    origin = store().look().origin(run.facts)
+    attack = title("attacks", origin.attack.name) if origin else "unknown model"
     spec = run.spec
     if isinstance(spec, TrainSpec):
         return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
     if isinstance(spec, PurifySpec):
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
-        model_seed = f", model seed {origin.spec.seed}" if origin else ""
-        things = f" on {title('data', origin.spec.data)}" if origin else ""
+        model_seed = f", model seed {origin.seed}" if origin else ""
+        things = f" on {title('data', origin.data)}" if origin else ""
         return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}"
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 

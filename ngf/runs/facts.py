@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ngf.config import Spec, spec_from_json
 from ngf.options import SpecError
-from ngf.runs.files import Damaged, read_json, read_text
+from ngf.runs.files import Damaged, parse_json, read_json, read_text
 from ngf.runs.folder import (
     ATTEMPTS,
     BEFORE,
@@ -147,8 +147,11 @@ def _size(folder: str) -> int:
 
 
 def _object(path: Path) -> dict[str, Any] | None:
-    found = read_json(path)
-    if isinstance(found, dict) or found is None and not path.exists():
+    text = read_text(path)
+    if text is None:
+        return None
+    found = parse_json(text, path.name)
+    if isinstance(found, dict):
         return found
     raise Damaged(f"{path.name} is no JSON object.")
 

@@ -130,14 +130,17 @@ def read_bytes(path: Path) -> bytes | None:
 def read_json(path: Path) -> Any:
     """A JSON file, or None when it is not there. Raises Damaged."""
     text = read_text(path)
-    if text is None:
-        return None
+    return None if text is None else parse_json(text, path.name)
+
+
+def parse_json(text: str, name: str) -> Any:
+    """The JSON in the file `name`. Raises Damaged."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as exc:
-        raise Damaged(f"{path.name} is not JSON: {exc}.") from exc
+        raise Damaged(f"{name} is not JSON: {exc}.") from exc
     except (RecursionError, ValueError) as exc:  # ValueError: a number of thousands of digits
-        raise Damaged(f"{path.name} is not JSON that a run writes: {exc}.") from exc
+        raise Damaged(f"{name} is not JSON that a run writes: {exc}.") from exc
 
 
 def read_once(path: Path, make: Callable[[Any], Any] | None = None) -> Any:

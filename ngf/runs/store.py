@@ -94,9 +94,12 @@ class Run:
 
     kind: ClassVar[str]
 
-    def __init__(self, store: Store, path: Path, source: Source, run_id: str = ""):
+    def __init__(
+        self, store: Store, path: Path, source: Source, run_id: str = "", facts: Facts | None = None
+    ):
         self.store, self.path, self.source = store, path, source
         self.id = run_id or path.name
+        self._spec = facts.spec if facts else None
 
     @property
     def facts(self) -> Facts:
@@ -105,7 +108,10 @@ class Run:
 
     @property
     def spec(self) -> Spec:
-        return self.facts.spec
+        """What was asked for. It never changes: its hash is the name of the folder."""
+        if self._spec is None:
+            self._spec = self.facts.spec
+        return self._spec
 
     @property
     def request(self) -> Mapping[str, str]:
@@ -319,7 +325,8 @@ class Look:
 
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
     """The run in folder `path`. Raises SpecError when it holds none, or a damaged one."""
-    return _RUNS[store.facts(path).spec.kind](store, path, source, run_id)
+    facts = store.facts(path)
+    return _RUNS[facts.spec.kind](store, path, source, run_id, facts)
 
 
 class Store:
@@ -331,7 +338,7 @@ class Store:
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
-        self._kept: tuple[float, tuple[int, int], Look] | None = None
+        self._kept: tuple[float, float, tuple[int, int], Look] | None = None
 
     def facts(self, path: Path) -> Facts:
         """What the small files of a run folder say. Raises SpecError."""
@@ -450,7 +457,7 @@ class Store:
     def _of(self, name: str, facts: Facts) -> Run:
         if facts.id != name:
             raise Damaged(f"{SPEC} is that of {facts.id}, not of {name}.")
-        return _RUNS[facts.spec.kind](self, self.root / name, "user")
+        return _RUNS[facts.spec.kind](self, self.root / name, "user", facts=facts)
 
     def runs(self) -> list[Run]:
         """All runs: newest first, then the zoo by name. Damaged ones are left out and logged; see
@@ -462,15 +469,17 @@ class Store:
         """All runs with their facts, at this moment or a blink ago: a page that asks ten times
         while it is drawn gets one answer.
         """
-        now, seen = time.time(), (self.changed(), self.wake_time())
+        seen = self.changed(), self.wake_time()
         if self._kept is not None:
-            then, saw, look = self._kept
+            began, until, saw, look = self._kept
             # a folder may come within the tick of the clock in which another one came
-            settled = then - seen[0] / 1e9 > TICK
-            if settled and saw == seen and 0 <= now - then < BLINK:
+            settled = began - seen[0] / 1e9 > TICK
+            if settled and saw == seen and began <= time.time() < until:
                 return look
-        look = self._look()
-        self._kept = now, seen, look
+        began, look = time.time(), self._look()
+        # good for longer where it took longer, so that a busy machine is not kept busy with it
+        until = time.time() + BLINK + 2 * (time.time() - began)
+        self._kept = began, until, seen, look
         return look
 
     def _look(self) -> Look:
