@@ -41,7 +41,7 @@ class Index:
 
     def __init__(self, kept: Path | None = None):
         self._kept = kept
-        self._known: dict[str, tuple[_Version, Facts | SpecError]] = {}
+        self._known: dict[str, tuple[_Version, Facts]] = {}
         self._stored: dict[str, tuple[_Version, str]] | None = None
         self._unsaved: dict[str, tuple[_Version, Facts]] = {}
         self._guard = threading.Lock()
@@ -58,17 +58,25 @@ class Index:
 
     def facts_at(self, path: Path, about: os.stat_result) -> Facts:
         """Like `facts`, for a folder that was just looked at."""
-        version = about.st_ino, about.st_mtime_ns
+        # not the time of its content, which a copy keeps
+        version = about.st_ino, about.st_ctime_ns
         known = self._known.get(path.name)
-        if known is None or known[0] != version:
-            known = version, self._read(path, version)
-            if abs(time.time() - about.st_mtime) > _FRESH:
-                self._known[path.name] = known
-        if isinstance(known[1], SpecError):
-            raise known[1].with_traceback(None)  # kept, so it must not grow
-        return known[1]
+        if known is not None and known[0] == version:
+            return known[1]
+        facts = self._read(
+            path, version
+        )  # a damaged folder is read each time: somebody may mend it
+        if abs(time.time() - about.st_ctime) > _FRESH:
+            self._known[path.name] = version, facts
+            if (
+                facts.ended
+                and self._kept is not None
+                and self._load().get(path.name, (None,))[0] != version
+            ):
+                self._unsaved[path.name] = version, facts
+        return facts
 
-    def _read(self, path: Path, version: _Version) -> Facts | SpecError:
+    def _read(self, path: Path, version: _Version) -> Facts:
         stored = self._load().get(path.name)
         if stored is not None and stored[0] == version:
             try:
@@ -77,14 +85,10 @@ class Index:
                 _log.debug("%s in %s is read anew", path.name, NAME)
         try:
             found = read_facts(path)
-        except SpecError as exc:
-            return exc
         except (FileNotFoundError, NotADirectoryError):  # deleted this moment
-            return SpecError(f"There is no run {path.name}.")
+            raise SpecError(f"There is no run {path.name}.") from None
         except OSError as exc:
-            return Damaged(f"{path.name} cannot be read: {exc.strerror}.")
-        if found.ended and self._kept is not None:
-            self._unsaved[path.name] = version, found
+            raise Damaged(f"{path.name} cannot be read: {exc.strerror}.") from exc
         return found
 
     # ---- the file
