@@ -15,6 +15,7 @@ BENCHMARKS = (
     "training_speed",
     "live",
     "polling",
+    "many_runs",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from streamlit.testing.v1 import AppTest
 
 # A visit that begins on one of the pages, as a browser gets it at /name.
@@ -23,7 +25,7 @@ def text(page: AppTest) -> str:
     return "\n".join(str(item.value) for kind in kinds for item in getattr(page, kind))
 
 
-def button(page: AppTest, key: str):
+def button(page: AppTest, key: str) -> Any:
     found = [item for item in page.button if item.key == key]
     assert found, f"no button {key!r} among {[item.key for item in page.button]}"
     return found[0]
