@@ -167,7 +167,7 @@ def _bracketed(address: str) -> str:
 
 def _is_everywhere(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_unspecified
+        return not address or ipaddress.ip_address(address).is_unspecified
     except ValueError:
         return False
 

@@ -19,9 +19,14 @@ _UNPACKED = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"  # by .ci/system
 
 
 def program() -> str | None:
-    """Where nginx is, if it is here."""
+    """Where nginx is, if it is here and runs."""
     places = (shutil.which("nginx"), "/usr/sbin/nginx", str(_UNPACKED))
-    return next((place for place in places if place and Path(place).exists()), None)
+    there = (place for place in places if place and Path(place).exists())
+    return next((place for place in there if _runs(place)), None)
+
+
+def _runs(place: str) -> bool:
+    return subprocess.run([place, "-v"], capture_output=True, check=False).returncode == 0
 
 
 def recipe(name: str, upstream: int, port: int, certificate: Path) -> str:

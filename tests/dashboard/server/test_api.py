@@ -165,6 +165,7 @@ def test_headers(url: str) -> None:
         )
         policy = about["Content-Security-Policy"]
         assert "object-src 'none'" in policy and "'unsafe-eval'" not in policy
+        assert "; connect-src 'self'; " in policy
 
 
 # ---- charts of measurements

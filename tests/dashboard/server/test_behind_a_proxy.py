@@ -81,7 +81,10 @@ def browser(folder: Path, upstream: int) -> Iterator[Browser]:
     ):
         launched = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=[f"--host-resolver-rules=MAP *.example.org:443 127.0.0.1:{port}"],
+            args=[
+                f"--host-resolver-rules=MAP *.example.org:443 127.0.0.1:{port}",
+                "--ignore-certificate-errors",
+            ],
         )
         yield launched
         launched.close()
@@ -90,9 +93,7 @@ def browser(folder: Path, upstream: int) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that collects what its console says is wrong and which addresses it asked."""
-    with browser.new_context(
-        ignore_https_errors=True, viewport={"width": 1280, "height": 1000}
-    ) as context:
+    with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
         page = context.new_page()
         page.set_default_timeout(WAIT)
         page.wrong, page.asked = [], []  # type: ignore[attr-defined]
@@ -162,7 +163,7 @@ def test_a_page_that_is_not_answered_says_what_to_set(page: Page) -> None:
 
 def test_a_name_that_is_not_answered_says_what_to_set(browser: Browser, folder: Path) -> None:
     """The same, where the proxy hands on the name."""
-    with browser.new_context(ignore_https_errors=True) as context:
+    with browser.new_context() as context:
         page = context.new_page()
         answer = page.goto(f"https://stranger.{RECIPE}/ngf/")  # nginx answers with its first block
         assert answer and answer.status == 421
