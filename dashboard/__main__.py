@@ -1,8 +1,8 @@
 """Start the dashboard: the web server and, next to it, the supervisor that executes runs.
 
-`python -m dashboard [--port 8501] [--headless]`. Both end together: on Ctrl-C or SIGTERM (exit code
-0), or when the web server ends by itself (its exit code). A supervisor that crashes is started
-again. Runs live in the folder `NGF_RUNS`, by default ./runs.
+`python -m dashboard [--port 8501] [--headless] [--public-url URL]`. Both end together: on Ctrl-C or
+SIGTERM (exit code 0), or when the web server ends by itself (its exit code). A supervisor that
+crashes is started again. Runs live in the folder `NGF_RUNS`, by default ./runs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Sequence
 from types import FrameType
 
+from ngf.options import SpecError
 from ngf.places import child_environment, program, runs_dir
 
 ADDRESS = "127.0.0.1"
+PUBLIC_URL = (
+    "address that visitors see in their browsers, where it is another one, such as "
+    "https://lab.example.org/ngf behind a proxy; may be given several times"
+)
+BASE_PATH = "path that a proxy leaves in front of ours; that of --public-url need not be repeated"
 PORT_IN_USE = 3  # exit code
 _SERVED = 3  # exit code of a supervisor that finds another one at work
 _GRACE = 20.0  # seconds for a child to save its work; then it is killed
@@ -68,8 +75,8 @@ def choose_port(port: int, headless: bool) -> int | None:
 class Dashboard:
     """The two processes, and what happens when one of them ends."""
 
-    def __init__(self, port: int, headless: bool):
-        self.port, self.headless = port, headless
+    def __init__(self, port: int, headless: bool, public: Sequence[str] = (), base: str = ""):
+        self.port, self.headless, self.public, self.base = port, headless, public, base
         self.url = f"http://{ADDRESS}:{port}"
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
@@ -88,6 +95,8 @@ class Dashboard:
                 str(self.port),
                 "--address",
                 ADDRESS,
+                *(f"--public-url={url}" for url in self.public),
+                f"--base-path={self.base}",
                 *(("--parent", str(os.getpid())) if os.name == "posix" else ()),
             )
             self._start("supervisor", "ngf.runs.supervisor")
@@ -153,7 +162,9 @@ class Dashboard:
             ):
                 print(
                     f"The dashboard is ready after {time.monotonic() - started:.1f} s:  "
-                    f"{self.url}\nRuns are kept in "
+                    f"{self.url}\n"
+                    + "".join(f"Visitors reach it at  {url}\n" for url in self.public)
+                    + f"Runs are kept in "
                     f"{runs_dir()}. Press Ctrl-C to "
                     "stop.",
                     flush=True,
@@ -192,11 +203,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=program("dashboard"), description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8501, help="port of the server (default: 8501)")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
+    parser.add_argument("--public-url", metavar="URL", action="append", default=[], help=PUBLIC_URL)
+    parser.add_argument("--base-path", metavar="PATH", default="", help=BASE_PATH)
     options = parser.parse_args(argv)
     if not 1 <= options.port <= 65_535:
         parser.error(f"--port {options.port} is out of range. Allowed: 1 to 65535.")
+    if options.public_url or options.base_path:
+        from dashboard.server.guard import addresses  # brings Streamlit, which this process spares
+
+        try:
+            addresses(options.port, ADDRESS, options.public_url, options.base_path)
+        except SpecError as exc:
+            parser.error(str(exc))
     port = choose_port(options.port, options.headless)
-    return PORT_IN_USE if port is None else Dashboard(port, options.headless).serve()
+    if port is None:
+        return PORT_IN_USE
+    return Dashboard(port, options.headless, options.public_url, options.base_path).serve()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def show_live(run: ModelRun) -> None:
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
         scrub=not watched,
-        url=f"/api/runs/{run.id}/charts/{name}" if watched else None,
+        url=f"api/runs/{run.id}/charts/{name}" if watched else None,
     )
 
 

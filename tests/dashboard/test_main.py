@@ -15,9 +15,9 @@ import pytest
 from tests.helpers.run_folders import ROOT, free_port, get
 
 
-def launch(runs: Path, port: int) -> subprocess.Popen[str]:
+def launch(runs: Path, port: int, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "dashboard", "--headless", "--port", str(port)],
+        [sys.executable, "-m", "dashboard", "--headless", "--port", str(port), *options],
         cwd=ROOT,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -36,6 +36,34 @@ def test_a_port_in_use_is_said_with_the_next_free_one(tmp_path: Path) -> None:
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 3
     assert f"Port {port} is in use" in said and "python -m dashboard --port " in said
+
+
+def test_a_public_address_that_is_none_is_said_before_the_start(tmp_path: Path) -> None:
+    for options in (["--public-url", "lab.example.org"], ["--base-path", "a b"]):
+        process = launch(tmp_path / "runs", free_port(), *options)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 2 and "such as" in said and options[0] in said
+
+
+def test_a_public_address_reaches_the_server(tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--public-url=https://lab.example.org/ngf", "--base-path=/inner")
+    process = launch(tmp_path / "runs", port, *options)
+    assert process.stdout
+    try:
+        assert "ready after" in process.stdout.readline()
+        assert "https://lab.example.org/ngf" in process.stdout.readline()
+        own = {"Host": "lab.example.org", "Origin": "https://lab.example.org"}
+        for path in ("", "/ngf", "/inner"):
+            assert get(f"http://127.0.0.1:{port}{path}/api/health", own)[0] == 200
+        own["Origin"] = "https://lab.example.org:8443"
+        assert get(f"http://127.0.0.1:{port}/api/health", own)[0] == 403
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
