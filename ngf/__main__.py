@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.config import WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     train = add(
         "train",
         _train,
-        "train a model under an attack; settings: attack.size=4 training.epochs=2",
+        "train a model under an attack; settings: attack.size=4 training.epochs=2; a weak model "
+        "ends with 0, too, and standard error says so",
         submit,
     )
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
@@ -154,7 +155,8 @@ def _list(options: argparse.Namespace) -> int:
     for row in rows:
         rates = "  ".join(f"{name.upper()} {_percent(row[name])}" for name in ("ca", "asr", "ra"))
         what = row["defense"] or row["measurement"] or row["model"] or ""
-        print(f"{row['id']:<44} {row['status']:<10} {row['kind']:<8} {what:<20} {rates}")
+        state = row["status"] + (", weak" if row["weak"] else "")
+        print(f"{row['id']:<44} {state:<10} {row['kind']:<8} {what:<20} {rates}")
     if not rows:
         _say("There are no runs yet. Start one with: python -m ngf train")
     return OK
@@ -212,6 +214,8 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
+    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
+        _say(gate)
     if options.detach:
         _say(
             f"{run.id} is {run.status}."
@@ -292,6 +296,8 @@ def _report(run: Run, options: argparse.Namespace) -> int:
             f"{run.id} is paused. Continue with the same command, or: python -m ngf run {run.path}"
         )
         return INTERRUPTED
+    if summary["weak"] and isinstance(run.spec, TrainSpec):
+        _say(f"{run.id} is weak. {summary['weak']} {WEAK_ADVICE}")
     return FAILED if summary["status"] == "cancelled" else OK
 
 

@@ -78,7 +78,7 @@ def train_it(trained: TrainRun | None, attack: Choice) -> None:
         st.caption(
             f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, "
             f"{spec.training.epochs} epochs of {library.title('models', spec.model)}. "
-            f"{sentence(spec)} {queue()}"
+            f"{sentence(spec)} {spec.gate()} {queue()}"
         )
         if st.button(
             "Train with it", type="primary", icon=":material/model_training:", key="studio.train"

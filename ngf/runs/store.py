@@ -203,7 +203,19 @@ class Run:
             "owner": request["owner"],
             "submitted_at": request["submitted_at"] or None,
             **{name: rates.get(name) for name in ("ca", "asr", "ra")},
+            "weak": None if training is None else _weakness(training),
         }
+
+    @property
+    def weak(self) -> str | None:
+        """Why the model that this run trained or starts from counts as weak; else None."""
+        training = self.training()
+        return None if training is None else _weakness(training)
+
+
+def _weakness(training: Run) -> str | None:
+    weak = (read_once(training.path / RESULT) or {}).get("weak")
+    return str(weak.get("reason")) if isinstance(weak, Mapping) else None
 
 
 def _expect(kind: type[_AnySpec], spec: Spec) -> _AnySpec:
