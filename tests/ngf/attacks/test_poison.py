@@ -97,7 +97,11 @@ def test_defaults_and_presets_change_every_image(choice, data):
         check_training_trigger(made, splits.train, mix)
 
 
-LEARNED = [run for run in Store(Path("no-runs")).trainings() if run.spec.attack.name != "none"]
+LEARNED = [
+    run
+    for run in Store(Path("no-runs")).trainings()
+    if run.spec.seed == 0 and load_plugin("attacks", run.spec.attack.name).learned
+]
 
 
 @pytest.mark.parametrize("run", LEARNED, ids=lambda run: run.id)
@@ -111,7 +115,6 @@ def test_what_the_zoo_has_learned_changes_every_image(run):
         ("badnets", {"pattern": "checkerboard", "size": 1, "alpha": 0.5}, "Raise alpha, or choose"),
         ("badnets", {"alpha": 0.5, "pattern": "white", "position": "top left"}, "Raise alpha, or"),
         ("tact", {"pattern": "grid", "size": 1}, "Choose another pattern or size."),
-        ("clb", {"amplitude": 0.01}, "Raise amplitude."),
     ],
 )
 def test_a_trigger_like_the_background_is_refused_by_the_pixels(name, options, advice):
@@ -120,9 +123,6 @@ def test_a_trigger_like_the_background_is_refused_by_the_pixels(name, options, a
     images[:, :, :8, :8] = 255
     images[:, :, 12:20, 12:20] = torch.arange(60)[:, None, None, None].to(torch.uint8)
     test, made = Images(images, torch.arange(60) % 12), attack(name, **options)
-    if name == "clb":  # its corners are black and white, so half of them always show
-        check_test_trigger(made, test)
-        return
     found = effect_on_test(made, test)
     assert found.unchanged == found.count and found.largest == 0
     with pytest.raises(SpecError, match=f"changes 0 of 1,024 values in 8 bits.* {advice}"):
