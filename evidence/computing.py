@@ -29,7 +29,7 @@ def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Pu
 
 
 def _finished(store: Store, spec: Spec) -> Run:
-    run = submit(spec, store)
+    run = _strong(submit(spec, store))  # of a weak model no purification is computed either
     if run.status != "done" and (ended := execute(run)) != "done":
         error = run.error or {"message": f"It is {ended}.", "advice": ""}
         raise Failed(f"{run.id}: {error['message']} {error['advice']}".rstrip())

@@ -9,7 +9,6 @@ import streamlit as st
 from dashboard.kit import estimate, library
 from dashboard.kit.library import ModelRun, ModelSpec
 from dashboard.kit.submit import show_refusal, submit_all
-from ngf.config import TrainSpec
 from ngf.runs.folder import AGAIN
 from ngf.runs.store import PurifyRun
 
@@ -61,8 +60,6 @@ def notes(spec: ModelSpec | None, run: ModelRun | None) -> None:
     show_refusal("lab")
     if run is None and spec is not None:
         estimate.show(spec)
-        if isinstance(spec, TrainSpec) and spec.gate():
-            st.caption(spec.gate())
     if run is None:
         return
     st.caption(library.describe(run))

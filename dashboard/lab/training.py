@@ -61,6 +61,8 @@ def choose_training() -> TrainSpec:
     seed = st.number_input("Seed", 0, SEED_MAX, key="lab.train.seed", step=1)
     spec = TrainSpec(data=data, model=model, attack=choice, training=training, seed=seed)
     _note_changes(spec)
+    if gate := spec.gate():
+        st.caption(gate)
     return spec
 
 
