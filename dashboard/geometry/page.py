@@ -73,6 +73,8 @@ if chosen is None:
     st.stop()
 run, lane = chosen
 show_weak(run)
+if (benign := measuring.benign(run)) is not None:
+    show_weak(benign, "The benign model")
 view = choose_view(run, lane)
 wanted = dict.fromkeys(
     [*measuring.QUICK, *(name for section in sections() for name in section.needs(view))]

@@ -246,8 +246,8 @@ def show_error(run: Run) -> None:
         show_weak(run)
 
 
-def show_weak(run: Run) -> None:
+def show_weak(run: Run, what: str = "The model") -> None:
     """Why the model that a run trained or starts from is weak; nothing for a strong one."""
     if run.weak is not None:
-        said = library.plain(f"A weak model. {run.weak} {WEAK_ADVICE}")
+        said = library.plain(f"{what} is weak. {run.weak} {WEAK_ADVICE}")
         st.warning(said, icon=":material/fitness_center:")

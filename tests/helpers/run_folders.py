@@ -101,9 +101,9 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
     return folder
 
 
-def weak_run(root: Path, reason: str) -> TrainRun:
+def weak_run(root: Path, reason: str, spec: TrainSpec = TRAIN) -> TrainRun:
     """A finished training of a model that counts as weak."""
-    folder = write_run(root, TRAIN, epoch_events(), done=True)
+    folder = write_run(root, spec, epoch_events(), done=True)
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     result["weak"] = {"reason": reason, "missed": []}
     (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")

@@ -80,8 +80,12 @@ def test_a_weak_model_says_so_wherever_it_is_shown(open_page, store):
         open_page("geometry", run=race.id),
         open_page("runs", run=weak.id),
     ):
-        (said,) = [item.value for item in page.warning if "A weak model" in item.value]
+        (said,) = [item.value for item in page.warning if "The model is weak." in item.value]
         assert REASON in said and "train longer" in said
+    benign = weak_run(store.root, REASON, replace(weak.spec, attack=Choice("none")))
+    beside = [item.value for item in open_page("geometry", run=weak.id).warning]
+    assert sum("The benign model is weak." in said for said in beside) == 1
+    store.delete(benign.id)
     lab = open_page("lab", model=weak.id)
     options = next(box for box in lab.selectbox if box.key == "lab.model").options
     assert [option.endswith("· weak · yours") for option in options].count(True) == 1
