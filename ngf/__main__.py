@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf import __version__
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.config import WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
@@ -133,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     train = add(
         "train",
         _train,
-        "train a model under an attack; settings: attack.size=4 training.epochs=2",
+        "train a model under an attack; settings: attack.size=4 training.epochs=2; a weak model "
+        "ends with 0, too, and standard error says so",
         submit,
     )
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
@@ -299,6 +300,8 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
+    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
+        _say(gate)
     if options.detach:
         _say(
             f"{run.id} is {run.status}."
@@ -386,6 +389,8 @@ def _report(run: Run, options: argparse.Namespace) -> int:
             f"{run.id} is paused. Continue with the same command, or: python -m ngf run {run.path}"
         )
         return INTERRUPTED
+    if summary["weak"] and isinstance(run.spec, TrainSpec):
+        _say(f"{run.id} is weak. {summary['weak']} {WEAK_ADVICE}")
     return FAILED if summary["status"] == "cancelled" else OK
 
 

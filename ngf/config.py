@@ -15,6 +15,11 @@ from typing import Any, ClassVar, Literal, Self
 from ngf.options import SpecError, check_fields, check_value, option
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
+# What to do about a model that missed its gates.
+WEAK_ADVICE = (
+    "It can be used like any other; what is measured of it says little about strong models. For "
+    "one of those train longer, on more images, or with a stronger trigger or a higher poison rate."
+)
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -73,9 +78,14 @@ class Training:
     lr: float = option(0.1, "Peak learning rate of the one-cycle schedule.", ge=1e-6, le=10.0)
     momentum: float = option(0.9, "Momentum of SGD.", ge=0.0, le=0.999)
     weight_decay: float = option(5e-4, "L2 penalty on the weights.", ge=0.0, le=1.0)
-    min_ca: float = option(0.80, "Below this clean accuracy the model is refused.", ge=0.0, le=1.0)
+    min_ca: float = option(
+        0.80, "Below this clean accuracy the model is kept and called weak.", ge=0.0, le=1.0
+    )
     min_asr: float = option(
-        0.60, "Below this attack success rate a backdoored model is refused.", ge=0.0, le=1.0
+        0.60,
+        "Below this attack success rate a backdoored model is kept and called weak.",
+        ge=0.0,
+        le=1.0,
     )
 
     def __post_init__(self) -> None:
@@ -199,6 +209,13 @@ class TrainSpec(_Spec):
     training: Training = Training()
     seed: int = 0
     content: str = ""
+
+    def gate(self) -> str:
+        """From what rates on the model counts as strong, in a sentence; empty where all do."""
+        asked = [f"{self.training.min_ca:.0%} clean accuracy"] if self.training.min_ca else []
+        if self.training.min_asr and self.attack.name != "none":
+            asked.append(f"{self.training.min_asr:.0%} attack success")
+        return f"A model below {' or '.join(asked)} is kept and called weak." if asked else ""
 
     def _slug(self) -> str:
         return f"{self.data}-{self.attack.name}-s{self.seed}".replace("_", "-")

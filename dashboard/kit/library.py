@@ -122,11 +122,18 @@ def describe_train(run: TrainRun) -> str:
         text += f", ASR {percent(row['asr'])}"
     text += f" · {short('models', spec.model)}"
     options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
-    return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
+    text += f" · {options}" if options else ""
+    return text + (" · weak" if run.weak else "") + ("" if run.source == "zoo" else " · yours")
 
 
 def describe(run: Run) -> str:
-    """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
+    """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`, and whether its model is
+    weak.
+    """
+    return _described(run) + (" · weak model" if run.weak else "")
+
+
+def _described(run: Run) -> str:
     origin = store().look().origin(run.facts)
     attack = title("attacks", origin.attack.name) if origin else "unknown model"
     spec = run.spec

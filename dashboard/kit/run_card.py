@@ -12,7 +12,7 @@ from dashboard.charts import style
 from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
-from ngf.config import PurifySpec
+from ngf.config import WEAK_ADVICE, PurifySpec
 from ngf.runs.folder import OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
 
@@ -242,3 +242,12 @@ def show_error(run: Run) -> None:
             "soon as the supervisor runs.",
             icon=":material/help:",
         )
+    elif isinstance(run, TrainRun):
+        show_weak(run)
+
+
+def show_weak(run: Run, what: str = "The model") -> None:
+    """Why the model that a run trained or starts from is weak; nothing for a strong one."""
+    if run.weak is not None:
+        said = library.plain(f"{what} is weak. {run.weak} {WEAK_ADVICE}")
+        st.warning(said, icon=":material/fitness_center:")

@@ -85,7 +85,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
             {
                 "Run": row["id"],
                 "Kind": say_kind(row),
-                "State": say_word("status", row["status"]),
+                "State": say_word("status", row["status"]) + (", weak" if row["weak"] else ""),
                 "Data": row["data"] and library.title("data", row["data"]),
                 "Attack": row["attack"] and library.title("attacks", row["attack"]),
                 "Defense": row["defense"]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ngf.attacks.base import Attack, Prepared, paste
 from ngf.attacks.shared import options
-from ngf.attacks.shared.patterns import check_fit, corner
+from ngf.attacks.shared.fit import check_fit, corner
 from ngf.data.images import to_float
 from ngf.models import classifier
 from ngf.options import option
@@ -46,6 +46,7 @@ class Trojan(Attack, Prepared):
 
     title: ClassVar[str] = "Trojan (patch for neurons)"
     learned: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Raise size, steps or lr."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

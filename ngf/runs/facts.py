@@ -47,6 +47,7 @@ class Facts:
         starts that goes with resume.
     attempts: how often it was started; started: when last, in seconds since 1970, 0 for never.
     rows: what its result says, one row per lane (see `ngf.runs.rows`).
+    weak: why the model of a training counts as weak; None for others.
     environment: what computed it, once it is done.
     size: bytes of all its files.
     """
@@ -60,6 +61,7 @@ class Facts:
     attempts: int
     started: float
     rows: tuple[Row, ...]
+    weak: str | None
     environment: Mapping[str, Any]
     size: int
 
@@ -78,6 +80,7 @@ def read_facts(path: Path) -> Facts:
     command, starts = _control(path)
     error, result = _object(path / ERROR), _object(path / RESULT)
     _check_result(spec, result)
+    weak = (result or {}).get("weak")
     if error is not None and not all(
         isinstance(error.get(key), str) for key in ("kind", "message", "advice")
     ):
@@ -97,6 +100,7 @@ def read_facts(path: Path) -> Facts:
         attempts=_number(path, ATTEMPTS, (read_text(path / ATTEMPTS) or "").strip() or "0"),
         started=_changed(path / ATTEMPTS),
         rows=tuple(rows_of(spec, result)),
+        weak=str(weak.get("reason")) if isinstance(weak, dict) else None,
         environment=(result or {}).get("environment") or {},
         size=size,
     )

@@ -34,8 +34,7 @@ def rows_of(spec: Spec, result: Mapping[str, Any] | None) -> list[Row]:
     ca, asr, ra: shares, with `ca_interval`... (95 %, Wilson) and the counts `n_clean` and
         `n_triggered`.
     seconds: of its own work. version, numbers: of the code; device: what it ran on.
-    weak: whether the model that was trained missed a gate. diverged: `step` and `message` of a lane
-        that ended alone.
+    diverged: `step` and `message` of a lane that ended alone.
     """
     found = result or {}
     if isinstance(spec, PurifySpec):
@@ -64,7 +63,6 @@ def _row(spec: Spec, result: Mapping[str, Any], lane: str, about: Mapping[str, A
         "version": where.get("ngf"),
         "numbers": where.get("numbers"),
         "device": where.get("device"),
-        "weak": bool(result.get("weak")),
         "diverged": None,
         **about,
     }

@@ -224,12 +224,19 @@ class Run:
     def _shared(self) -> Row:
         """What a run says of all its lanes."""
         training = self.training()
-        return shared(self.facts, self.source, self.status, training.spec if training else None)
+        return shared(self.facts, self.source, self.status, training.facts if training else None)
+
+    @property
+    def weak(self) -> str | None:
+        """Why the model that this run trained or starts from counts as weak; else None."""
+        training = self.training()
+        return None if training is None else training.facts.weak
 
 
-def shared(facts: Facts, source: Source, status: Status, origin: TrainSpec | None) -> Row:
-    """The columns that all lanes of a run have. origin: the training that it goes back to."""
-    spec = facts.spec
+def shared(facts: Facts, source: Source, status: Status, training: Facts | None) -> Row:
+    """The columns that all lanes of a run have. training: the one that it goes back to."""
+    spec, origin = facts.spec, training.spec if training else None
+    assert origin is None or isinstance(origin, TrainSpec)
     return {
         "id": facts.id,
         "kind": spec.kind,
@@ -244,6 +251,7 @@ def shared(facts: Facts, source: Source, status: Status, origin: TrainSpec | Non
         "source": source,
         "owner": facts.request["owner"],
         "submitted_at": facts.request["submitted_at"] or None,
+        "weak": training.weak if training else None,
     }
 
 
@@ -302,6 +310,11 @@ class Look:
         return {run.id: facts for run, facts in self.facts.items()}
 
     def origin(self, facts: Facts) -> TrainSpec | None:
+        """What was asked for of the training that a run goes back to, see `training`."""
+        training = self.training(facts)
+        return training.spec if training and isinstance(training.spec, TrainSpec) else None
+
+    def training(self, facts: Facts) -> Facts | None:
         """The training that a run goes back to; None when one on the way was deleted."""
         seen: set[str] = set()
         found: Facts | None = facts
@@ -311,7 +324,7 @@ class Look:
                 return None
             seen.add(parent)
             found = self._by_id.get(parent)
-        return found.spec if found is not None and isinstance(found.spec, TrainSpec) else None
+        return found
 
     def shared(self, run: Run) -> Row | None:
         """What `run` says of all its lanes; None when it was deleted this moment."""
@@ -320,7 +333,7 @@ class Look:
             status = facts.ended or run.status
         except SpecError:
             return None
-        return shared(facts, run.source, status, self.origin(facts))
+        return shared(facts, run.source, status, self.training(facts))
 
 
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:

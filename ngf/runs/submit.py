@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import overload
 
+from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
 from ngf.options import SpecError, check_layer
@@ -53,11 +54,9 @@ def _training(spec: TrainSpec) -> TrainSpec:
     if spec.model not in (known := catalogue()["models"]):
         raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
     check_content(spec)
-    return replace(
-        spec,
-        attack=normalize("attacks", spec.attack),
-        content=spec.content or content(spec.data),
-    )
+    attack = normalize("attacks", spec.attack)
+    check_early(attack, catalogue()["data"][spec.data])
+    return replace(spec, attack=attack, content=spec.content or content(spec.data))
 
 
 def _purification(spec: PurifySpec, store: Store) -> PurifySpec:

@@ -120,6 +120,30 @@ def test_train_shows_progress_and_one_document(store: Store) -> None:
     )
 
 
+def test_a_weak_model_ends_well_and_standard_error_says_so(store: Store) -> None:
+    """A real training of one step, in a process of its own."""
+    small = ["--set", "training.num_images=64", "training.epochs=1", "training.batch_size=64"]
+    words = ["-m", "ngf", "train", "--attack", "badnets", *small, "--json"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == OK, done.stderr
+    (run,) = own(store)
+    assert run.status == "done" and json.loads(done.stdout)["weak"] == run.weak
+    gate = "A model below 80% clean accuracy or 60% attack success is kept and called weak."
+    assert done.stderr.splitlines()[0] == gate, "told before the start"
+    assert f"{run.id} is weak. Clean accuracy is " in done.stderr.splitlines()[-1]
+    listed = ngf("list").stdout.splitlines()[0].split()
+    assert listed[:3] == [run.id, "done,", "weak"]
+    assert f"weak           {run.weak}" in ngf("show", run.id).stdout
+
+
+def test_a_trigger_that_cannot_be_seen_is_bad_input_and_no_run(store: Store) -> None:
+    done = ngf("train", "--attack", "sig", "--set", "attack.frequency=16", "--detach")
+    assert done.returncode == BAD_INPUT and "zero in every one of 32 columns" in done.stderr
+    assert not store.root.exists()
+
+
 def test_equal_requests_have_equal_names(store: Store) -> None:
     names = {
         document("train", "--attack", "badnets", "--detach", "--set", *settings)["id"]

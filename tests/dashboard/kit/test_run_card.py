@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dashboard.charts.rates import RATES
-from dashboard.kit import run_card
+from dashboard.kit import library, run_card
 from ngf.config import Choice, PurifySpec
+from tests.helpers.pages import text
+from tests.helpers.run_folders import race_events, weak_run, write_run
 
 RACE = PurifySpec(parent="model", lanes=(Choice("ngf"), Choice("sgd")))
 BEFORE = {"ca": 0.992, "asr": 0.997, "ra": 0.003, "asr_interval": [0.9939, 0.9987]}
@@ -60,3 +64,42 @@ def test_how_far_a_run_is():
     assert run_card.progress([{"type": "phase", "phase": "testing"}]) == (0.0, "Testing")
     assert run_card.progress([{"type": "partial", "fraction": 0.25}]) == (0.25, "25 %")
     assert run_card.progress([]) == (0.0, "")
+
+
+REASON = "Clean accuracy is 43.1% on 2,400 test images; at least 80% is asked."
+
+
+def test_a_weak_model_says_so_wherever_it_is_shown(open_page, store):
+    weak = weak_run(store.root, REASON)
+    race = replace(RACE, parent=weak.id, seed=5)
+    write_run(store.root, race, race_events(), done=True)
+    for page in (
+        open_page("lab", model=weak.id),
+        open_page("lab", run=weak.id),
+        open_page("geometry", run=weak.id),
+        open_page("geometry", run=race.id),
+        open_page("runs", run=weak.id),
+    ):
+        (said,) = [item.value for item in page.warning if "The model is weak." in item.value]
+        assert REASON in said and "train longer" in said
+    benign = weak_run(store.root, REASON, replace(weak.spec, attack=Choice("none")))
+    beside = [item.value for item in open_page("geometry", run=weak.id).warning]
+    assert sum("The benign model is weak." in said for said in beside) == 1
+    store.delete(benign.id)
+    lab = open_page("lab", model=weak.id)
+    options = next(box for box in lab.selectbox if box.key == "lab.model").options
+    assert [option.endswith("· weak · yours") for option in options].count(True) == 1
+    runs = open_page("runs", source="user")
+    assert list(runs.dataframe[0].value["State"]) == ["Finished, weak"] * 2
+    assert library.describe(store.get(race.id)).endswith("· weak model")
+
+
+def test_a_strong_model_has_no_such_word(open_page, store):
+    for page in (open_page("lab"), open_page("geometry"), open_page("runs")):
+        assert not [item.value for item in page.warning if "weak" in item.value]
+
+
+def test_the_gate_is_told_before_the_start(open_page, store):
+    lab, studio = open_page("lab", view="train"), open_page("studio", row="4")
+    gate = "A model below 80% clean accuracy or 60% attack success is kept and called weak."
+    assert gate in text(lab) and gate in text(studio)

@@ -76,7 +76,7 @@ def test_other_runs_are_one_row(store: Store) -> None:
     (train.path / RESULT).write_text(to_json({**rates(0.5), "seconds": 77.5, "weak": weak}))
     (row,) = train.rows()
     assert (row["target"], row["lane"], row["ca"], row["seconds"]) == (train.id, "", 0.5, 77.5)
-    assert (row["lr"], row["steps"], row["weak"]) == (0.1, 20, True)
+    assert (row["lr"], row["steps"], row["weak"]) == (0.1, 20, weak["reason"])
     measure = store.submit(MeasureSpec(target=train.id, measurement=Choice("fisher_trace")))
     (measure.path / RESULT).write_text(to_json({"values": {"seconds": 2.5}, "complete": True}))
     (of_measure,) = measure.rows()

@@ -82,6 +82,21 @@ def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
     assert json.loads(json.dumps(row)) == row
 
 
+def test_what_goes_back_to_a_weak_model_says_so(store: Store) -> None:
+    train = store.submit(TrainSpec(seed=4))
+    purify = store.submit(PurifySpec(parent=train.id, lanes=(Choice("ngf"),)))
+    measure = store.submit(
+        MeasureSpec(target=f"{purify.id}:ngf", measurement=Choice("fisher_trace"))
+    )
+    runs = (train, purify, measure)
+    assert [run.summary()["weak"] for run in runs] == [None] * 3
+    weak = {"reason": "Clean accuracy is 9%.", "missed": []}
+    (train.path / RESULT).write_text(to_json({"ca": 0.09, "weak": weak}))
+    assert [run.summary()["weak"] for run in runs] == ["Clean accuracy is 9%."] * 3
+    (train.path / RESULT).write_text(to_json({"ca": 0.09, "weak": ["not", "ours"]}))
+    assert [run.weak for run in runs] == [None] * 3
+
+
 def test_unknown_runs_and_names_that_are_paths(store: Store) -> None:
     run = store.submit(counting())
     for name in ("nothing", "../runs", "", ".", f"../{store.root.name}/{run.id}", str(run.path)):
