@@ -97,6 +97,7 @@ class ImageNet:
             Decoding(settings.size or SIZE, settings.mode or "RGB"),
             train_stamp,
             test_stamp,
+            left_out=[*train.left_out, *test.left_out],
         )
 
     @property

@@ -80,6 +80,7 @@ class TinyImageNet:
             Decoding(SIZE),
             train_stamp,
             test_stamp,
+            left_out=[*train.left_out, *test.left_out],
         )
 
     @staticmethod
@@ -95,10 +96,11 @@ class TinyImageNet:
                 f"wnids.txt in each line, separated by tabs; {len(wrong)} of {len(rows)} lines do "
                 f"not. {_ADVICE}"
             )
-        _, stamp = find_files(root, ["val/images"])
+        found, stamp = find_files(root, ["val/images"])
         return Files(
             [f"val/images/{row[0]}" for row in rows],
             np.array([label[row[1]] for row in rows], np.int64),
+            found.left_out,
         ), stamp
 
     @property
