@@ -95,7 +95,7 @@ def found(root: str) -> list[tuple[str, str]]:
     try:
         seen = listing.survey(Path(root), _SETTINGS, _COUNTED)
     except OSError as error:
-        return [("Found", f"a folder that {library.plain(why_not(error))}")]
+        return [("Found", f"no folder that can be looked into ({library.plain(why_not(error))})")]
     words = {part: _counts(counts, seen.more) for part, counts in seen.parts.items()}
     lines = [
         ("Found", "; ".join(f"{part}: {said}" if part else said for part, said in words.items()))

@@ -29,11 +29,11 @@ from ngf.data.shared.folders import (
     find_entries,
     folder_set,
     stamped,
-    unreadable,
+    unused,
 )
 from ngf.data.shared.settings import NAME as SETTINGS
 from ngf.data.shared.settings import SIZES, Settings
-from ngf.outside.listing import TEST, Entry, LeftOut, Look, beside, look, parts_of, shown
+from ngf.outside.listing import TEST, Entry, LeftOut, Look, look, parts_of, shown
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -89,13 +89,9 @@ def _find(progress: Progress) -> FolderSet:
     splits = _splits(root, inside)
     classes = class_folders(root / splits[0]) if splits else inside
     parts = [[f"{split}/{name}" for name in classes] for split in splits] or [classes]
-    try:
-        left_out = beside(root, [*(splits or classes), SETTINGS])
-        for split in splits:
-            rest = beside(root / split, classes)
-            left_out += [LeftOut(f"{split}/{name}", why) for name, why in rest]
-    except OSError as error:
-        raise unreadable(root, error) from error
+    left_out = unused(root, "", [*(splits or classes), SETTINGS])
+    for split in splits:
+        left_out += unused(root, split, classes)
     entries = []
     for folders in parts:
         found, others = find_entries(root, folders)

@@ -26,6 +26,7 @@ from ngf.data.shared.folders import (
     find_files,
     folder_set,
 )
+from ngf.outside.listing import text_of
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -118,8 +119,8 @@ class TinyImageNet:
 
 def _lines(root: Path, name: str) -> list[str]:
     try:
-        return (root / name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return text_of(root / name).splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(f"{root / name} cannot be read ({error}). {_ADVICE}") from error
 
 

@@ -122,6 +122,17 @@ def shown(name: str) -> str:
     return "".join(c if c.isprintable() else escaped(c) for c in name)
 
 
+def text_of(path: Path, most_bytes: int = 64 * 2**20) -> str:
+    """The text of a file in UTF-8. Raises OSError or ValueError, and waits for no pipe."""
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError("it is no file")
+    with open(path, "rb") as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    return data.decode("utf-8")
+
+
 def skipped(name: str) -> bool:
     """Whether a file or folder is hidden, or one that an operating system has put there."""
     return name.startswith(".") or name.lower() in _SYSTEM
@@ -146,7 +157,7 @@ def beside(root: Path, used: Iterable[str]) -> list[LeftOut]:
     return [
         LeftOut(entry.name, _unread(Path(entry.path)) or "in no folder of a class")
         if not _is_folder(entry)
-        else LeftOut(entry.name, f"a folder that is not used, {_inside(entry.path)}")
+        else LeftOut(entry.name, f"a folder that is not used: {_inside(entry.path)}")
         for entry in rest
     ]
 
@@ -205,7 +216,7 @@ def _judge(entry: os.DirEntry[str], name: str) -> Entry | str:
     except OSError as error:
         return _link_error(error)
     if stat.S_ISDIR(about.st_mode):
-        return f"a folder in a class, {_inside(entry.path)}"
+        return f"a folder in a class: {_inside(entry.path)}"
     if not stat.S_ISREG(about.st_mode):
         return "a pipe, a socket or a device"
     if not entry.name.lower().endswith(SUFFIXES):
@@ -225,14 +236,14 @@ def _beginning(path: str, size: int, changed: int) -> str:
 
 
 def _inside(folder: str) -> str:
-    """How many files a folder holds: `with 12 files`."""
+    """How many files a folder holds: `12 files`."""
     try:
         with os.scandir(folder) as entries:
             count = sum(1 for _ in itertools.islice(entries, 10_000))
     except OSError as error:
         return why_not(error)
     more = " or more" if count == 10_000 else ""
-    return f"with {count:,} file{'' if count == 1 else 's'}{more}"
+    return f"{count:,} file{'' if count == 1 else 's'}{more}"
 
 
 def beginnings(root: Path, listing: Listing) -> Listing:
@@ -379,11 +390,11 @@ def summary(
         reasons[why.partition(":")[0]].append(name)
     by_count = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
     parts = [
-        f"{len(names):,} {plain(shown(why))} ({_first(names, plain)})"
+        f"{len(names):,} × {plain(shown(why))} ({_first(names, plain)})"
         for why, names in by_count[:_REASONS]
     ]
     if rest := sum(len(names) for _, names in by_count[_REASONS:]):
-        parts.append(f"{rest:,} for other reasons")
+        parts.append(f"{rest:,} × other reasons")
     text = f"left out {len(left_out):,}: {'; '.join(parts)}" if parts else ""
     if several:
         of = f"of {len(several):,} with several pictures the first was taken"

@@ -115,7 +115,10 @@ def _one_of(formats: tuple[str, ...]) -> str:
 def start_of(path: Path) -> bytes:
     """The first bytes of a file, enough for `kind_of`. Raises NotRead."""
     with _file(path, MAX_BYTES) as file:
-        return file.read(32)
+        try:
+            return file.read(32)
+        except OSError as error:
+            raise NotRead(why_not(error)) from None
 
 
 def read(
@@ -144,7 +147,7 @@ def read(
         except UnidentifiedImageError:
             raise NotRead(_unidentified(source, formats)) from None
         except Image.DecompressionBombError:
-            raise NotRead(f"too many pixels; {most_pixels:,} are the limit") from None
+            raise NotRead(f"too many pixels: {most_pixels:,} are the limit") from None
 
 
 def _read(
@@ -165,7 +168,7 @@ def _read(
         pixels = image.width * image.height
         if pixels > most_pixels:
             raise NotRead(
-                f"{image.width}x{image.height} pixels are too many; {most_pixels:,} are the limit"
+                f"too many pixels: {image.width}x{image.height}; {most_pixels:,} are the limit"
             )
         # A progressive JPEG is held whole while it is decoded, however small it becomes.
         held = size[0] * size[1] if image.info.get("progressive") else pixels
@@ -212,7 +215,7 @@ def why_not(error: OSError) -> str:
 
 
 def _too_large(size: int, most: int) -> str:
-    return f"{size / 2**20:,.1f} MB are too many; {most / 2**20:,.0f} MB are the limit"
+    return f"too large: {size / 2**20:,.1f} MB; {most / 2**20:,.0f} MB are the limit"
 
 
 def _unidentified(source: Path | bytes, formats: tuple[str, ...]) -> str:

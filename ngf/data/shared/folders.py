@@ -78,6 +78,15 @@ def find_files(root: Path, folders: Sequence[str]) -> tuple[Files, Stamp]:
     return stamped(*find_entries(root, folders))
 
 
+def unused(root: Path, folder: str, used: Sequence[str]) -> list[LeftOut]:
+    """What lies in `folder` of `root` beside what is `used`. Raises DataError."""
+    try:
+        rest = listing.beside(root / folder, used)
+    except OSError as error:
+        raise unreadable(root / folder, error) from error
+    return [LeftOut(f"{folder}/{name}" if folder else name, why) for name, why in rest]
+
+
 def find_entries(root: Path, folders: Sequence[str]) -> tuple[list[list[Entry]], list[LeftOut]]:
     """What seems to be an image in each of `folders`, and what does not. Raises DataError."""
     try:

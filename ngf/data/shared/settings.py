@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ngf.data.images import DataError
-from ngf.outside.listing import shown
+from ngf.outside.listing import shown, text_of
 
 NAME = "dataset.json"
 SIZES = (16, 256)  # smallest and largest side of an image in pixels
@@ -49,7 +49,7 @@ class Settings:
         if not os.path.lexists(path):
             return cls()
         try:
-            given = json.loads(_text(path))
+            given = json.loads(text_of(path, _MOST_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{place} cannot be read as JSON ({error}). Correct it, or delete it."
@@ -72,14 +72,3 @@ class Settings:
         if wrong:
             raise DataError(f"{place}: {wrong[0]} is {json.dumps(given[wrong[0]])[:80]}. {allowed}")
         return cls(size, color, mirror)
-
-
-def _text(path: Path) -> str:
-    """The text of a small file. Raises OSError or ValueError, and waits for no pipe."""
-    if not path.is_file():
-        raise ValueError("it is no file")
-    with open(path, "rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
-    return data.decode("utf-8")

@@ -62,8 +62,8 @@ def test_the_card_tells_what_is_left_out_and_what_a_defender_gets(own_folders):
     assert "about 100; half of that" in words
     assert "about 50 of 500 images are for purifying" in words
     assert (
-        r"left out 3: 2 not an image (red/\*notes\*.txt, red/caf\\xe9.png); "
-        "1 a link in a circle (circle)"
+        r"left out 3: 2 × not an image (red/\*notes\*.txt, red/caf\\xe9.png); "
+        "1 × a link in a circle (circle)"
     ) in words
 
 
@@ -82,7 +82,7 @@ def test_the_card_of_an_odd_place_says_so(own_folders):
     assert "no folder of a class yet" in words()
     base.rmdir()
     base.write_text("a file")
-    assert r"a folder that cannot be opened\: not a directory" in words()
+    assert r"can be looked into (cannot be opened\: not a directory)" in words()
 
 
 def test_the_lab_shows_the_card_and_refuses_to_start_without_the_files(

@@ -84,10 +84,10 @@ def test_of_an_animation_the_first_picture_is_taken_and_it_is_said():
         (picture((20, 20), "TIFF"), "TIFF, not PNG, JPEG, WebP, GIF or BMP. Allowed: PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript, not PNG"),
         (picture((300, 300))[:200], "damaged: "),
-        (bomb(2001, 2000), "2001x2000 pixels are too many; 4,000,000 are the limit"),
+        (bomb(2001, 2000), "too many pixels: 2001x2000; 4,000,000 are the limit"),
         (bomb(60_000, 60_000), "too many pixels"),
         (bomb(100, 100), "damaged: "),
-        (bytes(3 * 2**20), "3.0 MB are too many; 2 MB are the limit"),
+        (bytes(3 * 2**20), "too large: 3.0 MB; 2 MB are the limit"),
     ],
 )
 def test_a_picture_that_is_none_or_too_large_is_refused(data, words):

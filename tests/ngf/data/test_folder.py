@@ -47,13 +47,17 @@ _PICTURES = {
         ({"size": 24}, "palette", r"RGB \(29\), P \(1\)"),
         ({"size": 24}, "cmyk", r"RGB \(29\), CMYK \(1\)"),
         ({"size": 24}, "sixteen bits of gray", r"RGB \(29\), L \(1\)"),
-        (None, "numbers", r"17 training images, not 18.* left out 1: 1 pixels of mode F, not gray"),
-        (None, "cut", r"17 training images, not 18.* left out 1: 1 damaged \(red/000.png\)"),
+        (
+            None,
+            "numbers",
+            r"17 training images, not 18.* left out 1: 1 × pixels of mode F, not gray",
+        ),
+        (None, "cut", r"17 training images, not 18.* left out 1: 1 × damaged \(red/000.png\)"),
         (
             None,
             "garbage",
-            r"15 training images, not 18. Ask for 15 or fewer. Of its files, left out 5: 5 not an "
-            r"image \(red/000.png, red/001.png, red/002.png, 2 more\)",
+            r"15 training images, not 18. Ask for 15 or fewer. Of its files, left out 5: "
+            r"5 × not an image \(red/000.png, red/001.png, red/002.png, 2 more\)",
         ),
         (None, "one class", "two classes or more.*only one, red"),
         (None, "no class", "in .* there is none"),
@@ -128,10 +132,10 @@ def test_what_is_no_image_is_left_out_and_told(own_folders):
     }  # fmt: skip
     said = next(phase for phase in phases if phase.startswith("left out"))
     assert said == facts["left_out"]["said"] and said.startswith("left out 12: ")
-    assert "2 not an image (red/notes.txt, red/\\xff.txt)" in said
+    assert "2 × not an image (red/notes.txt, red/\\xff.txt)" in said
     assert "of 1 with several pictures the first was taken (red/moves.png)" in said
     why = dict(facts["left_out"]["files"])
-    assert why["red/more"] == "a folder in a class, with 1 file"
+    assert why["red/more"] == "a folder in a class: 1 file"
     assert why["red/circle.png"] == why["circle"] == "a link in a circle"
     assert why["red/script.png"].startswith("PostScript, not JPEG")
 
@@ -169,7 +173,7 @@ def test_a_class_whose_name_is_not_utf8_is_trained_on(own_folders, store):
     assert facts["classes"] == ["green", "r\\xe9d"] and facts["survives_flip"] == [False, True]
     assert facts["left_out"]["files"] == [["green/x.txt", "not an image"]]
     told = [event["phase"] for event in run.events() if event["type"] == "phase"]
-    assert "left out 1: 1 not an image (green/x.txt)" in told
+    assert "left out 1: 1 × not an image (green/x.txt)" in told
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_hidden_and_system_folders_are_no_classes(base):
     (base / ".hidden").write_text("")
     assert beside(base, ["green", "red"]) == [
         LeftOut("circle", "a link in a circle"),
-        LeftOut("linked", "a folder that is not used, with 3 files"),
+        LeftOut("linked", "a folder that is not used: 3 files"),
         LeftOut("notes.txt", "in no folder of a class"),
     ]
 
@@ -92,8 +92,10 @@ def test_a_summary_counts_by_reason_and_names_the_first():
     many = [LeftOut(f"a/{k}", "damaged: at byte " + str(k)) for k in range(1200)]
     others = [LeftOut("b", f"reason {k}") for k in range(9)]
     text = summary([*others, *many], ["c.gif"])
-    assert text.startswith("left out 1,209: 1,200 damaged (a/0, a/1, a/2, 1,197 more); 1 reason 0")
+    assert text.startswith(
+        "left out 1,209: 1,200 × damaged (a/0, a/1, a/2, 1,197 more); 1 × reason 0"
+    )
     assert text.endswith(
-        "4 for other reasons; of 1 with several pictures the first was taken (c.gif)"
+        "4 × other reasons; of 1 with several pictures the first was taken (c.gif)"
     )
     assert summary([]) == ""
