@@ -195,7 +195,7 @@ def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
         elif event["type"] == "partial" and event.get("fraction") is not None:
             last[""] = {"step": event["fraction"], "steps": 1, "type": "partial"}
     if not last:
-        return 0.0, phase.capitalize()
+        return 0.0, library.plain(phase[:1].upper() + phase[1:])  # may name files
     fraction = sum(item["step"] / max(1, item["steps"]) for item in last.values()) / len(last)
     if "" in last and last[""]["type"] == "partial":
         return fraction, f"{100 * fraction:.0f} %"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dashboard.kit.trigger import readable
 from dashboard.studio import probing
@@ -160,7 +162,13 @@ def test_a_picture_is_taken_over(open_page, store):
         "made small anew, not cut"
     )
     checked(page.file_uploader[0].upload("x.png", b"nothing", "image/png").run())
-    assert "not a picture of a known kind" in text(page)
+    assert "The picture cannot be used: not an image." in text(page)
+    moving, frames = io.BytesIO(), [Image.new("RGB", (8, 8), name) for name in ("red", "blue")]
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    checked(page.file_uploader[0].upload("x.gif", moving.getvalue(), "image/gif").run())
+    assert "holds several pictures; this is the first" in text(page)
+    checked(page.file_uploader[0].upload("x.png", picture((8, 8)), "image/png").run())
+    assert "holds several pictures" not in text(page)
 
 
 def test_a_drawing_that_leaves_images_as_they_are_is_told_before_anything_is_measured(
