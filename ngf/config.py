@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 from ngf.options import SpecError, check_fields, check_value, option
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
+NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -258,6 +259,13 @@ _SPECS: dict[str, type[TrainSpec] | type[PurifySpec] | type[MeasureSpec]] = {
     "purify": PurifySpec,
     "measure": MeasureSpec,
 }
+
+
+def num_validation(holdout: int) -> int:
+    """Images for validation in a pool of `holdout`: half of it, `NUM_VALIDATION` at most. The rest
+    is the defender's.
+    """
+    return min(NUM_VALIDATION, holdout // 2)
 
 
 def spec_from_json(obj: Any) -> Spec:

@@ -58,7 +58,7 @@ Source = Literal["user", "zoo"]
 # because the same steps would only fail again or, with other code, give another curve. What the
 # failed attempt has left is set aside.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{,199}")  # a folder cannot have a name much longer
 _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
 
