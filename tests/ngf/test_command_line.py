@@ -16,6 +16,7 @@ import pytest
 
 from ngf import __version__
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
+from ngf.catalogue import catalogue
 from ngf.places import ROOT
 from ngf.runs.files import Lock
 from ngf.runs.folder import LOCK, STATE
@@ -38,6 +39,7 @@ TRAIN = (
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store of users' runs, beside the zoo of the project."""
+    catalogue()  # made before anybody waits for a command
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
     return Store()
 
@@ -416,6 +418,35 @@ def drain(stream: IO[str]) -> None:
     with stream:
         for _ in stream:
             pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_the_second_interrupt_does_not_wait(store: Store) -> None:
+    process = start(*TRAIN, "--json", pipeline="tests.helpers.stubborn_pipeline")
+    assert process.stderr is not None
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
+    wait_steps(run, 1)
+    process.send_signal(signal.SIGINT)
+    assert any("Press Ctrl-C again" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert json.loads(out)["status"] == run.status == "paused"
+    assert [file.read_text() for file in (run.path / STATE).glob("*/count.json")] == ["[0, 0.5]"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_a_run_started_by_nohup_outlives_the_terminal(store: Store) -> None:
+    line = f"trap '' HUP; exec {shlex.join(command(*LONG, '--json'))}"
+    process = subprocess.Popen(["bash", "-c", line], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
+    wait_steps(run, 10)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == OK and json.loads(out)["status"] == "done"
+    check_whole(run)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the shell is that of POSIX")
