@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import traceback
@@ -318,7 +319,7 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.run).resolve()
-    if (path / SPEC).exists():
+    if os.path.exists(path / SPEC):  # False for a text that cannot be a path
         run = Store(path.parent).get(path.name)
     else:
         run = Store().get(options.run)
@@ -459,7 +460,7 @@ def _presets(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     from ngf.presets import preset
     from ngf.runs.from_text import lanes_from_text, training_from_text
-    from ngf.runs.submit import checked
+    from ngf.runs.submit import checked, purification_of
 
     start = None if options.preset is None else preset(options.preset).training()
     settings = () if options.defense else options.settings
@@ -468,11 +469,9 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     wanted: TrainSpec | PurifySpec = spec
     if options.defense:
-        wanted = PurifySpec(
-            parent=spec.id,
-            lanes=lanes_from_text(options.defense, options.settings),
-            num_clean=options.num_clean,
-        )
+        lanes = lanes_from_text(options.defense, options.settings)
+        asked = PurifySpec(parent=spec.id, lanes=lanes, num_clean=options.num_clean)
+        wanted = purification_of(spec, asked)
 
     from ngf.timing.calibrate import calibrate  # torch, only when the request is right
 

@@ -20,6 +20,7 @@ WEAK_ADVICE = (
     "It can be used like any other; what is measured of it says little about strong models. For "
     "one of those train longer, on more images, or with a stronger trigger or a higher poison rate."
 )
+NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -281,6 +282,13 @@ _SPECS: dict[str, type[TrainSpec] | type[PurifySpec] | type[MeasureSpec]] = {
     "purify": PurifySpec,
     "measure": MeasureSpec,
 }
+
+
+def num_validation(holdout: int) -> int:
+    """Images for validation in a pool of `holdout`: half of it, `NUM_VALIDATION` at most. The rest
+    is the defender's.
+    """
+    return min(NUM_VALIDATION, holdout // 2)
 
 
 def spec_from_json(obj: Any) -> Spec:

@@ -131,9 +131,13 @@ def arrived(out: Outlet) -> bool:
 
 
 def finish(main: Callable[[], int | None]) -> int:
-    """The exit code of a program that may print to readers who leave."""
+    """The exit code of a program that may print to readers who leave, and that others may end."""
     with forgiving() as out:
-        code = main() or 0
+        try:
+            with ended_by_signals():
+                code = main() or 0
+        except KeyboardInterrupt:
+            code = 130
         return code if arrived(out) else code or 1
 
 

@@ -14,12 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from ngf.catalogue import build
-from ngf.config import Choice
+from ngf.config import Choice, num_validation
 from ngf.data.base import DataSet
 from ngf.data.images import DataError, Images
 from ngf.progress import Progress, quiet
 
-NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
 # Training images are chosen among the first so many of the pool (all of it where more are asked
 # for), so that a smaller choice is the beginning of a larger one and no more images are rendered.
 _TRAIN_CHOICE = 10_000
@@ -89,7 +88,7 @@ class Splits:
 
     @property
     def _num_validation(self) -> int:
-        return min(NUM_VALIDATION, self._pool_size("holdout") // 2)
+        return num_validation(self._pool_size("holdout"))
 
     def _train_index(self) -> np.ndarray:
         size = self._pool_size("train")

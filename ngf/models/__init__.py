@@ -185,10 +185,16 @@ def kind_of(layer: Layer) -> str:
     return f"convolution {size}, {layer.in_channels} to {layer.out_channels}{groups}"
 
 
+def _with_parameters(model: nn.Module) -> list[str]:
+    """Names of the modules that have parameters of their own, in the model's order."""
+    names = (name.rpartition(".")[0] for name, _ in model.named_parameters())
+    return list(dict.fromkeys(filter(None, names)))
+
+
 def describe_models() -> dict[str, dict[str, Any]]:
     """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters,
-    the layers that can be tuned and what each is, the classifier, number and name of the features
-    that enter it, and what differs for small images.
+    the layers that can be tuned and what each is, all modules with parameters, the classifier,
+    number and name of the features that enter it, and what differs for small images.
     """
     out = {}
     for name, entry in MODELS.items():
@@ -200,6 +206,7 @@ def describe_models() -> dict[str, dict[str, Any]]:
             "title": entry.title,
             "num_parameters": sum(p.numel() for p in model.parameters()),
             "layers": list(layers),
+            "modules": _with_parameters(model),
             "kinds": [kind_of(layer) for layer in layers.values()],
             "classifier": last,
             "num_features": linear.in_features,

@@ -64,7 +64,7 @@ _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 BLINK = 0.25  # seconds that one look at all runs is good for
 TICK = 0.05  # seconds: more than the clock of a file system counts in, where it is a fast one
 SUPERVISOR = ".supervisor.lock"  # held by who executes the runs of a store
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{,199}")  # a folder cannot have a name much longer
 _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
 

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
 from typing import overload
 
 from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue, missing_files, normalize
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
+from ngf.config import (
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    Spec,
+    Target,
+    TrainSpec,
+    num_validation,
+    spec_from_json,
+)
 from ngf.options import SpecError, check_layer
 from ngf.places import data_dir
 from ngf.runs.content import check_content, content
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
+# Says what speaks against a measurement. By name, because ngf does not import analysis.
+_MEASUREMENTS = "analysis.early"
 REFUSALS = (SpecError, NoSuchRun, OSError)  # what `submit` raises; each says what to do
 
 
@@ -53,6 +65,7 @@ def _training(spec: TrainSpec) -> TrainSpec:
     check_files(spec.data)
     if spec.model not in (known := catalogue()["models"]):
         raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
+    _check_number(spec.data, "train", spec.training.num_images)
     check_content(spec)
     attack = normalize("attacks", spec.attack)
     check_early(attack, catalogue()["data"][spec.data])
@@ -63,13 +76,21 @@ def _purification(spec: PurifySpec, store: Store) -> PurifySpec:
     parent = store.get(spec.parent)
     if not isinstance(parent, TrainRun):
         raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
-    lanes = tuple(normalize("defenses", lane) for lane in spec.lanes)
     check_content(parent.spec)
-    layers = catalogue()["models"].get(parent.spec.model, {}).get("layers")
+    return replace(purification_of(parent.spec, spec), parent=parent.id)
+
+
+def purification_of(training: TrainSpec, spec: PurifySpec) -> PurifySpec:
+    """`spec` checked against the training that it starts from, which need not have happened. Raises
+    SpecError.
+    """
+    lanes = tuple(normalize("defenses", lane) for lane in spec.lanes)
+    layers = catalogue()["models"].get(training.model, {}).get("layers")
     if layers:
         for lane in lanes:
             _check_layers(lane, layers)
-    return replace(spec, parent=parent.id, lanes=lanes)
+    _check_number(training.data, "holdout", spec.num_clean)
+    return replace(spec, lanes=lanes)
 
 
 def _check_layers(lane: Choice, layers: Iterable[str]) -> None:
@@ -81,6 +102,7 @@ def _check_layers(lane: Choice, layers: Iterable[str]) -> None:
 
 def _measurement(spec: MeasureSpec, store: Store) -> MeasureSpec:
     target, measurement = _target(spec, store), normalize("measurements", spec.measurement)
+    import_module(_MEASUREMENTS).check_early(measurement, store.get(target.run), store)
     return replace(spec, target=str(target), measurement=measurement)
 
 
@@ -96,6 +118,23 @@ def _target(spec: MeasureSpec, store: Store) -> Target:
             f"{spec.target} has no weights: measure takes a training, or id:lane of a purification."
         )
     return named
+
+
+def _check_number(data: str, pool: str, wanted: int) -> None:
+    """Raise SpecError when more images are wanted than a data set has for it; some data sets know
+    that only from their files.
+    """
+    about = catalogue()["data"].get(data, {})
+    size = about.get("pools", {}).get(pool)
+    if size is None:
+        return
+    what = "training images"
+    if pool == "holdout":
+        size, what = size - num_validation(size), "clean images for a defender"
+    if wanted > size:
+        raise SpecError(
+            f"{about['title']} has {size:,} {what}, not {wanted:,}. Ask for {size:,} or fewer."
+        )
 
 
 def check_files(data: str) -> None:

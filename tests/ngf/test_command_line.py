@@ -14,7 +14,9 @@ from typing import IO, Any
 
 import pytest
 
+from ngf import __version__
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
+from ngf.catalogue import catalogue
 from ngf.places import ROOT
 from ngf.runs.files import Lock
 from ngf.runs.folder import LOCK, STATE
@@ -37,6 +39,7 @@ TRAIN = (
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store of users' runs, beside the zoo of the project."""
+    catalogue()  # made before anybody waits for a command
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
     return Store()
 
@@ -178,31 +181,177 @@ def test_purify_ends_with_before_and_after(store: Store) -> None:
     assert with_default["defense"] == "ngf" and with_default["attack"] == "badnets"
 
 
+MODEL = "signs-badnets-s0-e92d669fdf"  # of the zoo
+BENIGN = "signs-none-s0-1c8392ad8a"
+PROBE = ("measure", MODEL, "--measurement", "trigger_probe", "--set")
+FISHER = ("measure", MODEL, "--measurement", "fisher_trace")
+PLANE = ("measure", MODEL, "--measurement", "loss_plane", "--set", "plane=models")
+USAGE: dict[tuple[str, ...], str] = {
+    (): "COMMAND",
+    ("nonsense",): "train",
+    ("", "list"): "invalid choice",
+    ("--nonsense", "list"): "unrecognized",
+    ("list", "--nonsense"): "unrecognized",
+    ("list", "more"): "unrecognized",
+    ("show",): "run",
+    ("show", MODEL, BENIGN): "unrecognized",
+    ("purify",): "run",
+    ("measure", MODEL): "--measurement",
+    ("train", "--seed", "one"): "invalid int",
+    ("train", "--seed", ""): "invalid int",
+    ("train", "--seed", "1.5"): "invalid int",
+    ("train", "--seed"): "expected one argument",
+    ("train", "--set"): "expected at least one argument",
+    ("train", "--attack"): "expected one argument",
+    ("train", "--detach=1"): "ignored explicit argument",
+    ("purify", MODEL, "--num-clean", "many"): "invalid int",
+}
+BAD: dict[tuple[str, ...], str] = {
+    ("train", "--attack", "nonsense"): "badnets",
+    ("train", "--attack", ""): "badnets",
+    ("train", "--data", "nonsense"): "signs",
+    ("train", "--data", ""): "signs",
+    ("train", "--data", "../signs"): "signs",
+    ("train", "--model", "nonsense"): "preact_resnet_tiny",
+    ("train", "--model", ""): "preact_resnet_tiny",
+    ("train", "--preset", ""): "paper-badnets",
+    ("train", "--preset", "nonsense"): "paper-badnets",
+    ("train", "--attack", "badnets", "--set", "attack.size=many"): "whole number",
+    ("train", "--attack", "badnets", "--set", "attack.size="): "no value",
+    ("train", "--attack", "badnets", "--set", "attack.alpha=nan"): "not a number",
+    ("train", "--attack", "badnets", "--set", "attack.nonsense=1"): "size",
+    ("train", "--attack", "none", "--set", "attack.target=1"): "no option",
+    ("train", "--set", "training.epochs=0"): "from 1 to 1000",
+    ("train", "--set", "training.epochs=1e9"): "from 1 to 1000",
+    ("train", "--set", "training.epochs=1e999"): "whole number",
+    ("train", "--set", "training.nonsense=1"): "epochs",
+    ("train", "--set", "training.num_images=50001"): "50,000 or fewer",
+    ("train", "--set", "nonsense=1"): "attack.<option>",
+    ("train", "--set", "nonsense"): "name=value",
+    ("train", "--set", "=1"): "name=value",
+    ("train", "--seed", "-1"): "from 0 to",
+    ("train", "--seed", "99999999999"): "from 0 to",
+    ("purify", MODEL, "--defense", "nonsense"): "ngf",
+    ("purify", MODEL, "--defense", ""): "ngf",
+    ("purify", MODEL, "--preset", ""): "paper-badnets",
+    ("purify", MODEL, "--set", "nonsense=1"): "steps",
+    ("purify", MODEL, "--set", "steps=0"): "out of range",
+    ("purify", MODEL, "--set", "layer=nonsense"): "stage1.block1.conv1",
+    ("purify", MODEL, "--set", "ngf.layer=nosuch"): "stage1.block1.conv1",
+    ("purify", MODEL, "--set", "layer="): "no value",
+    ("purify", MODEL, "--num-clean", "5"): "from 10 to 5000",
+    ("purify", MODEL, "--num-clean", "2001"): "2,000 or fewer",
+    ("measure", MODEL, "--measurement", ""): "fisher_trace",
+    ("measure", MODEL, "--measurement", "nonsense"): "fisher_trace",
+    ("measure", f"{MODEL}:ngf", "--measurement", "fisher_trace"): "id:lane",
+    (*FISHER, "--set", "data="): "no value",
+    (*FISHER, "--set", "data=dirty"): "triggered_true",
+    (*FISHER, "--set", "num_images=0"): "out of range",
+    (*FISHER, "--set", "layers="): "no value",
+    (*FISHER, "--set", "layers=,"): "empty name",
+    (*FISHER, "--set", "layers=stem,"): "empty name",
+    (*FISHER, "--set", "layers=nosuch"): "stage1.block1.conv1",
+    (*FISHER, "--set", "layers=stem,stage9"): "stage1.block1.conv1",
+    (*FISHER, "--set", "nonsense=1"): "draws",
+    ("measure", BENIGN, *FISHER[2:], "--set", "data=triggered_true"): "without an attack",
+    (*PROBE, "attack=nosuch"): "not JSON",
+    (*PROBE, "attack=[]"): "needs a name",
+    (*PROBE, 'attack={"name": "nosuch"}'): "badnets",
+    (*PROBE, 'attack={"name": "badnets", "size": 999}'): "out of range",
+    (*PROBE, 'attack={"name": "none"}'): "has no trigger",
+    (*PROBE, 'attack={"name": "lira"}'): "has no trigger",
+    (*PROBE, "data=triggered_true"): "has a trigger already",
+    ("measure", MODEL, "--measurement", "loss_line"): "two models",
+    ("measure", MODEL, "--measurement", "loss_bend"): "two models",
+    ("measure", MODEL, "--measurement", "along_run"): "kept no weights",
+    PLANE: "needs three",
+    (*PLANE, f"third={BENIGN}"): "needs three",
+    (*PLANE, f"third={BENIGN}:ngf,{BENIGN}"): "id:lane",
+    ("calibrate", "--model", ""): "preact_resnet_tiny",
+    ("calibrate", "--defense", "ngf", "--set", "layer=nosuch"): "stage1.block1.conv1",
+    ("calibrate", "--defense", "ngf", "--num-clean", "2001"): "2,000 or fewer",
+}
+MISSING: dict[tuple[str, ...], str] = {
+    ("show", ""): "no run",
+    ("show", "../runs"): "no run",
+    ("show", "x" * 300): "no run",
+    ("run", ""): "no run",
+    ("run", "x" * 5000): "no run",
+    ("run", "/dev/null"): "no run",
+    ("purify", ""): "no run",
+    ("measure", ":ngf", "--measurement", "fisher_trace"): "no run",
+    (*PLANE, "third=nosuch,nosuch"): "no run",
+    ("delete", MODEL): "read-only",
+    ("pause", MODEL): "done",
+}
+
+
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "expected", "code", "kinds"),
     [
-        (("train", "--attack", "nonsense"), "badnets"),
-        (("train", "--data", "nonsense"), "signs"),
-        (("train", "--model", "nonsense"), "preact_resnet_tiny"),
-        (("train", "--attack", "badnets", "--set", "attack.size=many"), "whole number"),
-        (("train", "--attack", "badnets", "--set", "attack.nonsense=1"), "size"),
-        (("train", "--set", "training.epochs=0"), "from 1 to 1000"),
-        (("train", "--set", "training.nonsense=1"), "epochs"),
-        (("train", "--set", "nonsense=1"), "attack.<option>"),
-        (("train", "--set", "nonsense"), "name=value"),
-        (("train", "--seed", "-1"), "from 0 to"),
-        (("train", "--seed", "one"), "invalid int"),
-        (("nonsense",), "train"),
+        *((words, text, BAD_INPUT, ("usage",)) for words, text in USAGE.items()),
+        *((words, text, BAD_INPUT, ("bad_input",)) for words, text in BAD.items()),
+        *((words, text, NOT_FOUND, ("not_found", "conflict")) for words, text in MISSING.items()),
+    ],
+    ids=lambda given: " ".join(given)[:70] if isinstance(given, tuple) else None,
+)
+def test_a_wrong_command_is_one_document_and_no_run(
+    store: Store, words: tuple[str, ...], expected: str, code: int, kinds: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ngf", *words, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] in kinds and error["message"] in done.stderr
+    assert expected in done.stderr and "Traceback" not in done.stderr
+    assert not store.root.exists()
+
+
+def test_without_json_nothing_is_printed(store: Store) -> None:
+    for words in (("train", "--attack", ""), ("train", "--seed", "one"), ("nonsense",)):
+        done = ngf(*words)
+        assert (done.returncode, done.stdout) == (BAD_INPUT, ""), words
+        assert done.stderr.strip()
+
+
+def test_version() -> None:
+    done = ngf("--version")
+    assert (done.returncode, done.stdout) == (OK, f"ngf {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        (MODEL,),
+        (MODEL, "nosuch"),
+        (MODEL, "fisher_trace", "--layers", ","),
+        (MODEL, "fisher_trace", "--layers", ""),
+        (MODEL, "fisher_trace", "--data", ""),
+        (MODEL, "fisher_trace", "--num-images", ""),
+        (MODEL, "fisher_trace", "--budget", "soon"),
+        (MODEL, "fisher_trace", "--seed", "abc"),
+        (MODEL, "fisher_trace", "--nonsense"),
     ],
 )
-def test_bad_input_names_what_is_allowed(
-    store: Store, words: tuple[str, ...], expected: str
+def test_a_wrong_measurement_is_one_document_and_no_run(
+    store: Store, words: tuple[str, ...]
 ) -> None:
-    done = ngf(*words)
-    assert (
-        done.returncode == BAD_INPUT and expected in done.stderr and "Traceback" not in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", *words, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.stdout == "" and not store.root.exists()
+    assert done.returncode == BAD_INPUT, done.stderr
+    assert json.loads(done.stdout)["error"]["message"] in done.stderr
+    assert not store.root.exists()
 
 
 def test_bad_input_for_a_purification(store: Store) -> None:
@@ -293,6 +442,35 @@ def drain(stream: IO[str]) -> None:
     with stream:
         for _ in stream:
             pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_the_second_interrupt_does_not_wait(store: Store) -> None:
+    process = start(*TRAIN, "--json", pipeline="tests.helpers.stubborn_pipeline")
+    assert process.stderr is not None
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
+    wait_steps(run, 1)
+    process.send_signal(signal.SIGINT)
+    assert any("Press Ctrl-C again" in line for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert json.loads(out)["status"] == run.status == "paused"
+    assert [file.read_text() for file in (run.path / STATE).glob("*/count.json")] == ["[0, 0.5]"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_a_run_started_by_nohup_outlives_the_terminal(store: Store) -> None:
+    line = f"trap '' HUP; exec {shlex.join(command(*LONG, '--json'))}"
+    process = subprocess.Popen(["bash", "-c", line], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    wait(lambda: own(store), "the run")
+    run = own(store)[0]
+    wait_steps(run, 10)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == OK and json.loads(out)["status"] == "done"
+    check_whole(run)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the shell is that of POSIX")
