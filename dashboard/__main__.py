@@ -24,6 +24,9 @@ from types import FrameType
 
 from ngf.options import SpecError
 from ngf.places import child_environment, program, runs_dir
+from ngf.runs.lifeline import Lifeline
+from ngf.runs.supervisor import ALREADY_RUNNING, NO_STORE
+from ngf.terminal import end_signals
 
 ADDRESS = "127.0.0.1"
 PUBLIC_URL = (
@@ -32,7 +35,6 @@ PUBLIC_URL = (
 )
 BASE_PATH = "path that a proxy leaves in front of ours; that of --public-url need not be repeated"
 PORT_IN_USE = 3  # exit code
-_SERVED = 3  # exit code of a supervisor that finds another one at work
 _GRACE = 20.0  # seconds for a child to save its work; then it is killed
 _PATIENCE = 120.0  # seconds for the server to answer; a busy machine takes its time
 _TICK = 0.1  # seconds between two looks at the children
@@ -72,6 +74,12 @@ def choose_port(port: int, headless: bool) -> int | None:
     return None
 
 
+def say(text: str) -> None:
+    """Tell the terminal, when it is still there."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 class Dashboard:
     """The two processes, and what happens when one of them ends."""
 
@@ -80,12 +88,14 @@ class Dashboard:
         self.url = f"http://{ADDRESS}:{port}"
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
+        self._lifeline = Lifeline()  # kill -9 of this process ends the others as well
+        self._ended: int | None = None  # exit code of the last supervisor
         self._crashes = 0
 
     def serve(self) -> int:
         """Run both until they are told to stop or the server ends. Returns the exit code."""
         started = time.monotonic()
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in (signal.SIGINT, *end_signals()):
             signal.signal(name, self._stop)
         try:
             self._start(
@@ -97,7 +107,6 @@ class Dashboard:
                 ADDRESS,
                 *(f"--public-url={url}" for url in self.public),
                 f"--base-path={self.base}",
-                *(("--parent", str(os.getpid())) if os.name == "posix" else ()),
             )
             self._start("supervisor", "ngf.runs.supervisor")
             threading.Thread(target=self._announce, args=(started,), daemon=True).start()
@@ -105,7 +114,7 @@ class Dashboard:
             restart_at = 0.0
             while not self._stopping.wait(_TICK):
                 if (code := self.children["server"].poll()) is not None:
-                    print(f"The web server has ended (exit code {code}).", file=sys.stderr)
+                    say(f"The web server has ended (exit code {code}).")
                     return code or 1
                 restart_at = self._watch_supervisor(restart_at)
             return 0
@@ -119,9 +128,10 @@ class Dashboard:
         """Start a child in its own session, so that Ctrl-C reaches it only through us."""
         self.children[name] = subprocess.Popen(
             [sys.executable, "-m", module, *options],
-            env=child_environment(),
+            env=child_environment(**self._lifeline.environment),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=self._lifeline.passed if os.name == "posix" else (),
             stdout=subprocess.DEVNULL if name == "server" else None,
         )  # Streamlit's own greeting
 
@@ -135,18 +145,20 @@ class Dashboard:
             return 0.0
         if not restart_at:
             self._crashes += 1
-            if code != _SERVED:
-                print(
-                    f"The supervisor has ended (exit code {code}) and is started again.",
-                    file=sys.stderr,
-                )
-            elif self._crashes == 1:
-                print(
+            if code == self._ended:
+                pass  # said before
+            elif code == ALREADY_RUNNING:
+                say(
                     "Another dashboard executes the runs of this folder; this one takes over when "
-                    "it ends.",
-                    file=sys.stderr,
+                    "it ends."
                 )
-            wait = 5.0 if code == _SERVED else min(60.0, 0.25 * 2 ** min(self._crashes, 8))
+            elif code == NO_STORE:
+                say("Nothing can be started until there is a folder for runs (NGF_RUNS).")
+            else:
+                say(f"The supervisor has ended (exit code {code}) and is started again.")
+            self._ended = code
+            known = code in (ALREADY_RUNNING, NO_STORE)
+            wait = 5.0 if known else min(60.0, 0.25 * 2 ** min(self._crashes, 8))
             return time.monotonic() + wait
         if time.monotonic() >= restart_at:
             self._start("supervisor", "ngf.runs.supervisor")
@@ -173,7 +185,7 @@ class Dashboard:
                     webbrowser.open(self.url)
                 return
         if not self._stopping.is_set():
-            print(f"The web server does not answer on {self.url}.", file=sys.stderr)
+            say(f"The web server does not answer on {self.url}.")
 
     def _end(self) -> None:
         """End both; the supervisor gets time to save its runs, then they are killed."""

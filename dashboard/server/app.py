@@ -13,7 +13,6 @@ import importlib
 import os
 import signal
 import threading
-import time
 import tomllib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from dashboard.server.api import ROUTES, plotly_library
 from dashboard.server.guard import Addresses, Guard, addresses, pages_of
 from ngf.options import SpecError
 from ngf.places import ROOT
+from ngf.runs.lifeline import when_cut
 
 NAVIGATION = Path(__file__).with_name("navigation.py")
 OPTIONS = Path(__file__).with_name("streamlit.toml")
@@ -151,13 +151,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended, so that a killed dashboard frees its port."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m dashboard.server.app", description=__doc__.split("\n")[0]
@@ -166,16 +159,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
     parser.add_argument("--public-url", metavar="URL", action="append", default=[], help=PUBLIC_URL)
     parser.add_argument("--base-path", metavar="PATH", default="", help=BASE_PATH)
-    parser.add_argument("--parent", type=int, help="process id of the parent: end when it ends")
     options = parser.parse_args(argv)
     try:
         reached = addresses(options.port, options.address, options.public_url, options.base_path)
     except SpecError as exc:
         parser.error(str(exc))
-    if options.parent:
-        threading.Thread(
-            target=_end_with, args=(options.parent,), name="watch-parent", daemon=True
-        ).start()
+    when_cut(lambda: os.kill(os.getpid(), signal.SIGTERM))  # so that its port is free again
     application(reached).run(config=settings(options.port, options.address))
 
 

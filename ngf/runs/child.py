@@ -54,6 +54,7 @@ from ngf.runs.folder import (
 )
 from ngf.runs.lifeline import when_cut
 from ngf.runs.store import Run, Store, open_run
+from ngf.terminal import end_signals
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
 PIPELINES = {
@@ -244,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     line = sys.stdin.readline().strip()
     if not line:
         return 0
-    for number in ends():
+    for number in end_signals():
         signal.signal(number, lambda *_: recorder.interrupt())
     path, status = Path(json.loads(line)), ""
     run = _find(path)
@@ -262,16 +263,6 @@ def end_soon() -> None:
     recorder.interrupt()
     time.sleep(PATIENCE)
     os._exit(1)  # from a thread; what the run has saved stays, and it goes on from there
-
-
-def ends() -> list[int]:
-    """Signals that ask this process to end: SIGTERM, and SIGHUP of a terminal that is closed, but
-    for who ignores that one on purpose (nohup).
-    """
-    found = [signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return list(found)
 
 
 def _find(path: Path) -> Run | None:

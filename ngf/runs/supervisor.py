@@ -18,13 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from ngf.options import SpecError
-from ngf.runs.child import ROLE, ends, write_error
+from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
 from ngf.runs.folder import CRASHES, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
 from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, last_starts
+from ngf.terminal import end_signals
 
 _PLACE = ("lane", "step", "phase", "layer", "done", "total")  # what tells where an event was
 TICK = 0.025  # seconds between two looks at the wake file and the children
@@ -298,7 +299,7 @@ def main(argv: list[str] | None = None) -> int:
     supervisor = Supervisor(
         Store(options.root), {"heavy": options.heavy, "light": options.light}, options.pipeline
     )
-    for name in (signal.SIGINT, *ends()):
+    for name in (signal.SIGINT, *end_signals()):
         signal.signal(name, supervisor.stop)
     when_cut(supervisor.stop)
     return supervisor.serve()
