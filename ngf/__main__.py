@@ -33,6 +33,7 @@ from ngf.runs.child import PIPELINES
 from ngf.runs.files import plain
 from ngf.runs.folder import COMMANDS, SPEC
 from ngf.runs.follow import complete
+from ngf.runs.here import differs, remarks
 from ngf.runs.rows import RATES, Row
 from ngf.runs.store import NoSuchRun, Run, Store
 from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
@@ -295,9 +296,11 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace, spec: Spec) -> int:
-    from ngf.runs.submit import submit
+    from ngf.runs.submit import checked, submit
 
     store = Store()
+    spec = checked(spec, store)
+    _check_surroundings(spec, store)
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
@@ -315,6 +318,29 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
         )
         return _report(run, options)
     return _complete(run, options)
+
+
+def _check_surroundings(spec: Spec, store: Store) -> None:
+    """Raise `_Conflict` when this run would be executed by a dashboard that has other data, or
+    computes on another device, than this terminal asks for.
+    """
+    there, found = store.supervisor(), store.find(spec.id)
+    if not there or (found is not None and found.status == "done"):
+        return
+    if isinstance(spec, TrainSpec):
+        origin: TrainSpec | None = spec
+    else:
+        started = store.find(spec.parent if isinstance(spec, PurifySpec) else spec.target)
+        training = started.training() if started else None
+        origin = training.spec if training else None
+    from ngf.catalogue import catalogue
+
+    files = origin is not None and bool(catalogue()["data"].get(origin.data, {}).get("files"))
+    if why := differs(there, files):
+        raise _Conflict(
+            f"The dashboard that executes the runs in {store.root} would give another run: {why}. "
+            "Start it with the same settings, end it, or use another folder of runs (NGF_RUNS)."
+        )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -370,6 +396,7 @@ def _report(run: Run, options: argparse.Namespace) -> int:
                 "path": str(run.path),
                 "spec": run.spec.to_json(),
                 "error": error,
+                "remarks": remarks(result),
                 **whole,
             }
         )
@@ -379,6 +406,8 @@ def _report(run: Run, options: argparse.Namespace) -> int:
                 print(f"{name:<14} {_percent(value) if name in RATES else value}")
         if len(rows) > 1:
             print("\n".join(_table(rows)))
+    for remark in remarks(result):
+        _say(remark)
     if options.command is _show:
         return OK
     if error is not None:

@@ -5,16 +5,25 @@ processes differ in it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ngf import NUMBERS
+from ngf.machine import gpu_names
 from ngf.places import data_dir, real
 
 
 def here() -> dict[str, str]:
     """The surroundings of this process as texts."""
-    return {"data": str(real(data_dir())), "device": os.environ.get("NGF_DEVICE", "auto")}
+    return {"data": str(real(data_dir())), "device": _device()}
+
+
+def _device() -> str:
+    """What `NGF_DEVICE` asks for; auto is the processor where nothing else is there to be found."""
+    asked = os.environ.get("NGF_DEVICE", "auto")
+    maybe_more = gpu_names() or sys.platform == "darwin"
+    return "cpu" if asked == "auto" and not maybe_more else asked
 
 
 def differs(there: Mapping[str, Any], files: bool) -> str:
@@ -27,9 +36,7 @@ def differs(there: Mapping[str, Any], files: bool) -> str:
     if files and there.get("data", mine["data"]) != mine["data"]:
         why.append(f"it reads data from {there['data']}, this terminal from {mine['data']}")
     if there.get("device", mine["device"]) != mine["device"]:
-        why.append(
-            f"it computes on NGF_DEVICE={there['device']}, this terminal on {mine['device']}"
-        )
+        why.append(f"it computes on {there['device']}, this terminal on {mine['device']}")
     return "; ".join(why)
 
 
@@ -39,7 +46,7 @@ def remarks(result: Mapping[str, Any] | None) -> list[str]:
     """
     about = (result or {}).get("environment") or {}
     found = []
-    wanted = here()["device"]
+    wanted = os.environ.get("NGF_DEVICE", "auto")
     if wanted != "auto" and about.get("device") not in (None, wanted):
         found.append(
             f"It was computed on {about['device']}, not on NGF_DEVICE={wanted}. Delete it to "

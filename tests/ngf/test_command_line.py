@@ -532,3 +532,19 @@ def test_follows_a_run_that_a_supervisor_executes(store: Store) -> None:
         assert document(*words)["status"] == "done"
     check_whole(run)
     assert run.attempts == 1
+
+
+def test_a_dashboard_with_other_data_or_device_does_not_serve_this_terminal(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = document(*TRAIN)["id"]
+    with supervised(store):
+        wait(lambda: store.supervised, "the supervisor")
+        monkeypatch.setenv("NGF_DEVICE", "cuda")
+        told = document(*TRAIN, "--seed", "7", code=NOT_FOUND)
+        assert "this terminal on cuda" in told["error"]["message"]
+        assert [run.id for run in own(store)] == [done]
+        # what is done already is shown, with a word about where it was computed
+        assert document(*TRAIN)["id"] == done
+        monkeypatch.delenv("NGF_DEVICE")
+        assert document(*TRAIN, "--seed", "7")["status"] == "done"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ngf import NUMBERS
+from ngf.runs import here as module
 from ngf.runs.here import differs, here, remarks
 
 
@@ -20,8 +21,13 @@ def test_other_data_or_another_device_is_said(
     monkeypatch.setenv("NGF_DATA", str(tmp_path / "two"))
     assert differs(there, files=False) == ""  # built in: it reads no files
     assert "one" in differs(there, files=True) and "two" in differs(there, files=True)
+    monkeypatch.setattr(module, "gpu_names", lambda: ())
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    there = here()
     monkeypatch.setenv("NGF_DEVICE", "cpu")
-    assert "NGF_DEVICE=auto" in differs(there, files=False)
+    assert differs(there, files=False) == ""  # auto is the processor, where there is nothing else
+    monkeypatch.setenv("NGF_DEVICE", "cuda")
+    assert "it computes on cpu, this terminal on cuda" in differs(there, files=False)
 
 
 def test_a_finished_run_of_other_surroundings_is_remarked(monkeypatch: pytest.MonkeyPatch) -> None:
