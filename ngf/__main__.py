@@ -75,7 +75,7 @@ def answer(words: Sequence[str], obey: Callable[[Sequence[str]], int]) -> int:
         except OSError as exc:
             where = f": {exc.filename}" if exc.filename else ""
             text = (exc.strerror or str(exc)) + where
-            code = _refuse(as_json, FAILED, getattr(exc, "kind", "crash"), text)
+            code = _refuse(as_json, FAILED, getattr(exc, "kind", "system"), text)
         except KeyboardInterrupt:
             code = _refuse(as_json, INTERRUPTED, "interrupted", "Interrupted.")
         except Exception as exc:  # noqa: BLE001  a fault in the program: still one document

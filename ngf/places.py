@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ngf.options import SpecError
+
 _HERE = Path(__file__).resolve().parent
 ROOT = _HERE.parent  # the folder that holds the packages
 # Zoo, recordings and evidence: inside the package where it was installed, beside it in a checkout.
@@ -28,8 +30,14 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller."""
-    return Path(os.environ.get("NGF_RUNS") or "runs").resolve()
+    """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller. Raises SpecError
+    for links that lead in a circle.
+    """
+    path = Path(os.environ.get("NGF_RUNS") or "runs")
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise SpecError(f"{path} is a link that leads nowhere. Set NGF_RUNS to a folder.") from None
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
