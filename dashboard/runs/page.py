@@ -18,7 +18,7 @@ from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
-Row = dict[str, Any]  # `Run.summary`, with `rows` of `Run.rows`
+Row = dict[str, Any]  # `Run.summary`
 MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
 FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -190,7 +190,7 @@ def delete(run_id: str) -> None:
 
 
 st.title("Runs")
-summaries = [run.summary() | {"rows": run.rows()} for run in library.store().runs()]
+summaries = [run.summary() for run in library.store().runs()]
 known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
 values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
 url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)

@@ -111,7 +111,6 @@ def one_run(request: Request) -> dict[str, Any]:
         run,
         lambda run: {
             **run.summary(),
-            "rows": run.rows(),
             "spec": run.spec.to_json(),
             "result": run.result,
             "error": run.error,

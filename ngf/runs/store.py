@@ -186,12 +186,13 @@ class Run:
         return run
 
     def summary(self) -> dict[str, Any]:
-        """A run in one object, plain JSON; what is not known is None. A race has no rates: its
-        lanes have (see `rows`).
+        """A run in one object, plain JSON, with its `rows`; what is not known is None. A race has
+        no rates: its rows have.
         """
-        rows = self.rows()
+        shared = self._shared()
+        rows = rows_of(self.spec, shared, read_once(self.path / RESULT))
         rates = rows[0] if len(rows) == 1 else dict.fromkeys(RATES)
-        return {**self._shared(), **{name: rates[name] for name in RATES}}
+        return {**shared, **{name: rates[name] for name in RATES}, "rows": rows}
 
     def rows(self) -> list[Row]:
         """The rows of this run in a table, one per lane; see `rows_of`."""
