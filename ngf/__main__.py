@@ -76,7 +76,7 @@ def answer(words: Sequence[str], obey: Callable[[Sequence[str]], int]) -> int:
         except OSError as exc:
             where = f": {exc.filename}" if exc.filename else ""
             text = (exc.strerror or str(exc)) + where
-            code = _refuse(as_json, FAILED, getattr(exc, "kind", "crash"), text)
+            code = _refuse(as_json, FAILED, getattr(exc, "kind", "system"), text)
         except KeyboardInterrupt:
             code = _refuse(as_json, INTERRUPTED, "interrupted", "Interrupted.")
         except Exception as exc:  # noqa: BLE001  a fault in the program: still one document
@@ -382,7 +382,7 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
 def _report(run: Run, options: argparse.Namespace) -> int:
     """Print what is known of a run; the exit code follows from its status."""
     summary, result, error = run.summary(), run.result, run.error
-    rows = run.rows()
+    rows = summary["rows"]
     if options.json:
         whole = {"result": result} if options.command is _show else {}
         told = dict(result or {})
@@ -392,7 +392,6 @@ def _report(run: Run, options: argparse.Namespace) -> int:
             {
                 **told,
                 **summary,
-                "rows": rows,
                 "path": str(run.path),
                 "spec": run.spec.to_json(),
                 "error": error,
@@ -402,7 +401,7 @@ def _report(run: Run, options: argparse.Namespace) -> int:
         )
     else:
         for name, value in summary.items():
-            if value not in (None, ""):
+            if name != "rows" and value not in (None, ""):
                 print(f"{name:<14} {_percent(value) if name in RATES else value}")
         if len(rows) > 1:
             print("\n".join(_table(rows)))
@@ -440,7 +439,7 @@ def _control(options: argparse.Namespace) -> int:
     if run.source == "zoo" or run.status in ("done", "failed"):
         raise _Conflict(f"{run.id} is {run.status}.")
     run.control(options.word)
-    return _print({**run.summary(), "rows": run.rows()}) if options.json else OK
+    return _print(run.summary()) if options.json else OK
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -16,9 +16,9 @@ from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
 from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
-from ngf.runs.store import Look, MeasureRun, PurifyRun, Run
+from ngf.runs.store import MeasureRun, PurifyRun, Run
 
-Row = dict[str, Any]  # what all lanes of a run share, its rates where it has one, and its `rows`
+Row = dict[str, Any]  # `Run.summary`
 MOST = 300  # runs in the table: a browser that is sent ten thousand lines takes its time
 MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
 FILTERS = ("kind", *MORE)
@@ -45,24 +45,6 @@ def say_kind(row: Row) -> str:
     return say_word("kind", row["kind"]) + (
         f": {library.title('measurements', name)}" if name else ""
     )
-
-
-def summaries_of(look: Look) -> list[Row]:
-    """A row for each run."""
-    found = []
-    for run, facts in look.facts.items():
-        shared = look.shared(run)
-        if shared is not None:
-            rates = facts.rows[0] if len(facts.rows) == 1 else {}
-            own = {rate.key: rates.get(rate.key) for rate in RATES}
-            found.append({**shared, **own, "rows": facts.rows})
-    return found
-
-
-def lanes_of(row: Row) -> list[dict[str, Any]]:
-    """The rows of its lanes, each with what they share."""
-    shared = {name: value for name, value in row.items() if name != "rows"}
-    return [shared | lane for lane in row["rows"]]
 
 
 def show_damaged(damaged: Mapping[str, str]) -> None:
@@ -169,7 +151,7 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
         st.toggle(f"Show all {len(rows):,}", key="runs.all")
     st.download_button(
         "Download as CSV",
-        lambda: sheet([lane for row in rows for lane in lanes_of(row)]).to_csv(index=False),
+        lambda: sheet([lane for row in rows for lane in row["rows"]]).to_csv(index=False),
         "runs.csv",
         "text/csv",
         icon=":material/download:",
@@ -229,7 +211,7 @@ def delete(run_id: str) -> None:
 
 st.title("Runs")
 look = library.store().look()
-summaries = summaries_of(look)
+summaries = [row for run in look.facts if (row := look.summary(run)) is not None]
 known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
 values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
 url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)

@@ -129,10 +129,10 @@ def runs(request: Request) -> Response:
     for run, facts in look.facts.items():
         if wanted.get("kind", facts.spec.kind) != facts.spec.kind:
             continue
-        row = look.shared(run)
+        row = look.summary(run)
         if row is not None and all(str(row[name]) == text for name, text in wanted.items()):
-            found.append((row, facts.rows))
-    rows = [shared | lane for shared, lanes in found[offset : offset + limit] for lane in lanes]
+            found.append(row)
+    rows = [lane for row in found[offset : offset + limit] for lane in row["rows"]]
     answer = _json(rows)
     answer.headers["X-Total-Count"] = str(len(found))
     answer.headers["X-Damaged-Count"] = str(len(look.damaged))
@@ -153,7 +153,6 @@ def one_run(request: Request) -> dict[str, Any]:
         run,
         lambda run: {
             **run.summary(),
-            "rows": run.rows(),
             "spec": run.spec.to_json(),
             "result": run.result,
             "error": run.error,

@@ -12,6 +12,7 @@ import os
 from ngf.catalogue import catalogue
 from ngf.config import TrainSpec
 from ngf.options import SpecError
+from ngf.outside.listing import skipped
 from ngf.places import data_dir
 
 
@@ -24,9 +25,15 @@ def content(data: str) -> str:
     folders = catalogue()["data"].get(data, {}).get("content", ())
     for folder in folders:
         root = data_dir() / folder
-        for base, inside, names in os.walk(root):
+        been: set[tuple[int, int]] = set()  # links may lead in circles
+        for base, inside, names in os.walk(root, followlinks=True):
+            where = os.stat(base)
+            if (where.st_dev, where.st_ino) in been:
+                inside.clear()
+                continue
+            been.add((where.st_dev, where.st_ino))
             inside.sort()
-            for name in sorted(names):
+            for name in sorted(name for name in names if not skipped(name)):
                 path = os.path.join(base, name)
                 try:
                     about = os.stat(path)

@@ -209,22 +209,16 @@ class Run:
         return run
 
     def summary(self) -> dict[str, Any]:
-        """A run in one object, plain JSON; what is not known is None. A race has no rates: its
-        lanes have (see `rows`).
+        """A run in one object, plain JSON, with its `rows`; what is not known is None. A race has
+        no rates: its rows have.
         """
-        rows = self.rows()
-        rates = rows[0] if len(rows) == 1 else dict.fromkeys(RATES)
-        return {**self._shared(), **{name: rates[name] for name in RATES}}
+        training = self.training()
+        return summary(self.facts, self.source, self.status, training.facts if training else None)
 
     def rows(self) -> list[Row]:
         """The rows of this run in a table, one per lane; see `rows_of`."""
-        shared = self._shared()
-        return [shared | row for row in self.facts.rows]
-
-    def _shared(self) -> Row:
-        """What a run says of all its lanes."""
-        training = self.training()
-        return shared(self.facts, self.source, self.status, training.facts if training else None)
+        rows: list[Row] = self.summary()["rows"]
+        return rows
 
     @property
     def weak(self) -> str | None:
@@ -233,11 +227,11 @@ class Run:
         return None if training is None else training.facts.weak
 
 
-def shared(facts: Facts, source: Source, status: Status, training: Facts | None) -> Row:
-    """The columns that all lanes of a run have. training: the one that it goes back to."""
+def summary(facts: Facts, source: Source, status: Status, training: Facts | None) -> Row:
+    """See `Run.summary`. training: the one that the run goes back to."""
     spec, origin = facts.spec, training.spec if training else None
     assert origin is None or isinstance(origin, TrainSpec)
-    return {
+    shared = {
         "id": facts.id,
         "kind": spec.kind,
         "data": origin.data if origin else None,
@@ -253,6 +247,9 @@ def shared(facts: Facts, source: Source, status: Status, training: Facts | None)
         "submitted_at": facts.request["submitted_at"] or None,
         "weak": training.weak if training else None,
     }
+    rates = facts.rows[0] if len(facts.rows) == 1 else dict.fromkeys(RATES)
+    own = {name: rates[name] for name in RATES}
+    return {**shared, **own, "rows": [shared | row for row in facts.rows]}
 
 
 def _expect(kind: type[_AnySpec], spec: Spec) -> _AnySpec:
@@ -326,14 +323,14 @@ class Look:
             found = self._by_id.get(parent)
         return found
 
-    def shared(self, run: Run) -> Row | None:
-        """What `run` says of all its lanes; None when it was deleted this moment."""
+    def summary(self, run: Run) -> Row | None:
+        """See `Run.summary`; None when it was deleted this moment."""
         facts = self.facts[run]
         try:
             status = facts.ended or run.status
         except SpecError:
             return None
-        return shared(facts, run.source, status, self.training(facts))
+        return summary(facts, run.source, status, self.training(facts))
 
 
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:

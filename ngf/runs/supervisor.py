@@ -296,8 +296,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--light", type=int, default=1, help="measurements at a time")
     parser.add_argument("--pipeline", default="", help="module that executes every kind of run")
     options = parser.parse_args(argv)
+    try:
+        store = Store(options.root)
+    except SpecError as exc:
+        _say(str(exc))
+        return NO_STORE
     supervisor = Supervisor(
-        Store(options.root), {"heavy": options.heavy, "light": options.light}, options.pipeline
+        store, {"heavy": options.heavy, "light": options.light}, options.pipeline
     )
     for name in (signal.SIGINT, *end_signals()):
         signal.signal(name, supervisor.stop)

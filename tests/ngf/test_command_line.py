@@ -312,6 +312,31 @@ def test_a_wrong_command_is_one_document_and_no_run(
     assert not store.root.exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "words", "code", "kind"),
+    [
+        ("loop", ("list",), BAD_INPUT, "bad_input"),
+        ("loop", TRAIN, BAD_INPUT, "bad_input"),
+        ("/dev/null", TRAIN, FAILED, "system"),
+        ("/proc/nosuch/runs", TRAIN, FAILED, "system"),
+    ],
+)
+def test_a_store_that_cannot_be_is_one_sentence(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    words: tuple[str, ...],
+    code: int,
+    kind: str,
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv("NGF_RUNS", str(tmp_path / place))
+    done = ngf(*words, "--json")
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert json.loads(done.stdout)["error"]["kind"] == kind
+
+
 def test_without_json_nothing_is_printed(store: Store) -> None:
     for words in (("train", "--attack", ""), ("train", "--seed", "one"), ("nonsense",)):
         done = ngf(*words)
@@ -524,7 +549,7 @@ def test_follows_a_run_that_a_supervisor_executes(store: Store) -> None:
         run = own(store)[0]
         wait_steps(run, 5)
         watching = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        assert run.id in watching.stderr.readline()
+        assert any(run.id in watching.stderr.readline() for _ in range(2))  # after the gate
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=60)
         assert watching.returncode in (INTERRUPTED, OK), said
