@@ -214,8 +214,6 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
-    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
-        _say(gate)
     if options.detach:
         _say(
             f"{run.id} is {run.status}."
@@ -226,8 +224,15 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
                 f"dashboard, or: python -m ngf run {run.path}"
             )
         )
+        _say_gate(run)
         return _report(run, options)
     return _complete(run, options)
+
+
+def _say_gate(run: Run) -> None:
+    """Before a training ends: from what rates on its model counts as strong."""
+    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
+        _say(gate)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -254,6 +259,7 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
             f"python -m ngf run {parent.path}"
         )
     _say(run.id)
+    _say_gate(run)
     try:
         complete(run, _say, options.pipelines)
     except KeyboardInterrupt:
