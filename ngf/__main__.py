@@ -304,8 +304,6 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
-    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
-        _say(gate)
     if options.detach:
         _say(
             f"{run.id} is {run.status}."
@@ -316,6 +314,7 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
                 f"dashboard, or: python -m ngf run {run.path}"
             )
         )
+        _say_gate(run)
         return _report(run, options)
     return _complete(run, options)
 
@@ -343,6 +342,12 @@ def _check_surroundings(spec: Spec, store: Store) -> None:
         )
 
 
+def _say_gate(run: Run) -> None:
+    """Before a training ends: from what rates on its model counts as strong."""
+    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
+        _say(gate)
+
+
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.run).resolve()
     if os.path.exists(path / SPEC):  # False for a text that cannot be a path
@@ -367,6 +372,7 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
             f"python -m ngf run {parent.path}"
         )
     _say(run.id)
+    _say_gate(run)
     try:
         complete(run, _say, options.pipelines)
     except KeyboardInterrupt:

@@ -134,7 +134,7 @@ def test_a_weak_model_ends_well_and_standard_error_says_so(store: Store) -> None
     (run,) = own(store)
     assert run.status == "done" and json.loads(done.stdout)["weak"] == run.weak
     gate = "A model below 80% clean accuracy or 60% attack success is kept and called weak."
-    assert done.stderr.splitlines()[0] == gate, "told before the start"
+    assert done.stderr.splitlines()[:2] == [run.id, gate], "told before the start"
     assert f"{run.id} is weak. Clean accuracy is " in done.stderr.splitlines()[-1]
     listed = ngf("list").stdout.splitlines()[1].split()
     assert listed[:3] == [run.id, "done,", "weak"]
