@@ -4,6 +4,7 @@ real browser: pages open, charts follow their runs, files come down, and what is
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from dashboard.kit.pages import pages
@@ -140,6 +142,23 @@ def test_every_page_opens_and_asks_nobody_else(page: Page, path: str) -> None:
     assert not [text for text in page.wrong if not SEARCH.search(text)]  # type: ignore[attr-defined]
     own = re.compile(rf"(https|wss)://{re.escape(RECIPE)}/ngf/|blob:|data:")
     assert not [url for url in page.asked if not own.match(url)]  # type: ignore[attr-defined]
+
+
+def test_a_picture_goes_up(page: Page) -> None:
+    """With the token that Streamlit asks for."""
+    page.goto(f"https://{REWRITTEN}/ngf/studio")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "sticker.png", "mimeType": "image/png", "buffer": _png()}
+    )
+    expect(page.locator(".ngf-painter [role=gridcell][data-pixel=ff0000ff]").first).to_be_visible()
+    assert not [text for text in page.wrong if not SEARCH.search(text)]  # type: ignore[attr-defined]
+
+
+def _png() -> bytes:
+    """A red picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
