@@ -62,6 +62,8 @@ def test_how_far_a_run_is():
     ]
     assert run_card.progress(steps) == (0.5, "NGF step 40 of 100, SGD step 60 of 100")
     assert run_card.progress([{"type": "phase", "phase": "testing"}]) == (0.0, "Testing")
+    named = [{"type": "phase", "phase": "left out 1: 1 × not an image (red/[X](http://e).png)"}]
+    assert r"red/\[X\](http\://e).png" in run_card.progress(named)[1]
     assert run_card.progress([{"type": "partial", "fraction": 0.25}]) == (0.25, "25 %")
     assert run_card.progress([]) == (0.0, "")
 
