@@ -59,7 +59,9 @@ def _parts(run: Run) -> Iterator[tuple[_What | None, float, float | None]]:
     if isinstance(run, PurifyRun):
         lanes = run.finished()["lanes"]
         for name, lane in zip(run.spec.lane_names(), run.spec.lanes, strict=True):
-            seconds = lanes.get(name, {}).get("seconds")
+            about = lanes.get(name, {})
+            # one that diverged has not made all its steps
+            seconds = None if "diverged" in about else about.get("seconds")
             yield _what_lane(lane, run.spec), _steps(lane), seconds
 
 

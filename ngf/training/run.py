@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 
 from ngf import models
 from ngf.attacks.base import Attack, InLoop, Prepared
 from ngf.attacks.poison import poison
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
-from ngf.checkpoints.weights import save_tensors, save_weights
+from ngf.checkpoints.weights import read_trigger, save_tensors, save_weights, trigger_fault
 from ngf.config import NUM_LIVE, Choice, TrainSpec
 from ngf.data import Splits, load
 from ngf.environment import device, environment, exact_numerics
-from ngf.evaluate import test_set
+from ngf.evaluate import Rates, TestSet, test_set
+from ngf.finite import Diverged
 from ngf.options import SpecError
 from ngf.progress import Progress
 from ngf.runs.folder import PREVIEW, TRIGGER, WEIGHTS, waypoints
@@ -75,7 +75,8 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     for epoch in trainer:
         if attacker:
             attack = attack.with_trigger(attacker.trigger())
-        rates = (live or test_set(splits, attack, NUM_LIVE).to(where)).evaluate(model)
+            check_trigger(attack, splits.shape, epoch.epoch)
+        rates = _evaluated(live or test_set(splits, attack, NUM_LIVE).to(where), model, epoch.epoch)
         recorder.emit(
             "epoch",
             step=epoch.epoch,
@@ -92,7 +93,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     if attacker:
         attack = attack.with_trigger(attacker.trigger())
         save_tensors(attack.trigger, recorder.path / TRIGGER)
-    rates = test_set(splits, attack).to(where).evaluate(model)
+    rates = _evaluated(test_set(splits, attack).to(where), model, spec.training.epochs)
     save_weights(model, recorder.path / WEIGHTS)
     save_preview(recorder.path / PREVIEW, splits, attack, model)
     check_gate(rates, spec.training)
@@ -109,6 +110,29 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
             "environment": environment(),
         }
     )
+
+
+def check_trigger(attack: Attack, shape: tuple[int, int, int], epoch: int | None = None) -> None:
+    """Raise Diverged when what an attack has learned is not finite, or does not fit the images.
+
+    shape: (C, H, W).
+    """
+    if (reason := trigger_fault(attack, shape)) is not None:
+        raise Diverged(
+            f"The trigger that was learned cannot be used: {reason}",
+            epoch,
+            unit="epoch",
+            advice="Start a new run with other settings of the attack, such as a smaller learning "
+            "rate.",
+        )
+
+
+def _evaluated(images: TestSet, model: torch.nn.Module, epoch: int) -> Rates:
+    """Rates of the model after an epoch. Raises Diverged with that epoch."""
+    try:
+        return images.evaluate(model)
+    except Diverged as error:
+        raise error.at(epoch, "epoch") from error
 
 
 def prepare(
@@ -145,8 +169,16 @@ def prepare(
     if isinstance(attack, Prepared):
         if not path.exists():
             torch.manual_seed(spec.seed)
-            save_tensors(attack.prepare(view()), path)
-        attack = attack.with_trigger(load_file(path))
+            made = attack.with_trigger(attack.prepare(view()))
+            check_trigger(made, splits.shape)
+            save_tensors(made.trigger, path)
+        attack = read_trigger(
+            attack,
+            path,
+            splits.shape,
+            recorder.path.name,
+            f"Delete {recorder.path.name} and start it again: the trigger is then made anew.",
+        )
     model = initial_model(spec).to(where)
     torch.manual_seed(spec.seed + 1)  # the attacker's networks, apart from the victim's
     attacker = attack.attacker(view(), model) if isinstance(attack, InLoop) else None

@@ -105,14 +105,18 @@ def surrogate(
     model = models.for_data(spec.model, splits.source.facts)
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
-        return load_weights(model, run.path / WEIGHTS).to(device)
+        return load_weights(
+            model, run.path / WEIGHTS, f"Delete {run.id}: a model like it is then trained again."
+        ).to(device)
     path = (
         cache_dir()
         / "surrogates"
         / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
     )
     if path.exists():
-        return load_weights(model, path).to(device)
+        return load_weights(model, path, f"Delete {path}: the model is then trained again.").to(
+            device
+        )
     phase = f"training a {'robust' if robust else 'clean'} model to attack with"
     trainer = Trainer(
         model.to(device),

@@ -35,7 +35,8 @@ def test_the_largest_harmless_rate_of_what_was_tried():
     assert largest_harmless(tried(0.5, 0.985, 0.99, 0.9), 0.99) == (1 / 2, 0.985)
     assert largest_harmless(tried(None, 0.99), 0.99) == (1 / 2, 0.99)
     assert largest_harmless(tried(0.9, 0.5, 0.6), 0.99) == (1 / 3, 0.6), "the smallest"
-    assert largest_harmless(tried(0.9, None), 0.99) == (1 / 2, None)
+    assert largest_harmless(tried(0.9, None), 0.99) == (1, 0.9), "the smallest that is sound"
+    assert largest_harmless(tried(None, None), 0.99) == (1 / 2, None)
 
     def untouched():
         yield 1.0, 0.99
