@@ -45,7 +45,11 @@ class Diverged(Explained, ArithmeticError):
 
 def broken(tensors: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors that hold anything but finite numbers."""
-    floats = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    floats = {
+        name: value
+        for name, value in tensors.items()
+        if value.is_floating_point() and value.numel()
+    }
     # One number says for nearly all models that there is none; it takes a tenth of the time.
     largest = get_total_norm([value.detach() for value in floats.values()], math.inf)
     if math.isfinite(largest.item()):

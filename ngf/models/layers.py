@@ -185,7 +185,8 @@ def _why_not(
     """Why a layer cannot be tuned; "" for one that can."""
     own = dict(layer.named_parameters(recurse=False))
     if "weight" not in own:
-        return "it has no weights of its own"
+        computed = getattr(layer, "weight", None) is not None
+        return "its weights are computed from others" if computed else "it has no weights"
     if isinstance(layer, nn.LayerNorm) and layer.weight.ndim != 1:
         return "it normalizes over several dimensions at once"
     if used != 1:

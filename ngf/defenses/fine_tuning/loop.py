@@ -33,6 +33,12 @@ from ngf.options import Explained, SpecError, check_layer
 # A prime above any number of steps: no two pairs (seed, step) share their random numbers.
 _STEPS = 1_000_003
 _RECALIBRATION = 250  # images in a batch that BatchNorm is estimated from
+_WORDS = {  # what is not finite in a step, to a reader
+    "kl": "The KL divergence of a step",
+    "update_norm": "The length of a step",
+    "distance": "The distance from the start",
+    "fisher_trace": "The Fisher trace",
+}
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
 
@@ -258,7 +264,7 @@ class FineTuning:
             if isinstance(value, float) and not math.isfinite(value)
         ]
         if wrong:  # no next step will see that this one went too far
-            raise Diverged(f"The {wrong[0].replace('_', ' ')} is no longer a number", self.step)
+            raise Diverged(f"{_WORDS.get(wrong[0], wrong[0])} is no longer a number", self.step)
         return done
 
     @torch.no_grad()
