@@ -20,7 +20,7 @@ from ngf.data.base import DataSet
 from ngf.finite import broken, check_weights, not_finite, some
 from ngf.options import Explained, SpecError
 from ngf.runs.folder import TRIGGER, WEIGHTS, purified_weights
-from ngf.runs.store import PurifyRun, Run, Store, TrainRun, parent_id
+from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun, parent_id
 
 
 class WeightsError(Explained, ValueError):
@@ -119,7 +119,14 @@ def training_of(store: Store, run_id: str) -> TrainRun:
     """
     run = store.get(run_id)
     while not isinstance(run, TrainRun):
-        run = store.get(parent_id(run.spec) or "(deleted)")
+        before = parent_id(run.spec) or ""
+        found = store.find(before)
+        if found is None:
+            raise NoSuchRun(
+                f"{run.id} starts from {before}, which was deleted.",
+                advice="Train that model again, with the same settings, or choose another one.",
+            )
+        run = found
     return run
 
 

@@ -1,10 +1,13 @@
 """The learning rate of the training loop, and the gate after it."""
 
 import pytest
+import torch
 
 from ngf.config import Training
+from ngf.data.images import Images
 from ngf.evaluate import Rates
-from ngf.training.loop import GateError, check_gate, one_cycle
+from ngf.finite import Diverged
+from ngf.training.loop import GateError, Trainer, check_gate, one_cycle
 
 
 def test_one_cycle_rises_and_falls():
@@ -19,3 +22,14 @@ def test_gate_refuses_a_weak_attack():
     with pytest.raises(GateError, match=r"succeeds on 10.0% of 100"):
         check_gate(Rates(95, 100, 10, 80, 100), settings)
     check_gate(Rates(95, 100), settings)
+
+
+def test_the_last_update_is_checked_though_no_loss_follows():
+    """One batch, one step: its loss is that of the model before."""
+    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    settings = Training(num_images=16, epochs=1, batch_size=16)
+    object.__setattr__(settings, "lr", 1e45)
+    trainer = Trainer(model, Images(images, torch.arange(16) % 4), settings, seed=0)
+    with pytest.raises(Diverged, match=r"1.weight.* are not finite numbers at epoch 1\."):
+        next(iter(trainer))
