@@ -41,11 +41,11 @@ def layer_chart(events: Sequence[Event]) -> Chart:
     ]
     finding = "; ".join(_said(lane, scores, chosen.get(lane)) for lane, scores in scored.items())
     finding += "." * bool(finding)
-    finding = " ".join(filter(None, [finding, *_left_out(events)]))
+    finding = " ".join(filter(None, [finding, *left_out(events)]))
     return make_chart(traces, _layout(layers, len(scored)), rows, finding)
 
 
-def _left_out(events: Sequence[Event]) -> list[str]:
+def left_out(events: Sequence[Event]) -> list[str]:
     """A sentence for each lane whose choice has left layers out, with the reason of the first
     few.
     """

@@ -177,12 +177,16 @@ def test_a_race_of_which_nothing_is_left_fails_with_the_steps(store, trained):
     assert both.error["message"] == "Every lane diverged: sgd at step 2, adam at step 3."
 
 
-def test_a_last_step_that_leaves_no_numbers_is_not_measured(store, trained):
-    """Two steps: no third one sees that the second went too far."""
-    options = {**WILD.options, "steps": 2}
+@pytest.mark.parametrize(("lr", "message"), [(100.0, "length of a step"), (10.0, "outputs of the")])
+def test_a_last_step_that_leaves_no_numbers_is_not_measured(store, trained, lr, message):
+    """Two steps: no third one sees that the second went too far. At the smaller rate the weights
+    are finite, and what the model makes of them is not.
+    """
+    options = {**WILD.options, "steps": 2, "lr": lr}
     run = store.submit(wild_race(trained.id, Choice("sgd", options)))
     assert execute(run) == "failed"
     assert run.error["kind"] == "diverged" and run.error["step"] == 2
+    assert message in run.error["message"] and "at step 2" in run.error["message"]
     assert not (run.path / RESULT).exists()
 
 
