@@ -72,11 +72,3 @@ def check_weights(state: Mapping[str, Any], step: int | None = None, unit: str =
     """Raise Diverged when parameters or buffers hold anything but finite numbers."""
     if names := broken(state):
         raise Diverged(not_finite(names), step, unit=unit)
-
-
-def check_outputs(logits: Tensor) -> None:
-    """Raise Diverged when the outputs of a model are not finite: whatever is counted of them means
-    nothing.
-    """
-    if not bool(torch.isfinite(logits).all()):
-        raise Diverged(OUTPUTS)

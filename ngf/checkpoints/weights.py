@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ngf import models
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, OwnTrainingTrigger
 from ngf.catalogue import build
 from ngf.config import Choice, Target, TrainSpec
 from ngf.data.base import DataSet
@@ -93,7 +93,7 @@ def check_like(
             )
 
 
-def _made_again(run: Run) -> str:
+def made_again(run: Run) -> str:
     """What to do when a file of a run is no good."""
     if run.source == "zoo":
         return (
@@ -158,7 +158,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
             advice=f"Put them back, or delete {origin.id} and train again.",
         )
     model = models.for_data(spec.model, facts)
-    return Loaded(load_weights(model, path, _made_again(run)).to(device), spec, run, lane)
+    return Loaded(load_weights(model, path, made_again(run)).to(device), spec, run, lane)
 
 
 def check_lane(run: PurifyRun, lane: str) -> None:
@@ -174,7 +174,7 @@ def check_lane(run: PurifyRun, lane: str) -> None:
 def _no_weights(run: Run) -> WeightsError:
     """Why there are none, and what to do, by the state of a run."""
     if run.status == "done":
-        return WeightsError(f"The weights of {run.id} are gone.", advice=_made_again(run))
+        return WeightsError(f"The weights of {run.id} are gone.", advice=made_again(run))
     if run.status == "failed":
         return WeightsError(
             f"{run.id} has failed and has left no weights.",
@@ -199,7 +199,7 @@ def load_attack(run: TrainRun) -> Attack:
     if not attack.learned and not path.exists():
         return attack
     data: DataSet = build("data", Choice(run.spec.data))
-    return read_trigger(attack, path, data.facts["shape"], run.id, _made_again(run))
+    return read_trigger(attack, path, data.facts["shape"], run.id, made_again(run))
 
 
 def read_trigger(
@@ -233,16 +233,20 @@ def trigger_fault(attack: Attack, shape: Sequence[int]) -> str | None:
     """
     if names := broken(attack.trigger):
         return f"{some(names)} holds values that are not finite numbers"
-    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(2, *shape, generator=rng)
     try:
-        changed = attack.apply(images)
+        made = [attack.apply(images)]
+        if isinstance(attack, OwnTrainingTrigger):
+            made.append(attack.apply_train(images, torch.arange(2), rng))
     except (LookupError, RuntimeError, ValueError, TypeError):
         held = ", ".join(f"{name} {tuple(value.shape)}" for name, value in attack.trigger.items())
         return f"it holds {held or 'nothing'}, which does not fit images of {tuple(shape)}"
-    if changed.shape != images.shape:
-        return f"it makes images of {tuple(changed.shape[1:])} out of {tuple(shape)}"
-    if broken({"images": changed}):
-        return "the images that carry it are not made of finite numbers"
+    for changed in made:
+        if changed.shape != images.shape:
+            return f"it makes images of {tuple(changed.shape[1:])} out of {tuple(shape)}"
+        if broken({"images": changed}):
+            return "the images that carry it are not made of finite numbers"
     return None
 
 

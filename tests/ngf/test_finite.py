@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ngf.data.images import Images
-from ngf.evaluate import accuracy
+from ngf.evaluate import accuracy, predict
 from ngf.finite import Diverged, broken, check_weights, not_finite
 from ngf.options import Explained
 
@@ -53,6 +53,7 @@ def test_outputs_that_are_not_finite_are_of_no_class():
     data = Images(torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8), torch.zeros(6).long())
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
     assert 0 <= accuracy(model, data) <= 1
+    assert predict(model, data.images[:0]).shape == (0,)
     model[1].weight.data.fill_(1e38)
     with pytest.raises(Diverged, match="outputs of the model are not finite"):
         accuracy(model, data)

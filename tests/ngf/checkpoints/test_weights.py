@@ -1,12 +1,20 @@
 """Weights on disk: what does not fit the model is refused with the reason."""
 
 import math
+import re
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ngf.checkpoints.weights import WeightsError, load_model, save_weights, training_of
+from ngf.attacks.clb import CLB
+from ngf.checkpoints.weights import (
+    WeightsError,
+    load_model,
+    save_weights,
+    training_of,
+    trigger_fault,
+)
 from ngf.config import Choice, PurifySpec
 from ngf.finite import Diverged
 from ngf.runs.folder import ERROR, RESULT, SPEC, WEIGHTS
@@ -87,3 +95,21 @@ def test_a_model_whose_beginning_was_deleted_says_which(trained, tmp_path):
     (tmp_path / trained.id).unlink()
     with pytest.raises(NoSuchRun, match=f"{run.id} starts from {trained.id}, which was deleted"):
         training_of(store, run.id)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ({"images": (5, 3, 32, 32), "index": 5}, None),
+        ({"images": (5, 3, 16, 16), "index": 5}, "images of|does not fit images of"),
+        ({"images": (0, 3, 32, 32), "index": 0}, "does not fit images of"),
+        ({"pictures": (5, 3, 32, 32), "index": 5}, "does not fit images of"),
+    ],
+)
+def test_what_was_made_for_training_images_fits_them(held, reason):
+    tensors = {
+        name: torch.arange(size) if isinstance(size, int) else torch.zeros(size, dtype=torch.uint8)
+        for name, size in held.items()
+    }
+    found = trigger_fault(CLB().with_trigger(tensors), (3, 32, 32))
+    assert found is None if reason is None else re.search(reason, found)
