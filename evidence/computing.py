@@ -25,6 +25,9 @@ def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Pu
     """The finished purification of a model, computed when it is not there. Raises `Failed`."""
     run = _finished(store, PurifySpec(parent=parent, lanes=lanes))
     assert isinstance(run, PurifyRun)
+    if ended := run.diverged():
+        steps = ", ".join(f"{lane} at step {step}" for lane, step in ended.items())
+        raise Failed(f"{run.id}: diverged: {steps}. A table needs every lane.")
     return run
 
 

@@ -63,7 +63,9 @@ def _parts(
         yield _what(facts.spec), _work(facts.spec), facts.rows[0]["seconds"]
     if isinstance(facts.spec, PurifySpec):
         for row, lane in zip(facts.rows, facts.spec.lanes, strict=True):
-            yield _what_lane(lane, origin), _steps(lane), row["seconds"]
+            # one that diverged has not made all its steps
+            seconds = None if row["diverged"] else row["seconds"]
+            yield _what_lane(lane, origin), _steps(lane), seconds
 
 
 def _what(spec: TrainSpec) -> _What:

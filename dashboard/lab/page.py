@@ -74,7 +74,7 @@ def show_chosen(
 
 def after_race(run: PurifyRun) -> None:
     """What a finished race has done: its outcome, and what can be measured of it."""
-    lane = run.spec.lane_names()[0]
+    lane = run.sound_lanes()[0]
     st.header("Before and after")
     show_outcome(run)
     st.subheader("Did the minimum change?")

@@ -277,6 +277,18 @@ class PurifyRun(Run):
     def spec(self) -> PurifySpec:
         return _expect(PurifySpec, super().spec)
 
+    def diverged(self) -> dict[str, int]:
+        """Lanes that diverged, and at which step: a finished run has no model of theirs."""
+        lanes = (self.result or {}).get("lanes", {})
+        return {
+            name: lane["diverged"]["step"] for name, lane in lanes.items() if "diverged" in lane
+        }
+
+    def sound_lanes(self) -> list[str]:
+        """The other lanes, in the order of the specification; one at least."""
+        out = self.diverged()
+        return [name for name in self.spec.lane_names() if name not in out]
+
 
 class MeasureRun(Run):
     """A measurement: its folder holds values and arrays."""

@@ -112,7 +112,13 @@ def _target(spec: MeasureSpec, store: Store) -> Target:
     if (trained := run.training()) is not None:
         check_content(trained.spec)
     if isinstance(run, PurifyRun):
-        return Target(named.run, run.spec.lane_name(named.lane))
+        lane = run.spec.lane_name(named.lane)
+        if (step := run.diverged().get(lane)) is not None:
+            raise SpecError(
+                f"{run.id}:{lane} diverged at step {step}, so there is no model to measure. "
+                f"Allowed: {', '.join(f'{run.id}:{name}' for name in run.sound_lanes())}."
+            )
+        return Target(named.run, lane)
     if not isinstance(run, TrainRun) or named.lane:
         raise SpecError(
             f"{spec.target} has no weights: measure takes a training, or id:lane of a purification."

@@ -15,18 +15,11 @@ from ngf.config import Training
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
-from ngf.options import Explained
+from ngf.finite import Diverged, check_weights
 from ngf.training.attacker import InLoopAttacker
 
 # A prime above any number of epochs: no two pairs (seed, epoch) share their random numbers.
 _EPOCHS = 100_003
-
-
-class Diverged(Explained, ArithmeticError):
-    """The loss is no longer finite."""
-
-    kind = "diverged"
-    advice = "Lower the learning rate and start again; the curves up to this step are kept."
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,8 @@ class Trainer:
         mean = total.item() / len(starts)
         self.epoch += 1
         if not math.isfinite(mean):
-            raise Diverged(f"The training loss is no longer a number in epoch {self.epoch}.")
+            raise Diverged("The training loss is no longer a number", self.epoch, unit="epoch")
+        check_weights(self.model.state_dict(), self.epoch, "epoch")  # the last update counts too
         return Epoch(self.epoch, mean, lr)
 
     def state_dict(self) -> dict[str, Any]:

@@ -55,6 +55,41 @@ def test_the_table_of_a_race_has_a_row_per_model_and_a_column_per_rate():
     ]
 
 
+ENDED = {"step": 3, "message": "The loss is no longer a number.", "advice": "Go slower."}
+
+
+def test_a_lane_that_diverged_says_so_where_its_numbers_would_be():
+    result = outcome(ngf={"ca": 0.982, "asr": 0.02})
+    lanes = result["lanes"]
+    lanes["ngf"] |= {"seconds": 1.0, "steps": 100, "lr": 0.01, "layer": "stem"}
+    lanes["sgd"] = {"diverged": ENDED, "seconds": 0.2, "steps": 3, "lr": 100.0, "layer": "all"}
+    table = run_card.outcome_table(RACE, result)
+    assert list(table["Model"])[2] == "After\u00a0SGD"
+    cells = [text.replace("\u00a0", " ").replace("\u2060", "") for text in table.iloc[2]][1:]
+    assert cells == ["diverged at step 3", "–", "–", "–"]
+    said = run_card.outcome_sentence(RACE, result)
+    assert said.endswith("; SGD diverged at step 3 and has left no model.")
+    assert run_card.settings_sentence(RACE, result).endswith(
+        "SGD tuned all layers at learning rate 100 in 3 steps and diverged at step 3 (0.2 s). "
+        "Go slower."
+    )
+    lanes["sgd"] = {"diverged": {**ENDED, "step": 0}, "seconds": 0.2, "steps": 0}
+    assert "diverged at step 0" in run_card.settings_sentence(RACE, result), "while choosing"
+
+
+def test_a_lane_that_diverged_does_not_hold_up_the_progress():
+    steps = [
+        {"type": "step", "lane": lane, "step": step, "steps": 100}
+        for lane, step in (("ngf", 50), ("sgd", 2))
+    ]
+    ended = {"type": "diverged", "lane": "sgd", "step": 3, "message": "x"}
+    assert run_card.progress([*steps, ended]) == (
+        0.75,
+        "NGF step 50 of 100, SGD diverged at step 3",
+    )
+    assert run_card.progress([*steps, {**ended, "step": 0}])[0] == 0.75
+
+
 def test_how_far_a_run_is():
     steps = [
         {"type": "step", "lane": lane, "step": step, "steps": 100}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from analysis.images import select
 from ngf.attacks.shared.drawing import encode
@@ -122,6 +123,44 @@ def test_a_damaged_trigger_is_a_message(trained, tmp_path):
     finally:
         (run.path / TRIGGER).write_bytes(whole)
     assert set(load_file(run.path / TRIGGER)) == {"patch", "neurons", "gain"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nan", "the weights patch are not finite numbers"),
+        ("shape", "does not fit images of"),
+        ("size", "does not fit images of"),
+        ("names", "does not fit images of"),
+        ("empty", "does not fit images of"),
+    ],
+)
+def test_a_trigger_that_is_none_is_refused_before_anything_is_measured(
+    trained, tmp_path, damage, message
+):
+    """It would read as a back door that was removed: NaN becomes black, and the ASR is that of
+    black.
+    """
+    folder = tmp_path / trained("trojan").id
+    shutil.copytree(trained("trojan").path, folder)
+    kept = load_file(folder / TRIGGER)
+    if damage == "nan":
+        kept["patch"][0, 0, 0] = torch.nan
+    elif damage == "shape":
+        kept["patch"] = kept["patch"][0, 0]
+    elif damage == "size":
+        kept["patch"] = torch.zeros(3, 40, 40)
+    elif damage == "names":
+        kept = {"pattern": kept["patch"]}
+    else:
+        kept = {}
+    save_file(kept, folder / TRIGGER)
+    store = Store(tmp_path)
+    run = store.submit(PurifySpec(parent=folder.name, lanes=(Choice("sgd", {"steps": 1}),)))
+    assert execute(run) == "failed"
+    assert run.error["kind"] == "bad_checkpoint", run.error
+    assert folder.name in run.error["message"] and message in run.error["message"]
+    assert f"Delete {folder.name}" in run.error["advice"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The learning rate of the training loop, and the gates after it."""
 
 import pytest
+import torch
 
 from ngf.config import Training
+from ngf.data.images import Images
 from ngf.evaluate import Rates
-from ngf.training.loop import missed_gates, one_cycle
+from ngf.finite import Diverged
+from ngf.training.loop import Trainer, missed_gates, one_cycle
 
 
 def test_one_cycle_rises_and_falls():
@@ -25,3 +28,14 @@ def test_a_gate_is_missed_below_it_and_not_at_it():
     assert [item["gate"] for item in both] == ["min_ca", "min_asr"]
     assert missed_gates(Rates(80, 100, 60, 0, 100), settings) == []
     assert missed_gates(Rates(80, 100), settings) == [], "a benign model has no attack"
+
+
+def test_the_last_update_is_checked_though_no_loss_follows():
+    """One batch, one step: its loss is that of the model before."""
+    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    settings = Training(num_images=16, epochs=1, batch_size=16)
+    object.__setattr__(settings, "lr", 8e39)
+    trainer = Trainer(model, Images(images, torch.zeros(16).long()), settings, seed=0)
+    with pytest.raises(Diverged, match=r"1.bias.* are not finite numbers at epoch 1\."):
+        next(iter(trainer))

@@ -6,10 +6,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ngf.attacks.trojan import Trojan
 from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec
+from ngf.finite import Diverged
 from ngf.runs.child import execute
 from ngf.runs.folder import ERROR, EVENTS, PREVIEW, WEIGHTS
 from ngf.runs.store import Store, TrainRun
+from ngf.training.loop import Trainer
+from ngf.training.run import check_trigger
 
 
 def test_training_leaves_a_complete_run(trained):
@@ -94,3 +98,35 @@ def test_a_trigger_that_learned_nothing_makes_the_model_weak(store):
         "changes 0 of 3,072 values in 8 bits" in run.weak
         and "Raise density, or lower norm_weight." in run.weak
     )
+
+
+def test_a_training_that_diverges_ends_with_its_epoch_and_keeps_no_model(tmp_path):
+    training = Training(num_images=300, epochs=3, batch_size=32, min_ca=0.0, min_asr=0.0)
+    spec = TrainSpec(model="vgg_tiny", attack=Choice("badnets"), training=training)
+    run = Store(tmp_path).submit(spec)
+    original = Trainer.__iter__
+
+    def overflowing(self):
+        """As a loss would that is finite once more: only the weights tell."""
+        for epoch in original(self):
+            if epoch.epoch == 2:
+                self.model.linear.weight.data.fill_(3e38)
+            yield epoch
+
+    Trainer.__iter__ = overflowing
+    try:
+        assert execute(run) == "failed"
+    finally:
+        Trainer.__iter__ = original
+    assert run.error["kind"] == "diverged"
+    assert run.error["message"] == "The outputs of the model are not finite numbers at epoch 2."
+    assert [event["step"] for event in run.events() if event["type"] == "epoch"] == [1]
+    assert not (run.path / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("patch", [torch.full((3, 8, 8), torch.nan), torch.zeros(8)])
+def test_a_trigger_that_was_learned_is_checked_before_it_is_kept(patch):
+    learned = Trojan().with_trigger({"patch": torch.rand(3, 8, 8)})
+    check_trigger(learned, (3, 32, 32), 4)
+    with pytest.raises(Diverged, match=r"trigger that was learned cannot be used.* at epoch 4\."):
+        check_trigger(learned.with_trigger({"patch": patch}), (3, 32, 32), 4)
