@@ -111,3 +111,17 @@ def test_signals_end_a_command(started: str, number: signal.Signals, code: int) 
         process.send_signal(number)
         process.communicate()
     assert process.returncode == code
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell is that of POSIX")
+@pytest.mark.parametrize("words", ["evidence --list", "analysis list", "ngf list", "ngf --help"])
+def test_every_command_survives_its_readers(words: str) -> None:
+    for ending, code in (
+        ("| head -1; exit ${PIPESTATUS[0]}", 0),
+        ("| true; exit ${PIPESTATUS[0]}", 0),
+        (">/dev/full", 1),
+        (">&-", 0),
+    ):
+        done = shell(f'"$PY" -m {words} {ending}')
+        assert done.returncode == code, (ending, done)
+        assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
