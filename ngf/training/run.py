@@ -65,11 +65,11 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     facts = splits.source.facts
     attack.check(len(splits.classes), splits.shape)
     if not attack.learned:  # before anything is computed for its training images
-        _check_trigger(attack, splits)
+        _check_effect(attack, splits)
     attack, attacker, model = prepare(spec, attack, splits, recorder, store, where)
     mix = None if attacker else poison(splits.train, attack, len(splits.classes), spec.seed)
     if not attacker:
-        _check_trigger(attack, splits, mix)
+        _check_effect(attack, splits, mix)
     trainer = Trainer(
         model,
         (mix.data if mix else splits.train).to(where),
@@ -123,7 +123,7 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     )
 
 
-def _check_trigger(attack: Attack, splits: Splits, mix: PoisonedImages | None = None) -> None:
+def _check_effect(attack: Attack, splits: Splits, mix: PoisonedImages | None = None) -> None:
     """Raise SpecError for a trigger that does nothing on most images, those of `mix` included."""
     if attack.poison_rate:
         check_test_trigger(attack, splits.test)
