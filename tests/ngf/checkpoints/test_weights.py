@@ -1,7 +1,9 @@
 """Weights on disk: what does not fit the model is refused with the reason."""
 
+import json
 import math
 import re
+import shutil
 
 import pytest
 import torch
@@ -73,7 +75,8 @@ def test_why_there_are_no_weights_and_what_to_do(trained, tmp_path, state, messa
     folder.mkdir()
     (folder / SPEC).write_bytes((trained.path / SPEC).read_bytes())
     if state != "queued":
-        (folder / state).write_text("{}")
+        about = {"kind": "x", "message": "x", "advice": "x", "ca": 0.9}
+        (folder / state).write_text(json.dumps(about))
     with pytest.raises(WeightsError, match=message) as refused:
         load_model(Store(tmp_path), trained.id)
     assert advice in refused.value.advice
@@ -88,11 +91,11 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
 
 
 def test_a_model_whose_beginning_was_deleted_says_which(trained, tmp_path):
-    (tmp_path / trained.id).symlink_to(trained.path)
+    shutil.copytree(trained.path, tmp_path / trained.id)
     store = Store(tmp_path, tmp_path / "zoo")
     run = store.submit(PurifySpec(parent=trained.id, lanes=(Choice("sgd"),)))
     assert training_of(store, run.id).id == trained.id
-    (tmp_path / trained.id).unlink()
+    shutil.rmtree(tmp_path / trained.id)
     with pytest.raises(NoSuchRun, match=f"{run.id} starts from {trained.id}, which was deleted"):
         training_of(store, run.id)
 
