@@ -84,7 +84,7 @@ def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
     show(
         along_chart(
             run.spec,
-            run.events(),
+            run.outline(),
             {lane: reading.arrays for lane, reading in found.items()},
             measure,
         ),
