@@ -14,6 +14,7 @@ BENCHMARKS = (
     "training_speed",
     "live",
     "polling",
+    "long_runs",
 )
 
 
