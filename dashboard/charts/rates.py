@@ -48,12 +48,12 @@ def rate_curve(
     if not seen:
         return None
     steps, values = per_pixel(
-        [event["step"] for event in seen], [percents(event[rate.key]) for event in seen]
+        [event["step"] for event in seen], [event[rate.key] for event in seen]
     )
     return line(
         name,
         steps,
-        values,
+        [percents(value) for value in values],
         color,
         dash=rate.mark.dash,
         symbol=rate.mark.symbol,
