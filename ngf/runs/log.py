@@ -16,7 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, overload
@@ -24,7 +24,7 @@ from typing import IO, Any, overload
 Event = dict[str, Any]
 
 _SLICE = 2**15  # bytes that are read in one go: some 120 events, 1 ms
-_REST = 0.0002  # seconds between two slices, in which other threads of this process go on
+_REST = 0.5  # of the time that a slice took: a pause in which other threads go on
 _WAIT = 0.02  # seconds between two looks at how far somebody else has read
 _LONGEST = 2**24  # bytes of one line; what is longer was not written by a run
 _PAGE = 1000  # events between two places that are remembered
@@ -259,7 +259,8 @@ class _Log:
         """Read some slices, or all of them; whether that was enough."""
         with _opened(path) as file:
             while True:
-                with _turn, self.lock:
+                began = time.monotonic()
+                with nullcontext() if slices == 1 else _turn, self.lock:
                     if file is None:
                         self.forget()
                     else:
@@ -269,7 +270,7 @@ class _Log:
                 slices -= 1
                 if slices <= 0:
                     return False
-                time.sleep(_REST)
+                time.sleep(_REST * (time.monotonic() - began))
 
     def _read_slice(self, file: IO[bytes]) -> None:
         about = os.fstat(file.fileno())
@@ -325,7 +326,7 @@ class _Log:
 
 
 _logs: OrderedDict[Path, _Log] = OrderedDict()
-_turn = threading.Lock()  # of whoever reads a slice: two at a time would only be in the way of all
+_turn = threading.Lock()  # of whoever reads many slices: two at a time would be in the way of all
 _guard = threading.Lock()  # of the dictionary alone; nothing is read while it is held
 
 
