@@ -107,12 +107,17 @@ def draw_run(chart: str, spec: Spec, events: Events) -> Chart:
     raise KeyError(chart)
 
 
+def left_out(outline: Outline) -> str:
+    """What curves over the steps of a long run do not show; nothing of a short one."""
+    if outline.every == 1:
+        return ""
+    return f"Of every {outline.every:,} steps the lowest and the highest values are drawn."
+
+
 def draw_outline(chart: str, spec: Spec, outline: Outline) -> Chart:
     """Like `draw_run`, for a run of any length; says how much of it is drawn when it is not all."""
     made = draw_run(chart, spec, outline)
-    said = made.finding
-    if outline.every > 1:
-        said += f" Of every {outline.every:,} steps the lowest and the highest values are drawn."
+    said = f"{made.finding} {left_out(outline)}".strip()
     if not outline.whole:
         said = f"Reading a long run, {100 * outline.share:.0f} % so far. {said}"
     return replace(made, finding=said)
