@@ -158,7 +158,7 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
         """How many the run plans, as far as it has said so."""
         if isinstance(run, TrainRun):
             return run.spec.training.epochs
-        said = (event for event in reversed(run.events()) if event.get("lane") == folder.name)
+        said = (event for event in reversed(run.outline()) if event.get("lane") == folder.name)
         return next((event["steps"] for event in said if event["type"] == "step"), 0)
 
     state = {name: value.detach().clone() for name, value in start.state_dict().items()}

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "live",
     "polling",
     "many_runs",
+    "long_runs",
 )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -13,18 +14,24 @@ NOTHING = "Nothing measured yet."
 
 @dataclass(frozen=True)
 class Chart:
-    """`figure` is plain JSON in Plotly's form, `finding` one sentence computed from the data.
+    """`figure` is plain JSON in Plotly's form, `finding` one sentence computed from the data, and
+    `rows` are those of its table.
 
     `alt` tells a reader who cannot see the figure what is on it; by default the finding does.
     """
 
     figure: dict[str, Any]
-    table: pd.DataFrame
+    rows: Sequence[Mapping[str, Any]]
     finding: str
     alt: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alt", self.alt or self.finding)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Made when somebody looks at it: most charts are only drawn."""
+        return pd.DataFrame(list(self.rows))
 
 
 def make_chart(
@@ -37,10 +44,10 @@ def make_chart(
     """A chart from its parts; the table's columns are the keys of `rows`. No rows: nothing
     measured yet.
     """
-    table = pd.DataFrame(list(rows))
+    rows = list(rows)
     return Chart(
         {"data": traces, "layout": layout},
-        table,
-        finding if len(table) else NOTHING,
-        alt if len(table) else "",
+        rows,
+        finding if rows else NOTHING,
+        alt if rows else "",
     )

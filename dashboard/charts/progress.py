@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.pixels import per_pixel
 from dashboard.charts.race import Steps, last_step, step_title, steps_of
 from dashboard.charts.rates import RATES, Event
 from dashboard.charts.style import (
@@ -137,8 +138,7 @@ def _traces(steps: Steps, panels: list[Panel]) -> list[Trace]:
 def _line(lane: str, panel: Panel, drawn: list[Event], mark: Mark, **about: Any) -> Trace:
     trace = line(
         lane_title(lane),
-        [event["step"] for event in drawn],
-        [event[panel.key] for event in drawn],
+        *per_pixel([event["step"] for event in drawn], [event[panel.key] for event in drawn]),
         mark.color,
         symbol=mark.symbol,
         legendgroup=escape(lane),

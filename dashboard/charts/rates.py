@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dashboard.charts.pixels import per_pixel
 from dashboard.charts.style import IMAGES, Mark, Trace, line
 
 Event = Mapping[str, Any]  # one line of events.jsonl
@@ -46,13 +47,16 @@ def rate_curve(
     seen = [event for event in events if event.get(rate.key) is not None]
     if not seen:
         return None
+    steps, values = per_pixel(
+        [event["step"] for event in seen], [event[rate.key] for event in seen]
+    )
     return line(
         name,
-        [event["step"] for event in seen],
-        [percents(event[rate.key]) for event in seen],
+        steps,
+        [percents(value) for value in values],
         color,
         dash=rate.mark.dash,
         symbol=rate.mark.symbol,
-        every=max(1, len(seen) // 25),
+        every=max(1, len(steps) // 25),
         **more,
     )

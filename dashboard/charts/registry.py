@@ -24,6 +24,7 @@ from dashboard.charts.subject import Measured
 from dashboard.charts.training import training_chart
 from ngf.catalogue import catalogue
 from ngf.config import MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.runs.log import Outline
 
 BARS = ("lambda_max", "trace", "fisher_trace", "filter_lambda_max")  # measures drawn as bars
 WAITING = {"data": [], "layout": {"meta": {"waiting": "Waiting for the first numbers …"}}}
@@ -104,6 +105,22 @@ def draw_run(chart: str, spec: Spec, events: Events) -> Chart:
     if isinstance(spec, TrainSpec):
         return OF_TRAININGS[chart](spec, events)
     raise KeyError(chart)
+
+
+def left_out(outline: Outline) -> str:
+    """What curves over the steps of a long run do not show; nothing of a short one."""
+    if outline.every == 1:
+        return ""
+    return f"Of every {outline.every:,} steps the lowest and the highest values are drawn."
+
+
+def draw_outline(chart: str, spec: Spec, outline: Outline) -> Chart:
+    """Like `draw_run`, for a run of any length; says how much of it is drawn when it is not all."""
+    made = draw_run(chart, spec, outline)
+    said = f"{made.finding} {left_out(outline)}".strip()
+    if not outline.whole:
+        said = f"Reading a long run, {100 * outline.share:.0f} % so far. {said}"
+    return replace(made, finding=said)
 
 
 def draw(chart: str, found: Found, options: ChartOptions) -> list[Chart]:

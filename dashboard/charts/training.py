@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
+from dashboard.charts.pixels import per_pixel
 from dashboard.charts.rates import AXIS, RATES, Event, rate_columns, rate_curve
 from dashboard.charts.style import (
     GRAY,
@@ -72,8 +73,7 @@ def _curves(epochs: Sequence[Event]) -> tuple[list[Trace], dict[int, tuple[str, 
 def _loss(seen: Sequence[Event]) -> Trace:
     loss = line(
         "Training loss",
-        [event["step"] for event in seen],
-        [event["loss"] for event in seen],
+        *per_pixel([event["step"] for event in seen], [event["loss"] for event in seen]),
         GRAY,
         hovertemplate="Training loss: %{y:.3g}<extra>epoch %{x}</extra>",
         yaxis="y2",

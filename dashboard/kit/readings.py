@@ -42,7 +42,7 @@ def read(run: MeasureRun | None) -> Reading | None:
     result = run.result
     if result is not None:
         return Reading(run, result.get("values", {}), arrays(run), not result.get("complete", True))
-    found = [event for event in run.events() if event["type"] == "partial"]
+    found = [event for event in run.outline() if event["type"] == "partial"]
     return Reading(run, found[-1], arrays(run), run.status in FINAL) if found else None
 
 

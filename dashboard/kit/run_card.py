@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -201,9 +201,9 @@ def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         )
 
 
-def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
+def progress(events: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     """The fraction done so far, and words such as `NGF step 40 of 100`."""
-    last: dict[str, dict[str, Any]] = {}
+    last: dict[str, Mapping[str, Any]] = {}
     phase = ""
     for event in events:
         if event["type"] in ("step", "epoch"):
@@ -234,7 +234,7 @@ def _how_far(lane: str, item: Mapping[str, Any]) -> str:
     return f"{name}{item['type']} {item['step']} of {item['steps']}"
 
 
-def show_state(run: Run, events: list[dict[str, Any]]) -> None:
+def show_state(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
     """One line: the state, how far the run is, and where it was resumed."""
     status = run.status
     text = f":material/{library.ICONS[status]}: **{library.STATES[status]}**"

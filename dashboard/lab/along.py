@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.measures import MEASURES
 from dashboard.charts.along_run import SHOWN, along_chart
+from dashboard.charts.registry import left_out
 from dashboard.kit import glossary, measuring
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal, submit_all
@@ -73,6 +74,7 @@ def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
         st.caption(measuring.sentence(states))
     if not found:
         return
+    outline = run.outline()
     measure = st.segmented_control(
         "Measure",
         list(SHOWN),
@@ -84,7 +86,7 @@ def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
     show(
         along_chart(
             run.spec,
-            run.events(),
+            outline,
             {lane: reading.arrays for lane, reading in found.items()},
             measure,
         ),
@@ -97,6 +99,6 @@ def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
     st.caption(
         f"*Measured*: clean test images · n = {values['n']:,} · seed {values['seed']} · BatchNorm "
         "in eval mode (stored averages) · bands: certificate of λmax, standard errors of the "
-        "traces."
+        f"traces. {left_out(outline)}"
     )
     glossary.explain("lambda_max", "trace", "fisher", label="What this is")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.charts.layers import left_out
-from dashboard.charts.registry import LIVE, draw_run
+from dashboard.charts.registry import LIVE, draw_outline, draw_run
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library, run_card
 from dashboard.kit.estimate import queue
@@ -14,6 +14,7 @@ from dashboard.kit.show import show
 from ngf.runs.folder import ACTIVE, OPEN, UNFINISHED
 from ngf.runs.store import PurifyRun
 
+_PATIENCE = 0.5  # seconds that the page waits for the events of a long run; its charts get the rest
 # command -> (word on its button, icon, the states in which there is one)
 _COMMANDS = {
     "pause": ("Pause", ":material/pause:", ACTIVE),
@@ -26,23 +27,28 @@ def show_live(run: ModelRun) -> None:
     """State, buttons and the chart of a training or a purification; all of it moves while the run
     goes on.
     """
-    status, events = run.status, run.events()
+    status, outline = run.status, run.outline(_PATIENCE)
     _buttons(run, status)
     watched = status in UNFINISHED
     if watched:  # also when paused: somebody else may resume it
         _watch(run.id, status)
     else:
-        run_card.show_state(run, events)
+        run_card.show_state(run, outline)
     run_card.show_error(run)
     name = LIVE[run.kind]
     # The key changes when a run is started again, so that its chart polls anew.
     show(
-        draw_run(name, run.spec, events),
+        draw_outline(name, run.spec, outline),
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
         scrub=not watched,
-        url=f"api/runs/{run.id}/charts/{name}" if watched else None,
+        url=_route(run, name) if watched or not outline.whole else None,
     )
+
+
+def _route(run: ModelRun, chart: str) -> str:
+    """Where the chart is polled until it is whole and the run is over."""
+    return f"api/runs/{run.id}/charts/{chart}"
 
 
 @st.fragment(run_every=1)
@@ -51,7 +57,7 @@ def _watch(run_id: str, drawn: str) -> None:
     run = library.find(run_id)
     if run is None or run.status != drawn:
         st.rerun()
-    run_card.show_state(run, run.events())
+    run_card.show_state(run, run.outline(_PATIENCE))
     if drawn == "queued":
         st.caption(queue(run))
 
@@ -81,27 +87,28 @@ def _send(run_id: str, command: str) -> None:
 
 def show_internals(run: PurifyRun) -> None:
     """How the layers were chosen, and what happened inside the steps."""
-    events = run.events()
-    if any(event["type"] == "layer" for event in events):
+    outline = run.outline(_PATIENCE)
+    if any(event["type"] == "layer" for event in outline):
         st.subheader("Which layer was chosen")
-        for event in events:
+        for event in outline:
             if event["type"] == "chosen" and event.get("why"):
                 st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
         show(
-            draw_run("layers", run.spec, events),
+            draw_run("layers", run.spec, outline),
             f"layers.{run.id}",
             name="layer scores",
             height=300,
         )
     else:
-        for sentence in left_out(events):
+        for sentence in left_out(outline):
             st.caption(sentence)
     st.subheader("Inside the steps")
-    chart = draw_run("internals", run.spec, events)
+    chart = draw_outline("internals", run.spec, outline)
     panels = sum(name.startswith("yaxis") for name in chart.figure["layout"])
     show(
         chart,
         f"internals.{run.id}",
         name="inside the steps",
         height=max(320, 40 + 140 * panels),
+        url=None if outline.whole else _route(run, "internals"),
     )

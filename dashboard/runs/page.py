@@ -167,7 +167,7 @@ def show_run(run_id: str) -> None:
     if run is None:
         return
     st.header(library.describe(run))
-    show_state(run, run.events())
+    show_state(run, run.outline(0.5))
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         show_links(run)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
 from dashboard.charts.loss_plane import VIEWS
-from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_run
+from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_outline
 from dashboard.kit.library import store
 from dashboard.kit.readings import findings, written
 from ngf.options import SpecError
 from ngf.runs.files import to_json
-from ngf.runs.folder import EVENTS, FINAL, SPEC
+from ngf.runs.folder import FINAL, SPEC
+from ngf.runs.log import Outline
 from ngf.runs.store import MeasureRun, Run
 
 _ID = re.compile(r"[a-z0-9-]{1,128}")
@@ -44,7 +46,10 @@ COLUMNS = (
     "source",
 )
 _MOST = 12  # runs that share one pair of axes
-_KEPT = 256  # charts kept in memory; each is 5 to 50 kB
+_PAGE = 2000  # events in one answer, about half a megabyte
+_PATIENCE = 1.0  # seconds that an answer waits for events that nobody has read yet
+_KEPT = 2**25  # characters of charts kept in memory; most have 5,000 to 50,000, the longest 200,000
+_FRAME = 500  # characters that count for what is around one
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
 # `ChartOptions` as parameters of the query: name -> (the pattern of its text, what reads it)
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -164,21 +169,34 @@ def one_run(request: Request) -> dict[str, Any]:
 
 
 @_answers
-def events(request: Request) -> dict[str, Any]:
+def events(request: Request) -> Response:
     run = _run(request)
-    text = request.query_params.get("since", "0")
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise Refused(400, f"since = {text[:40]!r} is not a number of events: use 0 or more.")
-    status = run.status  # before the events, so that a final status never comes with a part of them
-    found = run.events(int(text))
-    return {
+    since = _count(request, "since", 0)
+    limit = min(_count(request, "limit", _PAGE), _PAGE)
+    # before the events, so that a final status never comes with a part of them
+    status = run.status
+    found, more = run.lines(since, limit, _PATIENCE)
+    about = {
         "id": run.id,
         "status": status,
-        "events": found,
-        "next": int(text) + len(found),
+        "next": since + len(found),
+        "more": more,
         "result": run.result,
         "error": run.error,
     }
+    lines = b'{"events":[' + b",".join(found) + b"]," + to_json(about).encode()[1:]
+    return Response(lines, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _count(request: Request, name: str, usual: int) -> int:
+    """A number of events in the query."""
+    text = request.query_params.get(name, str(usual))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or name == "limit" and int(text) == 0:
+        least = 1 if name == "limit" else 0
+        raise Refused(
+            400, f"{name} = {text[:40]!r} is not a number of events: use {least} or more."
+        )
+    return int(text)
 
 
 @_answers
@@ -199,13 +217,14 @@ def chart(request: Request) -> Any:
     if isinstance(run, MeasureRun):
         return _of_measurements(request, run, name, since)
     status = run.status
-    version, count = _version(run, status)
+    outline = run.outline(_PATIENCE)
+    version = _version(outline, status)
     if since == version:
         return {"version": version}
 
     def build() -> str:
-        made = draw_run(name, run.spec, run.events()[:count])
-        return _answer(made, version, status, status in FINAL)
+        made = draw_outline(name, run.spec, outline)
+        return _answer(made, version, status, status in FINAL and outline.whole)
 
     body = _unless_gone(run, lambda run: _built.get((run.path, name), version, build))
     if body is None:
@@ -228,7 +247,7 @@ def _of_measurements(request: Request, run: MeasureRun, name: str, since: str) -
     _check_value(name, options.get("value"))
     states = [one.status for one in runs]
     parts = [
-        f"{_version(one, status)[0]}.{written(one)}"
+        f"{_version(one.outline(_PATIENCE), status)}.{written(one)}"
         for one, status in zip(runs, states, strict=True)
     ]
     version = hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
@@ -283,46 +302,58 @@ def _answer(made: Chart, version: str, status: str, final: bool) -> str:
     )
 
 
-class _Built:
-    """The last answer per run and chart, so that thirty readers cost one build."""
+@dataclass
+class _Kept:
+    """One answer; `lock` is held while it is built."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, tuple[str, str]] = OrderedDict()
-        self._guard = threading.Lock()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    version: str = ""
+    body: str = ""
+
+
+class Built:
+    """The last answer per run and chart, so that thirty readers cost one build.
+
+    Simultaneous requests for the same chart wait for one answer; requests for others do not.
+    """
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most = most  # characters that are kept in memory
+        self._kept: OrderedDict[Any, _Kept] = OrderedDict()
+        self._guard = threading.Lock()  # of the dictionary alone
 
     def get(self, key: Any, version: str, build: Callable[[], str]) -> str:
-        """The answer for `key`, built when the kept one is of another version.
-
-        The lock is held while building, so that simultaneous requests wait for one answer.
-        """
+        """The answer for `key`, built when the kept one is of another version."""
         with self._guard:
-            if self._kept.get(key, ("",))[0] != version:
-                self._kept[key] = version, build()
+            kept = self._kept.setdefault(key, _Kept())
             self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[key][1]
+        with kept.lock:
+            if kept.version != version:
+                kept.body, kept.version = build(), version
+            body = kept.body
+        self._make_room()
+        return body
+
+    def _make_room(self) -> None:
+        """Forget what was not asked for for the longest time."""
+        with self._guard:
+            size = sum(len(kept.body) + _FRAME for kept in self._kept.values())
+            while size > self._most and len(self._kept) > 1:
+                size -= len(self._kept.popitem(last=False)[1].body) + _FRAME
 
 
-_built = _Built()
-_counts: dict[Path, tuple[int, int]] = {}  # events.jsonl -> (file number, events seen so far)
+_built = Built()
 
 
-def _version(run: Run, status: str) -> tuple[str, int]:
-    """A text that changes with what a chart of the run shows, and the number of its events.
-
-    It is made of the number of events, the status, and which file the events are in.
+def _version(outline: Outline, status: str) -> str:
+    """A text that changes with what a chart of the run shows: the number of its events, in steps of
+    those that share a place in the chart, the status, and which file the events are in.
     """
-    path = run.path / EVENTS
-    try:
-        file = path.stat().st_ino
-    except (FileNotFoundError, NotADirectoryError):
-        return f"0.{status}", 0
-    known, count = _counts.get(path, (0, 0))
-    count = count if known == file else 0
-    count += len(run.events(count))
-    _counts[path] = file, count
-    return f"{count}.{status}.{file:x}", count
+    count = outline.total
+    if outline.whole and status not in FINAL:
+        count -= count % outline.every
+    reading = "" if outline.whole else "-"
+    return f"{count}{reading}.{status}.{outline.file:x}"
 
 
 def _unless_gone(run: Run, read: Callable[[Run], Any]) -> Any:
@@ -370,7 +401,7 @@ def unknown(request: Request) -> None:
     raise Refused(
         404,
         "There is no such route. Routes: /api/health, /api/runs, /api/runs/<id>, "
-        "/api/runs/<id>/events?since=0, /api/runs/<id>/charts/<name>.",
+        "/api/runs/<id>/events?since=0&limit=2000, /api/runs/<id>/charts/<name>.",
     )
 
 

@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 import threading
 import tomllib
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -35,6 +36,7 @@ from ngf.runs.lifeline import when_cut
 NAVIGATION = Path(__file__).with_name("navigation.py")
 OPTIONS = Path(__file__).with_name("streamlit.toml")
 COLLECT_EVERY = 60.0  # seconds
+TURN = 0.0005  # seconds that a busy thread keeps others waiting, of which a poll does ten times
 _WARM = (
     "pandas",
     "pyarrow",
@@ -101,6 +103,7 @@ async def _lifespan(app: st.App) -> AsyncGenerator[dict[str, Any], None]:
     Streamlit collects all garbage after every script run, and does not look at frozen objects. What
     pages leave behind is still collected, and a full collection once a minute picks up the rest.
     """
+    sys.setswitchinterval(TURN)
     for name in _WARM:
         importlib.import_module(name)
     gc.collect()

@@ -140,7 +140,7 @@ def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
 def write_error(run: Run, **about: Any) -> None:
     """Write error.json, after which the run has failed. Makes room first when the disk is full."""
     about.setdefault(
-        "step", next((event["step"] for event in reversed(run.events()) if "step" in event), None)
+        "step", next((event["step"] for event in reversed(run.outline()) if "step" in event), None)
     )
     (run.path / RESERVE).unlink(missing_ok=True)
     for left in run.path.glob(".state-*.tmp"):

@@ -51,7 +51,7 @@ class Progress:
 
     def __init__(self, run: Run, say: Callable[[str], None]):
         self._run, self._say = run, say
-        self._next = len(run.events())
+        self._next = run.outline().total
         self._said = 0.0
 
     def update(self) -> None:

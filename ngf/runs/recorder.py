@@ -19,7 +19,7 @@ from typing import Any
 
 from ngf.runs.files import NO_LINK, DiskFull, fsync_tree, is_full, read_text, to_json, write_atomic
 from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, RESULT, STATE
-from ngf.runs.log import parse_events
+from ngf.runs.log import scan
 
 _STAMPS = ("seq", "t")  # what an event has besides what was said
 CHECK_SECONDS = 0.02  # between two reads of the control file: a `stat` for every step is slow
@@ -76,22 +76,23 @@ class Recorder:
                 left
             )  # a kill came between writing a checkpoint and removing the one before
         log = self.path / EVENTS
-        raw = log.read_bytes() if log.exists() else b""
-        events, self._size = parse_events(raw)
+        self._size = self.next_seq = 0
+        self._written: set[str] = set()
+        self._last: dict[str, int] = {}
+        last = 0.0
+        for events, self._size in scan(log):  # a slice at a time: there may be millions
+            for event in events:
+                self._is_new(event)
+            self.next_seq, last = self.next_seq + len(events), events[-1]["t"]
         self._file = os.open(
             log,
             os.O_RDWR | os.O_CREAT | os.O_APPEND | NO_LINK | getattr(os, "O_BINARY", 0),
             0o644,
         )
         weakref.finalize(self, os.close, self._file)
-        if self._size < len(raw):
+        if self._size < os.fstat(self._file).st_size:
             os.ftruncate(self._file, self._size)  # the line that a kill cut short
-        self.next_seq = len(events)
-        self._written: set[str] = set()
-        self._last: dict[str, int] = {}
-        for event in events:
-            self._is_new(event)
-        self._t0 = time.monotonic() - (events[-1]["t"] if events else 0.0)
+        self._t0 = time.monotonic() - last
         self._looked = 0.0
 
     def last_step(self, lane: str = "") -> int:

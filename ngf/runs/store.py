@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import re
 import shutil
@@ -53,7 +54,7 @@ from ngf.runs.folder import (
     Status,
 )
 from ngf.runs.index import Index
-from ngf.runs.log import read_events
+from ngf.runs.log import Outline, read_events, read_lines, read_outline
 from ngf.runs.rows import RATES, Row
 
 Source = Literal["user", "zoo"]
@@ -153,6 +154,18 @@ class Run:
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """Events whose `seq` is `since` or more; never a line that is still being written."""
         return read_events(self.path / EVENTS, since)
+
+    def lines(self, since: int, limit: int, seconds: float = math.inf) -> tuple[list[bytes], bool]:
+        """At most `limit` events from number `since` on, each as JSON, and whether there are more;
+        none when so many seconds are not enough to get there.
+        """
+        return read_lines(self.path / EVENTS, since, limit, seconds)
+
+    def outline(self, seconds: float = math.inf) -> Outline:
+        """The events in few words, however many there are: what a chart needs of them, read for
+        so many seconds at most.
+        """
+        return read_outline(self.path / EVENTS, seconds)
 
     @property
     def result(self) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ scrubs, and a surface.
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from dashboard.charts.chart import Chart, make_chart
@@ -57,7 +56,7 @@ if st.query_params.get("only") == "linked":
         )
 if st.query_params.get("only") == "waiting":
     live_chart(
-        Chart(WAITING, pd.DataFrame(), "Nothing measured yet."),
+        Chart(WAITING, [], "Nothing measured yet."),
         key="waiting",
         url="test/surface",
         every_ms=100,

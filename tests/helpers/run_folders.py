@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -57,6 +58,21 @@ def race_events(steps: int = 100, total: int = 100, every: int = 5) -> list[dict
                 }
             events.append(event)
     return events
+
+
+def long_race(steps: int) -> Iterator[dict[str, Any]]:
+    """A race with the noise of minibatches, evaluated after every step."""
+    noise = random.Random(0)
+    for k in range(steps + 1):
+        for lane in ("ngf", "sgd"):
+            event: dict[str, Any] = {"type": "step", "lane": lane, "step": k, "steps": steps}
+            event |= {"loss": 0.02 + 0.3 * math.exp(-5 * k / steps) * noise.random(), "lr": 0.01}
+            event |= {"damping": 0.01 if lane == "ngf" else None, "kl": None}
+            event |= {"update_norm": 0.1 * noise.random(), "distance": 2 * k / steps}
+            event |= {"fisher_trace": 40 * math.exp(-5 * k / steps) * (0.5 + noise.random())}
+            rates = {"ca": 0.98, "asr": 0.99 * math.exp(-9 * k / steps), "ra": 0.5}
+            event |= {key: rate - 0.01 * noise.random() for key, rate in rates.items()}
+            yield event
 
 
 def epoch_events(epochs: int = 12, total: int = 20) -> list[dict[str, Any]]:

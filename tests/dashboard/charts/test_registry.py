@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from analysis.measurements.base import Picture
 from dashboard.charts import registry
 from dashboard.charts.chart import NOTHING
+from dashboard.charts.pixels import COLUMNS
 from dashboard.charts.registry import (
     DRAWN_OF,
     LIVE,
@@ -20,11 +23,13 @@ from dashboard.charts.registry import (
     WAITING,
     ChartOptions,
     draw,
+    draw_outline,
     draw_run,
 )
 from dashboard.charts.subject import BACKDOORED, BENIGN, Measured
+from ngf.runs.log import read_outline
 from tests.helpers.made_up_charts import plane
-from tests.helpers.run_folders import RACE, TRAIN, epoch_events, race_events
+from tests.helpers.run_folders import RACE, TRAIN, epoch_events, long_race, race_events
 
 
 def test_the_registry_draws_a_chart_of_the_runs_that_it_is_of() -> None:
@@ -73,3 +78,33 @@ def test_a_model_without_numbers_leaves_the_others_as_they_are() -> None:
             ChartOptions(),
         )
         assert charts[0].figure["data"] and charts[1].figure == WAITING
+
+
+def test_the_chart_of_a_long_run_says_what_it_leaves_out(tmp_path: Path) -> None:
+    """Exactly the same chart below the limit; above it the same sentence, of all that happened."""
+    for steps, whole in ((1999, True), (9000, False)):
+        events = [{"seq": seq, "t": 0, **event} for seq, event in enumerate(long_race(steps))]
+        path = tmp_path / f"{steps}.jsonl"
+        path.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+        for name in ("race", "internals"):
+            full, made = draw_run(name, RACE, events), draw_outline(name, RACE, read_outline(path))
+            if whole:
+                assert (made.figure, made.finding, made.alt, list(made.rows)) == (
+                    full.figure,
+                    full.finding,
+                    full.alt,
+                    list(full.rows),
+                )
+                continue
+            said = " Of every 16 steps the lowest and the highest values are drawn."
+            assert made.finding == full.finding + said
+            assert made.figure["layout"] == full.figure["layout"]
+            for drawn, of_all in zip(made.figure["data"], full.figure["data"], strict=True):
+                assert drawn["name"] == of_all["name"] and len(drawn["x"]) <= 2 * COLUMNS + 3
+                assert (drawn["y"][0], drawn["y"][-1]) == (of_all["y"][0], of_all["y"][-1])
+                assert min(drawn["y"]) == min(of_all["y"]) and max(drawn["y"]) == max(of_all["y"])
+    begun = draw_outline("race", RACE, read_outline(path, 0))
+    assert not begun.finding.startswith("Reading")
+    path.rename(tmp_path / "not yet read.jsonl")
+    begun = draw_outline("race", RACE, read_outline(tmp_path / "not yet read.jsonl", 0))
+    assert re.match(r"Reading a long run, \d+ % so far\. ", begun.finding)

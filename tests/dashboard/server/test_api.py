@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import gzip
+import json
+import shutil
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ngf.config import Choice, MeasureSpec
-from ngf.runs.folder import ARRAYS
+from dashboard.server.api import Built
+from ngf.config import Choice, MeasureSpec, PurifySpec
+from ngf.runs.folder import ARRAYS, EVENTS, RESULT
 from tests.helpers.run_folders import (
     RACE,
     TRAIN,
     append,
     epoch_events,
     get,
+    long_race,
     race_events,
     server,
     write_run,
 )
+
+LONG = PurifySpec(parent=TRAIN.id, lanes=RACE.lanes, seed=77)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +45,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(runs: Path) -> Iterator[str]:
     with server(runs) as url:
         yield url
+
+
+@pytest.fixture
+def long_run(runs: Path) -> Iterator[Path]:
+    folder = write_run(runs, LONG, [], done=True)
+    lines = ({"seq": seq, "t": 0.1 * seq, **event} for seq, event in enumerate(long_race(9000)))
+    text = "".join(json.dumps(event) + "\n" for event in lines)
+    (folder / EVENTS).write_text(text, encoding="utf-8")
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_the_server_never_imports_torch(url: str) -> None:
@@ -77,6 +95,79 @@ def test_events_are_given_once(url: str, runs: Path) -> None:
     ] + 1
 
 
+def test_events_come_in_pages_and_a_long_chart_in_few_points(url: str, long_run: Path) -> None:
+    lines = (long_run / EVENTS).read_bytes().splitlines()
+    seen, route, more = 0, f"{url}/api/runs/{LONG.id}/events", True
+    while more:  # an answer may be empty while the server still reads its way there
+        page = get(f"{route}?since={seen}")[2]
+        assert len(page["events"]) <= 2000
+        assert page["events"] == [json.loads(line) for line in lines[seen : page["next"]]]
+        seen, more = page["next"], page["more"]
+    assert seen == len(lines)
+    few = get(f"{route}?since=5&limit=3")[2]
+    assert [event["seq"] for event in few["events"]] == [5, 6, 7] and few["more"] is True
+    assert len(get(f"{route}?limit=999999999")[2]["events"]) == 2000
+    final = False
+    while not final:
+        raw = urllib.request.urlopen(f"{url}/api/runs/{LONG.id}/charts/race", timeout=60).read()
+        final = json.loads(raw)["final"]
+    assert len(raw) < 200_000
+    chart = json.loads(raw)
+    assert "After 9,000 steps NGF has cut" in chart["finding"]
+    assert chart["finding"].endswith(
+        "Of every 16 steps the lowest and the highest values are drawn."
+    )
+    assert all(trace["x"][-1] == 9000 for trace in chart["figure"]["data"])
+
+
+def test_a_long_chart_is_drawn_anew_when_a_pixel_of_it_is_new(url: str, long_run: Path) -> None:
+    (long_run / RESULT).unlink()
+    route = f"{url}/api/runs/{LONG.id}/charts/race"
+    first = get(route)[2]
+    step = {"type": "step", "lane": "ngf", "step": 9001, "steps": 9100}
+    number = len((long_run / EVENTS).read_bytes().splitlines())
+    with open(long_run / EVENTS, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"seq": number, "t": 1, **step}) + "\n")
+    assert get(f"{route}?since={first['version']}")[2] == {"version": first["version"]}
+    with open(long_run / EVENTS, "a", encoding="utf-8") as file:
+        for k in range(1, 32):
+            file.write(json.dumps({"seq": number + k, "t": 1, **step, "step": 9001 + k}) + "\n")
+    newer = get(f"{route}?since={first['version']}")[2]
+    assert newer["version"] != first["version"] and newer["final"] is False
+
+
+def test_a_chart_that_is_being_built_holds_up_nobody_else() -> None:
+    """And who asks for the same one waits for the one answer."""
+    built, going, gate = Built(), threading.Event(), threading.Event()
+    counts: list[str] = []
+
+    def slow() -> str:
+        counts.append("slow")
+        going.set()
+        assert gate.wait(60)
+        return "slow answer"
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(built.get, "long", "1", slow)
+        assert going.wait(60)
+        second = pool.submit(built.get, "long", "1", slow)
+        assert built.get("short", "1", lambda: "quick answer") == "quick answer"
+        assert not first.done() and not second.done()
+        gate.set()
+        assert first.result() == second.result() == "slow answer" and counts == ["slow"]
+
+
+def test_charts_that_are_kept_have_a_bounded_size() -> None:
+    built, made = Built(most=10_000), []
+
+    def ask(key: str) -> None:
+        built.get(key, "1", lambda: made.append(key) or 4000 * "x")
+
+    for key in ("a", "b", "a", "c", "a", "b"):  # "b" was not asked for for the longest time
+        ask(key)
+    assert made == ["a", "b", "c", "b"]
+
+
 def test_a_chart_has_a_version_that_changes_with_the_run(url: str, runs: Path) -> None:
     route = f"{url}/api/runs/{RACE.id}/charts/race"
     _, _, chart = get(route)
@@ -99,6 +190,8 @@ def test_a_chart_has_a_version_that_changes_with_the_run(url: str, runs: Path) -
         (f"/api/runs/{RACE.id}/events?since=-1", 400, "since"),
         (f"/api/runs/{RACE.id}/events?since=x", 400, "since"),
         (f"/api/runs/{RACE.id}/events?since=1e9", 400, "since"),
+        (f"/api/runs/{RACE.id}/events?limit=0", 400, "1 or more"),
+        (f"/api/runs/{RACE.id}/events?limit=-5", 400, "limit"),
         (f"/api/runs/{RACE.id}/charts/race?since=%3Cb%3E", 400, "version"),
         (f"/api/runs/{RACE.id}/charts/training", 400, "another kind"),
         (f"/api/runs/{RACE.id}/charts/nothing", 404, "race, internals, layers, training"),
