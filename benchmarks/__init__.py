@@ -3,6 +3,7 @@ feel, and writes JSON to `results`; README.md takes its figures from there.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,3 +15,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 def write(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far; 0 where the system does not tell."""
+    path = Path(f"/proc/{pid}/stat")
+    if not path.exists():
+        return 0.0
+    parts = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")

@@ -23,8 +23,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from benchmarks import RESULTS, write
-from benchmarks.polling import cpu_seconds
+from benchmarks import RESULTS, cpu_seconds, write
 from dashboard.kit.pages import pages
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Training, TrainSpec
 from ngf.places import ROOT

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import RESULTS, write
+from benchmarks import RESULTS, cpu_seconds, write
 from ngf.terminal import finish
 from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
 
@@ -85,15 +85,6 @@ def measure(url: str, route: str, folder: Path, step: int, seconds: float) -> di
         "max_ms": round(flat[-1], 2),
         "server_cores": round(cores, 3),
     }
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far; 0 where the system does not tell."""
-    path = Path(f"/proc/{pid}/stat")
-    if not path.exists():
-        return 0.0
-    parts = path.read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

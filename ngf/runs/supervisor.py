@@ -21,9 +21,10 @@ from ngf.options import SpecError
 from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
-from ngf.runs.folder import CRASHES, LOCK, LOG
+from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
+from ngf.runs.log import scan
 from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, last_starts
 from ngf.terminal import end_signals
 
@@ -265,18 +266,23 @@ class Supervisor:
         return bool(pids)
 
 
-def _progress(run: Run) -> int:
-    """How far a run has ever got: the number of different things that its events tell.
+def _progress(run: Run) -> list[int]:
+    """How far a run has ever got: its last steps, and how many other things its events tell.
 
     An attempt that starts from the last checkpoint tells again what came after it, and one that has
     none tells everything again; neither is progress. What a measurement finds is none at all,
     because it keeps nothing from one attempt to the next.
     """
-    told = set()
-    for event in run.events():
-        if event["type"] not in ("phase", "resumed", "partial"):
-            told.add(to_json([event["type"], *(event.get(name) for name in _PLACE)]))
-    return len(told)
+    steps: dict[tuple[str, str], int] = {}
+    told: set[str] = set()
+    for events, _ in scan(run.path / EVENTS):
+        for event in events:
+            kind, lane = str(event.get("type")), str(event.get("lane"))
+            if kind in ("step", "epoch"):
+                steps[kind, lane] = max(steps.get((kind, lane), 0), event.get("step") or 0)
+            elif kind not in ("phase", "resumed", "partial"):
+                told.add(to_json([kind, *(event.get(name) for name in _PLACE)]))
+    return [sum(steps.values()), len(told)]
 
 
 def _say(text: str) -> None:
