@@ -84,13 +84,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         run, lane, view, measuring.QUICK, missing, "Measure", "geometry.measure", type="primary"
     )
     if active:
-        st.button(
-            "Stop measuring",
-            icon=":material/stop:",
-            key="geometry.stop",
-            on_click=measuring.stop,
-            args=(active,),
-        )
+        measuring.show_stop(active, "geometry.stop")
     st.page_link(
         script("lab"),
         label="Open in Lab",

@@ -8,13 +8,10 @@ import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-
-import streamlit as st
 
 from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
@@ -42,7 +39,7 @@ STATES = {
     "running": "Running",
     "paused": "Paused",
     "done": "Finished",
-    "cancelled": "Stopped by you",
+    "cancelled": "Stopped",
     "failed": "Failed",
     "lost": "Interrupted",
 }
@@ -93,12 +90,6 @@ def origin(spec: ModelSpec) -> TrainSpec | None:
     return None if trained is None else trained.spec
 
 
-def owner() -> str:
-    """Whose runs a visitor starts, for a fair queue: a random name per visit, no personal data."""
-    name: str = st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
-    return name
-
-
 def data_facts(run: TrainRun) -> Mapping[str, Any]:
     """What is known about the images of a training: `classes`, `shape` (C, H, W), and more."""
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
@@ -121,7 +112,8 @@ def describe_train(run: TrainRun) -> str:
         text += f", ASR {percent(result['asr'])}"
     text += f" · {short('models', spec.model)}"
     options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
-    return text + (f" · {options}" if options else "") + ("" if run.source == "zoo" else " · yours")
+    text += f" · {options}" if options else ""
+    return text if run.source == "zoo" else f"{text} · made here"
 
 
 def describe(run: Run) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
-from dashboard.kit import library, url
+from dashboard.kit import library, url, visitor
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
@@ -23,7 +23,7 @@ FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
     "kind": library.KINDS,
     "status": library.STATES,
-    "source": {"user": "yours", "zoo": "zoo"},
+    "source": {"user": "made here", "zoo": "zoo"},
 }
 
 
@@ -149,12 +149,14 @@ def show_run(run_id: str) -> None:
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         show_links(run)
-        if run.source == "user":
+        if run.source == "zoo":
+            st.caption("Part of the zoo: read-only.")
+        elif refusal := visitor.why_not(run, "delete"):
+            st.caption(f":material/visibility: {refusal}")
+        else:
             with st.popover("Delete", icon=":material/delete:"):
                 st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
                 st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
-        else:
-            st.caption("Part of the zoo: read-only.")
     with st.expander("Specification and result"):
         st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
 
@@ -180,8 +182,10 @@ def show_links(run: Run) -> None:
 
 def delete(run_id: str) -> None:
     """Delete a run, for a button."""
+    run = library.find(run_id)
     try:
-        library.store().delete(run_id)
+        if run is not None:
+            visitor.delete(run)
         st.session_state["runs.said"] = f"{run_id} was deleted."
     except (ValueError, KeyError) as error:
         st.session_state["runs.said"] = str(error)

@@ -25,6 +25,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboard.server import identity
 from dashboard.server.api import ROUTES, plotly_library
 from ngf.places import ROOT
 
@@ -115,8 +116,8 @@ def _collect(stopped: threading.Event) -> None:
 
 app = st.App(
     Path(__file__).with_name("navigation.py"),
-    routes=ROUTES,
-    middleware=[Middleware(SecurityHeaders)],
+    routes=[*ROUTES, identity.ROUTE],
+    middleware=[Middleware(SecurityHeaders), Middleware(identity.Identity)],
     lifespan=_lifespan,
 )
 
