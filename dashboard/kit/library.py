@@ -170,9 +170,16 @@ def recording() -> PurifyRun | None:
     return run
 
 
-def plain(text: str) -> str:
-    """Text from a run or a plug-in, escaped so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
+def plain(text: object) -> str:
+    """Text from a run, a file or a plug-in, in one line and escaped so that Markdown shows it as it
+    is: no link, no image, no color, no formula, no icon.
+
+    Addresses and icons are looked for after the escapes were taken away, so an invisible word
+    joiner keeps those apart.
+    """
+    escaped = re.sub(r"([\\`*_{}\[\]<>$~|#:&])", r"\\\1", " ".join(str(text).split()))
+    escaped = re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escaped)  # no list, no line under a heading
+    return re.sub(r"(:(?=\S)|\bwww(?=\.)|@)", "\\1\u2060", escaped, flags=re.IGNORECASE)
 
 
 def adopt(run: PurifyRun) -> None:

@@ -85,7 +85,7 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
     said = []
     for lane in spec.lane_names():
         if about := result["lanes"].get(lane):
-            did = about.get("did") or _tuned(about)
+            did = library.plain(about.get("did") or _tuned(about))
             said.append(f"{lane_title(lane)} {did} ({about['seconds']:.1f} s).")
     return " ".join(said)
 
@@ -151,7 +151,7 @@ def provenance(run: Run) -> str:
     device = environment.get("hardware")
     text = f"Seed {run.spec.seed}"
     if device:
-        text += f", computed on {device}"
+        text += f", computed on {library.plain(device)}"
     return text + "."
 
 
@@ -214,17 +214,22 @@ def show_state(run: Run, events: list[dict[str, Any]]) -> None:
     fraction, words = progress(events)
     resumed = [event for event in events if event["type"] == "resumed"]
     if status in OPEN and words:
-        text += f" · {words}"
+        text += f" · {library.plain(words)}"
     if status == "running" and 0.02 < fraction < 1 and events:
         elapsed = events[-1].get("t") or 0.0
         text += f" · {elapsed / fraction - elapsed:.0f} s left"
     if resumed:
         last = resumed[-1]
-        text += (
-            f" · resumed at step {last.get('step', 0)} (start "
-            f"{last.get('attempt', len(resumed) + 1)})"
-        )
+        start = last.get("attempt", len(resumed) + 1)
+        text += library.plain(f" · resumed at step {last.get('step', 0)} (start {start})")
     st.markdown(text)
+
+
+def reason(error: Mapping[str, Any], between: str = " ") -> str:
+    """Why a run failed and what to do about it, by its error.json, escaped for Markdown."""
+    return (
+        library.plain(error.get("message", "")) + between + library.plain(error.get("advice") or "")
+    )
 
 
 def show_error(run: Run) -> None:
@@ -232,10 +237,8 @@ def show_error(run: Run) -> None:
     error = run.error
     if run.status == "failed" and error:
         step = f" at step {error['step']}" if error.get("step") not in (None, "") else ""
-        st.error(
-            f"Failed{step}: {error['message']}\n\n{error.get('advice') or ''}",
-            icon=":material/error:",
-        )
+        said = reason(error, between="\n\n")
+        st.error(f"Failed{library.plain(step)}: {said}", icon=":material/error:")
     elif run.status == "lost":
         st.warning(
             "The process that computed this run is gone. It goes on from its last checkpoint as "

@@ -34,12 +34,12 @@ def refuse(place: str, error: Exception | None) -> None:
 def show_refusal(place: str) -> None:
     """Why the last runs of this place were refused; nothing when they were not."""
     if st.session_state.get(_key(place)):
-        st.error(st.session_state[_key(place)], icon=":material/block:")
+        st.error(library.plain(st.session_state[_key(place)]), icon=":material/block:")
 
 
 def say(error: Exception) -> None:
     """Show a refusal in its own words."""
-    st.error(words(error), icon=":material/block:")
+    st.error(library.plain(words(error)), icon=":material/block:")
 
 
 def words(error: Exception) -> str:

@@ -94,7 +94,7 @@ def show_internals(run: PurifyRun) -> None:
         st.subheader("Which layer was chosen")
         for event in events:
             if event["type"] == "chosen" and event.get("why"):
-                st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
+                st.markdown(f"{lane_title(event['lane'])}: {library.plain(event['why'])}")
         show(
             draw_run("layers", run.spec, events),
             f"layers.{run.id}",

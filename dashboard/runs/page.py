@@ -14,6 +14,7 @@ from dashboard.kit import library, url, visitor
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
+from dashboard.kit.spreadsheet import as_csv
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
@@ -130,7 +131,7 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
     )
     st.download_button(
         "Download as CSV",
-        frame.to_csv(index=False),
+        as_csv(frame),
         "runs.csv",
         "text/csv",
         icon=":material/download:",
@@ -144,7 +145,7 @@ def show_run(run_id: str) -> None:
     run = library.find(run_id)
     if run is None:
         return
-    st.header(library.describe(run))
+    st.header(library.plain(library.describe(run)))
     show_state(run, run.events())
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -155,7 +156,9 @@ def show_run(run_id: str) -> None:
             st.caption(f":material/visibility: {refusal}")
         else:
             with st.popover("Delete", icon=":material/delete:"):
-                st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
+                st.markdown(
+                    f"Delete **{library.plain(run.id)}** and its files? This cannot be undone."
+                )
                 st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
     with st.expander("Specification and result"):
         st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
@@ -200,7 +203,7 @@ if fresh and values["run"] and library.find(values["run"]) is None:
     url.ignore("runs", f"run “{values['run']}” is not in this store.")
 url.notice("runs")
 if st.session_state.get("runs.said"):
-    st.info(st.session_state.pop("runs.said"))
+    st.info(library.plain(st.session_state.pop("runs.said")))
 mine = sum(row["source"] == "user" for row in summaries)
 st.markdown(
     f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
