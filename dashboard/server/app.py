@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.server import identity
 from dashboard.server.api import ROUTES, plotly_library
+from dashboard.server.uploads import UploadLimits
 from ngf.places import ROOT
 
 OPTIONS = Path(__file__).with_name("streamlit.toml")
@@ -117,7 +118,11 @@ def _collect(stopped: threading.Event) -> None:
 app = st.App(
     Path(__file__).with_name("navigation.py"),
     routes=[*ROUTES, identity.ROUTE],
-    middleware=[Middleware(SecurityHeaders), Middleware(identity.Identity)],
+    middleware=[
+        Middleware(SecurityHeaders),
+        Middleware(identity.Identity),
+        Middleware(UploadLimits),
+    ],
     lifespan=_lifespan,
 )
 
