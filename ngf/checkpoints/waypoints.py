@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ngf.runs.files import READABLE
+
 MAX_KEPT = 16  # steps of one lane: enough for a curve, and each is measured for seconds
 MAX_BYTES = 64 * 2**20  # of one lane; a large network keeps fewer steps
 LOOK_SECONDS = 0.1  # between two looks for the next waypoint of a run that goes on
@@ -70,6 +72,7 @@ class Keeper:
             self.wanted &= kept_steps(self.steps, min(MAX_KEPT, MAX_BYTES // max(1, size))) | {step}
         temporary = target.with_suffix(".tmp")
         save_file(changed, temporary)
+        temporary.chmod(READABLE)
         os.replace(temporary, target)
 
 

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from ngf.options import Explained, SpecError
 from ngf.runs import recorder
-from ngf.runs.files import DiskFull, Lock, is_full, read_text, to_json, write_atomic
+from ngf.runs.files import UMASK, DiskFull, Lock, is_full, read_text, to_json, write_atomic
 from ngf.runs.folder import (
     ATTEMPTS,
     CONTROL,
@@ -206,6 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--slot", help="what the process is for, to be read in a list of processes")
     options = parser.parse_args(argv)
+    os.umask(UMASK)
     pipelines = {kind: options.pipeline or module for kind, module in PIPELINES.items()}
     signal.signal(
         signal.SIGINT, signal.SIG_IGN

@@ -23,6 +23,8 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+READABLE = 0o644  # of every file of a run: other users of the machine may look; see `UMASK`
+UMASK = 0o022  # of a process that writes runs, so that what it opens has that mode as well
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -70,7 +72,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; other users of the machine may look
+        os.chmod(temporary, READABLE)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
