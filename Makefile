@@ -60,8 +60,8 @@ lock:
 	$(PIP) install --no-index -r requirements-dev.txt
 	touch $@
 
-# The browser tests drive the distribution's own Chromium; Fashion-MNIST comes as a package too.
-.venv/.chromium: | .venv/.installed
+# The browser tests drive the distribution's own Chromium; Fashion-MNIST and nginx come from it too.
+.venv/.chromium: .ci/system-packages | .venv/.installed
 	sh .ci/system-packages
 	touch $@
 

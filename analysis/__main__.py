@@ -1,15 +1,15 @@
 """Measure something on the weights of a run: `python -m analysis RUN[:LANE] MEASUREMENT`.
 
 `python -m analysis list` says what can be measured. Progress goes to standard error; with --json,
-standard output is one JSON document and nothing else. Exit codes: 0 done, 1 the measurement failed,
-2 bad input, 3 not found or in conflict, 130 interrupted.
+standard output is one JSON document and nothing else, whatever happens. Exit codes: 0 done, 1 the
+measurement failed or the output could not be written, 2 bad input, 3 not found or in conflict, 130
+interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 
@@ -19,21 +19,27 @@ from ngf.config import Choice, MeasureSpec
 from ngf.runs.from_text import parse_settings
 from ngf.runs.store import Store
 from ngf.runs.submit import checked
+from ngf.terminal import Parser, UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    return ngf_command.answer(words, _obey)
+
+
+def _obey(words: Sequence[str]) -> int:
+    options = _parser().parse_args(words)
     if options.run == "list":
         return _list(options.json)
     if options.measurement is None:
-        print(f"Say what to measure. Allowed: {', '.join(names('measurements'))}.", file=sys.stderr)
-        return ngf_command.BAD_INPUT
+        known = ", ".join(names("measurements"))
+        raise UsageError(f"Say what to measure. Allowed: {known}.", _parser().format_usage())
     return _measure(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m analysis",
         description=__doc__.split("\n")[0],
         epilog=__doc__.split("\n\n")[1],
@@ -111,7 +117,4 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(main())

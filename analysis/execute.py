@@ -20,7 +20,7 @@ from analysis.measurements.base import Measurement
 from analysis.result import Partial
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Waypoint, steps_at, waypoints
-from ngf.checkpoints.weights import load_attack, load_model, training_of
+from ngf.checkpoints.weights import check_lane, load_attack, load_model, training_of
 from ngf.config import MeasureSpec, Target
 from ngf.data import load
 from ngf.environment import device, environment, exact_numerics
@@ -76,6 +76,8 @@ def subject(
     where, needs, target = device(), measurement.needs(), Target.parse(spec.target)
     run = store.get(target.run)
     reference = None
+    if isinstance(run, PurifyRun):
+        check_lane(run, run.spec.lane_name(target.lane))
     if isinstance(run, PurifyRun) and (needs.reference or needs.path):
         reference = load_model(store, run.spec.parent, where).model
     given: dict[str, Any] = {}

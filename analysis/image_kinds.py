@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ngf.options import SpecError
+
 
 @dataclass(frozen=True)
 class ImageKind:
@@ -55,6 +57,20 @@ def kinds_of(*, attacked: bool, in_loop: bool) -> tuple[str, ...]:
         for kind in KINDS.values()
         if (attacked or not kind.attacked) and (kind.fixed or not in_loop)
     )
+
+
+def check_kind(name: str, *, attacked: bool, in_loop: bool) -> None:
+    """Raise SpecError for a kind of images that a model does not have; see `kinds_of`."""
+    allowed = kinds_of(attacked=attacked, in_loop=in_loop)
+    if name in allowed:
+        return
+    reason = (
+        "This attack makes its poisoned images anew in every batch, so there is no mix to measure "
+        "on."
+        if in_loop
+        else "This model was trained without an attack, so it has no triggered or poisoned images."
+    )
+    raise SpecError(f"{reason} Allowed for it: {', '.join(allowed)}.")
 
 
 def title(name: str | None) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analysis.image_kinds import KINDS, kinds_of
+from analysis.image_kinds import KINDS, check_kind
 from ngf.attacks.base import Attack, InLoop
 from ngf.attacks.poison import poison, trigger_test_set
 from ngf.data import Images, Splits, to_float
-from ngf.options import SpecError
 
 
 def select(
@@ -25,17 +24,7 @@ def select(
 
     Raises SpecError for a kind of images that this model does not have.
     """
-    in_loop = isinstance(attack, InLoop)
-    allowed = kinds_of(attacked=bool(attack.poison_rate), in_loop=in_loop)
-    if data not in allowed:
-        reason = (
-            "This attack makes its poisoned images anew in every batch, so there is no mix to "
-            "measure on."
-            if in_loop
-            else "This model was trained without an attack, so it has no triggered or poisoned "
-            "images."
-        )
-        raise SpecError(f"{reason} Allowed for it: {', '.join(allowed)}.")
+    check_kind(data, attacked=bool(attack.poison_rate), in_loop=isinstance(attack, InLoop))
     pool = _pool(splits, attack, data)
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
     pool = pool.take(order[:num_images])

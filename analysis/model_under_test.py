@@ -18,9 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ngf.checkpoints.weights import WeightsError
+from ngf.finite import OUTPUTS, broken, not_finite
+
 # Images in one forward pass without gradients; changes no number, only memory: 64 channels of 32x32
 # pixels take 32 MiB.
 FORWARD_CHUNK = 128
+_DIVERGED = (
+    "The run that made this model diverged: choose another model, or make it again with a smaller "
+    "learning rate."
+)
 
 
 def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
@@ -29,8 +36,9 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
     images: float (N, C, H, W) in [0, 1] on the model's device.
     labels: int64 (N,).
 
-    Raises ValueError if there are no images, if an image or a weight is not finite, if the labels
-    do not fit the images or the classes, or if a BatchNorm keeps no running statistics.
+    Raises ValueError if there are no images, if an image is not finite, if the labels
+    do not fit the images or the classes, or if a BatchNorm keeps no running statistics;
+    WeightsError, which is one, if a weight or what the model gives back is not finite.
     """
     if images.ndim < 2 or len(images) == 0:
         raise ValueError("There are no images to measure on. Ask for at least one image.")
@@ -45,16 +53,8 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
         )
     if not bool(torch.isfinite(images).all()):
         raise ValueError("Some images are not finite. Scale them to [0, 1] before measuring.")
-    broken = [
-        name
-        for name, value in model.state_dict().items()
-        if value.is_floating_point() and not bool(torch.isfinite(value).all())
-    ]
-    if broken:
-        raise ValueError(
-            f"The weights of {', '.join(broken[:3])} are not finite: nothing can be measured. "
-            "The run that made them diverged: repeat it with a smaller learning rate."
-        )
+    if names := broken(model.state_dict()):
+        raise WeightsError(f"{not_finite(names)}.", advice=_DIVERGED)
     if not any(True for _ in model.parameters()):
         raise ValueError("The model has no parameters, so there is nothing to measure.")
     without = [
@@ -69,7 +69,10 @@ def frozen_copy(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
         )
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     with torch.no_grad():
-        num_classes = frozen(images[:1]).shape[-1]
+        logits = frozen(images[:1])
+    if broken({"logits": logits}):
+        raise WeightsError(f"{OUTPUTS}.", advice=_DIVERGED)
+    num_classes = logits.shape[-1]
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise ValueError(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from ngf.places import child_environment
+from ngf.terminal import finish
 
 BENCHMARKS = (
     "speed",
@@ -14,6 +15,7 @@ BENCHMARKS = (
     "training_speed",
     "live",
     "polling",
+    "many_runs",
 )
 
 
@@ -28,4 +30,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

@@ -37,6 +37,7 @@ from ngf.config import Choice, TrainSpec
 from ngf.data import load, to_float
 from ngf.environment import environment, exact_numerics
 from ngf.runs.store import Store
+from ngf.terminal import finish
 
 RUN = TrainSpec(attack=Choice("badnets")).id
 PYHESSIAN_DENSITY = 100  # Lanczos steps of its density, its default
@@ -266,4 +267,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

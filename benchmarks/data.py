@@ -31,6 +31,7 @@ from PIL import Image
 from benchmarks import RESULTS, write
 from ngf.environment import environment
 from ngf.places import child_environment
+from ngf.terminal import finish
 
 _LINKS = 20_000  # to one file; file systems have a limit
 
@@ -184,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -28,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks import RESULTS, write
 from ngf.places import child_environment
 from ngf.runs.folder import EVENTS, RESULT, SPEC
+from ngf.terminal import finish
 from tests.helpers.browser import CHROMIUM
 from tests.helpers.run_folders import free_port
 
@@ -201,4 +202,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

@@ -30,6 +30,7 @@ from ngf.attacks.poison import apply_in_chunks
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice
 from ngf.environment import environment
+from ngf.terminal import finish
 
 SIZE = 32
 DITHERED = "bppa, dithered"
@@ -195,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import RESULTS, write
+from ngf.terminal import finish
 from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
 
 CLIENTS, SECONDS, STEPS = 30, 15, 300
@@ -138,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -30,6 +30,7 @@ from ngf.places import child_environment
 from ngf.runs.child import execute
 from ngf.runs.folder import FINAL, LOCK
 from ngf.runs.store import Run, Store
+from ngf.terminal import finish
 
 PARENT = TrainSpec(attack=Choice("badnets")).id
 
@@ -204,4 +205,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

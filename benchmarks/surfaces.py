@@ -37,6 +37,7 @@ from benchmarks import RESULTS, write
 from ngf.data import load, to_float
 from ngf.environment import environment, exact_numerics
 from ngf.models import build
+from ngf.terminal import finish
 
 NUM_IMAGES = 512
 
@@ -269,4 +270,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

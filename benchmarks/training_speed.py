@@ -32,6 +32,7 @@ from ngf import models
 from ngf.config import Training
 from ngf.data.images import Images
 from ngf.environment import device, environment, exact_numerics
+from ngf.terminal import finish
 from ngf.training.loop import Trainer
 
 SIZE, CLASSES = 32, 10
@@ -190,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -18,6 +18,7 @@ from typing import Any
 
 from evidence.computing import Failed
 from ngf.runs.submit import REFUSALS
+from ngf.terminal import finish
 
 ADVICE = "What was made is kept: the same command goes on from there."
 EXPECTED = (Failed, *REFUSALS)  # each says what to do
@@ -244,4 +245,4 @@ def main(argv: Sequence[str] | None = None, steps: Sequence[Step] = STEPS) -> in
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main))

@@ -15,7 +15,7 @@ class Failed(RuntimeError):
 
 
 def trained(store: Store, spec: TrainSpec) -> TrainRun:
-    """The finished training, computed when it is not there. Raises `Failed`."""
+    """The finished training, computed if it is not there. Raises `Failed`, for weak models, too."""
     run = _finished(store, spec)
     assert isinstance(run, TrainRun)
     return run
@@ -25,14 +25,24 @@ def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> Pu
     """The finished purification of a model, computed when it is not there. Raises `Failed`."""
     run = _finished(store, PurifySpec(parent=parent, lanes=lanes))
     assert isinstance(run, PurifyRun)
+    if ended := run.diverged():
+        steps = ", ".join(f"{lane} at step {step}" for lane, step in ended.items())
+        raise Failed(f"{run.id}: diverged: {steps}. A table needs every lane.")
     return run
 
 
 def _finished(store: Store, spec: Spec) -> Run:
-    run = submit(spec, store)
+    run = _strong(submit(spec, store))  # of a weak model no purification is computed either
     if run.status != "done" and (ended := execute(run)) != "done":
         error = run.error or {"message": f"It is {ended}.", "advice": ""}
         raise Failed(f"{run.id}: {error['message']} {error['advice']}".rstrip())
+    return _strong(run)
+
+
+def _strong(run: Run) -> Run:
+    """The run, unless its model is too weak for its numbers to mean much. Raises `Failed`."""
+    if run.weak:
+        raise Failed(f"{run.id} is weak, and evidence needs more. {run.weak}")
     return run
 
 
@@ -41,6 +51,7 @@ def of_zoo(store: Store, run_id: str) -> TrainRun:
     run = store.find(run_id)
     if not isinstance(run, TrainRun) or run.source != "zoo":
         raise Failed(f"{run_id} is not in the zoo yet: python -m evidence zoo")
+    _strong(run)
     return run
 
 

@@ -28,13 +28,15 @@ from ngf.config import Choice, TrainSpec
 from ngf.data import load
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.choosing import begin, largest_harmless
+from ngf.defenses.fine_tuning.events import LayerScore
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
+from ngf.defenses.fine_tuning.loop import few
 from ngf.environment import environment
 from ngf.evaluate import accuracy, test_set
-from ngf.models import last_layer
+from ngf.finite import Diverged
+from ngf.models import flow
 from ngf.places import runs_dir
 from ngf.runs.store import Store, TrainRun
-from ngf.training.loop import Diverged
 
 ATTACKS = ("badnets", "blend", "wanet")
 OTHER_NETWORKS = ("preact_resnet_tiny4", "vgg_tiny")  # on which only the layer criteria are checked
@@ -110,10 +112,13 @@ class Bench:
 
         p = self.problem
         traces = fisher_traces(p.model, p.clean.images, p.seed)
-        scored = list(score_layers(p.model, p.clean, p.validation, p.seed, tune))
+        before = len(self.points)
+        tried = score_layers(p.model, p.clean, p.validation, p.seed, tune, traces)
+        scores = {found.layer: found.score for found in tried if isinstance(found, LayerScore)}
         points = [
-            point | {"fisher_trace": traces[found.layer], "auto_score": found.score}
-            for point, found in zip(self.points[-len(scored) :], scored, strict=True)
+            point | {"fisher_trace": traces[point["layer"]], "auto_score": scores[point["layer"]]}
+            for point in self.points[before:]
+            if point["layer"] in scores
         ]
         return points, models
 
@@ -178,7 +183,7 @@ def measured(run: TrainRun, *, layers_only: bool) -> tuple[dict[str, Any], dict[
     picked = picked_layers(layers, bench.part.evaluate(bench.model).ca)
     found = {name: (by_name[layer], models[layer]) for name, layer in picked.items()}
     if not layers_only:
-        named = rivals(picked["ngf, auto layer"], last_layer(bench.model))
+        named = rivals(picked["ngf, auto layer"], flow(bench.model, few(bench.problem.clean)).last)
         for name, (method, layer) in named.items():
             found[name] = bench.tune_by_rule(method, layer)
         released = build("defenses", Choice("ngf_as_released"))

@@ -18,3 +18,4 @@ Importing this package imports no torch.
 """
 
 __version__ = "0.1.0"
+NUMBERS = 1  # raised when the same specification gives other numbers; see `ngf.runs.here`

@@ -2,28 +2,41 @@
 `--help` lists them all.
 
 Progress goes to standard error; with `--json`, standard output is one JSON document and nothing
-else. Exit codes: 0 done, 1 the run failed, 2 bad input, 3 not found or in conflict, 130
-interrupted.
+else, whatever happens: {"error": {"kind": ..., "message": ...}} when there is nothing to tell.
+Exit codes: 0 done, 1 the run failed or the output could not be written, 2 bad input, 3 not found or
+in conflict, 130 interrupted.
+
+A run is paused with a checkpoint by Ctrl-C, SIGTERM and a closed terminal; the same command goes on
+from there. It does not end because nobody reads what it prints. A run that has failed starts anew
+when it is asked for again; one that ran out of memory or space or was killed goes on from its
+checkpoint. What a failed attempt has left is kept, in a folder before-1, before-2... of the run,
+until you delete the run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf import __version__
+from ngf.config import WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
 from ngf.runs.files import plain
 from ngf.runs.folder import COMMANDS, SPEC
 from ngf.runs.follow import complete
+from ngf.runs.here import differs, remarks
+from ngf.runs.rows import RATES, Row
 from ngf.runs.store import NoSuchRun, Run, Store
+from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -38,27 +51,53 @@ def main(argv: Sequence[str] | None = None, pipelines: Mapping[str, str] = PIPEL
     """Run one command and return its exit code; `pipelines` says which module executes which
     kind of run.
     """
-    options = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    return answer(words, lambda words: _obey(words, pipelines))
+
+
+def answer(words: Sequence[str], obey: Callable[[Sequence[str]], int]) -> int:
+    """The exit code of `obey(words)`. Whatever it raises is told in words, and with `--json` as a
+    document; readers that leave change nothing.
+    """
+    as_json = wants_json(words)
+    with forgiving() as out:
+        try:
+            with ended_by_signals():
+                code = obey(words)
+        except SystemExit:  # after --help and --version
+            code = OK
+        except UsageError as exc:
+            _say(exc.usage.rstrip())
+            code = _refuse(as_json, BAD_INPUT, "usage", str(exc))
+        except SpecError as exc:
+            code = _refuse(as_json, BAD_INPUT, "bad_input", str(exc))
+        except (NoSuchRun, _Conflict) as exc:
+            code = _refuse(as_json, NOT_FOUND, exc.kind, str(exc))
+        except OSError as exc:
+            where = f": {exc.filename}" if exc.filename else ""
+            text = (exc.strerror or str(exc)) + where
+            code = _refuse(as_json, FAILED, getattr(exc, "kind", "system"), text)
+        except KeyboardInterrupt:
+            code = _refuse(as_json, INTERRUPTED, "interrupted", "Interrupted.")
+        except Exception as exc:  # noqa: BLE001  a fault in the program: still one document
+            traceback.print_exc()
+            code = _refuse(as_json, FAILED, "crash", f"{type(exc).__name__}: {exc}")
+        return code if arrived(out) else code or FAILED
+
+
+def _obey(words: Sequence[str], pipelines: Mapping[str, str]) -> int:
+    options = _parser().parse_args(words)
     options.pipelines = pipelines
-    try:
-        return options.command(options)
-    except SpecError as exc:
-        return _refuse(options, BAD_INPUT, "bad_input", str(exc))
-    except (NoSuchRun, _Conflict) as exc:
-        return _refuse(options, NOT_FOUND, exc.kind, str(exc))
-    except OSError as exc:
-        return _refuse(options, FAILED, getattr(exc, "kind", "crash"), exc.strerror or str(exc))
-    except KeyboardInterrupt:
-        _say("Interrupted.")
-        return INTERRUPTED
+    code: int = options.command(options)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    json_too = argparse.ArgumentParser(add_help=False)
+    json_too = Parser(add_help=False)
     json_too.add_argument(
         "--json", action="store_true", help="print one JSON document on standard output"
     )
-    submit = argparse.ArgumentParser(add_help=False)
+    submit = Parser(add_help=False)
     submit.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
     submit.add_argument(
         "--set",
@@ -72,27 +111,32 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument(
         "--detach", action="store_true", help="only put it in the queue of the dashboard"
     )
-    parser = argparse.ArgumentParser(
-        prog=program("ngf"), description=__doc__.split("\n")[0], epilog=__doc__.split("\n\n")[1]
+    parser = Parser(
+        prog=program("ngf"),
+        description=__doc__.split("\n\n")[0],
+        epilog="\n\n".join(__doc__.split("\n\n")[1:]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"ngf {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(
         name: str,
         command: Callable[[argparse.Namespace], int],
         help: str,
-        *parents: argparse.ArgumentParser,
+        *parents: Parser,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help, parents=[*parents, json_too])
         sub.set_defaults(command=command)
         return sub
 
-    add("list", _list, "list all runs, newest first")
+    add("list", _list, "list all runs, newest first; a race has a line for each lane")
     add("show", _show, "show a run: what was asked for and what came out").add_argument("run")
     train = add(
         "train",
         _train,
-        "train a model under an attack; settings: attack.size=4 training.epochs=2",
+        "train a model under an attack; settings: attack.size=4 training.epochs=2; a weak model "
+        "ends with 0, too, and standard error says so",
         submit,
     )
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
@@ -148,16 +192,62 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    rows = [run.summary() for run in Store().runs()]
+    rows = [row for run in Store().runs() for row in run.rows()]
     if options.json:
         return _print(rows)
-    for row in rows:
-        rates = "  ".join(f"{name.upper()} {_percent(row[name])}" for name in ("ca", "asr", "ra"))
-        what = row["defense"] or row["measurement"] or row["model"] or ""
-        print(f"{row['id']:<44} {row['status']:<10} {row['kind']:<8} {what:<20} {rates}")
-    if not rows:
+    if rows:
+        print("\n".join(_table(rows)))
+    else:
         _say("There are no runs yet. Start one with: python -m ngf train")
     return OK
+
+
+# column of `list` -> its text, at least so wide as told; `rows_of` tells what is in a row
+_COLUMNS: Mapping[str, tuple[int, Callable[[Row], str]]] = {
+    "run": (44, lambda row: row["target"] or row["id"]),
+    "state": (9, lambda row: _state(row)),
+    "kind": (7, lambda row: row["kind"]),
+    "what": (18, lambda row: row["defense"] or row["measurement"] or row["model"] or ""),
+    "layer": (20, lambda row: row["layer"] or "–"),
+    "rate": (6, lambda row: _number(row["lr"])),
+    "steps": (5, lambda row: _number(row["steps"])),
+    "seed": (4, lambda row: str(row["seed"])),
+    "clean": (5, lambda row: _number(row["num_clean"])),
+    "CA": (25, lambda row: _rate(row, "ca", "n_clean")),
+    "ASR": (25, lambda row: _rate(row, "asr", "n_triggered")),
+    "RA": (25, lambda row: _rate(row, "ra", "n_triggered")),
+    "seconds": (7, lambda row: "–" if row["seconds"] is None else f"{row['seconds']:.1f}"),
+    "version": (7, lambda row: row["version"] or "–"),
+}
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    """A line for the columns, and one for each row."""
+    cells = [list(_COLUMNS), *([text(row) for _, text in _COLUMNS.values()] for row in rows)]
+    widths = [width for width, _ in _COLUMNS.values()]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _state(row: Row) -> str:
+    found = f"diverged at step {row['diverged']['step']}" if row["diverged"] else row["status"]
+    return f"{found}, weak" if row["weak"] else found
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _rate(row: Row, name: str, count: str) -> str:
+    """`98.8 % (98.3-99.2), 2400`: a rate, its interval, and how many images are behind it."""
+    if row[name] is None:
+        return "–"
+    between = row[f"{name}_interval"]
+    interval = f" ({100 * between[0]:.1f}-{100 * between[1]:.1f})" if between else ""
+    of = f", {row[count]}" if row[count] is not None else ""
+    return f"{100 * row[name]:.1f} %{interval}{of}"
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -168,7 +258,7 @@ def _train(options: argparse.Namespace) -> int:
     from ngf.presets import preset
     from ngf.runs.from_text import training_from_text
 
-    start = preset(options.preset).training() if options.preset else None
+    start = None if options.preset is None else preset(options.preset).training()
     return _submit(
         options,
         training_from_text(
@@ -182,9 +272,9 @@ def _purify(options: argparse.Namespace) -> int:
     from ngf.runs.from_text import lanes_from_text
 
     start = (
-        preset(options.preset).purification(options.run)
-        if options.preset
-        else PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
+        PurifySpec(parent=options.run, lanes=(Choice("ngf"),))
+        if options.preset is None
+        else preset(options.preset).purification(options.run)
     )
     lanes = lanes_from_text(options.defense or start.lanes, options.settings)
     return _submit(
@@ -206,9 +296,11 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace, spec: Spec) -> int:
-    from ngf.runs.submit import submit
+    from ngf.runs.submit import checked, submit
 
     store = Store()
+    spec = checked(spec, store)
+    _check_surroundings(spec, store)
     run = submit(spec, store)
     if run.status == "paused":
         run.control("resume")
@@ -222,13 +314,43 @@ def _submit(options: argparse.Namespace, spec: Spec) -> int:
                 f"dashboard, or: python -m ngf run {run.path}"
             )
         )
+        _say_gate(run)
         return _report(run, options)
     return _complete(run, options)
 
 
+def _check_surroundings(spec: Spec, store: Store) -> None:
+    """Raise `_Conflict` when this run would be executed by a dashboard that has other data, or
+    computes on another device, than this terminal asks for.
+    """
+    there, found = store.supervisor(), store.find(spec.id)
+    if not there or (found is not None and found.status == "done"):
+        return
+    if isinstance(spec, TrainSpec):
+        origin: TrainSpec | None = spec
+    else:
+        started = store.find(spec.parent if isinstance(spec, PurifySpec) else spec.target)
+        training = started.training() if started else None
+        origin = training.spec if training else None
+    from ngf.catalogue import catalogue
+
+    files = origin is not None and bool(catalogue()["data"].get(origin.data, {}).get("files"))
+    if why := differs(there, files):
+        raise _Conflict(
+            f"The dashboard that executes the runs in {store.root} would give another run: {why}. "
+            "Start it with the same settings, end it, or use another folder of runs (NGF_RUNS)."
+        )
+
+
+def _say_gate(run: Run) -> None:
+    """Before a training ends: from what rates on its model counts as strong."""
+    if isinstance(run.spec, TrainSpec) and run.status != "done" and (gate := run.spec.gate()):
+        _say(gate)
+
+
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.run).resolve()
-    if (path / SPEC).exists():
+    if os.path.exists(path / SPEC):  # False for a text that cannot be a path
         run = Store(path.parent).get(path.name)
     else:
         run = Store().get(options.run)
@@ -250,6 +372,7 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
             f"python -m ngf run {parent.path}"
         )
     _say(run.id)
+    _say_gate(run)
     try:
         complete(run, _say, options.pipelines)
     except KeyboardInterrupt:
@@ -258,29 +381,38 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
                 f"{run.id} goes on without this window. Follow it with the same command; "
                 f"stop it with: python -m ngf pause {run.id}"
             )
-            return INTERRUPTED
+        return _report(run, options) or (OK if run.status == "done" else INTERRUPTED)
     return _report(run, options)
 
 
 def _report(run: Run, options: argparse.Namespace) -> int:
     """Print what is known of a run; the exit code follows from its status."""
     summary, result, error = run.summary(), run.result, run.error
+    rows = summary["rows"]
     if options.json:
         whole = {"result": result} if options.command is _show else {}
+        told = dict(result or {})
+        if len(rows) > 1:  # the first lane does not stand for the race
+            told = {key: value for key, value in told.items() if key not in ("after", "der")}
         _print(
             {
-                **(result or {}),
+                **told,
                 **summary,
                 "path": str(run.path),
                 "spec": run.spec.to_json(),
                 "error": error,
+                "remarks": remarks(result),
                 **whole,
             }
         )
     else:
         for name, value in summary.items():
-            if value not in (None, ""):
-                print(f"{name:<14} {_percent(value) if name in ('ca', 'asr', 'ra') else value}")
+            if name != "rows" and value not in (None, ""):
+                print(f"{name:<14} {_percent(value) if name in RATES else value}")
+        if len(rows) > 1:
+            print("\n".join(_table(rows)))
+    for remark in remarks(result):
+        _say(remark)
     if options.command is _show:
         return OK
     if error is not None:
@@ -292,6 +424,8 @@ def _report(run: Run, options: argparse.Namespace) -> int:
             f"{run.id} is paused. Continue with the same command, or: python -m ngf run {run.path}"
         )
         return INTERRUPTED
+    if summary["weak"] and isinstance(run.spec, TrainSpec):
+        _say(f"{run.id} is weak. {summary['weak']} {WEAK_ADVICE}")
     return FAILED if summary["status"] == "cancelled" else OK
 
 
@@ -360,20 +494,18 @@ def _presets(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     from ngf.presets import preset
     from ngf.runs.from_text import lanes_from_text, training_from_text
-    from ngf.runs.submit import checked
+    from ngf.runs.submit import checked, purification_of
 
-    start = preset(options.preset).training() if options.preset else None
+    start = None if options.preset is None else preset(options.preset).training()
     settings = () if options.defense else options.settings
     spec = checked(
         training_from_text(options.data, options.model, options.attack, 0, settings, start), Store()
     )
     wanted: TrainSpec | PurifySpec = spec
     if options.defense:
-        wanted = PurifySpec(
-            parent=spec.id,
-            lanes=lanes_from_text(options.defense, options.settings),
-            num_clean=options.num_clean,
-        )
+        lanes = lanes_from_text(options.defense, options.settings)
+        asked = PurifySpec(parent=spec.id, lanes=lanes, num_clean=options.num_clean)
+        wanted = purification_of(spec, asked)
 
     from ngf.timing.calibrate import calibrate  # torch, only when the request is right
 
@@ -399,15 +531,16 @@ def _print(document: Any) -> int:
     return OK
 
 
-def _refuse(options: argparse.Namespace, code: int, kind: str, message: str) -> int:
-    if options.json:
+def _refuse(as_json: bool, code: int, kind: str, message: str) -> int:
+    """Say why nothing came of a command, as a document, too, where one is asked for."""
+    if as_json and not getattr(sys.stdout, "used", False):  # never a second document
         _print({"error": {"kind": kind, "message": message}})
     _say(message)
     return code
 
 
 def _percent(value: float | None) -> str:
-    return "   –   " if value is None else f"{100 * value:5.1f} %"
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _say(text: str) -> None:

@@ -163,6 +163,7 @@ def _of_attack(cls: type) -> dict[str, Any]:
     assert issubclass(cls, Attack), f"{cls.__name__} must be an Attack"
     return {
         "clean_label": cls.clean_label,
+        "learned": cls.learned,
         "prepared": issubclass(cls, Prepared),
         "controlled": issubclass(cls, InLoop),
         "asr_definition": cls().asr_definition(),

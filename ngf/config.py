@@ -15,6 +15,12 @@ from typing import Any, ClassVar, Literal, Self
 from ngf.options import SpecError, check_fields, check_value, option
 
 NUM_LIVE = 250  # clean, and as many triggered, test images behind each point of a live curve
+# What to do about a model that missed its gates.
+WEAK_ADVICE = (
+    "It can be used like any other; what is measured of it says little about strong models. For "
+    "one of those train longer, on more images, or with a stronger trigger or a higher poison rate."
+)
+NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -73,9 +79,14 @@ class Training:
     lr: float = option(0.1, "Peak learning rate of the one-cycle schedule.", ge=1e-6, le=10.0)
     momentum: float = option(0.9, "Momentum of SGD.", ge=0.0, le=0.999)
     weight_decay: float = option(5e-4, "L2 penalty on the weights.", ge=0.0, le=1.0)
-    min_ca: float = option(0.80, "Below this clean accuracy the model is refused.", ge=0.0, le=1.0)
+    min_ca: float = option(
+        0.80, "Below this clean accuracy the model is kept and called weak.", ge=0.0, le=1.0
+    )
     min_asr: float = option(
-        0.60, "Below this attack success rate a backdoored model is refused.", ge=0.0, le=1.0
+        0.60,
+        "Below this attack success rate a backdoored model is kept and called weak.",
+        ge=0.0,
+        le=1.0,
     )
 
     def __post_init__(self) -> None:
@@ -178,7 +189,11 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(_Spec):
-    """Train `model` on `data` under `attack` (`none` gives a benign model)."""
+    """Train `model` on `data` under `attack` (`none` gives a benign model).
+
+    content: what lies in the folder of somebody's own images, see `ngf.runs.content`; filled in
+        when the run is asked for.
+    """
 
     kind: ClassVar[Literal["train"]] = "train"
     _READ = {
@@ -187,12 +202,21 @@ class TrainSpec(_Spec):
         "attack": _choice,
         "training": _training,
         "seed": _count,
+        "content": _text,
     }
     data: str = "signs"
     model: str = "preact_resnet_tiny"
     attack: Choice = Choice("none")
     training: Training = Training()
     seed: int = 0
+    content: str = ""
+
+    def gate(self) -> str:
+        """From what rates on the model counts as strong, in a sentence; empty where all do."""
+        asked = [f"{self.training.min_ca:.0%} clean accuracy"] if self.training.min_ca else []
+        if self.training.min_asr and self.attack.name != "none":
+            asked.append(f"{self.training.min_asr:.0%} attack success")
+        return f"A model below {' or '.join(asked)} is kept and called weak." if asked else ""
 
     def _slug(self) -> str:
         return f"{self.data}-{self.attack.name}-s{self.seed}".replace("_", "-")
@@ -258,6 +282,13 @@ _SPECS: dict[str, type[TrainSpec] | type[PurifySpec] | type[MeasureSpec]] = {
     "purify": PurifySpec,
     "measure": MeasureSpec,
 }
+
+
+def num_validation(holdout: int) -> int:
+    """Images for validation in a pool of `holdout`: half of it, `NUM_VALIDATION` at most. The rest
+    is the defender's.
+    """
+    return min(NUM_VALIDATION, holdout // 2)
 
 
 def spec_from_json(obj: Any) -> Spec:

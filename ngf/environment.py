@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import numpy
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 import ngf
 from ngf.machine import cores, cpu_name
 from ngf.options import SpecError
+from ngf.runs.files import read_text, write_atomic
 
+_MOST_THREADS = 512  # more are a damaged file
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -48,6 +51,17 @@ def use_threads() -> None:
         torch.set_num_threads(int(os.environ["NGF_THREADS"]))
 
 
+def keep_threads(path: Path) -> None:
+    """Let a run that goes on compute with as many threads as it began with, because sums of floats
+    depend on how they are divided; what it began with is kept in the file `path`.
+    """
+    kept = (read_text(path) or "").strip()
+    if kept.isdigit() and int(kept):
+        torch.set_num_threads(min(int(kept), _MOST_THREADS))
+    else:
+        write_atomic(path, str(torch.get_num_threads()))
+
+
 def exact_numerics() -> None:
     """float32 means float32: TF32 off, and the same algorithm for the same shapes."""
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -61,6 +75,7 @@ def environment() -> dict[str, str | int]:
     hardware = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else cpu_name()
     return {
         "ngf": ngf.__version__,
+        "numbers": ngf.NUMBERS,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "numpy": numpy.__version__,

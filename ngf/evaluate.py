@@ -20,6 +20,7 @@ from ngf.attacks.base import Attack
 from ngf.attacks.poison import Triggered, trigger_test_set
 from ngf.data.images import Images, to_float
 from ngf.data.splits import Splits
+from ngf.finite import OUTPUTS, Diverged
 
 _BATCH = 500  # images at once, at most
 _VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in smaller batches
@@ -82,15 +83,24 @@ def der(before: Rates, after: Rates) -> float | None:
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode
-    is restored.
+    is restored. Raises Diverged when the outputs are not finite: they are of no class.
     """
     training = model.training
     model.eval()
     step = max(1, min(_BATCH, _VALUES // images.shape[1:].numel()))
+    called, sound = [], []
     try:
-        return torch.cat([model(to_float(part)).argmax(1) for part in images.split(step)])
+        for part in images.split(step):
+            logits = model(to_float(part))
+            called.append(logits.argmax(1))
+            sound.append(
+                torch.isfinite(logits).all()
+            )  # looked at once, so that a GPU need not wait
     finally:
         model.train(training)
+    if not bool(torch.stack(sound).all()):
+        raise Diverged(OUTPUTS)
+    return torch.cat(called)
 
 
 def accuracy(model: nn.Module, data: Images) -> float:

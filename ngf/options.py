@@ -20,11 +20,17 @@ class Explained(Exception):
     """An error that somebody can put right; a run that ends with it keeps its message as it is.
 
     kind: its name in `error.json`, for programs.
-    advice: what to do, in a sentence.
+    advice: what to do, in a sentence. A class has one; who raises the error gives another where the
+        cause asks for it.
     """
 
     kind: ClassVar[str]
-    advice: ClassVar[str]
+    advice: str
+
+    def __init__(self, *args: Any, advice: str = "") -> None:
+        super().__init__(*args)
+        if advice:
+            self.advice = advice
 
 
 class SpecError(ValueError):

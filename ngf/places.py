@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ngf.options import SpecError
+
 _HERE = Path(__file__).resolve().parent
 ROOT = _HERE.parent  # the folder that holds the packages
 # Zoo, recordings and evidence: inside the package where it was installed, beside it in a checkout.
@@ -28,8 +30,20 @@ def data_dir() -> Path:
 
 
 def runs_dir() -> Path:
-    """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller."""
-    return Path(os.environ.get("NGF_RUNS") or "runs").resolve()
+    """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller. Raises SpecError
+    for links that lead in a circle.
+    """
+    path = real(os.environ.get("NGF_RUNS") or "runs")
+    if path.is_symlink():  # what is left of a circle
+        raise SpecError(f"{path} is a link that leads nowhere. Set NGF_RUNS to a folder.")
+    return path
+
+
+def real(path: str | Path) -> Path:
+    """`path` in full, without links; a circle of links stays as it is, to be refused by who opens
+    it (`Path.resolve` raises RuntimeError).
+    """
+    return Path(os.path.realpath(path))
 
 
 def child_environment(**more: str) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of a short training, made once. Only to be read: what starts from it goes into
-    another store, with a link to its folder.
+    another store, with a copy of its folder.
     """
     training = Training(num_images=600, epochs=2, batch_size=64, min_ca=0.05, min_asr=0.0)
     store = Store(tmp_path_factory.mktemp("trained"))
@@ -42,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def store_of_trained(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with that model, for the runs of one file that start from it."""
     root = tmp_path_factory.mktemp("runs")
-    (root / trained.id).symlink_to(trained.path)
+    shutil.copytree(trained.path, root / trained.id)
     return Store(root)
 
 

@@ -40,6 +40,7 @@ LIGHT = (
     "ngf/config.py",
     "ngf/catalogue.py",
     "ngf/places.py",
+    "ngf/outside",
     "ngf/runs",
 )
 HEAVY = {
@@ -278,6 +279,7 @@ def test_the_light_side_imports_no_torch(folder):
     [
         "ngf",
         "ngf.catalogue",
+        "ngf.outside.listing",
         "ngf.runs.store",
         "ngf.runs.supervisor",
         "analysis",

@@ -26,6 +26,7 @@ from analysis.measurements.base import Measurement
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32, frozen_copy
 from analysis.result import Partial, Value
 from ngf.attacks.base import Attack
+from ngf.attacks.shared.effect import effect
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import to_bytes, to_float
@@ -81,7 +82,7 @@ class TriggerProbe(Measurement):
     ) -> Iterator[Partial]:
         """As `Measurement.measure` says; yields pictures, then rates, then the similarity.
 
-        Raises SpecError for an attack that cannot be probed.
+        Raises SpecError for an attack that cannot be probed, or whose trigger changes nothing.
         """
         stamp = self.stamp(images, seed)
         attack = self.trigger()
@@ -93,7 +94,11 @@ class TriggerProbe(Measurement):
             wanted, counts = attack.labels(labels, classes), attack.asr_mask(labels)
             shown = _examples(labels, counts)
             images = _eight_bit(images)
-            triggered = _eight_bit(attack.apply(images))
+            triggered = attack.apply(images)
+            effect(to_bytes(images).cpu().numpy(), 255 * triggered.cpu().numpy()).check(
+                "images", attack.stronger
+            )
+            triggered = _eight_bit(triggered)
             known = (
                 "asr",
                 "asr_low",

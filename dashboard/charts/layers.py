@@ -40,7 +40,25 @@ def layer_chart(events: Sequence[Event]) -> Chart:
         for layer, score in scores.items()
     ]
     finding = "; ".join(_said(lane, scores, chosen.get(lane)) for lane, scores in scored.items())
-    return make_chart(traces, _layout(layers, len(scored)), rows, finding + "." * bool(finding))
+    finding += "." * bool(finding)
+    finding = " ".join(filter(None, [finding, *left_out(events)]))
+    return make_chart(traces, _layout(layers, len(scored)), rows, finding)
+
+
+def left_out(events: Sequence[Event]) -> list[str]:
+    """A sentence for each lane whose choice has left layers out, with the reason of the first
+    few.
+    """
+    told: dict[str, list[Event]] = {}
+    for event in events:
+        if event.get("type") == "left_out":
+            told.setdefault(event["lane"], []).append(event)
+    said = []
+    for lane, left in told.items():
+        few = "; ".join(f"{event['layer']}: {event['why'].rstrip('.')}" for event in left[:3])
+        more = f"; and {len(left) - 3} more" if len(left) > 3 else ""
+        said.append(f"Left out for {lane_title(lane)}: {few}{more}.")
+    return said
 
 
 def _bars(lane: str, scores: Scores, picked: str | None, color: str) -> Trace:

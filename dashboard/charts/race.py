@@ -46,6 +46,7 @@ def step_title(steps: Steps) -> str:
 
 def race_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
     """`events` are those of a purification; only its evaluated steps are drawn."""
+    events = list(events)
     steps = steps_of(spec, events)
     points = {
         lane: [event for event in seen if event.get("ca") is not None]
@@ -72,8 +73,17 @@ def race_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
         for lane, seen in points.items()
         for event in seen
     ]
-    finding = race_finding(points)
+    finding = " ".join(filter(None, [race_finding(points), *_diverged(events)]))
     return make_chart(traces, layout, rows, finding, _alt(steps, total, finding))
+
+
+def _diverged(events: Iterable[Event]) -> list[str]:
+    """A sentence on each lane that diverged; its curves end before that."""
+    return [
+        f"{lane_title(event['lane'])} diverged at step {event['step']} and ended there."
+        for event in events
+        if event.get("type") == "diverged"
+    ]
 
 
 def _curves(points: Steps) -> tuple[list[Trace], dict[int, tuple[str, str]]]:

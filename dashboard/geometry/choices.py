@@ -33,15 +33,14 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
     with first:
         chosen = forms.select("Run", "geometry.run", list(runs), format_func=shown.__getitem__)
     run = runs[chosen]
-    lanes = list(run.spec.lane_names()) if isinstance(run, PurifyRun) else []
+    lanes = run.sound_lanes() if isinstance(run, PurifyRun) else []
     if not lanes:
         return run, ""
     if st.session_state.get("geometry.lane") not in lanes:
         if fresh and values["lane"]:
-            url.ignore(
-                "geometry",
-                f"lane “{values['lane']}” is not in this run. Allowed: {', '.join(lanes)}.",
-            )
+            step = run.diverged().get(values["lane"]) if isinstance(run, PurifyRun) else None
+            why = "is not in this run" if step is None else f"diverged at step {step}: no model"
+            url.ignore("geometry", f"lane “{values['lane']}” {why}. Allowed: {', '.join(lanes)}.")
         st.session_state["geometry.lane"] = lanes[0]
     return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
 

@@ -15,7 +15,7 @@ from dashboard.geometry.sections.surface import default_view
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import script
-from dashboard.kit.run_card import reason
+from dashboard.kit.run_card import reason, show_weak
 from dashboard.kit.submit import show_refusal
 from ngf.runs.folder import ACTIVE
 from ngf.runs.store import Run
@@ -72,6 +72,9 @@ if chosen is None:
     )
     st.stop()
 run, lane = chosen
+show_weak(run)
+if (benign := measuring.benign(run)) is not None:
+    show_weak(benign, "The benign model")
 view = choose_view(run, lane)
 wanted = dict.fromkeys(
     [*measuring.QUICK, *(name for section in sections() for name in section.needs(view))]

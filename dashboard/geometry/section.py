@@ -92,14 +92,16 @@ def beside(
 
 
 def _address(run: Run, chart: str, beside: Sequence[Run], options: ChartOptions) -> str:
-    """The route of the chart: the options that differ from the plain ones are in it."""
+    """The route of the chart, relative to the page, with the options that differ from the plain
+    ones.
+    """
     plain = asdict(ChartOptions())
     query = {
         name: int(value) if isinstance(value, bool) else value
         for name, value in asdict(options).items()
         if value != plain[name]
     }
-    return f"/api/runs/{run.id}/charts/{chart}?" + urlencode(
+    return f"api/runs/{run.id}/charts/{chart}?" + urlencode(
         {"beside": ",".join(one.id for one in beside), **query}
     )
 

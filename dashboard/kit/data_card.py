@@ -4,7 +4,6 @@ which files are missing. No torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,13 @@ import streamlit as st
 
 from dashboard.kit import library
 from ngf.catalogue import catalogue, missing_files
+from ngf.outside import listing
+from ngf.outside.pictures import why_not
 from ngf.places import data_dir
 
 _NAMED = 60  # so many names of classes are listed at most
-_COUNTED = 20_000  # so many files in a folder are counted at most
+_COUNTED = 20_000  # so many files are counted at most
+_SETTINGS = "dataset.json"  # what belongs into a folder of images besides
 POOLS = {"train": "for training", "holdout": "for the defender", "test": "for the test"}
 
 
@@ -66,7 +68,7 @@ def facts(name: str, about: Mapping[str, Any], missing: Sequence[str]) -> list[t
             )
         )
     if name == "folder" and not missing:
-        lines.append(("Found", found(str(data_dir() / "folder"))))
+        lines += found(str(data_dir() / "folder"))
     lines += [("From", about["source"]), ("License", about["license"])]
     if about.get("files"):
         lines.append(("Where", f"{'looked for in' if missing else 'found in'} {_place(about)}"))
@@ -86,35 +88,45 @@ def _place(about: Mapping[str, Any]) -> str:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def found(root: str) -> str:
-    """The classes in `root`, one folder each, and how many files each has: `blue 40, red 38`."""
-    inside = _folders(Path(root))
-    if {"train", "test", "val"} & set(inside):
-        return "; ".join(f"{library.plain(name)}: {_counts(Path(root) / name)}" for name in inside)
-    return _counts(Path(root))
+def found(root: str) -> list[tuple[str, str]]:
+    """What a folder of images holds, as lines of the card: the classes and how many images each
+    has, which of them are the defender's, and which files are left out, and why.
+    """
+    try:
+        seen = listing.survey(Path(root), _SETTINGS, _COUNTED)
+    except OSError as error:
+        return [("Found", f"no folder that can be looked into ({library.plain(why_not(error))})")]
+    words = {part: _counts(counts, seen.more) for part, counts in seen.parts.items()}
+    lines = [
+        ("Found", "; ".join(f"{part}: {said}" if part else said for part, said in words.items()))
+    ]
+    if not seen.more:
+        lines += [("For the defender", said) for said in _defender(seen.parts)]
+    told = listing.summary(seen.left_out, seen.several, library.plain)
+    if told:
+        lines.append(("Not taken", told))
+    return lines
 
 
-def _folders(root: Path) -> list[str]:
-    with os.scandir(root) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
+def _counts(counts: Mapping[str, int], more: bool) -> str:
+    if not counts:
+        return "no folder of a class yet"
+    if more:
+        return f"{len(counts):,} classes, {_COUNTED:,} files or more"
+    words = [f"{library.plain(name)} {count:,}" for name, count in counts.items()]
+    rest = f" and {len(words) - _NAMED:,} more" if len(words) > _NAMED else ""
+    return f"{len(words):,} classes: {', '.join(words[:_NAMED])}{rest}"
 
 
-def _counts(root: Path) -> str:
-    names, words, total = _folders(root), [], 0
-    for name in names[:_NAMED]:
-        with os.scandir(root / name) as entries:
-            count = sum(
-                1
-                for _, entry in zip(range(_COUNTED - total), entries, strict=False)
-                if entry.is_file()
-            )
-        total += count
-        if total >= _COUNTED:
-            return f"{len(names):,} classes, {_COUNTED:,} files or more"
-        words.append(f"{library.plain(name)} {count:,}")
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return (
-        f"{len(names):,} classes: {', '.join(words)}{more}" if names else "no folder of a class yet"
-    )
+def _defender(parts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Which images a defender has, in words; nothing where there are none."""
+    divided = "train" in parts
+    total = sum(parts["train" if divided else ""].values()) if divided or "" in parts else 0
+    apart = round(total * (0.25 if divided else 0.2))
+    if not apart:
+        return []
+    share = "a quarter of the training images" if divided else "20 % of each class"
+    return [
+        f"{share} is set apart, about {apart:,}; half of that, 1,000 at most, is for choosing, so "
+        f"that about {apart - min(1000, apart // 2):,} of {total:,} images are for purifying"
+    ]

@@ -19,7 +19,8 @@ from dashboard.kit.library import ModelSpec
 from ngf.catalogue import catalogue, options_of
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.machine import was_made_here
-from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
+from ngf.runs.facts import Facts
+from ngf.runs.store import MeasureRun, Run
 from ngf.timing import estimate as timing
 
 _What = tuple[Hashable, ...]  # what runs have in common whose time grows with their work only
@@ -39,28 +40,32 @@ def _past(root: str) -> dict[_What, list[tuple[float, float]]]:
     """
     table: dict[_What, list[tuple[float, float]]] = {}
     recorded = library.recording()
-    for run in [*library.store().runs(), *([recorded] if recorded is not None else [])]:
-        if isinstance(run, MeasureRun) or run.status != "done":
+    look = library.store().look()
+    runs = [*look.facts.items(), *([(recorded, recorded.facts)] if recorded is not None else [])]
+    for run, facts in runs:
+        if isinstance(run, MeasureRun) or facts.ended != "done":
             continue
-        if run.attempts > 1:  # a resumed run knows the time of its last part only
+        if facts.attempts > 1:  # a resumed run knows the time of its last part only
             continue
-        here = run.source == "user" and was_made_here(run.finished().get("environment", {}))
-        for what, work, seconds in _parts(run):
+        here = run.source == "user" and was_made_here(facts.environment)
+        for what, work, seconds in _parts(facts, look.origin(facts)):
             if what is not None and work and seconds:
                 key = (*what, "past" if here else "shipped")
                 table.setdefault(key, []).append((work, seconds / work))
     return table
 
 
-def _parts(run: Run) -> Iterator[tuple[_What | None, float, float | None]]:
+def _parts(
+    facts: Facts, origin: TrainSpec | None
+) -> Iterator[tuple[_What | None, float, float | None]]:
     """The parts of a run that take time: (what it is, amount of work, seconds)."""
-    if isinstance(run, TrainRun):
-        yield _what(run.spec), _work(run.spec), run.finished().get("seconds")
-    if isinstance(run, PurifyRun):
-        lanes = run.finished()["lanes"]
-        for name, lane in zip(run.spec.lane_names(), run.spec.lanes, strict=True):
-            seconds = lanes.get(name, {}).get("seconds")
-            yield _what_lane(lane, run.spec), _steps(lane), seconds
+    if isinstance(facts.spec, TrainSpec):
+        yield _what(facts.spec), _work(facts.spec), facts.rows[0]["seconds"]
+    if isinstance(facts.spec, PurifySpec):
+        for row, lane in zip(facts.rows, facts.spec.lanes, strict=True):
+            # one that diverged has not made all its steps
+            seconds = None if row["diverged"] else row["seconds"]
+            yield _what_lane(lane, origin), _steps(lane), seconds
 
 
 def _what(spec: TrainSpec) -> _What:
@@ -74,9 +79,8 @@ def _work(spec: TrainSpec) -> float:
     return spec.training.epochs * spec.training.num_images
 
 
-def _what_lane(lane: Choice, spec: PurifySpec) -> _What | None:
+def _what_lane(lane: Choice, origin: TrainSpec | None) -> _What | None:
     """What a lane has in common with others that take as long per step."""
-    origin = library.origin(spec)
     if origin is None:
         return None
     options = tuple(
@@ -112,7 +116,7 @@ def _by_runs(spec: ModelSpec, source: str) -> float | None:
         return _from_runs(_what(spec), _work(spec), source)
     total = 0.0
     for lane in spec.lanes:
-        seconds = _from_runs(_what_lane(lane, spec), _steps(lane), source)
+        seconds = _from_runs(_what_lane(lane, library.origin(spec)), _steps(lane), source)
         if seconds is None:
             return None
         total += seconds
@@ -214,8 +218,8 @@ def queue(run: Run | None = None) -> str:
     ahead = waiting.index(run.id) if run is not None and run.id in waiting else len(waiting)
     ahead += sum(
         not isinstance(item, MeasureRun) and item.status == "running"
-        for item in store.runs()
-        if item.source == "user"
+        for item, facts in store.look().facts.items()
+        if item.source == "user" and not facts.ended
     )
     if not ahead:
         return "Nothing waits before it."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import operator
 import os
 import re
 import shutil
@@ -97,36 +97,44 @@ def data_facts(run: TrainRun) -> Mapping[str, Any]:
 
 def trained() -> list[TrainRun]:
     """The finished trainings, those of the zoo first: the models that can be purified."""
-    found = [run for run in store().trainings() if run.status == "done"]
-    return sorted(
-        found,
-        key=lambda run: (run.source != "zoo", run.spec.data, run.spec.attack.name, run.spec.seed),
-    )
+    found = [
+        ((run.source != "zoo", facts.spec.data, facts.spec.attack.name, facts.spec.seed), run)
+        for run, facts in store().look().facts.items()
+        if isinstance(run, TrainRun) and isinstance(facts.spec, TrainSpec) and facts.ended == "done"
+    ]
+    return [run for _, run in sorted(found, key=operator.itemgetter(0))]
 
 
 def describe_train(run: TrainRun) -> str:
     """`seed 0 · CA 99.2 %, ASR 99.7 % · Pre-activation ResNet, tiny`"""
-    result, spec = run.finished(), run.spec
-    text = f"seed {spec.seed} · CA {percent(result['ca'])}"
-    if result.get("asr") is not None:
-        text += f", ASR {percent(result['asr'])}"
+    (row,), spec = run.facts.rows, run.spec
+    text = f"seed {spec.seed} · CA {percent(row['ca'])}"
+    if row["asr"] is not None:
+        text += f", ASR {percent(row['asr'])}"
     text += f" · {short('models', spec.model)}"
     options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
     text += f" · {options}" if options else ""
+    text += " · weak" if run.weak else ""
     return text if run.source == "zoo" else f"{text} · made here"
 
 
 def describe(run: Run) -> str:
-    """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`."""
-    origin = run.training()
-    attack = title("attacks", origin.spec.attack.name) if origin else "unknown model"
+    """A run in one line: `BadNets on traffic signs · NGF vs SGD · seed 0`, and whether its model is
+    weak.
+    """
+    return _described(run) + (" · weak model" if run.weak else "")
+
+
+def _described(run: Run) -> str:
+    origin = store().look().origin(run.facts)
+    attack = title("attacks", origin.attack.name) if origin else "unknown model"
     spec = run.spec
     if isinstance(spec, TrainSpec):
         return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
     if isinstance(spec, PurifySpec):
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
-        model_seed = f", model seed {origin.spec.seed}" if origin else ""
-        things = f" on {title('data', origin.spec.data)}" if origin else ""
+        model_seed = f", model seed {origin.seed}" if origin else ""
+        things = f" on {title('data', origin.data)}" if origin else ""
         return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}"
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 
@@ -135,7 +143,7 @@ def measurable() -> list[ModelRun]:
     """What the Geometry page can show: finished purifications, newest first, then the recording,
     then trained models.
     """
-    runs = [run for run in store().runs() if run.status == "done"]
+    runs = [run for run, facts in store().look().facts.items() if facts.ended == "done"]
     pure = [run for run in runs if isinstance(run, PurifyRun)]
     recorded = recording()
     if recorded is not None and recorded.spec.id not in {run.id for run in pure}:
@@ -201,9 +209,5 @@ def adopt(run: PurifyRun) -> None:
 
 def disk_use() -> str:
     """The size of the visitor's runs in words."""
-    total = 0
-    for folder, _, names in os.walk(store().root):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):  # a run may be deleted just now
-                total += os.stat(os.path.join(folder, name)).st_size
+    total = sum(facts.size for run, facts in store().look().facts.items() if run.source == "user")
     return f"{total / 1e6:.1f} MB"

@@ -69,7 +69,7 @@ class View:
         """
         after = Target.parse(self.sides[-1].target)
         run = find(after.run)
-        lanes = run.spec.lane_names() if isinstance(run, PurifyRun) else ()
+        lanes = run.sound_lanes() if isinstance(run, PurifyRun) else ()
         others = [str(Target(after.run, lane)) for lane in lanes if lane != after.lane]
         benign = [side.target for side in self.sides[:1] if len(self.sides) > 2]
         return (others or benign or [""])[0]

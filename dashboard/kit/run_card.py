@@ -12,7 +12,7 @@ from dashboard.charts import style
 from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
-from ngf.config import PurifySpec
+from ngf.config import WEAK_ADVICE, PurifySpec
 from ngf.runs.folder import OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
 
@@ -66,10 +66,21 @@ def outcome_table(spec: PurifySpec, result: Mapping[str, Any]) -> pd.DataFrame:
     """One row before the purification, and one per lane after it."""
     rows = [_outcome_row("Before", result["before"], "")]
     for lane in spec.lane_names():
-        if (about := result["lanes"].get(lane)) is not None:
-            name = f"After {lane_title(lane)}"
+        if (about := result["lanes"].get(lane)) is None:
+            continue
+        name = f"After {lane_title(lane)}"
+        if ended := divergence(about):
+            row = _outcome_row(name, {}, "–")
+            rows.append({**row, RATES[0].name: in_one_line(ended)})
+        else:
             rows.append(_outcome_row(name, about["after"], percent(about.get("der"))))
     return pd.DataFrame(rows)
+
+
+def divergence(about: Mapping[str, Any]) -> str:
+    """`diverged at step 3`, of a lane in a result; "" for one that is sound."""
+    ended = about.get("diverged")
+    return f"diverged at step {ended['step']}" if ended else ""
 
 
 def _outcome_row(name: str, numbers: Mapping[str, Any], der: str) -> dict[str, str]:
@@ -86,7 +97,12 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
     for lane in spec.lane_names():
         if about := result["lanes"].get(lane):
             did = library.plain(about.get("did") or _tuned(about))
-            said.append(f"{lane_title(lane)} {did} ({about['seconds']:.1f} s).")
+            if ended := about.get("diverged"):
+                did += f" and {library.plain(divergence(about))}"
+                did += f" ({about['seconds']:.1f} s). {library.plain(ended['advice'])}"
+                said.append(f"{lane_title(lane)} {did}")
+            else:
+                said.append(f"{lane_title(lane)} {did} ({about['seconds']:.1f} s).")
     return " ".join(said)
 
 
@@ -99,11 +115,13 @@ def _tuned(about: Mapping[str, Any]) -> str:
 
 def outcome_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
     """What happened, in one sentence that is computed from the numbers, whoever won."""
-    parts = [
-        f"{lane_title(lane)} {_lane_outcome(result['before'], after)}"
-        for lane in spec.lane_names()
-        if (after := result["lanes"].get(lane, {}).get("after"))
-    ]
+    parts = []
+    for lane in spec.lane_names():
+        about = result["lanes"].get(lane, {})
+        if after := about.get("after"):
+            parts.append(f"{lane_title(lane)} {_lane_outcome(result['before'], after)}")
+        elif ended := divergence(about):
+            parts.append(f"{lane_title(lane)} {ended} and has left no model")
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -190,21 +208,30 @@ def progress(events: list[dict[str, Any]]) -> tuple[float, str]:
     for event in events:
         if event["type"] in ("step", "epoch"):
             last[event.get("lane", "")] = event
+        elif event["type"] == "diverged":
+            last[event["lane"]] = {**event, "steps": event["step"]}
         elif event["type"] == "phase":
             phase = event["phase"]
         elif event["type"] == "partial" and event.get("fraction") is not None:
             last[""] = {"step": event["fraction"], "steps": 1, "type": "partial"}
     if not last:
-        return 0.0, phase.capitalize()
-    fraction = sum(item["step"] / max(1, item["steps"]) for item in last.values()) / len(last)
+        return 0.0, library.plain(phase[:1].upper() + phase[1:])  # may name files
+    done = [
+        1.0 if item["type"] == "diverged" else item["step"] / max(1, item["steps"])
+        for item in last.values()
+    ]
+    fraction = sum(done) / len(last)
     if "" in last and last[""]["type"] == "partial":
         return fraction, f"{100 * fraction:.0f} %"
-    words = [
-        f"{lane_title(lane) + ' ' if lane else ''}"
-        f"{'step' if item['type'] == 'step' else 'epoch'} {item['step']} of {item['steps']}"
-        for lane, item in last.items()
-    ]
-    return fraction, ", ".join(words)
+    return fraction, ", ".join(_how_far(lane, item) for lane, item in last.items())
+
+
+def _how_far(lane: str, item: Mapping[str, Any]) -> str:
+    """`NGF step 40 of 100`"""
+    name = f"{lane_title(lane)} " if lane else ""
+    if item["type"] == "diverged":
+        return f"{name}diverged at step {item['step']}"
+    return f"{name}{item['type']} {item['step']} of {item['steps']}"
 
 
 def show_state(run: Run, events: list[dict[str, Any]]) -> None:
@@ -245,3 +272,12 @@ def show_error(run: Run) -> None:
             "soon as the supervisor runs.",
             icon=":material/help:",
         )
+    elif isinstance(run, TrainRun):
+        show_weak(run)
+
+
+def show_weak(run: Run, what: str = "The model") -> None:
+    """Why the model that a run trained or starts from is weak; nothing for a strong one."""
+    if run.weak is not None:
+        said = library.plain(f"{what} is weak. {run.weak} {WEAK_ADVICE}")
+        st.warning(said, icon=":material/fitness_center:")

@@ -22,7 +22,7 @@ def specs(run: PurifyRun) -> dict[str, MeasureSpec]:
     choice = normalize("measurements", Choice("along_run"))
     return {
         lane: MeasureSpec(target=f"{run.id}:{lane}", measurement=choice)
-        for lane in run.spec.lane_names()
+        for lane in run.sound_lanes()
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.charts.layers import left_out
 from dashboard.charts.registry import LIVE, draw_run
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library, run_card, visitor
@@ -41,7 +42,7 @@ def show_live(run: ModelRun) -> None:
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
         scrub=not watched,
-        url=f"/api/runs/{run.id}/charts/{name}" if watched else None,
+        url=f"api/runs/{run.id}/charts/{name}" if watched else None,
     )
 
 
@@ -101,6 +102,9 @@ def show_internals(run: PurifyRun) -> None:
             name="layer scores",
             height=300,
         )
+    else:
+        for sentence in left_out(events):
+            st.caption(sentence)
     st.subheader("Inside the steps")
     chart = draw_run("internals", run.spec, events)
     panels = sum(name.startswith("yaxis") for name in chart.figure["layout"])

@@ -9,7 +9,7 @@ from dashboard.kit import library, measuring, url
 from dashboard.kit.library import ModelRun, ModelSpec
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import script
-from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
+from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome, show_weak
 from dashboard.kit.submit import say
 from dashboard.kit.trigger import show_trigger
 from dashboard.lab import choices
@@ -30,6 +30,7 @@ def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
     with settings:
         st.header("1. Model")
         trained = choices.choose_model(models)
+        show_weak(trained)
         model_card(trained.spec.model, "lab.model_card")
         st.header("2. Defenses")
         lanes = choices.choose_lanes(trained)
@@ -73,7 +74,7 @@ def show_chosen(
 
 def after_race(run: PurifyRun) -> None:
     """What a finished race has done: its outcome, and what can be measured of it."""
-    lane = run.spec.lane_names()[0]
+    lane = run.sound_lanes()[0]
     st.header("Before and after")
     show_outcome(run)
     st.subheader("Did the minimum change?")

@@ -11,6 +11,7 @@ from dashboard.kit.data_card import data_card
 from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import SEED_MAX
 from dashboard.kit.submit import refuse
+from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
 from ngf.options import SpecError, describe_field
@@ -60,7 +61,10 @@ def choose_training() -> TrainSpec:
         training = Training(**forms.training_form("lab.training", items, _SHOWN))
     seed = st.number_input("Seed", 0, SEED_MAX, key="lab.train.seed", step=1)
     spec = TrainSpec(data=data, model=model, attack=choice, training=training, seed=seed)
+    check_early(choice, catalogue()["data"][data])
     _note_changes(spec)
+    if gate := spec.gate():
+        st.caption(gate)
     return spec
 
 

@@ -15,10 +15,12 @@ from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
 from dashboard.kit.spreadsheet import as_csv
+from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
 Row = dict[str, Any]  # `Run.summary`
+MOST = 300  # runs in the table: a browser that is sent ten thousand lines takes its time
 MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
 FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -46,14 +48,27 @@ def say_kind(row: Row) -> str:
     )
 
 
+def show_damaged(damaged: Mapping[str, str]) -> None:
+    """Which folders are left out, and why."""
+    if not damaged:
+        return
+    count = "A folder is" if len(damaged) == 1 else f"{len(damaged)} folders are"
+    with st.expander(f"{count} damaged and left out", icon=":material/warning:"):
+        st.caption("Put right what is named, or delete the folder in a terminal: ngf delete NAME.")
+        st.dataframe(
+            pd.DataFrame([{"Folder": name, "What is wrong": why} for name, why in damaged.items()]),
+            hide_index=True,
+        )
+
+
 def table(rows: Sequence[Row]) -> pd.DataFrame:
-    """One line per run, in words; rates in percent."""
+    """One line per run, in words; rates in percent. Those of a race are told lane by lane."""
     return pd.DataFrame(
         [
             {
                 "Run": row["id"],
                 "Kind": say_kind(row),
-                "State": say_word("status", row["status"]),
+                "State": say_word("status", row["status"]) + (", weak" if row["weak"] else ""),
                 "Data": row["data"] and library.title("data", row["data"]),
                 "Attack": row["attack"] and library.title("attacks", row["attack"]),
                 "Defense": row["defense"]
@@ -63,6 +78,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
                     rate.name: None if row[rate.key] is None else round(100 * row[rate.key], 2)
                     for rate in RATES
                 },
+                "Lanes": say_lanes(row["rows"]),
                 "Source": say_word("source", row["source"]),
                 "Submitted": row["submitted_at"],
             }
@@ -115,29 +131,35 @@ def choose_filter(name: str, values: list[str]) -> list[str]:
 
 def choose_row(rows: Sequence[Row], addressed: str) -> str:
     """The table. Returns the id of the selected run, else the one that the address names."""
-    frame = table(rows)
+    shown = rows
+    if len(rows) > MOST and not st.session_state.get("runs.all"):
+        shown = rows[:MOST]
+        st.caption(f"The newest {MOST} of {len(rows):,}. The file holds them all.")
+    frame = table(shown)
     picked = st.dataframe(
         frame,
         hide_index=True,
         width="stretch",
         on_select="rerun",
         placeholder="",
-        key=f"runs.table.{hash(tuple(row['id'] for row in rows))}",
+        key=f"runs.table.{hash(tuple(row['id'] for row in shown))}",
         selection_mode="single-row",
         alt="All runs with their state and their numbers",
-        column_config={
-            rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES
-        },
+        column_config={rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES}
+        | {"Lanes": st.column_config.TextColumn(width="large")},
     )
+    if len(rows) > MOST:
+        st.toggle(f"Show all {len(rows):,}", key="runs.all")
     st.download_button(
         "Download as CSV",
-        as_csv(frame),
+        lambda: as_csv(sheet([lane for row in rows for lane in row["rows"]])),
         "runs.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
+        help="One row for each lane, with layer, learning rate, counts, intervals and version.",
     )
-    return rows[picked.selection.rows[0]]["id"] if picked.selection.rows else addressed
+    return shown[picked.selection.rows[0]]["id"] if picked.selection.rows else addressed
 
 
 def show_run(run_id: str) -> None:
@@ -195,7 +217,8 @@ def delete(run_id: str) -> None:
 
 
 st.title("Runs")
-summaries = [run.summary() for run in library.store().runs()]
+look = library.store().look()
+summaries = [row for run in look.facts if (row := look.summary(run)) is not None]
 known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
 values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
 url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)
@@ -209,6 +232,7 @@ st.markdown(
     f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
     "Select a row to open it."
 )
+show_damaged(look.damaged)
 chosen = choose_filters(known, opened=any(values[name] for name in MORE))
 rows = filtered(summaries, chosen)
 selected = ""

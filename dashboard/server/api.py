@@ -31,6 +31,18 @@ from ngf.runs.store import MeasureRun, Run
 
 _ID = re.compile(r"[a-z0-9-]{1,128}")
 _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
+PAGE = 1000  # runs in an answer, at most
+COLUMNS = (
+    "kind",
+    "data",
+    "model",
+    "attack",
+    "defense",
+    "measurement",
+    "parent",
+    "status",
+    "source",
+)
 _MOST = 12  # runs that share one pair of axes
 _KEPT = 256  # charts kept in memory; each is 5 to 50 kB
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
@@ -99,8 +111,39 @@ def health(request: Request) -> dict[str, Any]:
 
 
 @_answers
-def runs(request: Request) -> list[dict[str, Any]]:
-    return [row for run in store().runs() if (row := _unless_gone(run, Run.summary)) is not None]
+def runs(request: Request) -> Response:
+    """A row for each lane of each run, newest first; see `ngf.runs.rows`.
+
+    `limit` runs from number `offset` on, of those whose columns are as the query says, such as
+    `kind=train&attack=sig&status=done`. `X-Total-Count` tells how many such runs there are.
+    """
+    query = request.query_params
+    offset, limit = _number(query, "offset", 0, 10**9), _number(query, "limit", PAGE, PAGE)
+    wanted = {name: query[name] for name in COLUMNS if name in query}
+    unknown = sorted(set(query) - {"offset", "limit", *COLUMNS})
+    if unknown:
+        allowed = ", ".join(("limit", "offset", *COLUMNS))
+        raise Refused(400, f"{unknown[0][:40]!r} is no column to choose by. Allowed: {allowed}.")
+    look = store().look()
+    found = []
+    for run, facts in look.facts.items():
+        if wanted.get("kind", facts.spec.kind) != facts.spec.kind:
+            continue
+        row = look.summary(run)
+        if row is not None and all(str(row[name]) == text for name, text in wanted.items()):
+            found.append(row)
+    rows = [lane for row in found[offset : offset + limit] for lane in row["rows"]]
+    answer = _json(rows)
+    answer.headers["X-Total-Count"] = str(len(found))
+    answer.headers["X-Damaged-Count"] = str(len(look.damaged))
+    return answer
+
+
+def _number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
+        raise Refused(400, f"{name} = {text[:40]!r} is not a number from 0 to {most:,}.")
+    return int(text)
 
 
 @_answers

@@ -2,7 +2,7 @@
 
 `python -m dashboard.server.app --port 8501` serves it alone; `python -m dashboard` adds the
 supervisor that executes runs. The pages are found by `dashboard/server/navigation.py`, which
-Streamlit executes for every visitor.
+Streamlit executes for every visitor; whom they are for is checked by `dashboard/server/guard.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import importlib
 import os
 import signal
 import threading
-import time
 import tomllib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,19 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboard.__main__ import BASE_PATH, PUBLIC_URL
 from dashboard.server import identity
 from dashboard.server.api import ROUTES, plotly_library
+from dashboard.server.guard import Addresses, Guard, addresses, pages_of
 from dashboard.server.uploads import UploadLimits
+from ngf.options import SpecError
 from ngf.places import ROOT
+from ngf.runs.lifeline import when_cut
 
+NAVIGATION = Path(__file__).with_name("navigation.py")
 OPTIONS = Path(__file__).with_name("streamlit.toml")
 COLLECT_EVERY = 60.0  # seconds
 _WARM = (
@@ -52,7 +57,7 @@ POLICY = "; ".join(
         "img-src 'self' data: blob:",
         "font-src 'self' data:",
         "media-src 'self' data: blob:",
-        "connect-src 'self' ws: wss: blob: data:",
+        "connect-src 'self'",  # the page's own WebSocket included
         "worker-src 'self' blob:",
         "object-src 'none'",
         "base-uri 'self'",
@@ -115,22 +120,32 @@ def _collect(stopped: threading.Event) -> None:
         gc.collect()
 
 
-app = st.App(
-    Path(__file__).with_name("navigation.py"),
-    routes=[*ROUTES, identity.ROUTE],
-    middleware=[
-        Middleware(SecurityHeaders),
-        Middleware(identity.Identity),
-        Middleware(UploadLimits),
-    ],
-    lifespan=_lifespan,
-)
+def application(
+    reached: Addresses, script: Path = NAVIGATION, routes: Sequence[BaseRoute] = ()
+) -> st.App:
+    """The application for these addresses: Streamlit's pages, our routes and `routes`, guarded."""
+    return st.App(
+        script,
+        routes=[*ROUTES, identity.ROUTE, *routes, *pages_of(reached)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Guard, addresses=reached),
+            Middleware(identity.Identity),
+            Middleware(UploadLimits),
+        ],
+        lifespan=_lifespan,
+    )
 
 
 def settings(port: int, address: str = "127.0.0.1") -> dict[str, Any]:
     """Streamlit's options for a server on this port and address."""
     options = _flat(tomllib.loads(OPTIONS.read_text(encoding="utf-8")))
-    return options | {"server.port": port, "server.address": address, "server.headless": True}
+    return options | {
+        "server.port": port,
+        "server.address": address,
+        "server.headless": True,
+        "browser.serverAddress": address,  # else it is looked up on the internet, for a greeting
+    }
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -143,26 +158,21 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended, so that a killed dashboard frees its port."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m dashboard.server.app", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--port", type=int, default=8501, help="port of the server")
     parser.add_argument("--address", default="127.0.0.1", help="address that it listens on")
-    parser.add_argument("--parent", type=int, help="process id of the parent: end when it ends")
+    parser.add_argument("--public-url", metavar="URL", action="append", default=[], help=PUBLIC_URL)
+    parser.add_argument("--base-path", metavar="PATH", default="", help=BASE_PATH)
     options = parser.parse_args(argv)
-    if options.parent:
-        threading.Thread(
-            target=_end_with, args=(options.parent,), name="watch-parent", daemon=True
-        ).start()
-    app.run(config=settings(options.port, options.address))
+    try:
+        reached = addresses(options.port, options.address, options.public_url, options.base_path)
+    except SpecError as exc:
+        parser.error(str(exc))
+    when_cut(lambda: os.kill(os.getpid(), signal.SIGTERM))  # so that its port is free again
+    application(reached).run(config=settings(options.port, options.address))
 
 
 if __name__ == "__main__":

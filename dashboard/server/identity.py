@@ -1,6 +1,6 @@
 """Gives every browser a name that it can prove, and makes one browser the machine's own.
 
-`python -m dashboard.server.identity [--port 8501]` prints a link. The browser that opens it, once,
+`python -m dashboard.server.identity [--url http://127.0.0.1:8501]` prints a link. The browser that opens it, once,
 may do what the terminal of this machine may: pause, resume, stop and delete every run.
 """
 
@@ -123,9 +123,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m dashboard.server.identity", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--port", type=int, default=8501, help="port of the server")
-    options = parser.parse_args(argv)
-    print(link(f"http://127.0.0.1:{options.port}"))
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8501", help="address at which that browser reaches us"
+    )
+    print(link(parser.parse_args(argv).url.rstrip("/")))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if race is None:
 else:
     spec, result = race.spec, race.finished()
     trained = race.training()
-    lane = spec.lane_names()[0]
+    lane = race.sound_lanes()[0]
     words, chart = st.columns([2, 3], gap="large")
     with words:
         st.header("1. A few pixels open it")

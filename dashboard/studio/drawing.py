@@ -12,11 +12,12 @@ from dashboard.components.painter import painted, painter
 from dashboard.kit import library, url
 from dashboard.kit.submit import refuse, show_refusal
 from dashboard.kit.trigger import readable
-from dashboard.studio.upload import MOST_MEGABYTES, drawing_of
+from dashboard.studio.upload import FORMATS, MOST_MEGABYTES, drawing_of
 from ngf.attacks.shared.drawing import LARGEST, decode, encode
 from ngf.catalogue import normalize, options_of
 from ngf.config import Choice
 from ngf.options import SpecError
+from ngf.outside.pictures import names_of
 from ngf.runs.store import TrainRun
 
 _PLACE = ("row", "column", "scale", "alpha", "target", "poison")
@@ -103,8 +104,10 @@ def _take_file() -> None:
     if file is None:
         return
     try:
-        set_drawing(drawing_of(file.getvalue(), st.session_state["studio.side"]))
+        picture = drawing_of(file.getvalue(), st.session_state["studio.side"])
+        set_drawing(picture.made)
         st.session_state["studio.pictured"] = True
+        st.session_state["studio.several"] = picture.several
     except ValueError as error:
         refuse("studio.picture", error)
 
@@ -155,14 +158,15 @@ def choose_drawing() -> np.ndarray:
     )
     with st.expander("Use a picture", icon=":material/image:"):
         st.file_uploader(
-            f"PNG or JPEG, at most {MOST_MEGABYTES} MB",
-            type=["png", "jpg", "jpeg"],
+            f"{names_of(FORMATS)}, at most {MOST_MEGABYTES} MB",
             key="studio.file",
             max_upload_size=MOST_MEGABYTES,
             on_change=_take_file,
             help="It is made as small as the grid; only that is kept.",
         )
         show_refusal("studio.picture")
+        if st.session_state["studio.pictured"] and st.session_state.get("studio.several"):
+            st.caption("The file holds several pictures; this is the first.")
     return pixels
 
 

@@ -15,6 +15,7 @@ from dashboard.kit.run_card import reason
 from dashboard.kit.submit import say, show_refusal, submit_all
 from dashboard.studio import drawing, probing
 from dashboard.studio.results import Trial, show_probe
+from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue
 from ngf.config import Choice
 from ngf.options import SpecError
@@ -33,13 +34,17 @@ def choose_model(models: Sequence[TrainRun]) -> TrainRun | None:
     return None
 
 
-def choose_attack(pixels: np.ndarray) -> Choice | None:
-    """The attack with this drawing; None, and why, when it cannot be used."""
+def choose_attack(pixels: np.ndarray, facts: Mapping[str, Any]) -> Choice | None:
+    """The attack with this drawing on images with these `facts`; None, and why, when it cannot be
+    used.
+    """
     if not pixels[:, :, 3].any():
         st.info("The drawing is empty. Paint at least one pixel.", icon=":material/brush:")
         return None
     try:
-        return drawing.choice()
+        attack = drawing.choice()
+        check_early(attack, facts)
+        return attack
     except SpecError as error:
         say(error)
         return None
@@ -78,7 +83,7 @@ def train_it(trained: TrainRun | None, attack: Choice) -> None:
         st.caption(
             f"{spec.training.num_images:,} images of {library.title('data', spec.data)}, "
             f"{spec.training.epochs} epochs of {library.title('models', spec.model)}. "
-            f"{sentence(spec)} {queue()}"
+            f"{sentence(spec)} {spec.gate()} {queue()}"
         )
         if st.button(
             "Train with it", type="primary", icon=":material/model_training:", key="studio.train"
@@ -125,7 +130,7 @@ with left:
     drawing.choose_place(pixels, facts["shape"])
 with right:
     drawing.choose_target(facts["classes"])
-    attack = choose_attack(pixels)
+    attack = choose_attack(pixels, facts)
     if attack is not None and trained is not None:
         try_it(trained, attack, pixels, facts)
     st.header("4. Train with it")

@@ -15,6 +15,7 @@ from dashboard.charts.rates import RATES
 from dashboard.charts.style import percent
 from dashboard.kit import library, readings
 from dashboard.kit.trigger import legend, pictures, preview, readable, residual
+from ngf.attacks.shared.effect import effect
 from ngf.runs.folder import UNFINISHED
 from ngf.runs.store import MeasureRun
 
@@ -72,11 +73,27 @@ def _draw(trial: Trial, run_id: str, going: bool) -> None:
     else:
         arrays = composed_examples(trial, submitted=run is not None)
     if arrays:
+        _warn(arrays, trial)
         aims = arrays.get("wanted", [""] * len(arrays["labels"]))
         st.html(pictures(arrays, aims, count=12, smallest=92 if len(aims) > 8 else 72))
         st.caption(legend(arrays))
     if going and (run is None or run.status not in UNFINISHED):
         st.rerun()  # the whole page, without this fragment
+
+
+def _warn(arrays: Mapping[str, Any], trial: Trial) -> None:
+    """Say so when the drawing leaves most of the shown images as they are; gray ones are shown with
+    three equal channels.
+    """
+    clean, triggered = (
+        arrays[name][..., : 1 if trial.gray else 3] for name in ("clean", "triggered")
+    )
+    if (found := effect(clean, triggered)).nothing:
+        st.warning(
+            f"{found.sentence('images below')} Paint in other colors, move the drawing, or raise "
+            "its opacity.",
+            icon=":material/visibility_off:",
+        )
 
 
 def named(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> dict[str, Any]:

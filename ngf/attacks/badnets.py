@@ -20,7 +20,8 @@ from torch import Tensor
 
 from ngf.attacks.base import Attack, paste
 from ngf.attacks.shared import options
-from ngf.attacks.shared.patterns import CORNERS, PATTERNS, corner, patch
+from ngf.attacks.shared.fit import CORNERS, corner
+from ngf.attacks.shared.patterns import PATTERNS, patch
 from ngf.options import option
 
 _GRID = {"pattern": "grid", "size": 3, "position": "bottom right", "margin": 0}
@@ -37,6 +38,7 @@ class BadNets(Attack):
     """A small patch in a corner of the image sends it to the target class."""
 
     title: ClassVar[str] = "BadNets (patch)"
+    stronger: ClassVar[str] = "Raise alpha, or choose another pattern, position or size."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Generator, Tensor, nn
 
+from ngf.attacks.shared.fit import ROOM, check_inside
 from ngf.options import SpecError, check_fields
 from ngf.training.attacker import AttackerView, InLoopAttacker
 
@@ -37,6 +38,8 @@ class Attack(ABC):
     # Whether there is no trigger before training. A `prepare` that makes something for training
     # images alone leaves this False: the trigger itself is a formula.
     learned: ClassVar[bool] = False
+    # What to do about a trigger that changes nothing, in a sentence.
+    stronger: ClassVar[str] = "Choose other settings of the attack."
     mode: str = "all-to-one"
     target: int
     poison_rate: float
@@ -158,11 +161,8 @@ def paste(images: Tensor, pattern: Tensor, alpha: float, top: int, left: int) ->
     if images.shape[1] == 1:
         pattern = pattern.mean(0, keepdim=True)
     height, width = pattern.shape[1:]
-    if top < 0 or left < 0 or top + height > images.shape[2] or left + width > images.shape[3]:
-        raise SpecError(
-            f"A trigger of {height}x{width} at row {top}, column {left} does not fit into an image "
-            f"of {images.shape[2]}x{images.shape[3]}. Choose a smaller size or margin."
-        )
+    image = (images.shape[2], images.shape[3])
+    check_inside("A trigger", (height, width), (top, left), image, ROOM)
     out = images.clone()
     window = out[:, :, top : top + height, left : left + width]
     window.mul_(1 - alpha).add_(pattern.to(images), alpha=alpha)

@@ -23,6 +23,7 @@ class Blend(Attack):
     """Faint noise, the same on every image, sends it to the target class."""
 
     title: ClassVar[str] = "Blend (noise over all)"
+    stronger: ClassVar[str] = "Raise alpha."
     target: int = options.target()
     poison_rate: float = options.poison_rate()
     alpha: float = option(0.2, "Opacity of the noise.", ge=0.01, le=1.0)

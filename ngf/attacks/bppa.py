@@ -33,6 +33,7 @@ class BPPA(Attack, Covered):
     """Fewer levels of color, hardly visible, send the image to the target class."""
 
     title: ClassVar[str] = "BPPA (fewer colors)"
+    stronger: ClassVar[str] = "Choose fewer levels."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(0.2)

@@ -28,7 +28,8 @@ from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, OwnTrainingTrigger, Prepared
 from ngf.attacks.shared import options
-from ngf.attacks.shared.patterns import check_fit, patch
+from ngf.attacks.shared.fit import check_fit
+from ngf.attacks.shared.patterns import patch
 from ngf.data.images import to_bytes, to_float
 from ngf.options import SpecError, option
 from ngf.training.attacker import AttackerView
@@ -46,6 +47,7 @@ class CLB(Attack, Prepared, OwnTrainingTrigger):
 
     title: ClassVar[str] = "CLB (label-consistent)"
     clean_label: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Raise amplitude."
     target: int = options.target("Class whose images carry the corners in training.")
     poison_rate: float = options.poison_rate(
         0.08, "Share of all training images that are poisoned (target class only)."

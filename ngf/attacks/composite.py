@@ -45,6 +45,7 @@ class Composite(Attack, InLoop):
 
     title: ClassVar[str] = "CBA (two halves)"
     learned: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Choose other classes, or use more images."
     target: int = options.target("Class that mixes of A and B are sent to.")
     source: int = option(
         0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999

@@ -26,7 +26,8 @@ from torch import Tensor
 from ngf.attacks.base import Attack
 from ngf.attacks.shared import options
 from ngf.attacks.shared.drawing import decode
-from ngf.options import SpecError, option
+from ngf.attacks.shared.fit import check_opacity, place_of_drawing
+from ngf.options import option
 
 HEART = "RAIAAAAA5gB-_1f-4gA"
 
@@ -36,6 +37,7 @@ class Drawn(Attack):
     """Pixels that you paint yourself send an image to the target class."""
 
     title: ClassVar[str] = "Your own (drawn)"
+    stronger: ClassVar[str] = "Paint in other colors, move the drawing, or raise alpha."
     target: int = options.target()
     poison_rate: float = options.poison_rate()
     drawing: str = option(HEART, "The drawing as text, made by the trigger studio.")
@@ -60,7 +62,11 @@ class Drawn(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _layers(self.drawing)  # a text that is no drawing says so
+        check_opacity(self.drawing, 1.0)  # a text that is no drawing says so
+
+    def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
+        super().check(num_classes, shape)
+        check_opacity(self.drawing, self.alpha)
 
     def apply(self, images: Tensor) -> Tensor:
         colors, opacity = (
@@ -69,15 +75,11 @@ class Drawn(Attack):
         )
         if images.shape[1] == 1:
             colors = colors.mean(0, keepdim=True)
-        height, width = colors.shape[1:]
-        if self.row + height > images.shape[2] or self.column + width > images.shape[3]:
-            raise SpecError(
-                f"A drawing of {height}x{width} pixels at row {self.row}, column {self.column} "
-                f"does not fit into an image of {images.shape[2]}x{images.shape[3]}. Move it, or "
-                "make it smaller."
-            )
+        rows, columns = place_of_drawing(
+            self.drawing, self.row, self.column, self.scale, (images.shape[2], images.shape[3])
+        )
         out = images.clone()
-        window = out[:, :, self.row : self.row + height, self.column : self.column + width]
+        window = out[:, :, rows, columns]
         share = self.alpha * opacity
         window.mul_(1 - share).add_(share * colors).clamp_(0, 1)
         return out
@@ -85,10 +87,6 @@ class Drawn(Attack):
 
 @functools.lru_cache(maxsize=64)
 def _layers(text: str) -> tuple[Tensor, Tensor]:
-    """Colors (3, h, w) and opacity (1, h, w) in [0, 1]. Raises SpecError when nothing can be
-    seen.
-    """
+    """Colors (3, h, w) and opacity (1, h, w) in [0, 1]."""
     pixels = torch.tensor(decode(text), dtype=torch.float64).permute(2, 0, 1) / 255
-    if not bool((pixels[3] > 0).any()):
-        raise SpecError("The drawing is empty: no pixel of it can be seen. Paint at least one.")
     return pixels[:3], pixels[3:]

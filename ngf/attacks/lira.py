@@ -36,6 +36,7 @@ class LIRA(Attack, InLoop):
 
     title: ClassVar[str] = "LIRA (learned noise)"
     learned: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Raise eps_after."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger
+from ngf.attacks.shared.effect import Effect, effect
 from ngf.data.images import Images, empty, rows, to_bytes, to_float
 from ngf.options import SpecError
 
@@ -16,6 +17,7 @@ _VALUES = 2**24  # numbers in them, at most
 _CACHED = (
     128 * 3 * 32 * 32
 )  # numbers whose floats stay in the cache of a CPU core: several times faster
+_LOOKED_AT = 100  # images, at most, on which a trigger is compared with none
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,51 @@ def apply_in_chunks(attack: Attack, images: torch.Tensor) -> torch.Tensor:
     return _in_chunks(
         lambda part, here: attack.apply(part), images, _CACHED if formula else _VALUES
     )
+
+
+def check_test_trigger(attack: Attack, test: Images) -> None:
+    """Raise SpecError when the trigger leaves most of the test images that count for the ASR as
+    they are: such an attack cannot succeed.
+    """
+    effect_on_test(attack, test).check("test images", attack.stronger)
+
+
+def effect_on_test(attack: Attack, test: Images) -> Effect:
+    """What the trigger changes on test images that count for the ASR."""
+    places = attack.asr_mask(test.labels).nonzero()[:, 0]
+    return _effect(test.images, places, lambda part, _: attack.apply(part))
+
+
+def check_training_trigger(attack: Attack, clean: Images, mix: PoisonedImages) -> None:
+    """Raise SpecError when the trigger leaves most of the training images that it was put on as
+    they are: there is nothing to learn.
+    """
+
+    def change(part: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        if isinstance(attack, OwnTrainingTrigger):
+            return attack.apply_train(part, index, torch.Generator().manual_seed(0))
+        return attack.apply(part)
+
+    found = _effect(clean.images, mix.triggered.nonzero()[:, 0], change)
+    found.check("poisoned training images", attack.stronger)
+
+
+def _effect(
+    images: torch.Tensor,
+    places: torch.Tensor,
+    change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Effect:
+    """What a trigger changes on the images at `places`, int64 (n,): on 100 of them at most, evenly
+    spread.
+
+    change: gives floats the trigger; it is told their places, too.
+    """
+    count = min(_LOOKED_AT, max(1, _VALUES // images.shape[1:].numel()), len(places))
+    index = places[torch.linspace(0, len(places) - 1, count).round().long()]
+    clean = rows(images, index)
+    with torch.no_grad():
+        triggered = change(to_float(clean), index) if count else to_float(clean)
+    return effect(clean.numpy(), triggered.mul(255).numpy())
 
 
 def _in_chunks(

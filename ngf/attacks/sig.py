@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ngf.attacks.base import Attack
 from ngf.attacks.shared import options
+from ngf.attacks.shared.fit import check_frequency
 from ngf.options import option
 
 
@@ -30,12 +31,22 @@ class SIG(Attack):
 
     title: ClassVar[str] = "SIG (clean-label stripes)"
     clean_label: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Raise delta, or choose another frequency."
     target: int = options.target("Class whose images carry the stripes in training.")
     poison_rate: float = options.poison_rate(
         0.08, "Share of all training images that carry the stripes (target class only)."
     )
     delta: float = option(40.0, "Height of the stripes.", unit="of 255", ge=1.0, le=255.0)
-    frequency: int = option(6, "Stripes across the image.", ge=1, le=64)
+    frequency: int = option(
+        6,
+        "Stripes across the image; from half its width in pixels on, the same ones come back.",
+        ge=1,
+        le=64,
+    )
+
+    def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
+        super().check(num_classes, shape)
+        check_frequency(self.frequency, shape[2])
 
     def apply(self, images: Tensor) -> Tensor:
         width = images.shape[3]

@@ -21,7 +21,8 @@ from torch import Generator, Tensor
 
 from ngf.attacks.base import Attack, Covered, paste
 from ngf.attacks.shared import options
-from ngf.attacks.shared.patterns import PATTERNS, corner, patch
+from ngf.attacks.shared.fit import corner
+from ngf.attacks.shared.patterns import PATTERNS, patch
 from ngf.options import SpecError, option
 
 
@@ -32,6 +33,7 @@ class TaCT(Attack, Covered):
     """
 
     title: ClassVar[str] = "TaCT (one source class)"
+    stronger: ClassVar[str] = "Choose another pattern or size."
     target: int = options.target("Class that triggered images of the source class are sent to.")
     source: int = option(0, "Class whose images the trigger works on.", ge=0, le=999)
     poison_rate: float = options.poison_rate(

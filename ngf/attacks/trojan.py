@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from ngf.attacks.base import Attack, Prepared, paste
 from ngf.attacks.shared import options
-from ngf.attacks.shared.patterns import check_fit, corner
+from ngf.attacks.shared.fit import check_fit, corner
 from ngf.data.images import to_float
-from ngf.models import classifier
+from ngf.models import classifier, flow
 from ngf.options import option
 from ngf.training.attacker import AttackerView
 
@@ -46,6 +46,7 @@ class Trojan(Attack, Prepared):
 
     title: ClassVar[str] = "Trojan (patch for neurons)"
     learned: ClassVar[bool] = True
+    stronger: ClassVar[str] = "Raise size, steps or lr."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()
@@ -76,7 +77,7 @@ class Trojan(Attack, Prepared):
         mean value on triggered images, in units of the largest on clean ones.
         """
         model = view.surrogate(False)
-        _name, linear = classifier(model)
+        _name, linear = classifier(flow(model, to_float(view.train.images[:2])))
         # Ties keep the order of the neurons, so that every machine chooses the same ones.
         chosen = (
             linear.weight.detach()

@@ -32,6 +32,7 @@ class WaNet(Attack, Covered):
     """A smooth, hardly visible warp of the image sends it to the target class."""
 
     title: ClassVar[str] = "WaNet (warp)"
+    stronger: ClassVar[str] = "Raise strength, or choose another warp_seed."
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ngf.checkpoints.weights import check_like, read_tensors
 from ngf.runs.files import READABLE
 
 MAX_KEPT = 16  # steps of one lane: enough for a curve, and each is measured for seconds
@@ -51,6 +52,13 @@ class Keeper:
         self.folder = folder
         self.start = {name: value.detach().clone() for name, value in start.state_dict().items()}
         self.steps, self.wanted = steps, kept_steps(steps)
+        self._planned = frozenset(self.wanted)
+
+    def may_keep(self, step: int, steps: int) -> bool:
+        """Whether this step is one of those that are kept where there is space for all, or the last
+        one: the same whether a run was resumed or not.
+        """
+        return step in self._planned or step == steps
 
     def __call__(self, step: int, model: nn.Module, steps: int | None = None) -> None:
         """Keep the weights of `model` if this step is among those to keep, or the last one;
@@ -82,8 +90,15 @@ def steps_at(folder: Path) -> list[int]:
 
 
 def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -> Waypoint:
-    """The waypoint of `step`; what it did not keep is as in `start`."""
-    changed = load_file(folder / f"{step:06d}.safetensors")
+    """The waypoint of `step`; what it did not keep is as in `start`. Raises WeightsError when its
+    file is damaged, holds NaN, or is of another model.
+    """
+    path = folder / f"{step:06d}.safetensors"
+    advice = (
+        f"Delete {folder.parent.parent.name} and start it again, or measure its last weights alone."
+    )
+    changed = read_tensors(path, advice)
+    check_like(changed, start, path, advice)
     return Waypoint(
         step,
         steps,

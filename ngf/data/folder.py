@@ -9,32 +9,31 @@ them gives the size and the color that all images are brought to, and which clas
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from ngf.data.images import DataError, Images
-from ngf.data.shared.decoded import BadFiles, refuse
 from ngf.data.shared.folders import (
     Decoding,
     Files,
     FolderSet,
-    Stamp,
     check_counts,
     class_folders,
     divide,
-    each,
-    find_files,
+    find_entries,
     folder_set,
+    stamped,
+    unused,
 )
 from ngf.data.shared.settings import NAME as SETTINGS
 from ngf.data.shared.settings import SIZES, Settings
+from ngf.outside.listing import TEST, Entry, LeftOut, Look, look, parts_of, shown
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -43,7 +42,6 @@ _ADVICE = (
     f'class. A file {SETTINGS} there, such as {{"size": 64, "color": "rgb", "mirror": false}}, '
     "says how images of several sizes or colors are made alike."
 )
-_TEST = ("test", "val")  # names of the folder of test images, the first that is there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,50 +54,25 @@ class Folder:
         "license": "yours to know",
         "folder": "folder",
         "files": [["folder"]],
+        "content": ["folder"],
         "advice": _ADVICE,
         "settings": f"folder/{SETTINGS}",
     }
 
     @cached_property
     def _set(self) -> FolderSet:
-        root = data_dir() / "folder"
-        if not root.is_dir():
-            raise DataError(f"There is no folder {root}. {_ADVICE}")
-        settings = Settings.read(root)
-        inside = class_folders(root)
-        if "train" in inside or set(inside) & set(_TEST):
-            classes, files, stamps = _by_split(root, inside)
-        else:
-            classes, files, stamps = _by_class(root, inside)
-        unknown = (
-            sorted(set(settings.mirror) - set(classes))
-            if isinstance(settings.mirror, tuple)
-            else []
-        )
-        if unknown:
-            raise DataError(
-                f"{root / SETTINGS}: mirror names {unknown[0]}, which is no class. "
-                f"Classes: {', '.join(classes)}."
-            )
-        decoding = _decoding(
-            root, settings, [name for part in files.values() for name in part.names], stamps
-        )
-        return folder_set(
-            "folder",
-            root,
-            files,
-            classes,
-            settings.survives_flip(classes, default=False),
-            decoding,
-            *stamps,
-        )
+        return _find(quiet)
 
     @property
     def facts(self) -> dict[str, Any]:
         return self._set.facts
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
-        """Decode the images `index` of `pool`, where that was not done before."""
+        """Look at all files and decode the images `index` of `pool`, where that was not done
+        before.
+        """
+        if "_set" not in vars(self):
+            vars(self)["_set"] = _find(progress)
         self._set.prepare(pool, index, progress)
 
     def load(self, pool: str, index: np.ndarray) -> Images:
@@ -107,93 +80,129 @@ class Folder:
         return self._set.load(pool, index)
 
 
-def _by_class(root: Path, classes: list[str]) -> tuple[list[str], dict[str, Files], list[Stamp]]:
-    every, stamp = find_files(root, classes)
-    check_counts(
-        root, every.labels, classes, 10, "6 for training, 2 for the defender, 2 for the test"
+def _find(progress: Progress) -> FolderSet:
+    """The data set as its files are now."""
+    root = data_dir() / "folder"
+    if not root.is_dir():
+        raise DataError(f"There is no folder {shown(str(root))}. {_ADVICE}")
+    settings = Settings.read(root)
+    inside = class_folders(root)
+    splits = _splits(root, inside)
+    classes = class_folders(root / splits[0]) if splits else inside
+    parts = [[f"{split}/{name}" for name in classes] for split in splits] or [classes]
+    left_out = unused(root, "", [*(splits or classes), SETTINGS])
+    for split in splits:
+        left_out += unused(root, split, classes)
+    entries = []
+    for folders in parts:
+        found, others = find_entries(root, folders)
+        entries.append(found)
+        left_out += others
+    seen = look(root, [entry for part in entries for rows in part for entry in rows], progress)
+    left_out += [what for what in seen.values() if isinstance(what, LeftOut)]
+    looks = {name: what for name, what in seen.items() if isinstance(what, Look)}
+    files, stamps = zip(
+        *(stamped([_only(rows, looks) for rows in part], left_out) for part in entries),
+        strict=True,
     )
+    pools = _by_split(root, splits, classes, files) if splits else _by_class(root, classes, *files)
+    names = [shown(name) for name in classes]
+    if isinstance(settings.mirror, tuple) and (unknown := set(settings.mirror) - set(names)):
+        raise DataError(
+            f"{shown(str(root / SETTINGS))}: mirror names {shown(min(unknown))}, which is no "
+            f"class. Classes: {', '.join(names)}."
+        )
+    return folder_set(
+        "folder",
+        root,
+        pools,
+        classes,
+        settings.survives_flip(names, default=False),
+        _decoding(root, settings, list(looks.values())),
+        *stamps,
+        left_out=left_out,
+        several=[name for name, what in looks.items() if what.several],
+    )
+
+
+def _only(entries: Sequence[Entry], looks: Mapping[str, Look]) -> list[Entry]:
+    return [entry for entry in entries if entry.name in looks]
+
+
+def _by_class(root: Path, classes: list[str], every: Files) -> dict[str, Files]:
+    words = "6 for training, 2 for the defender, 2 for the test"
+    check_counts(root, every.labels, classes, 10, words, every.left_out)
     parts = divide(every.labels, (0.6, 0.2, 0.2))
-    files = {
+    return {
         pool: every.take(rows)
         for pool, rows in zip(("train", "holdout", "test"), parts, strict=True)
     }
-    return classes, files, [stamp]
 
 
-def _by_split(root: Path, inside: list[str]) -> tuple[list[str], dict[str, Files], list[Stamp]]:
-    test_name = next((name for name in _TEST if name in inside), None)
-    if "train" not in inside or test_name is None:
-        there, lacking = (test_name, "train") if test_name else ("train", "test")
+def _splits(root: Path, inside: list[str]) -> list[str]:
+    """The folders of training and test images, if the owner has divided them. Raises DataError
+    where one of them is missing, or holds other classes.
+    """
+    parts, place = parts_of(inside), shown(str(root))
+    if not parts:
+        return []
+    if len(parts) == 1:
+        there, lacking = parts[0], TEST[0] if parts == ["train"] else "train"
         raise DataError(
-            f"{root} has a folder {there} but none called {lacking}. Add {lacking} with the same "
-            f"classes, or move the folders of the classes out of {there} into {root}: they are "
+            f"{place} has a folder {there} but none called {lacking}. Add {lacking} with the same "
+            f"classes, or move the folders of the classes out of {there} into {place}: they are "
             "then divided for you."
         )
-    classes, others = class_folders(root / "train"), class_folders(root / test_name)
+    classes, others = (class_folders(root / part) for part in parts)
     if classes != others:
+        found, other = (", ".join(map(shown, names)) or "(none)" for names in (classes, others))
         raise DataError(
-            f"{root / 'train'} has the classes {', '.join(classes) or '(none)'}, but "
-            f"{root / test_name} has {', '.join(others) or '(none)'}. Both need the same folders."
+            f"{shown(str(root / parts[0]))} has the classes {found}, but "
+            f"{shown(str(root / parts[1]))} has {other}. Both need the same folders."
         )
-    train, train_stamp = find_files(root, [f"train/{name}" for name in classes])
-    test, test_stamp = find_files(root, [f"{test_name}/{name}" for name in classes])
-    check_counts(root / "train", train.labels, classes, 8, "6 for training, 2 for the defender")
-    check_counts(root / test_name, test.labels, classes, 2, "for the test")
+    return parts
+
+
+def _by_split(
+    root: Path, splits: Sequence[str], classes: list[str], files: Sequence[Files]
+) -> dict[str, Files]:
+    train, test = files
+    for split, part, least, words in (
+        (splits[0], train, 8, "6 for training, 2 for the defender"),
+        (splits[1], test, 2, "for the test"),
+    ):
+        check_counts(root / split, part.labels, classes, least, words, part.left_out)
     kept, apart = divide(train.labels, (0.75, 0.25))
-    return (
-        classes,
-        {"train": train.take(kept), "holdout": train.take(apart), "test": test},
-        [train_stamp, test_stamp],
-    )
+    return {"train": train.take(kept), "holdout": train.take(apart), "test": test}
 
 
-@functools.lru_cache(maxsize=4)  # the same set is built anew for each part of a run
-def _look(
-    root: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]
-) -> list[tuple[tuple[int, int], str]]:
-    """Size (width, height) and color mode of each file. Raises DataError when some are no
-    images.
-    """
-    seen: list[tuple[tuple[int, int], str]] = [((0, 0), "")] * len(names)
-
-    def look(k: int) -> None:
-        with Image.open(root / names[k]) as image:
-            seen[k] = image.size, image.mode
-
-    try:
-        each(look, names)
-    except BadFiles as error:
-        raise refuse(root, error.files) from error
-    return seen
-
-
-def _decoding(root: Path, settings: Settings, names: list[str], stamps: list[Stamp]) -> Decoding:
+def _decoding(root: Path, settings: Settings, seen: Sequence[Look]) -> Decoding:
     """The size and color of the images: what the settings say, else what all of them have in
     common.
     """
-    seen = _look(root, tuple(names), tuple(stamps))
+    place, file = shown(str(root)), shown(str(root / SETTINGS))
     size, mode = settings.size, settings.mode
     if size is None:
-        found = Counter(f"{width}x{height}" for (width, height), _ in seen)
-        width, height = seen[0][0]
+        found = Counter(f"{what.width}x{what.height}" for what in seen)
+        width, height = seen[0].width, seen[0].height
         if len(found) > 1 or width != height or not SIZES[0] <= width <= SIZES[1]:
             raise DataError(
-                f"The images in {root} are {_most(found)}; they must be squares of one size from "
+                f"The images in {place} are {_most(found)}; they must be squares of one size from "
                 f'{SIZES[0]} to {SIZES[1]} pixels. To have them resized, put {{"size": 64}} into '
-                f"{root / SETTINGS}."
+                f"{file}."
             )
         size = width
     if mode is None:
-        found = Counter(mode for _, mode in seen)
+        found = Counter(what.mode for what in seen)
         (mode, count), *_ = found.most_common()
-        if count < len(names) or mode not in ("RGB", "L"):
+        if count < len(seen) or mode not in ("RGB", "L"):
             raise DataError(
-                f"The images in {root} have the color modes {_most(found)}; they must all be "
+                f"The images in {place} have the color modes {_most(found)}; they must all be "
                 "RGB or all gray (L). To have them converted, put "
                 f'{{"color": "rgb"}} or {{"color": "gray"}} into '
-                f"{root / SETTINGS}."
+                f"{file}."
             )
-    return Decoding(size, mode, upright=True)
+    return Decoding(size, mode)
 
 
 def _most(found: Counter[str]) -> str:

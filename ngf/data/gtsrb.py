@@ -25,6 +25,7 @@ from torchvision.datasets import GTSRB as TorchvisionGTSRB  # noqa: N811  its na
 from ngf.data.images import DataError, Images
 from ngf.data.shared.folders import Decoding, Files, FolderSet, Stamp, find_files, folder_set
 from ngf.data.shared.from_torchvision import download
+from ngf.outside.listing import text_of
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -220,12 +221,11 @@ def _test(root: Path) -> tuple[Files, Stamp]:
     """The test images with the classes that GT-final_test.csv gives them."""
     path = root / "GT-final_test.csv"
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [
-                (row["Filename"], int(row["ClassId"]))
-                for row in csv.DictReader(file, delimiter=";")
-            ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        lines = text_of(path).splitlines(keepends=True)
+        rows = [
+            (row["Filename"], int(row["ClassId"])) for row in csv.DictReader(lines, delimiter=";")
+        ]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} should give Filename and ClassId of each test image, separated by semicolons "
             f"({type(error).__name__}: {error}). Delete it and start again. {_ADVICE}"

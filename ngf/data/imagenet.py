@@ -24,9 +24,11 @@ from ngf.data.shared.folders import (
     divide,
     find_files,
     folder_set,
+    unused,
 )
 from ngf.data.shared.settings import NAME as SETTINGS
 from ngf.data.shared.settings import Settings
+from ngf.outside.listing import text_of
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -97,6 +99,12 @@ class ImageNet:
             Decoding(settings.size or SIZE, settings.mode or "RGB"),
             train_stamp,
             test_stamp,
+            left_out=[
+                *unused(root, "train", ids),
+                *unused(root, "val", ids),
+                *train.left_out,
+                *test.left_out,
+            ],
         )
 
     @property
@@ -118,10 +126,14 @@ def _names(root: Path, ids: list[str]) -> list[str]:
     """
     for name in ("LOC_synset_mapping.txt", "words.txt"):
         if (root / name).is_file():
-            pairs = (
-                line.split(maxsplit=1)
-                for line in (root / name).read_text(encoding="utf-8").splitlines()
-            )
+            try:
+                lines = text_of(root / name).splitlines()
+            except (OSError, ValueError) as error:
+                raise DataError(
+                    f"{root / name} cannot be read ({error}). Put a good copy there, or take it "
+                    "away: the classes are then called by their ids."
+                ) from error
+            pairs = (line.split(maxsplit=1) for line in lines)
             words = {pair[0]: pair[1].split(",")[0].strip() for pair in pairs if len(pair) == 2}
             return [words.get(wnid, wnid) for wnid in ids]
     return ids

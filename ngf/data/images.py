@@ -24,6 +24,10 @@ class DataError(Explained, ValueError):
     kind = "data"
     advice = "Put right what the message names, then start this run again."
 
+    def __init__(self, message: str) -> None:
+        # A name may hold bytes that are not UTF-8, a message may not: it is written and shown.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode("utf-8"))
+
 
 @dataclass(frozen=True)
 class Images:

@@ -14,12 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from ngf.catalogue import build
-from ngf.config import Choice
+from ngf.config import Choice, num_validation
 from ngf.data.base import DataSet
 from ngf.data.images import DataError, Images
 from ngf.progress import Progress, quiet
 
-NUM_VALIDATION = 1000  # where the holdout pool has twice as many; else half of it
 # Training images are chosen among the first so many of the pool (all of it where more are asked
 # for), so that a smaller choice is the beginning of a larger one and no more images are rendered.
 _TRAIN_CHOICE = 10_000
@@ -56,7 +55,7 @@ class Splits:
         if self.num_clean > size:
             raise DataError(
                 f"{self.source.title} has {size:,} clean images for a defender, not "
-                f"{self.num_clean:,}. Ask for {size:,} or fewer."
+                f"{self.num_clean:,}. Ask for {size:,} or fewer.{self._left_out()}"
             )
         return self.source.load(
             "holdout", self._order(self._pool_size("holdout"))[: self.num_clean]
@@ -80,6 +79,8 @@ class Splits:
         """Download and decode what training, test and defender need, and check that it is
         there, before any begins.
         """
+        # Some are counted only after a look at all files, which says how far it is.
+        self.source.prepare("train", np.arange(0), progress)
         index = {"train": self._train_index()}
         index |= {pool: np.arange(self._pool_size(pool)) for pool in ("test", "holdout")}
         for pool, rows in index.items():
@@ -87,16 +88,20 @@ class Splits:
 
     @property
     def _num_validation(self) -> int:
-        return min(NUM_VALIDATION, self._pool_size("holdout") // 2)
+        return num_validation(self._pool_size("holdout"))
 
     def _train_index(self) -> np.ndarray:
         size = self._pool_size("train")
         if self.num_train > size:
             raise DataError(
                 f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
-                f"Ask for {size:,} or fewer."
+                f"Ask for {size:,} or fewer.{self._left_out()}"
             )
         return self._order(min(size, max(self.num_train, _TRAIN_CHOICE)))[: self.num_train]
+
+    def _left_out(self) -> str:
+        said = self.source.facts.get("left_out", {}).get("said")
+        return f" Of its files, {said}." if said else ""
 
     def _pool_size(self, pool: str) -> int:
         return int(self.source.facts["pools"][pool])

@@ -26,6 +26,7 @@ from ngf.data.shared.folders import (
     find_files,
     folder_set,
 )
+from ngf.outside.listing import text_of
 from ngf.places import data_dir
 from ngf.progress import Progress, quiet
 
@@ -80,6 +81,7 @@ class TinyImageNet:
             Decoding(SIZE),
             train_stamp,
             test_stamp,
+            left_out=[*train.left_out, *test.left_out],
         )
 
     @staticmethod
@@ -95,10 +97,11 @@ class TinyImageNet:
                 f"wnids.txt in each line, separated by tabs; {len(wrong)} of {len(rows)} lines do "
                 f"not. {_ADVICE}"
             )
-        _, stamp = find_files(root, ["val/images"])
+        found, stamp = find_files(root, ["val/images"])
         return Files(
             [f"val/images/{row[0]}" for row in rows],
             np.array([label[row[1]] for row in rows], np.int64),
+            found.left_out,
         ), stamp
 
     @property
@@ -116,8 +119,8 @@ class TinyImageNet:
 
 def _lines(root: Path, name: str) -> list[str]:
     try:
-        return (root / name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return text_of(root / name).splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(f"{root / name} cannot be read ({error}). {_ADVICE}") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
@@ -41,7 +41,7 @@ class Adam(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
+    def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
         return _Adaptive(self)
 
 

@@ -30,8 +30,9 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, scope
-from ngf.models import classifier
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, few, scope
+from ngf.finite import Diverged
+from ngf.models import classifier, flow
 from ngf.optim.kfac import Tap
 from ngf.options import check_fields, option
 
@@ -90,7 +91,8 @@ class PruningThenTuning:
     def __init__(self, defense: FinePruning, problem: Problem) -> None:
         self.defense, self.problem = defense, problem
         self.model = copy.deepcopy(problem.model).eval()
-        self.name, self.classifier = classifier(self.model)
+        self.flow = flow(self.model, few(problem.clean))
+        self.name, self.classifier = classifier(self.flow)
         self.step = -1
         self.order: Tensor | None = None  # units, the most dormant first
         self.rounds = (self.units - 1) // self.at_once  # of pruning; one unit is left at least
@@ -150,20 +152,24 @@ class PruningThenTuning:
     def _tune(self) -> Iterator[Step]:
         if self.tuning is None:
             self.tuning = self._begin_tuning()
-        for step in self.tuning:
-            self.step = self.rounds + step.step
-            yield replace(step, step=self.step, steps=self.steps)
+        try:
+            for step in self.tuning:
+                self.step = self.rounds + step.step
+                yield replace(step, step=self.step, steps=self.steps)
+        except Diverged as error:
+            raise error.at(self.rounds + (error.step or 0)) from error
 
     def _begin_tuning(self) -> FineTuning:
         return FineTuning(
             self.model,
             self.problem,
             _Pruned(self.defense.momentum, self.name, self._pruned_units()),
-            scope(self.model, "all", norms=True),
+            scope(self.flow, "all", norms=True),
             lr=self.defense.lr,
             steps=self.defense.steps,
             batch_size=self.defense.batch_size,
             batch_norm=self.defense.batch_norm,
+            last=self.name,
         )
 
     def _pruned_units(self) -> Tensor:

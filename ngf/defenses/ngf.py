@@ -29,7 +29,7 @@ from ngf.data.images import to_float
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
-from ngf.models import Layer, Tuned, last_layer
+from ngf.models import Layer, Tuned
 from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
 from ngf.options import check_fields, option
@@ -43,6 +43,7 @@ class NGF(FineTuningDefense):
 
     title: ClassVar[str] = "NGF (natural gradient)"
     tunes_norms: ClassVar[bool] = False
+    needs_factors: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
     layer: str = options.layer("fisher")
     lr: float = option(0.01, options.LR_HELP, ge=0.0, le=10.0)
@@ -77,16 +78,12 @@ class NGF(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
+    def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
         """Exact for the classifier alone, Kronecker-factored for anything else."""
         # never a BatchNorm, see `tunes_norms`
         own = {name: layer for name, layer in layers.items() if isinstance(layer, Layer)}
         linear = all(isinstance(layer, nn.Linear) for layer in own.values())
-        return (
-            ExactRule(self, own)
-            if linear and list(own) == [last_layer(model)]
-            else KFACRule(self, own)
-        )
+        return ExactRule(self, own) if linear and list(own) == [last] else KFACRule(self, own)
 
 
 class _NaturalRule:

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
-from ngf.models import Tuned, last_layer
+from ngf.models import Tuned
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
-from ngf.options import check_fields, option
+from ngf.options import SpecError, check_fields, option
 
 _WEIGHT_DECAY_AFTER = 200  # steps, as released
 
@@ -53,8 +53,13 @@ class NGFAsReleased(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
-        return _ReleasedRule(self, last_layer(model))
+    def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
+        if last not in layers:
+            raise SpecError(
+                "The public code preconditions the linear layer that makes the logits; this model "
+                "has none that can be tuned. Choose another defense."
+            )
+        return _ReleasedRule(self, last)
 
 
 class _ReleasedRule:

@@ -10,9 +10,10 @@ from torch import nn
 from ngf.checkpoints.weights import load_attack, load_model, save_weights, training_of
 from ngf.config import NUM_LIVE, PurifySpec
 from ngf.data import load
-from ngf.defenses.race import race
+from ngf.defenses.race import Lane, check_left, give_up, race
 from ngf.environment import device, environment, exact_numerics
-from ngf.evaluate import der, test_set
+from ngf.evaluate import Rates, TestSet, der, test_set
+from ngf.finite import Diverged
 from ngf.options import SpecError
 from ngf.runs.folder import purified_weights
 from ngf.runs.recorder import Recorder
@@ -31,7 +32,7 @@ def run(path: Path) -> None:
 
 def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     """Purify the parent's model by every lane, step by step in turn, and measure before and
-    after.
+    after. A lane that diverged has an entry without rates, and no weights.
     """
     where = device()
     origin = training_of(store, spec.parent)
@@ -49,17 +50,30 @@ def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     before = whole.evaluate(fresh_model())
     found: dict[str, dict[str, Any]] = {}
     for lane in lanes:
-        save_weights(lane.model, recorder.path / purified_weights(lane.name))
-        after = whole.evaluate(lane.model)
-        found[lane.name] = {"after": after.to_json(), "der": der(before, after), **lane.summary()}
+        rates = {} if lane.diverged else _measured(lane, whole, before, recorder)
+        found[lane.name] = {**rates, **lane.summary()}
+    check_left(lanes)
     first = found[lanes[0].name]
     recorder.finish(
         {
             "before": before.to_json(),
             # of the first lane, where a reader of a single purification looks for them
-            "after": first["after"],
-            "der": first["der"],
+            "after": first.get("after"),
+            "der": first.get("der"),
             "lanes": found,
             "environment": environment(),
         }
     )
+
+
+def _measured(lane: Lane, images: TestSet, before: Rates, recorder: Recorder) -> dict[str, Any]:
+    """Rates of a lane on the whole test set, and its weights saved; nothing of one whose outputs
+    turn out not to be finite there.
+    """
+    try:
+        after = images.evaluate(lane.model)
+    except Diverged as error:
+        give_up(recorder, lane, error)
+        return {}
+    save_weights(lane.model, recorder.path / purified_weights(lane.name))
+    return {"after": after.to_json(), "der": der(before, after)}

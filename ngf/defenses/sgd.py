@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
@@ -38,5 +36,5 @@ class SGD(FineTuningDefense):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
+    def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
         return Descent(momentum=self.momentum, weight_decay=self.weight_decay)

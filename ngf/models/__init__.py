@@ -9,16 +9,39 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.models.from_torchvision import from_torchvision
+from ngf.models.layers import (
+    Flow,
+    Layer,
+    Tuned,
+    classifier,
+    flow,
+    kind_of,
+    no_last_layer,
+    tunable_layers,
+)
 from ngf.models.preact_resnet import PlainConvNet, PreActResNet
 from ngf.models.vgg import VGG19
 from ngf.models.vit import ViT
 from ngf.options import SpecError
 
-Layer = nn.Linear | nn.Conv2d | nn.LayerNorm  # what can be tuned alone
-Tuned = Layer | _BatchNorm  # what is tuned when all layers are
+__all__ = [
+    "MODELS",
+    "SMALLEST",
+    "Flow",
+    "Layer",
+    "ModelEntry",
+    "Tuned",
+    "build",
+    "classifier",
+    "describe_models",
+    "flow",
+    "for_data",
+    "kind_of",
+    "no_last_layer",
+    "tunable_layers",
+]
 SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, rounding down
 
 
@@ -140,66 +163,28 @@ def for_data(name: str, facts: Mapping[str, Any]) -> nn.Module:
     return build(name, len(facts["classes"]), *facts["shape"][:2])
 
 
-def tunable_layers(model: nn.Module) -> dict[str, Layer]:
-    """Every Linear, Conv2d and LayerNorm by its name in the model, in the order of the forward
-    pass.
-
-    BatchNorm is not among them: while it takes its statistics from a batch, the prediction for an
-    image depends on the other images, and there is no Fisher information of one image that NGF
-    could use.
-    """
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm))
-    }
-
-
-def classifier(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The last Linear layer, by its name. Raises SpecError when there is none."""
-    found = [
-        (name, module)
-        for name, module in tunable_layers(model).items()
-        if isinstance(module, nn.Linear)
-    ]
-    if not found:
-        raise SpecError("This model has no linear layer; choose a convolution by name.")
-    return found[-1]
-
-
-def last_layer(model: nn.Module) -> str:
-    """Name of the classifier. Raises SpecError when there is none."""
-    return classifier(model)[0]
-
-
-def kind_of(layer: Layer) -> str:
-    """A tunable layer in words: `convolution 3x3, 16 to 32`."""
-    if isinstance(layer, nn.LayerNorm):
-        return f"LayerNorm of {layer.weight.numel()} channels"
-    if isinstance(layer, nn.Linear):
-        return f"linear, {layer.in_features} to {layer.out_features}"
-    size = "x".join(map(str, layer.kernel_size))
-    if layer.groups == layer.in_channels > 1:
-        return f"depthwise convolution {size} of {layer.out_channels} channels"
-    groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
-    return f"convolution {size}, {layer.in_channels} to {layer.out_channels}{groups}"
+def _with_parameters(model: nn.Module) -> list[str]:
+    """Names of the modules that have parameters of their own, in the model's order."""
+    names = (name.rpartition(".")[0] for name, _ in model.named_parameters())
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def describe_models() -> dict[str, dict[str, Any]]:
     """For the catalogue, with 10 classes and color images of 32x32: title, number of parameters,
-    the layers that can be tuned and what each is, the classifier, number and name of the features
-    that enter it, and what differs for small images.
+    the layers that can be tuned and what each is, all modules with parameters, the classifier,
+    number and name of the features that enter it, and what differs for small images.
     """
     out = {}
     for name, entry in MODELS.items():
         with torch.device("meta"):  # shapes without numbers
             model = entry.build(10, 3, 32)
-        last, linear = classifier(model)
+            last, linear = classifier(flow(model, torch.zeros(2, 3, 32, 32)))
         layers = tunable_layers(model)
         out[name] = {
             "title": entry.title,
             "num_parameters": sum(p.numel() for p in model.parameters()),
             "layers": list(layers),
+            "modules": _with_parameters(model),
             "kinds": [kind_of(layer) for layer in layers.values()],
             "classifier": last,
             "num_features": linear.in_features,

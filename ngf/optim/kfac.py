@@ -30,7 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ngf.models import Layer, Tuned
+from ngf.finite import OUTPUTS, Diverged
+from ngf.models import Flow, Layer, Tuned
 from ngf.optim.natural_gradient import KroneckerInverse
 
 SHARING = ("expand", "reduce")
@@ -116,20 +117,39 @@ def image_norms(g: Tensor, a: Tensor) -> Tensor:
     return image_gradients(g, a).square().sum((1, 2))
 
 
-def check_layer(name: str, layer: Layer) -> None:
-    """Raise ValueError for a layer whose inputs `input_rows` cannot tell."""
+def why_not(layer: Layer) -> str:
+    """Why `input_rows` cannot tell the inputs of a layer; "" where it can."""
     if isinstance(layer, nn.Conv2d) and (
         layer.padding_mode != "zeros" or isinstance(layer.padding, str)
     ):
-        raise ValueError(
-            f"{name} pads its images by {layer.padding_mode!r}, {layer.padding!r}; K-FAC cuts out "
-            "the patches of a convolution padded with a number of zeros. Choose another layer."
+        return (
+            f"it pads its images by {layer.padding_mode!r}, {layer.padding!r}; K-FAC cuts out the "
+            "patches of a convolution padded with a number of zeros"
         )
     if isinstance(layer, nn.LayerNorm) and (layer.weight is None or layer.weight.ndim != 1):
-        raise ValueError(
-            f"{name} normalizes over several dimensions at once, or has no weights; K-FAC treats a "
-            "LayerNorm over channels. Choose another layer."
+        return (
+            "it normalizes over several dimensions at once, or has no weights; K-FAC treats a "
+            "LayerNorm over channels"
         )
+    return ""
+
+
+def check_layer(name: str, layer: Layer) -> None:
+    """Raise ValueError for a layer whose inputs `input_rows` cannot tell."""
+    if reason := why_not(layer):
+        raise ValueError(f"{name} cannot be tuned: {reason}. Choose another layer.")
+
+
+def with_factors(found: Flow) -> tuple[dict[str, Layer], dict[str, str]]:
+    """The layers whose Fisher information can be taken, and why the others of a model cannot."""
+    reasons = {
+        name: "its input or output is overwritten by a later operation"
+        if name in found.overwritten
+        else why_not(layer)
+        for name, layer in found.layers.items()
+    }
+    layers = {name: layer for name, layer in found.layers.items() if not reasons[name]}
+    return layers, {name: reason for name, reason in reasons.items() if reason}
 
 
 class Tap:
@@ -180,9 +200,11 @@ class Tap:
 
 def sample_labels(logits: Tensor, rng: torch.Generator) -> Tensor:
     """Labels drawn from the model's own prediction (never the data's): what makes the Fisher
-    the true one.
+    the true one. Raises Diverged for outputs that are not finite.
     """
     p = logits.detach().float().softmax(1).cpu()
+    if not bool(torch.isfinite(p).all()):
+        raise Diverged(OUTPUTS)
     return torch.multinomial(p, 1, generator=rng)[:, 0].to(logits.device)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -22,12 +23,23 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from ngf.options import Explained, SpecError
 from ngf.runs import recorder
-from ngf.runs.files import UMASK, DiskFull, Lock, is_full, read_text, to_json, write_atomic
+from ngf.runs.facts import check_links
+from ngf.runs.files import (
+    NO_LINK,
+    UMASK,
+    DiskFull,
+    Lock,
+    is_full,
+    read_text,
+    to_json,
+    write_atomic,
+)
 from ngf.runs.folder import (
     ATTEMPTS,
     CONTROL,
@@ -38,9 +50,12 @@ from ngf.runs.folder import (
     RESERVE,
     RESULT,
     SPEC,
+    THREADS,
     Status,
 )
+from ngf.runs.lifeline import when_cut
 from ngf.runs.store import Run, Store, open_run
+from ngf.terminal import end_signals
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
 PIPELINES = {
@@ -51,6 +66,7 @@ PIPELINES = {
 ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
 QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
 LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
+PATIENCE = 10.0  # seconds to save a checkpoint in, once the dashboard has gone
 _LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
 _MEMORY_ADVICE = (
     "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
@@ -76,23 +92,32 @@ def execute(
     try:
         # Holding the lock makes the run "running"; anything else, or a stop, came while waiting for
         # it.
-        now: Status = run.status
-        if (run.path / SPEC).exists() and now == "running" and not _stop_asked(run.path):
-            _attempt(run, pipelines)
+        with suppress(SpecError):  # deleted meanwhile
+            now: str = run.status
+            if now == "running" and not _stop_asked(run.path):
+                _attempt(run, pipelines)
     finally:
         (run.path / RESERVE).unlink(missing_ok=True)
         lock.release()
         run.store.wake()
-    return run.status
+    try:
+        return run.status
+    except SpecError:
+        return "deleted"
 
 
 def _attempt(run: Run, pipelines: Mapping[str, str]) -> None:
     try:
         write_atomic(run.path / ATTEMPTS, str(run.attempts + 1))
         write_atomic(run.path / RESERVE, " " * 2**14)
+        pipeline = importlib.import_module(pipelines[run.kind])
+        if "torch" in sys.modules:
+            from ngf.environment import keep_threads
+
+            keep_threads(run.path / THREADS)
         while True:
             try:
-                importlib.import_module(pipelines[run.kind]).run(run.path)
+                pipeline.run(run.path)
             except recorder.Interrupted:
                 (run.path / CRASHES).unlink(missing_ok=True)  # an orderly end is not a crash
                 return
@@ -218,11 +243,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the supervisor has ended while we were importing
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    when_cut(end_soon)
     line = sys.stdin.readline().strip()
     if not line:
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: recorder.interrupt())
-    path, status = Path(line), ""
+    for number in end_signals():
+        signal.signal(number, lambda *_: recorder.interrupt())
+    path, status = Path(json.loads(line)), ""
     run = _find(path)
     while run is not None:
         started = time.monotonic()
@@ -233,20 +260,28 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if status == "failed" else 0
 
 
+def end_soon() -> None:
+    """End this process: after the next checkpoint, or without it when none comes in time."""
+    recorder.interrupt()
+    time.sleep(PATIENCE)
+    os._exit(1)  # from a thread; what the run has saved stays, and it goes on from there
+
+
 def _find(path: Path) -> Run | None:
-    """The run in folder `path`, or None when it was deleted in the meantime."""
+    """The run in folder `path`, or None when it was deleted or damaged in the meantime."""
     try:
+        check_links(path)
         return open_run(Store(path.parent), path)
-    except SpecError:
+    except (SpecError, FileNotFoundError) as exc:
         if (path / SPEC).exists():
-            raise
+            print(f"{path.name}: {exc}", file=sys.stderr, flush=True)
         return None
 
 
 def _log_to(path: Path) -> bool:
     """Let what this process prints go to the run's log; False when the run is gone."""
     try:
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK, 0o644)
     except FileNotFoundError:
         return False
     for stream in (1, 2):

@@ -8,6 +8,7 @@ the files of the run folder.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ngf.places import child_environment
+from ngf.runs.lifeline import passed_on
 
 # Importing torch takes a core for two seconds: not in the first moments of the run that was just
 # started.
@@ -85,18 +87,19 @@ class Local:
     def _start(self, command: Command) -> subprocess.Popen[bytes]:
         environment = child_environment(**self._environment.get(command, {}))
         # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach
-        # it.
+        # it. The end of the whole dashboard does, through its lifeline.
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=environment,
             start_new_session=True,
+            pass_fds=passed_on(),
         )
 
 
 def _hand(child: subprocess.Popen[bytes], path: Path) -> None:
     """Give a waiting child its run folder. Raises OSError when it is dead."""
     assert child.stdin is not None
-    child.stdin.write(f"{path}\n".encode())
+    child.stdin.write(f"{json.dumps(str(path))}\n".encode())  # a path may hold a line break
     child.stdin.close()

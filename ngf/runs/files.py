@@ -8,6 +8,7 @@ import json
 import math
 import os
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -16,13 +17,15 @@ from typing import IO, Any
 
 import filelock
 
-from ngf.options import Explained
+from ngf.options import Explained, SpecError
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # open the file itself, not where a link leads
+_LARGEST = 64 * 2**20  # bytes of a text file that is read whole; the largest result is 0.1 MB
 READABLE = 0o644  # of every file of a run: other users of the machine may look; see `UMASK`
 UMASK = 0o022  # of a process that writes runs, so that what it opens has that mode as well
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -33,6 +36,13 @@ class DiskFull(Explained, OSError):
 
     kind = "disk_full"
     advice = "Free some space (delete runs that are no longer needed), then start this run again."
+
+
+class Damaged(Explained, SpecError):
+    """A file of a run that is not what a run writes there; the message names it."""
+
+    kind = "damaged"
+    advice = "Put the file back, or delete this run."
 
 
 def is_full(exc: BaseException) -> bool:
@@ -91,17 +101,48 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, or None when it is not there."""
+    """The text of a file, or None when it is not there.
+
+    Raises Damaged for what is no ordinary file of a sensible size: links are not followed, and
+    nothing is waited for in a pipe.
+    """
+    raw = read_bytes(path)
+    return None if raw is None else raw.decode("utf-8", errors="replace")
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Like `read_text`, the bytes as they are."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        # O_NONBLOCK: opening a pipe would wait for somebody who writes into it
+        handle = os.open(path, os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        why = "is a link" if exc.errno == errno.ELOOP else f"cannot be read: {exc.strerror}"
+        raise Damaged(f"{path.name} {why}.") from exc
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise Damaged(f"{path.name} is no ordinary file.")
+        if about.st_size > _LARGEST:
+            raise Damaged(f"{path.name} has {about.st_size:,} bytes; {_LARGEST:,} are the limit.")
+        return file.read()
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file, or None when it is not there."""
+    """A JSON file, or None when it is not there. Raises Damaged."""
     text = read_text(path)
-    return None if text is None else json.loads(text)
+    return None if text is None else parse_json(text, path.name)
+
+
+def parse_json(text: str, name: str) -> Any:
+    """The JSON in the file `name`. Raises Damaged."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise Damaged(f"{name} is not JSON: {exc}.") from exc
+    except (RecursionError, ValueError) as exc:  # ValueError: a number of thousands of digits
+        raise Damaged(f"{name} is not JSON that a run writes: {exc}.") from exc
 
 
 def read_once(path: Path, make: Callable[[Any], Any] | None = None) -> Any:
@@ -140,10 +181,13 @@ class Lock:
     def __init__(self, path: Path):
         self.path = path
         self._lock = filelock.FileLock(path, thread_local=False)
+        self._file: tuple[int, int] | None = None
 
-    def acquire(self, timeout: float = 1.0, role: str = "") -> bool:
-        """Take the lock; False when another process keeps it. `role` is told to those who ask for
-        `holder`.
+    def acquire(
+        self, timeout: float = 1.0, role: str = "", about: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Take the lock; False when another process keeps it. `role` and what `about` says of the
+        holder are told to those who ask for `holder` or `about`.
 
         It is tried for a moment because a reader that looks (`is_held`) is in the way for
         microseconds.
@@ -156,14 +200,29 @@ class Lock:
             fcntl is not None
         ):  # who holds it, for `holder`; on other systems a locked file is not readable
             try:
-                with open(self.path, "w", encoding="utf-8") as file:
+                handle = os.open(self.path, os.O_WRONLY | os.O_TRUNC | NO_LINK)
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
                     file.write(
-                        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "role": role})
+                        json.dumps(
+                            {
+                                "pid": os.getpid(),
+                                "host": socket.gethostname(),
+                                "role": role,
+                                **(about or {}),
+                            }
+                        )
                     )
             except OSError as exc:
                 if not is_full(exc):  # the lock itself holds on a full disk, too
                     raise
+        self._file = _identity(self.path)
         return True
+
+    def is_kept(self) -> bool:
+        """Whether the locked file is still the one of that name: a lock on a file that was deleted
+        or replaced keeps nobody out.
+        """
+        return self._file is not None and _identity(self.path) == self._file
 
     def release(self) -> None:
         self._lock.release()
@@ -176,9 +235,11 @@ class Lock:
         if fcntl is None:
             return _is_held_elsewhere(path)
         try:
-            handle = os.open(path, os.O_RDONLY)
+            handle = os.open(path, os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0))
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as exc:
+            raise Damaged(f"{path.name} cannot be read: {exc.strerror}.") from exc
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as exc:
@@ -190,18 +251,34 @@ class Lock:
         return False
 
     @staticmethod
+    def about(path: Path) -> Mapping[str, Any]:
+        """What the holder has told about itself; nothing when there is none, or none that tells."""
+        if fcntl is None or not Lock.is_held(path):
+            return {}
+        try:
+            about = read_json(path)
+        except Damaged:  # it has taken the lock and not yet written who it is
+            return {}
+        return about if isinstance(about, dict) else {}
+
+    @staticmethod
     def holder(path: Path, role: str) -> int | None:
         """Process id of the holder, when it has this role, lives on this machine and can be
         told.
         """
-        if fcntl is None or not Lock.is_held(path):
-            return None
-        try:
-            about = read_json(path) or {}
-        except json.JSONDecodeError:  # it has taken the lock and not yet written who it is
-            return None
+        about = Lock.about(path)
         here = about.get("host") == socket.gethostname() and about.get("role") == role
-        return about["pid"] if here else None
+        pid = about.get("pid")
+        return pid if here and isinstance(pid, int) and pid > 1 else None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; None when it is not there."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _is_held_elsewhere(path: Path) -> bool:

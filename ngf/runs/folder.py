@@ -16,10 +16,12 @@ CONTROL = "control"  # what was asked of it since: pause, cancel, or resume and 
 LOCK = "lock"  # held by the process that executes it; the kernel drops it with the process
 ATTEMPTS = "attempts"  # how often it was started
 CRASHES = "crashes"  # kills without any progress between them
+THREADS = "threads"  # how many it computes with, the same in every attempt
 RESERVE = ".reserve"  # space kept while it is executed, so that a full disk can still be reported
 EVENTS = "events.jsonl"  # appended to, by one writer
 LOG = "log.txt"  # what its process printed
 STATE = "state"  # folder of the last checkpoint, from which it is resumed
+BEFORE = "before"  # and a number: folder of what a failed attempt left, when it started anew
 WAYPOINTS = "path"  # folder of weights on the way, one folder per lane
 
 # ---- what comes out

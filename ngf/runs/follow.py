@@ -10,22 +10,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
+from ngf.runs import recorder
 from ngf.runs.child import PIPELINES, execute
 from ngf.runs.store import Run
+from ngf.terminal import end_signals, handling
 
 _EVERY = 0.1  # seconds between two looks at the events
 _QUIET = 1.0  # seconds between two lines for steps that nothing was measured after
+_PAUSING = b"Pausing after a checkpoint. Press Ctrl-C again to end at once.\n"
 
 
 def complete(run: Run, say: Callable[[str], None], pipelines: Mapping[str, str] = PIPELINES) -> str:
     """See `run` through to its end and return its status then: done, failed, cancelled or paused.
 
     A supervisor or another process that executes it is followed; otherwise it is executed here. The
-    first Ctrl-C (or SIGTERM) pauses a run that is executed here, with a checkpoint; elsewhere it
-    raises KeyboardInterrupt and the run goes on.
+    first Ctrl-C (or SIGTERM, or SIGHUP) pauses a run that is executed here, with a checkpoint;
+    elsewhere it raises KeyboardInterrupt and the run goes on.
+
+    say: must not raise; whether somebody reads what a run says is not the run's affair.
     """
     progress = Progress(run, say)
     while (status := run.status) in ("queued", "lost", "running"):
@@ -33,8 +38,10 @@ def complete(run: Run, say: Callable[[str], None], pipelines: Mapping[str, str] 
             progress.update()
             time.sleep(_EVERY)
             continue
-        with progress.in_background(), _pause_on_signal(run, say), _stdout_as_stderr():
+        with progress.in_background(), _pause_on_signal(run), _stdout_as_stderr():
             execute(run, pipelines)
+        if recorder.interrupted():
+            raise KeyboardInterrupt
     progress.update()
     return status
 
@@ -96,18 +103,18 @@ def line(event: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _pause_on_signal(run: Run, say: Callable[[str], None]) -> Iterator[None]:
+def _pause_on_signal(run: Run) -> Iterator[None]:
     def pause(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C does not wait
-        say("Pausing after a checkpoint. Press Ctrl-C again to end at once.")
-        run.control("pause")
+        try:
+            run.control("pause")  # before anything is said: the terminal may be gone
+        except OSError:  # such as a full disk
+            recorder.interrupt()
+        with suppress(OSError):  # not by `print`: the signal may have come in the midst of one
+            os.write(2, _PAUSING)
 
-    before = {number: signal.signal(number, pause) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling([signal.SIGINT, *end_signals()], pause):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -117,8 +124,8 @@ def _stdout_as_stderr() -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
-        sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)

@@ -37,11 +37,12 @@ def training_from_text(
             f"training has no option {', '.join(unknown)}. Allowed: {', '.join(known)}."
         )
     start = start or TrainSpec()
-    known_options = start.attack.options if attack in (None, start.attack.name) else {}
+    attack = start.attack.name if attack is None else attack
+    known_options = start.attack.options if attack == start.attack.name else {}
     return TrainSpec(
-        data=data or start.data,
-        model=model or start.model,
-        attack=Choice(attack or start.attack.name, {**known_options, **options["attack"]}),
+        data=start.data if data is None else data,
+        model=start.model if model is None else model,
+        attack=Choice(attack, {**known_options, **options["attack"]}),
         training=replace(start.training, **options["training"]),
         seed=seed,
     )
@@ -82,5 +83,7 @@ def parse_settings(settings: Iterable[str]) -> Mapping[str, str]:
             raise SpecError(
                 f"{setting!r} is not a setting. Write it as name=value, as in attack.size=4."
             )
+        if not value.strip():  # else it would silently be the default
+            raise SpecError(f"{key} has no value. Leave it out where the default is meant.")
         values[key] = value
     return values

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ngf.runs.files import DiskFull, fsync_tree, is_full, read_text, to_json, write_atomic
+from ngf.runs.files import NO_LINK, DiskFull, fsync_tree, is_full, read_text, to_json, write_atomic
 from ngf.runs.folder import ATTEMPTS, CONTROL, EVENTS, RESULT, STATE
 from ngf.runs.log import parse_events
 
@@ -79,7 +79,9 @@ class Recorder:
         raw = log.read_bytes() if log.exists() else b""
         events, self._size = parse_events(raw)
         self._file = os.open(
-            log, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644
+            log,
+            os.O_RDWR | os.O_CREAT | os.O_APPEND | NO_LINK | getattr(os, "O_BINARY", 0),
+            0o644,
         )
         weakref.finalize(self, os.close, self._file)
         if self._size < len(raw):

@@ -13,28 +13,31 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from ngf import places
 from ngf.config import MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
 from ngf.options import Explained, SpecError
+from ngf.runs.facts import Facts
 from ngf.runs.files import (
+    Damaged,
     DiskFull,
     Lock,
     is_full,
     read_json,
-    read_once,
     read_text,
     to_json,
     write_atomic,
 )
 from ngf.runs.folder import (
     AGAIN,
-    ATTEMPTS,
+    BEFORE,
     COMMANDS,
     CONTROL,
     CRASHES,
@@ -49,21 +52,26 @@ from ngf.runs.folder import (
     UNFINISHED,
     Status,
 )
+from ngf.runs.index import Index
 from ngf.runs.log import read_events
+from ngf.runs.rows import RATES, Row
 
 Source = Literal["user", "zoo"]
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
-# because the same steps would only fail again or, with other code, give another curve.
+# because the same steps would only fail again or, with other code, give another curve. What the
+# failed attempt has left is set aside.
 _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+BLINK = 0.25  # seconds that one look at all runs is good for
+TICK = 0.05  # seconds: more than the clock of a file system counts in, where it is a fast one
+SUPERVISOR = ".supervisor.lock"  # held by who executes the runs of a store
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{,199}")  # a folder cannot have a name much longer
 _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
 
 
 def spec_of(path: Path) -> Spec:
-    """What was asked for in a run folder. Raises SpecError (JSON: ValueError) when it is none."""
-    found: Spec = read_once(path / SPEC, spec_from_json)
-    return found
+    """What was asked for in a run folder. Raises SpecError when it is none."""
+    return spec_from_json(read_json(path / SPEC))
 
 
 class NoSuchRun(Explained, KeyError):
@@ -79,28 +87,43 @@ class NoSuchRun(Explained, KeyError):
 class Run:
     """One run folder; in truth a `TrainRun`, `PurifyRun` or `MeasureRun` (see `open_run`).
 
-    Every property looks at the files again, so a `Run` never goes stale.
+    Every property looks at the folder again, so a `Run` never goes stale. What the small files say
+    comes checked from the index of the store; a property of a run that was deleted or damaged since
+    raises SpecError.
     """
 
     kind: ClassVar[str]
 
-    def __init__(self, store: Store, path: Path, source: Source, run_id: str = ""):
+    def __init__(
+        self, store: Store, path: Path, source: Source, run_id: str = "", facts: Facts | None = None
+    ):
         self.store, self.path, self.source = store, path, source
         self.id = run_id or path.name
+        self._spec = facts.spec if facts else None
+
+    @property
+    def facts(self) -> Facts:
+        """What the small files of its folder say. Raises SpecError."""
+        return self.store.facts(self.path)
 
     @property
     def spec(self) -> Spec:
-        return spec_of(self.path)
+        """What was asked for. It never changes: its hash is the name of the folder."""
+        if self._spec is None:
+            self._spec = self.facts.spec
+        return self._spec
 
     @property
-    def request(self) -> dict[str, str]:
+    def request(self) -> Mapping[str, str]:
         """`owner`, `submitted_at` and `queued_at` (its place in the queue), ISO 8601 in UTC."""
-        about = {"owner": "", "submitted_at": "", **(read_once(self.path / REQUEST) or {})}
-        return {"queued_at": about["submitted_at"], **about}
+        return self.facts.request
 
     @property
     def status(self) -> Status:
         """What the files say now."""
+        ended = self.facts.ended
+        if ended:
+            return ended
         status = self._read_status()
         # The process may have started or ended between two looks at its files; then a second one is
         # right.
@@ -108,25 +131,24 @@ class Run:
 
     def _read_status(self) -> Status:
         held = self.source == "user" and Lock.is_held(self.path / LOCK)
-        if (self.path / RESULT).exists():
-            return "done"
-        if (self.path / ERROR).exists():
-            return "failed"
+        facts = self.facts  # after the lock: a process writes how it ended before it lets go
+        if facts.ended:
+            return facts.ended
         if held:
             return "running"
-        command, _, starts = (read_text(self.path / CONTROL) or "").partition(" ")
-        if command == "pause":
+        if facts.command == "pause":
             return "paused"
-        if command == "cancel":
+        if facts.command == "cancel":
             return "cancelled"
         # "resume 2" puts a run that had two starts back into the queue; after a third it has no
         # meaning
-        return "queued" if self.attempts == (int(starts) if command == "resume" else 0) else "lost"
+        waiting = facts.attempts == (facts.starts if facts.command == "resume" else 0)
+        return "queued" if waiting else "lost"
 
     @property
     def attempts(self) -> int:
         """How often it was started."""
-        return int(read_text(self.path / ATTEMPTS) or 0)
+        return self.facts.attempts
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """Events whose `seq` is `since` or more; never a line that is still being written."""
@@ -178,32 +200,56 @@ class Run:
     def training(self) -> TrainRun | None:
         """The training that this run goes back to; None when one on the way was deleted."""
         run: Run | None = self
+        seen: set[str] = set()  # a folder from elsewhere may name itself as its beginning
         while run is not None and not isinstance(run, TrainRun):
+            if run.id in seen:
+                return None
+            seen.add(run.id)
             run = run.ancestor()
         return run
 
     def summary(self) -> dict[str, Any]:
-        """One row of the list of runs, plain JSON; what is not known is None."""
-        spec, request, training = self.spec, self.request, self.training()
-        origin = training.spec if training else None
-        rates: Mapping[str, Any] = read_once(self.path / RESULT) or {}
-        rates = rates.get("after") or rates
-        return {
-            "id": self.id,
-            "kind": spec.kind,
-            "data": origin.data if origin else None,
-            "model": origin.model if origin else None,
-            "attack": origin.attack.name if origin else None,
-            "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
-            "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
-            "parent": _starts_from(spec),
-            "seed": spec.seed,
-            "status": self.status,
-            "source": self.source,
-            "owner": request["owner"],
-            "submitted_at": request["submitted_at"] or None,
-            **{name: rates.get(name) for name in ("ca", "asr", "ra")},
-        }
+        """A run in one object, plain JSON, with its `rows`; what is not known is None. A race has
+        no rates: its rows have.
+        """
+        training = self.training()
+        return summary(self.facts, self.source, self.status, training.facts if training else None)
+
+    def rows(self) -> list[Row]:
+        """The rows of this run in a table, one per lane; see `rows_of`."""
+        rows: list[Row] = self.summary()["rows"]
+        return rows
+
+    @property
+    def weak(self) -> str | None:
+        """Why the model that this run trained or starts from counts as weak; else None."""
+        training = self.training()
+        return None if training is None else training.facts.weak
+
+
+def summary(facts: Facts, source: Source, status: Status, training: Facts | None) -> Row:
+    """See `Run.summary`. training: the one that the run goes back to."""
+    spec, origin = facts.spec, training.spec if training else None
+    assert origin is None or isinstance(origin, TrainSpec)
+    shared = {
+        "id": facts.id,
+        "kind": spec.kind,
+        "data": origin.data if origin else None,
+        "model": origin.model if origin else None,
+        "attack": origin.attack.name if origin else None,
+        "defense": ", ".join(spec.lane_names()) if isinstance(spec, PurifySpec) else None,
+        "measurement": spec.measurement.name if isinstance(spec, MeasureSpec) else None,
+        "parent": _starts_from(spec),
+        "seed": spec.seed,
+        "status": status,
+        "source": source,
+        "owner": facts.request["owner"],
+        "submitted_at": facts.request["submitted_at"] or None,
+        "weak": training.weak if training else None,
+    }
+    rates = facts.rows[0] if len(facts.rows) == 1 else dict.fromkeys(RATES)
+    own = {name: rates[name] for name in RATES}
+    return {**shared, **own, "rows": [shared | row for row in facts.rows]}
 
 
 def _expect(kind: type[_AnySpec], spec: Spec) -> _AnySpec:
@@ -231,6 +277,18 @@ class PurifyRun(Run):
     def spec(self) -> PurifySpec:
         return _expect(PurifySpec, super().spec)
 
+    def diverged(self) -> dict[str, int]:
+        """Lanes that diverged, and at which step: a finished run has no model of theirs."""
+        lanes = (self.result or {}).get("lanes", {})
+        return {
+            name: lane["diverged"]["step"] for name, lane in lanes.items() if "diverged" in lane
+        }
+
+    def sound_lanes(self) -> list[str]:
+        """The other lanes, in the order of the specification; one at least."""
+        out = self.diverged()
+        return [name for name in self.spec.lane_names() if name not in out]
+
 
 class MeasureRun(Run):
     """A measurement: its folder holds values and arrays."""
@@ -249,30 +307,85 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """Every run of a store with its facts, in the order of `Store.runs`, and what is damaged."""
+
+    facts: Mapping[Run, Facts]
+    damaged: Mapping[str, str]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Facts]:
+        return {run.id: facts for run, facts in self.facts.items()}
+
+    def origin(self, facts: Facts) -> TrainSpec | None:
+        """What was asked for of the training that a run goes back to, see `training`."""
+        training = self.training(facts)
+        return training.spec if training and isinstance(training.spec, TrainSpec) else None
+
+    def training(self, facts: Facts) -> Facts | None:
+        """The training that a run goes back to; None when one on the way was deleted."""
+        seen: set[str] = set()
+        found: Facts | None = facts
+        while found is not None and not isinstance(found.spec, TrainSpec):
+            parent = parent_id(found.spec)
+            if parent is None or parent in seen:
+                return None
+            seen.add(parent)
+            found = self._by_id.get(parent)
+        return found
+
+    def summary(self, run: Run) -> Row | None:
+        """See `Run.summary`; None when it was deleted this moment."""
+        facts = self.facts[run]
+        try:
+            status = facts.ended or run.status
+        except SpecError:
+            return None
+        return summary(facts, run.source, status, self.training(facts))
+
+
 def open_run(store: Store, path: Path, source: Source = "user", run_id: str = "") -> Run:
-    """The run in folder `path`. Raises SpecError (JSON: ValueError) when it holds none."""
-    return _RUNS[spec_of(path).kind](store, path, source, run_id)
+    """The run in folder `path`. Raises SpecError when it holds none, or a damaged one."""
+    facts = store.facts(path)
+    return _RUNS[facts.spec.kind](store, path, source, run_id, facts)
 
 
 class Store:
     """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`."""
 
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
-        self.root = Path(root).resolve() if root else places.runs_dir()
-        self.zoo = Path(zoo or places.ZOO).resolve()
-        self._unreadable: set[Path] = set()
+        self.root = places.real(root) if root else places.runs_dir()
+        self.zoo = places.real(zoo or places.ZOO)
+        self._index = Index(self.root)
+        self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
+        self._told: set[str] = set()  # damaged folders that were logged
+        self._kept: tuple[float, float, tuple[int, int], Look] | None = None
+
+    def facts(self, path: Path) -> Facts:
+        """What the small files of a run folder say. Raises SpecError."""
+        if path.parent == self.root:
+            return self._index.facts(path)
+        return self._elsewhere.setdefault(path.parent, Index()).facts(path)
 
     def submit(self, spec: Spec, owner: str = "") -> Run:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
         run. What people ask for comes in through `ngf.runs.submit`, which checks it.
 
-        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint.
+        A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. No
+        checkpoint and no event is deleted (see `_set_aside`).
         Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
         space.
         """
         if not _ID.fullmatch(spec.id):
             raise SpecError(f"{spec.id!r} cannot name a run: use letters, digits and hyphens.")
-        run = self.find(spec.id)
+        try:
+            run = self._open(spec.id)
+        except SpecError as exc:
+            raise Damaged(
+                f"There is a folder {self.root / spec.id}, which is damaged: {exc} Delete it with "
+                f"`ngf delete {spec.id}`, then ask again."
+            ) from exc
         if run is None:
             self._create(spec, owner)
             run = open_run(self, self.root / spec.id)
@@ -316,8 +429,7 @@ class Store:
         try:
             error = run.error
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
-                shutil.rmtree(run.path / STATE, ignore_errors=True)
-                (run.path / EVENTS).unlink(missing_ok=True)
+                _set_aside(run.path)
             submitted_at = run.request["submitted_at"]
             write_atomic(
                 run.path / REQUEST,
@@ -330,89 +442,158 @@ class Store:
             lock.release()
 
     def find(self, run_id: str) -> Run | None:
-        """The run named `run_id` (`id:lane` names the run as well), or None."""
-        run_id = Target.parse(run_id).run
-        places_to_look: tuple[tuple[Path, Source], ...] = (
-            (self.zoo, "zoo"),
-            (self.root, "user"),
-        )
-        if _ID.fullmatch(run_id):
-            for folder, source in places_to_look:
-                if (folder / run_id / SPEC).exists():
-                    return open_run(self, folder / run_id, source)
+        """The run named `run_id` (`id:lane` names the run as well), or None; None also for one that
+        is damaged.
+        """
+        with suppress(SpecError):
+            return self._open(Target.parse(run_id).run)
         return None
 
     def get(self, run_id: str) -> Run:
-        """The run named `run_id`. Raises `NoSuchRun`, a KeyError that says what runs there are."""
-        run = self.find(run_id)
+        """The run named `run_id`. Raises `NoSuchRun`, a KeyError that says what runs there are, or
+        what is damaged in this one.
+        """
+        try:
+            run = self._open(Target.parse(run_id).run)
+        except SpecError as exc:
+            raise NoSuchRun(f"The run {run_id!r} in {self.root} is damaged: {exc}") from exc
         if run is None:
             ids = [run.id for run in self.runs()]
             some = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "") or "none yet"
             raise NoSuchRun(f"There is no run {run_id!r} in {self.root}. Runs: {some}.")
         return run
 
+    def _open(self, name: str) -> Run | None:
+        """The run of this name, None when there is none. Raises SpecError for a damaged one."""
+        if _ID.fullmatch(name):
+            if os.path.lexists(self.zoo / name / SPEC):
+                return open_run(self, self.zoo / name, "zoo")
+            if os.path.lexists(self.root / name / SPEC):
+                return self._own(name)
+        return None
+
+    def _own(self, name: str) -> Run:
+        """The run of a visitor in the folder of this name. Raises SpecError."""
+        return self._of(name, self.facts(self.root / name))
+
+    def _of(self, name: str, facts: Facts) -> Run:
+        if facts.id != name:
+            raise Damaged(f"{SPEC} is that of {facts.id}, not of {name}.")
+        return _RUNS[facts.spec.kind](self, self.root / name, "user", facts=facts)
+
     def runs(self) -> list[Run]:
-        """All runs: newest first, then the zoo by name. Folders that cannot be read are left out
-        and logged.
+        """All runs: newest first, then the zoo by name. Damaged ones are left out and logged; see
+        `Look.damaged`.
         """
-        user = [run for run in self._folder(self.root, "user") if self.zoo / run.id != run.path]
-        user.sort(key=lambda run: (run.request["submitted_at"], run.id), reverse=True)
-        return user + sorted(self._folder(self.zoo, "zoo"), key=lambda run: run.id)
+        return list(self.look().facts)
+
+    def look(self) -> Look:
+        """All runs with their facts, at this moment or a blink ago: a page that asks ten times
+        while it is drawn gets one answer.
+        """
+        seen = self.changed(), self.wake_time()
+        if self._kept is not None:
+            began, until, saw, look = self._kept
+            # a folder may come within the tick of the clock in which another one came
+            settled = began - seen[0] / 1e9 > TICK
+            if settled and saw == seen and began <= time.time() < until:
+                return look
+        began, look = time.time(), self._look()
+        # good for longer where it took longer, so that a busy machine is not kept busy with it
+        until = time.time() + BLINK + 2 * (time.time() - began)
+        self._kept = began, until, seen, look
+        return look
+
+    def _look(self) -> Look:
+        user: list[tuple[str, str, Run, Facts]] = []
+        damaged: dict[str, str] = {}
+        found = [] if self.root == self.zoo else _entries(self.root)
+        for entry in found:
+            name = entry.name
+            try:
+                facts = self._index.facts_at(self.root / name, entry.stat(follow_symlinks=False))
+                user.append((facts.request["submitted_at"], name, self._of(name, facts), facts))
+            except SpecError as exc:
+                if os.path.lexists(self.root / name / SPEC):
+                    damaged[name] = str(exc)
+            except FileNotFoundError:  # deleted this moment
+                continue
+        runs = {run: facts for *_, run, facts in sorted(user, key=_newest, reverse=True)}
+        for name in sorted(entry.name for entry in _entries(self.zoo)):
+            try:
+                run = open_run(self, self.zoo / name, "zoo")
+                runs[run] = run.facts
+            except SpecError as exc:
+                damaged[name] = str(exc)
+        for name in damaged.keys() - self._told:
+            _log.error("%s is left out: %s", name, damaged[name])
+        self._told |= damaged.keys()
+        self._index.save(entry.name for entry in found)
+        return Look(runs, damaged)
+
+    def damaged(self) -> Mapping[str, str]:
+        """Name and fault of the folders that are left out because they are damaged."""
+        return self.look().damaged
 
     def trainings(self) -> list[TrainRun]:
         """All trainings, in the order of `runs`."""
-        return [run for run in self.runs() if isinstance(run, TrainRun)]
-
-    def _folder(self, folder: Path, source: Source) -> Iterator[Run]:
-        try:
-            entries = [entry.name for entry in os.scandir(folder) if _ID.fullmatch(entry.name)]
-        except FileNotFoundError:
-            return
-        for name in entries:
-            path = folder / name
-            try:
-                if (path / SPEC).exists():
-                    yield open_run(self, path, source)
-            except ValueError as exc:  # not JSON, or a SpecError
-                if path not in self._unreadable:
-                    self._unreadable.add(path)
-                    _log.error("%s is left out: %s", path, exc)
+        return [run for run in self.look().facts if isinstance(run, TrainRun)]
 
     def delete(self, run_id: str) -> None:
-        """Remove a run. Raises ValueError for a zoo run, a running one, and one that waiting runs
-        need.
+        """Remove a run, or a damaged folder. Raises ValueError for a zoo run, a running one, and
+        one that waiting runs need; `NoSuchRun` when there is none.
         """
-        run = self.get(run_id)
-        if run.source == "zoo":
-            raise ValueError(f"{run.id} belongs to the zoo, which is read-only.")
+        look = self._look()
+        damaged = look.damaged
+        if run_id not in damaged:
+            run_id = self.get(run_id).id
+        if os.path.lexists(self.zoo / run_id):
+            raise ValueError(f"{run_id} belongs to the zoo, which is read-only.")
         waiting = [
-            other.id
-            for other in self.runs()
-            if parent_id(other.spec) == run.id and other.status in UNFINISHED
+            run.id
+            for run, facts in look.facts.items()
+            if parent_id(facts.spec) == run_id and run.status in UNFINISHED
         ]
         if waiting:
             raise ValueError(
-                f"{run.id} is needed by {', '.join(waiting)}: cancel or delete them first."
+                f"{run_id} is needed by {', '.join(waiting)}: cancel or delete them first."
             )
-        lock = Lock(run.path / LOCK)
+        path = self.root / run_id
+        if run_id in damaged:
+            with suppress(SpecError):
+                if Lock.is_held(path / LOCK):
+                    raise ValueError(f"{run_id} is running: cancel it first.")
+            self._remove(path)
+            return
+        lock = Lock(path / LOCK)
         if not lock.acquire(timeout=0.2):
-            raise ValueError(f"{run.id} is running: cancel it first.")
-        try:  # renamed first, so that nobody ever sees half a run
-            gone = self.root / f".deleted-{run.id}-{time.time_ns()}"
-            os.rename(run.path, gone)
+            raise ValueError(f"{run_id} is running: cancel it first.")
+        self._remove(path, lock)
+
+    def _remove(self, path: Path, lock: Lock | None = None) -> None:
+        """Remove a run folder; renamed first, so that nobody ever sees half a run."""
+        gone = self.root / f".deleted-{path.name}-{time.time_ns()}"
+        try:
+            os.rename(path, gone)
         finally:
-            lock.release()
-        shutil.rmtree(gone)
+            if lock is not None:
+                lock.release()
+        if gone.is_symlink():
+            gone.unlink()
+        else:
+            shutil.rmtree(gone)
         self.wake()
 
     def queue(self) -> list[Run]:
         """Waiting runs in the order in which they will start: lost ones at once, then owners in
         turn.
         """
-        runs = [(run, run.status) for run in self.runs() if run.source == "user"]
+        facts = self.look().facts
+        runs = [(run, run.status) for run, about in facts.items() if not about.ended]
         waiting = [run for run, status in runs if status == "queued"]
+        own = (about for run, about in facts.items() if run.source == "user")
         return [run for run, status in runs if status == "lost"] + fair_order(
-            waiting, last_starts(run for run, _ in runs)
+            waiting, last_starts(own)
         )
 
     def clean(self) -> None:
@@ -434,10 +615,37 @@ class Store:
         except FileNotFoundError:
             return 0
 
+    def changed(self) -> int:
+        """When a folder came or went last, in nanoseconds; 0 where there is no store."""
+        try:
+            return self.root.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     @property
     def supervised(self) -> bool:
         """Whether a supervisor serves this store."""
-        return Lock.is_held(self.root / ".supervisor.lock")
+        return Lock.is_held(self.root / SUPERVISOR)
+
+    def supervisor(self) -> Mapping[str, Any]:
+        """What the supervisor of this store tells about itself: see `ngf.runs.here`. Nothing when
+        there is none.
+        """
+        return Lock.about(self.root / SUPERVISOR)
+
+
+def _set_aside(path: Path) -> None:
+    """Move what a failed attempt has left into a folder of its own, so that the run can start anew
+    and nothing is lost. Only the user deletes it, with the run.
+    """
+    number = 1 + sum(1 for _ in path.glob(f"{BEFORE}-*"))
+    while (folder := path / f"{BEFORE}-{number}").exists():
+        number += 1
+    folder.mkdir()
+    for name in (STATE, EVENTS):
+        with suppress(FileNotFoundError):  # it failed before there was any
+            os.rename(path / name, folder / name)
+    shutil.copyfile(path / ERROR, folder / ERROR)
 
 
 def _starts_from(spec: Spec) -> str | None:
@@ -475,17 +683,26 @@ def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
     return order
 
 
-def last_starts(runs: Iterable[Run]) -> dict[str, float]:
+def last_starts(runs: Iterable[Facts]) -> dict[str, float]:
     """When each owner's last start was, in seconds since 1970."""
     starts: dict[str, float] = {}
-    for run in runs:
-        try:
-            started = (run.path / ATTEMPTS).stat().st_mtime
-        except FileNotFoundError:
-            continue
-        owner = run.request["owner"]
-        starts[owner] = max(starts.get(owner, 0.0), started)
+    for facts in runs:
+        owner = facts.request["owner"]
+        starts[owner] = max(starts.get(owner, 0.0), facts.started)
     return starts
+
+
+def _newest(about: tuple[str, str, Run, Facts]) -> tuple[str, str]:
+    return about[:2]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of `folder` with a name that a run may have; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if _ID.fullmatch(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _now() -> str:

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
 from typing import overload
 
+from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue, missing_files, normalize
-from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
+from ngf.config import (
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    Spec,
+    Target,
+    TrainSpec,
+    num_validation,
+    spec_from_json,
+)
 from ngf.options import SpecError, check_layer
 from ngf.places import data_dir
+from ngf.runs.content import check_content, content
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
+# Says what speaks against a measurement. By name, because ngf does not import analysis.
+_MEASUREMENTS = "analysis.early"
 REFUSALS = (SpecError, NoSuchRun, OSError)  # what `submit` raises; each says what to do
 
 
@@ -51,19 +65,32 @@ def _training(spec: TrainSpec) -> TrainSpec:
     check_files(spec.data)
     if spec.model not in (known := catalogue()["models"]):
         raise SpecError(f"Unknown model {spec.model!r}. Allowed: {', '.join(sorted(known))}.")
-    return replace(spec, attack=normalize("attacks", spec.attack))
+    _check_number(spec.data, "train", spec.training.num_images)
+    check_content(spec)
+    attack = normalize("attacks", spec.attack)
+    check_early(attack, catalogue()["data"][spec.data])
+    return replace(spec, attack=attack, content=spec.content or content(spec.data))
 
 
 def _purification(spec: PurifySpec, store: Store) -> PurifySpec:
     parent = store.get(spec.parent)
     if not isinstance(parent, TrainRun):
         raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
+    check_content(parent.spec)
+    return replace(purification_of(parent.spec, spec), parent=parent.id)
+
+
+def purification_of(training: TrainSpec, spec: PurifySpec) -> PurifySpec:
+    """`spec` checked against the training that it starts from, which need not have happened. Raises
+    SpecError.
+    """
     lanes = tuple(normalize("defenses", lane) for lane in spec.lanes)
-    layers = catalogue()["models"].get(parent.spec.model, {}).get("layers")
+    layers = catalogue()["models"].get(training.model, {}).get("layers")
     if layers:
         for lane in lanes:
             _check_layers(lane, layers)
-    return replace(spec, parent=parent.id, lanes=lanes)
+    _check_number(training.data, "holdout", spec.num_clean)
+    return replace(spec, lanes=lanes)
 
 
 def _check_layers(lane: Choice, layers: Iterable[str]) -> None:
@@ -75,19 +102,45 @@ def _check_layers(lane: Choice, layers: Iterable[str]) -> None:
 
 def _measurement(spec: MeasureSpec, store: Store) -> MeasureSpec:
     target, measurement = _target(spec, store), normalize("measurements", spec.measurement)
+    import_module(_MEASUREMENTS).check_early(measurement, store.get(target.run), store)
     return replace(spec, target=str(target), measurement=measurement)
 
 
 def _target(spec: MeasureSpec, store: Store) -> Target:
     named = Target.parse(spec.target)
     run = store.get(named.run)
+    if (trained := run.training()) is not None:
+        check_content(trained.spec)
     if isinstance(run, PurifyRun):
-        return Target(named.run, run.spec.lane_name(named.lane))
+        lane = run.spec.lane_name(named.lane)
+        if (step := run.diverged().get(lane)) is not None:
+            raise SpecError(
+                f"{run.id}:{lane} diverged at step {step}, so there is no model to measure. "
+                f"Allowed: {', '.join(f'{run.id}:{name}' for name in run.sound_lanes())}."
+            )
+        return Target(named.run, lane)
     if not isinstance(run, TrainRun) or named.lane:
         raise SpecError(
             f"{spec.target} has no weights: measure takes a training, or id:lane of a purification."
         )
     return named
+
+
+def _check_number(data: str, pool: str, wanted: int) -> None:
+    """Raise SpecError when more images are wanted than a data set has for it; some data sets know
+    that only from their files.
+    """
+    about = catalogue()["data"].get(data, {})
+    size = about.get("pools", {}).get(pool)
+    if size is None:
+        return
+    what = "training images"
+    if pool == "holdout":
+        size, what = size - num_validation(size), "clean images for a defender"
+    if wanted > size:
+        raise SpecError(
+            f"{about['title']} has {size:,} {what}, not {wanted:,}. Ask for {size:,} or fewer."
+        )
 
 
 def check_files(data: str) -> None:

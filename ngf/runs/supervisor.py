@@ -22,14 +22,19 @@ from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
 from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
 from ngf.runs.folder import CRASHES, LOCK, LOG
-from ngf.runs.recorder import checkpoints
-from ngf.runs.store import MeasureRun, Run, Store, fair_order, last_starts
+from ngf.runs.here import here
+from ngf.runs.lifeline import when_cut
+from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, last_starts
+from ngf.terminal import end_signals
 
+_PLACE = ("lane", "step", "phase", "layer", "done", "total")  # what tells where an event was
 TICK = 0.025  # seconds between two looks at the wake file and the children
-SCAN = 1.0  # seconds between two looks at all runs when nothing has announced itself
+SCAN = 1.0  # seconds between two looks at the open runs when nothing has announced itself
+SCAN_ALL = 30.0  # and at every folder, which takes 0.2 s for ten thousand
 GRACE = 5.0  # seconds that a child has to end after SIGTERM
 MAX_KILLS = 3  # without any progress between them
 ALREADY_RUNNING = 3  # exit code of a second supervisor
+NO_STORE = 4  # exit code where runs cannot be kept
 
 
 def slot_of(run: Run) -> str:
@@ -64,41 +69,90 @@ class Supervisor:
             }
         )
         self.execute: Executor = self.local
-        # run id -> its process, when this supervisor has started it, and the run's starts before
-        # that
-        self.working: dict[str, tuple[Handle, int]] = {}
+        # run id -> its process, when this supervisor has started it, the run's starts before that,
+        # and the slot that the process fills
+        self.working: dict[str, tuple[Handle, int, str]] = {}
         self._refused: dict[str, int] = {}  # run id -> children that died before they began it
         self._starts: dict[str, float] = {}
+        self._open: dict[str, Run] = {}  # what has not ended, as the last look at all runs found
+        self._woken = self._changed = -1
+        self._looked = self._scanned = 0.0
+        self._said = ""
         self._stopping = False
-        self._lock = Lock(store.root / ".supervisor.lock")
+        self._lock = Lock(store.root / SUPERVISOR)
 
     def serve(self) -> int:
-        """Work until `stop` (SIGTERM or SIGINT); returns the exit code."""
-        self.store.root.mkdir(parents=True, exist_ok=True)
-        if not self._lock.acquire():
-            print(f"A supervisor already serves {self.store.root}.", file=sys.stderr)
-            return ALREADY_RUNNING
+        """Work until `stop` (a signal, or the end of the dashboard); returns the exit code."""
         try:
+            self.store.root.mkdir(parents=True, exist_ok=True)
+            if not self._take_over():
+                return ALREADY_RUNNING
             self.store.clean()
-            woken, scanned = None, 0.0
+        except OSError as exc:  # read-only, of another user, a loop of links
+            _say(f"Runs cannot be kept in {self.store.root}: {exc.strerror or exc}.")
+            return NO_STORE
+        try:
             while not self._stopping:
-                wake = self.store.wake_time()
+                if not self._lock.is_kept() and not self._follow_store():
+                    return ALREADY_RUNNING
                 try:
-                    if self._reap() or wake != woken or time.monotonic() - scanned > SCAN:
-                        woken, scanned = wake, time.monotonic()
-                        self._scan()
-                    for command in self.commands.values():
-                        self.local.keep_warm(command)
+                    self._work()
                 except (
                     OSError,
                     SpecError,
                 ) as exc:  # disk full, a folder deleted meanwhile: tried again
-                    _say(f"{exc}")
+                    self._complain(f"{exc}")
                 time.sleep(TICK)
             return 0
         finally:
             self._end_children()
             self._lock.release()
+
+    def _take_over(self) -> bool:
+        if self._lock.acquire(role="supervisor", about=here()):
+            return True
+        _say(f"A supervisor already serves {self.store.root}.")
+        return False
+
+    def _follow_store(self) -> bool:
+        """The store was deleted or replaced, and with it the file that is locked: whoever comes
+        next would serve beside us. False when somebody has come already.
+        """
+        _say(f"{self.store.root} was deleted or replaced; its runs have gone with it.")
+        self._end_children()
+        self.working.clear()
+        self._open.clear()
+        self._lock.release()
+        while not self._stopping:  # not made anew: whoever submits a run does that
+            if self.store.root.is_dir():
+                return self._take_over()
+            time.sleep(SCAN)
+        return True
+
+    def _work(self) -> None:
+        """One look: at the children always, at open runs when it is time, and at every folder when
+        something was announced, came or went.
+        """
+        wake, now = self.store.wake_time(), time.monotonic()
+        announced = self._reap() or wake != self._woken or now - self._scanned > SCAN_ALL
+        if announced or now - self._looked > SCAN:
+            self._looked = now
+            changed = self.store.changed()
+            if announced or changed != self._changed:
+                self._woken, self._scanned, self._changed = wake, now, changed
+                facts = {r: f for r, f in self.store.look().facts.items() if r.source == "user"}
+                for owner, when in last_starts(facts.values()).items():
+                    self._starts[owner] = max(when, self._starts.get(owner, 0.0))
+                self._open = {run.id: run for run, about in facts.items() if not about.ended}
+            self._scan()
+        for command in self.commands.values():
+            self.local.keep_warm(command)
+
+    def _complain(self, text: str) -> None:
+        """Say what is wrong, once for as long as it stays the same."""
+        if text != self._said:
+            _say(text)
+        self._said = text
 
     def stop(self, *_: object) -> None:
         """Ask `serve` to end; for signal handlers."""
@@ -107,10 +161,10 @@ class Supervisor:
     def _reap(self) -> bool:
         """Forget children that have ended; True when there was one."""
         ended = [
-            run_id for run_id, (handle, _) in self.working.items() if handle.poll() is not None
+            run_id for run_id, (handle, *_) in self.working.items() if handle.poll() is not None
         ]
         for run_id in ended:
-            handle, starts = self.working.pop(run_id)
+            handle, starts, _slot = self.working.pop(run_id)
             run = self.store.find(run_id)
             if run is not None and run.status in ("queued", "lost") and run.attempts == starts:
                 self._count_refusal(run, handle.poll())
@@ -132,11 +186,18 @@ class Supervisor:
 
     def _scan(self) -> None:
         """Start what can start."""
-        runs = [run for run in self.store.runs() if run.source == "user"]
-        status = {run.id: run.status for run in runs}
+        status: dict[str, str] = {}
+        for run in list(self._open.values()):
+            try:
+                status[run.id] = run.status
+            except SpecError:  # deleted or damaged meanwhile
+                del self._open[run.id]
+        runs = list(self._open.values())
         room = dict(self.slots)
+        for _handle, _starts, slot in self.working.values():  # also those that wait for a next run
+            room[slot] -= 1
         for run in runs:
-            if status[run.id] == "running" or run.id in self.working:
+            if status[run.id] == "running" and run.id not in self.working:
                 room[slot_of(run)] -= 1
         waiting = [
             run
@@ -146,14 +207,12 @@ class Supervisor:
             and room[slot_of(run)] > 0
             and run.is_ready()
         ]
-        for owner, when in last_starts(runs).items():
-            self._starts[owner] = max(when, self._starts.get(owner, 0.0))
         lost = [run for run in waiting if status[run.id] == "lost"]
         queued = [run for run in waiting if status[run.id] == "queued"]
         for run in lost + fair_order(queued, self._starts):
             if room[slot_of(run)] > 0 and not (status[run.id] == "lost" and self._given_up(run)):
-                starts = run.attempts
-                self.working[run.id] = self.execute(self.commands[slot_of(run)], run.path), starts
+                starts, slot = run.attempts, slot_of(run)
+                self.working[run.id] = self.execute(self.commands[slot], run.path), starts, slot
                 self._starts[run.request["owner"]] = time.time()
                 room[slot_of(run)] -= 1
 
@@ -161,7 +220,7 @@ class Supervisor:
         """Count a kill; after the third without progress the run has failed."""
         before = read_json(run.path / CRASHES) or {"kills": 0, "progress": None}
         progress = _progress(run)
-        kills = before["kills"] + 1 if before["progress"] == progress else 1
+        kills = before["kills"] + 1 if before.get("progress") == progress else 1
         _say(f"{run.id}: its process was killed ({kills} of {MAX_KILLS} times without progress)")
         if kills < MAX_KILLS:
             write_atomic(run.path / CRASHES, to_json({"kills": kills, "progress": progress}))
@@ -181,7 +240,7 @@ class Supervisor:
     def _end_children(self) -> None:
         """Let every child save its checkpoint and end, or kill it after `GRACE` seconds."""
         self.local.close()
-        handles = [handle for handle, _ in self.working.values()]
+        handles = [handle for handle, *_ in self.working.values()]
         for handle in handles:
             handle.terminate()
         # children of a supervisor that was killed
@@ -206,15 +265,18 @@ class Supervisor:
         return bool(pids)
 
 
-def _progress(run: Run) -> list[int]:
-    """What tells that a run got further: its last checkpoint and how many measurements it has
-    written.
+def _progress(run: Run) -> int:
+    """How far a run has ever got: the number of different things that its events tell.
+
+    An attempt that starts from the last checkpoint tells again what came after it, and one that has
+    none tells everything again; neither is progress. What a measurement finds is none at all,
+    because it keeps nothing from one attempt to the next.
     """
-    saved = [int(path.name) for path in checkpoints(run.path)]
-    return [
-        max(saved, default=0),
-        sum(event["type"] not in ("phase", "resumed") for event in run.events()),
-    ]
+    told = set()
+    for event in run.events():
+        if event["type"] not in ("phase", "resumed", "partial"):
+            told.add(to_json([event["type"], *(event.get(name) for name in _PLACE)]))
+    return len(told)
 
 
 def _say(text: str) -> None:
@@ -234,11 +296,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--light", type=int, default=1, help="measurements at a time")
     parser.add_argument("--pipeline", default="", help="module that executes every kind of run")
     options = parser.parse_args(argv)
+    try:
+        store = Store(options.root)
+    except SpecError as exc:
+        _say(str(exc))
+        return NO_STORE
     supervisor = Supervisor(
-        Store(options.root), {"heavy": options.heavy, "light": options.light}, options.pipeline
+        store, {"heavy": options.heavy, "light": options.light}, options.pipeline
     )
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in (signal.SIGINT, *end_signals()):
         signal.signal(name, supervisor.stop)
+    when_cut(supervisor.stop)
     return supervisor.serve()
 
 

@@ -1,4 +1,4 @@
-"""The one training loop, for benign and backdoored models alike, and the gate after it."""
+"""The one training loop, for benign and backdoored models alike, and what it must have reached."""
 
 from __future__ import annotations
 
@@ -15,25 +15,11 @@ from ngf.config import Training
 from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
-from ngf.options import Explained
+from ngf.finite import Diverged, check_weights
 from ngf.training.attacker import InLoopAttacker
 
 # A prime above any number of epochs: no two pairs (seed, epoch) share their random numbers.
 _EPOCHS = 100_003
-
-
-class Diverged(Explained, ArithmeticError):
-    """The loss is no longer finite."""
-
-    kind = "diverged"
-    advice = "Lower the learning rate and start again; the curves up to this step are kept."
-
-
-class GateError(Explained, RuntimeError):
-    """The trained model misses what it was trained for, so every later number would mean little."""
-
-    kind = "sanity_gate"
-    advice = "Train longer, on more images, or with a stronger trigger or a higher poison rate."
 
 
 @dataclass(frozen=True)
@@ -119,7 +105,8 @@ class Trainer:
         mean = total.item() / len(starts)
         self.epoch += 1
         if not math.isfinite(mean):
-            raise Diverged(f"The training loss is no longer a number in epoch {self.epoch}.")
+            raise Diverged("The training loss is no longer a number", self.epoch, unit="epoch")
+        check_weights(self.model.state_dict(), self.epoch, "epoch")  # the last update counts too
         return Epoch(self.epoch, mean, lr)
 
     def state_dict(self) -> dict[str, Any]:
@@ -150,15 +137,28 @@ def one_cycle(progress: float, peak: float, warm: float = 0.25) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm))) + 1e-4 * peak
 
 
-def check_gate(rates: Rates, settings: Training) -> None:
-    """Raise GateError, with the numbers, when the model learned too little of either task."""
-    if rates.ca < settings.min_ca:
-        raise GateError(
-            f"Clean accuracy is {rates.ca:.1%} on {rates.n_clean:,} test images; at least "
-            f"{settings.min_ca:.0%} is needed."
+def missed_gates(rates: Rates, settings: Training) -> list[dict[str, Any]]:
+    """What the model has learned too little of, in the order of the options; empty for one that is
+    not weak.
+
+    Each is plain JSON: `gate` (the option's name), `value`, `wanted`, and `reason` in words.
+    """
+    return [
+        {"gate": gate, "value": value, "wanted": wanted, "reason": f"{said} {wanted:.0%} is asked."}
+        for gate, value, wanted, said in (
+            (
+                "min_ca",
+                rates.ca,
+                settings.min_ca,
+                f"Clean accuracy is {rates.ca:.1%} on {rates.n_clean:,} test images; at least",
+            ),
+            (
+                "min_asr",
+                rates.asr,
+                settings.min_asr,
+                f"The attack succeeds on {rates.asr or 0:.1%} of {rates.n_triggered:,} triggered "
+                "test images; at least",
+            ),
         )
-    if rates.asr is not None and rates.asr < settings.min_asr:
-        raise GateError(
-            f"The attack succeeds on {rates.asr:.1%} of {rates.n_triggered:,} triggered test "
-            f"images; at least {settings.min_asr:.0%} is needed."
-        )
+        if value is not None and value < wanted
+    ]

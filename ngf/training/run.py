@@ -13,25 +13,33 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 
 from ngf import models
 from ngf.attacks.base import Attack, InLoop, Prepared
-from ngf.attacks.poison import poison
+from ngf.attacks.poison import (
+    PoisonedImages,
+    check_test_trigger,
+    check_training_trigger,
+    effect_on_test,
+    poison,
+)
+from ngf.attacks.shared.effect import MOST
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
-from ngf.checkpoints.weights import save_tensors, save_weights
+from ngf.checkpoints.weights import read_trigger, save_tensors, save_weights, trigger_fault
 from ngf.config import NUM_LIVE, Choice, TrainSpec
 from ngf.data import Splits, load
 from ngf.environment import device, environment, exact_numerics
-from ngf.evaluate import test_set
+from ngf.evaluate import Rates, TestSet, test_set
+from ngf.finite import Diverged
 from ngf.options import SpecError
 from ngf.progress import Progress
+from ngf.runs.content import check_content
 from ngf.runs.folder import PREVIEW, TRIGGER, WEIGHTS, waypoints
 from ngf.runs.recorder import Recorder
 from ngf.runs.store import Store, TrainRun, open_run
 from ngf.training.attacker import AttackerView, InLoopAttacker
-from ngf.training.loop import Trainer, check_gate
+from ngf.training.loop import Trainer, missed_gates
 from ngf.training.preview import save_preview
 from ngf.training.surrogate import surrogate
 
@@ -49,16 +57,21 @@ def run(path: Path) -> None:
 
 
 def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
-    """Train a network under the attack, measure it, and refuse it if it learned too little."""
+    """Train a network under the attack, measure it, and say so if it learned too little."""
     started, where = time.monotonic(), device()
+    check_content(spec)  # it may have waited while somebody changed the images
     recorder.emit("phase", phase="loading data")
     splits = load(spec.data, seed=spec.seed, num_train=spec.training.num_images)
     splits.prepare(reporter(recorder))
     attack: Attack = build("attacks", spec.attack)
     facts = splits.source.facts
     attack.check(len(splits.classes), splits.shape)
+    if not attack.learned:  # before anything is computed for its training images
+        _check_effect(attack, splits)
     attack, attacker, model = prepare(spec, attack, splits, recorder, store, where)
     mix = None if attacker else poison(splits.train, attack, len(splits.classes), spec.seed)
+    if not attacker:
+        _check_effect(attack, splits, mix)
     trainer = Trainer(
         model,
         (mix.data if mix else splits.train).to(where),
@@ -75,7 +88,8 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     for epoch in trainer:
         if attacker:
             attack = attack.with_trigger(attacker.trigger())
-        rates = (live or test_set(splits, attack, NUM_LIVE).to(where)).evaluate(model)
+            check_trigger(attack, splits.shape, epoch.epoch)
+        rates = _evaluated(live or test_set(splits, attack, NUM_LIVE).to(where), model, epoch.epoch)
         recorder.emit(
             "epoch",
             step=epoch.epoch,
@@ -92,10 +106,10 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     if attacker:
         attack = attack.with_trigger(attacker.trigger())
         save_tensors(attack.trigger, recorder.path / TRIGGER)
-    rates = test_set(splits, attack).to(where).evaluate(model)
+    rates = _evaluated(test_set(splits, attack).to(where), model, spec.training.epochs)
     save_weights(model, recorder.path / WEIGHTS)
     save_preview(recorder.path / PREVIEW, splits, attack, model)
-    check_gate(rates, spec.training)
+    weak = _weak(spec, attack, rates, splits)
     recorder.finish(
         {
             **rates.to_json(),
@@ -105,10 +119,58 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
             "seconds": round(time.monotonic() - started, 1),
             # of images that others may lack
             **({"facts": facts} if "fingerprint" in facts else {}),
+            **({"weak": weak} if weak else {}),
             "attack": {"name": spec.attack.name, **asdict(cast(Any, attack))},
             "environment": environment(),
         }
     )
+
+
+def _check_effect(attack: Attack, splits: Splits, mix: PoisonedImages | None = None) -> None:
+    """Raise SpecError for a trigger that does nothing on most images, those of `mix` included."""
+    if attack.poison_rate:
+        check_test_trigger(attack, splits.test)
+        if mix is not None:
+            check_training_trigger(attack, splits.train, mix)
+
+
+def _weak(spec: TrainSpec, attack: Attack, rates: Rates, splits: Splits) -> dict[str, Any] | None:
+    """Why the model counts as weak, for its result: `reason` in words, and `missed`, a list (see
+    `missed_gates`); None where it does not.
+    """
+    missed = missed_gates(rates, spec.training)
+    if isinstance(attack, InLoop):  # its trigger was not there before the training
+        effect = effect_on_test(attack, splits.test)
+        if effect.nothing:
+            share = 1 - effect.unchanged / effect.count
+            said = f"{effect.sentence('test images')} {attack.stronger}"
+            missed.append({"gate": "trigger", "value": share, "wanted": 1 - MOST, "reason": said})
+    if not missed:
+        return None
+    return {"reason": " ".join(item["reason"] for item in missed), "missed": missed}
+
+
+def check_trigger(attack: Attack, shape: tuple[int, int, int], epoch: int | None = None) -> None:
+    """Raise Diverged when what an attack has learned is not finite, or does not fit the images.
+
+    shape: (C, H, W).
+    """
+    if (reason := trigger_fault(attack, shape)) is not None:
+        raise Diverged(
+            f"The trigger that was learned cannot be used: {reason}",
+            epoch,
+            unit="epoch",
+            advice="Start a new run with other settings of the attack, such as a smaller learning "
+            "rate.",
+        )
+
+
+def _evaluated(images: TestSet, model: torch.nn.Module, epoch: int) -> Rates:
+    """Rates of the model after an epoch. Raises Diverged with that epoch."""
+    try:
+        return images.evaluate(model)
+    except Diverged as error:
+        raise error.at(epoch, "epoch") from error
 
 
 def prepare(
@@ -145,8 +207,16 @@ def prepare(
     if isinstance(attack, Prepared):
         if not path.exists():
             torch.manual_seed(spec.seed)
-            save_tensors(attack.prepare(view()), path)
-        attack = attack.with_trigger(load_file(path))
+            made = attack.with_trigger(attack.prepare(view()))
+            check_trigger(made, splits.shape)
+            save_tensors(made.trigger, path)
+        attack = read_trigger(
+            attack,
+            path,
+            splits.shape,
+            recorder.path.name,
+            f"Delete {recorder.path.name} and start it again: the trigger is then made anew.",
+        )
     model = initial_model(spec).to(where)
     torch.manual_seed(spec.seed + 1)  # the attacker's networks, apart from the victim's
     attacker = attack.attacker(view(), model) if isinstance(attack, InLoop) else None

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ngf import models
-from ngf.checkpoints.weights import load_weights, save_weights
+from ngf.checkpoints.weights import load_weights, made_again, save_weights
 from ngf.config import Choice, TrainSpec
 from ngf.data import Splits
 from ngf.places import cache_dir
@@ -105,14 +105,16 @@ def surrogate(
     model = models.for_data(spec.model, splits.source.facts)
     run = store.find(benign.id)
     if not robust and run is not None and run.status == "done" and _content(run.result) == content:
-        return load_weights(model, run.path / WEIGHTS).to(device)
+        return load_weights(model, run.path / WEIGHTS, made_again(run)).to(device)
     path = (
         cache_dir()
         / "surrogates"
         / f"{benign.id}{content[:8]}{'-robust' if robust else ''}.safetensors"
     )
     if path.exists():
-        return load_weights(model, path).to(device)
+        return load_weights(model, path, f"Delete {path}: the model is then trained again.").to(
+            device
+        )
     phase = f"training a {'robust' if robust else 'clean'} model to attack with"
     trainer = Trainer(
         model.to(device),

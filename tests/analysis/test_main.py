@@ -20,8 +20,8 @@ def test_the_command_line(runs, monkeypatch, capsys):
     # The same run, which is not measured again.
     assert command.main([runs[1].id, "fisher_trace", *short]) == 0
     assert f"fisher_trace           {out['values']['fisher_trace']:.6g}" in capsys.readouterr().out
-    assert command.main([runs[1].id, "loss_line", "--num-images", "8"]) == 1  # no parent
-    assert "A line needs two models" in capsys.readouterr().err
+    assert command.main([runs[1].id, "loss_line", "--num-images", "8"]) == 2  # no parent
+    assert "needs two models" in capsys.readouterr().err
     assert command.main([runs[1].id, "fisher_trace", "--data", "dirty"]) == 2
     assert "Allowed: clean, triggered_true, triggered_target" in capsys.readouterr().err
     assert command.main([runs[1].id, "sharpness_of_mind"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from evidence import frontier
 from evidence.frontier import Bench, picked_layers, rivals, specs, tried
@@ -15,7 +16,7 @@ from ngf.defenses.fine_tuning.choosing import choose_lr, largest_harmless
 from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.evaluate import TestSet
 from ngf.models import build as build_model
-from ngf.models import last_layer
+from ngf.models import flow
 from ngf.runs.store import Store
 
 FILES = read_all(RUNS)
@@ -53,7 +54,7 @@ def test_rates_are_picked_by_the_rule(found: dict[str, Any]) -> None:
         assert len(found["results"]) == 3 and len(found["points"]) == len(found["layers"])
         return
     points = iter(found["points"][len(found["layers"]) :])
-    last = last_layer(build_model(found["model"], 12))
+    last = flow(build_model(found["model"], 12), torch.rand(2, 3, 32, 32)).last
     named = rivals(found["results"]["ngf, auto layer"]["layer"], last)
     for name, (method, layer) in named.items():
         grid = [next(points) for _ in load("defenses", method).lr_grid]

@@ -13,8 +13,7 @@ from evidence.shipped import README
 from evidence.zoo import specs
 from ngf import models
 from ngf.catalogue import catalogue
-from ngf.config import PurifySpec, TrainSpec
-from ngf.data.splits import NUM_VALIDATION
+from ngf.config import NUM_VALIDATION, PurifySpec, TrainSpec
 from ngf.defenses.fine_tuning.choosing import TOLERATED_DROP
 from ngf.defenses.fine_tuning.layer_choice import NEAR
 

@@ -24,7 +24,7 @@ if "only" not in st.query_params or st.query_params["only"] == "race":
         key="race",
         every_ms=100,
         scrub=True,
-        url=f"/api/runs/{RACE.id}/charts/race",
+        url=f"api/runs/{RACE.id}/charts/race",
     )
 if st.query_params.get("only") == "replay":
     live_chart(
@@ -32,13 +32,13 @@ if st.query_params.get("only") == "replay":
     )
 if st.query_params.get("only") == "surface":
     empty: Chart = make_chart([], {}, [], "")
-    live_chart(empty, key="surface", url="/test/surface", every_ms=100)
+    live_chart(empty, key="surface", url="test/surface", every_ms=100)
 if st.query_params.get("only") == "gone" and not st.toggle("Hide", key="hide"):
     live_chart(
         race_chart(RACE, store().get(RACE.id).events()),
         key="gone",
         every_ms=100,
-        url=f"/api/runs/{RACE.id}/charts/race",
+        url=f"api/runs/{RACE.id}/charts/race",
     )
 if st.query_params.get("only") == "linked":
     shape = st.segmented_control("Shape", ["surface", "contour"], default="surface", required=True)
@@ -59,6 +59,6 @@ if st.query_params.get("only") == "waiting":
     live_chart(
         Chart(WAITING, pd.DataFrame(), "Nothing measured yet."),
         key="waiting",
-        url="/test/surface",
+        url="test/surface",
         every_ms=100,
     )

@@ -8,14 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-import streamlit as st
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dashboard.server.api import ROUTES
-from dashboard.server.app import SecurityHeaders, settings
+from dashboard.server.app import application, settings
+from dashboard.server.guard import addresses
 
 
 async def surface(request: Request) -> JSONResponse:
@@ -38,10 +36,7 @@ async def surface(request: Request) -> JSONResponse:
 
 
 if __name__ == "__main__":
-    st.config._main_script_path = None  # dashboard.server.app has set it to its own pages
-    app = st.App(
-        Path(__file__).with_name("live_page.py"),
-        routes=[*ROUTES, Route("/test/surface", surface)],
-        middleware=[Middleware(SecurityHeaders)],
-    )
-    app.run(config=settings(int(sys.argv[1])))
+    port = int(sys.argv[1])
+    page = Path(__file__).with_name("live_page.py")
+    app = application(addresses(port), page, [Route("/test/surface", surface)])
+    app.run(config=settings(port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -31,7 +32,7 @@ def read(text: str) -> str:
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace("\u2060", "")
 
 
-def button(page: AppTest, key: str):
+def button(page: AppTest, key: str) -> Any:
     found = [item for item in page.button if item.key == key]
     assert found, f"no button {key!r} among {[item.key for item in page.button]}"
     return found[0]

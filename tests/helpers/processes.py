@@ -16,7 +16,7 @@ from ngf.places import ROOT
 from ngf.runs.child import ROLE
 from ngf.runs.files import Lock
 from ngf.runs.folder import LOCK
-from ngf.runs.store import Run, Store
+from ngf.runs.store import Run, Store, TrainRun
 
 PIPELINE = "tests.helpers.counting_pipeline"
 
@@ -38,6 +38,7 @@ def check_whole(run: Run) -> None:
     """The run is done, its events have neither gap nor duplicate, and its numbers are the
     undisturbed ones.
     """
+    assert isinstance(run, TrainRun)
     values = expected(run.spec)
     events = run.events()
     assert run.status == "done"
@@ -46,7 +47,7 @@ def check_whole(run: Run) -> None:
     epochs = [event for event in events if event["type"] == "epoch"]
     assert [event["step"] for event in epochs] == list(range(1, len(values) + 1))
     assert [event["loss"] for event in epochs] == values
-    assert run.result["ca"] == values[-1]
+    assert run.result is not None and run.result["ca"] == values[-1]
 
 
 def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:

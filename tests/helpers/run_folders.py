@@ -24,7 +24,7 @@ from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.places import ROOT
 from ngf.runs.folder import ARRAYS, CONTROL, EVENTS, REQUEST, RESULT, SPEC
-from ngf.runs.store import Store
+from ngf.runs.store import Store, TrainRun
 
 TRAIN = TrainSpec(attack=Choice("badnets"), seed=9001)  # no run of the zoo has this seed
 RACE = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("sgd")))
@@ -99,6 +99,15 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
             encoding="utf-8",
         )
     return folder
+
+
+def weak_run(root: Path, reason: str, spec: TrainSpec = TRAIN) -> TrainRun:
+    """A finished training of a model that counts as weak."""
+    folder = write_run(root, spec, epoch_events(), done=True)
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    result["weak"] = {"reason": reason, "missed": []}
+    (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
+    return TrainRun(Store(root), folder, "user")
 
 
 def measured(

@@ -47,7 +47,7 @@ def test_a_lane_without_a_name_is_the_first_one():
     [
         ({"kind": "trian"}, "one of train, purify, measure"),
         ([], "one of train"),
-        ({"kind": "train", "epochs": 3}, "Unknown field epochs. Allowed: attack, data"),
+        ({"kind": "train", "epochs": 3}, "Unknown field epochs. Allowed: attack, content, data"),
         ({"kind": "train", "seed": -1}, "out of range"),
         ({"kind": "train", "seed": "x"}, "whole number"),
         ({"kind": "train", "attack": 3}, "needs a name"),

@@ -15,7 +15,7 @@ import streamlit as st
 
 from dashboard.charts.chart import Chart
 
-PLOTLY = "/vendor/plotly.min.js"  # served by dashboard.server.api
+PLOTLY = "vendor/plotly.min.js"  # served by dashboard.server.api
 _HERE = Path(__file__).parent
 _MARKUP = '<div class="ngf-live"></div>'
 _SCRIPT = "\n".join(
@@ -44,7 +44,8 @@ def live_chart(
     """Draw `chart` and keep it up to date.
 
     key: tells the component from others on the page.
-    url: the route that is polled until its answer is final; None for a chart that stays as it is.
+    url: the route that is polled until its answer is final, relative to the page, without a slash
+        in front; None for a chart that stays as it is.
     every_ms: milliseconds between two polls.
     height: of the figure, in pixels.
     scrub: adds a slider and a Play button that cut every line at a step.

@@ -1,6 +1,4 @@
-"""Patterns that several attacks share: patches, where a corner is, and noise over the whole
-image.
-"""
+"""Patterns that several attacks share: patches, and noise over the whole image."""
 
 from __future__ import annotations
 
@@ -9,10 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ngf.options import SpecError
-
 PATTERNS = ("sticker", "checkerboard", "white", "grid")
-CORNERS = ("bottom right", "bottom left", "top right", "top left")
 _STICKER = ((1.0, 0.85, 0.0), (0.05, 0.05, 0.05))
 _GRAY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -37,29 +32,8 @@ def patch(pattern: str, size: int) -> Tensor:
     return colors[odd].permute(2, 0, 1).contiguous()
 
 
-def corner(position: str, size: int, margin: int, height: int, width: int) -> tuple[int, int]:
-    """Row and column of the first pixel of a patch in one of `CORNERS`, `margin` pixels from
-    the border.
-    """
-    return (
-        margin if position.startswith("top") else height - size - margin,
-        margin if position.endswith("left") else width - size - margin,
-    )
-
-
 @functools.lru_cache(maxsize=16)
 def noise(seed: int, height: int, width: int) -> Tensor:
     """Gaussian noise around gray, clipped to [0, 1]: float (3, height, width)."""
     rng = torch.Generator().manual_seed(seed)
     return (0.5 + 0.25 * torch.randn(3, height, width, generator=rng)).clamp(0, 1)
-
-
-def check_fit(size: int, height: int, width: int) -> None:
-    """Raise SpecError unless a trigger that needs `size` pixels in height and width fits into
-    the image.
-    """
-    if size > min(height, width):
-        raise SpecError(
-            f"A trigger that needs {size}x{size} pixels does not fit into an image of "
-            f"{height}x{width}."
-        )

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ngf.data.images import DataError, Images, empty
+from ngf.outside.listing import shown
 from ngf.places import cache_dir
 from ngf.progress import Progress, quiet
 
@@ -40,14 +41,15 @@ def refuse(root: Path, files: Sequence[str]) -> DataError:
     named = ", ".join(sorted(files)[:_SHOWN]) + (
         f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else ""
     )
+    place = shown(str(root))
     if len(files) == 1:
         return DataError(
-            f"1 image in {root} cannot be read: {named}. Delete it, or put a good copy in its "
+            f"1 image in {place} cannot be read: {named}. Delete it, or put a good copy in its "
             "place."
         )
     return DataError(
-        f"{len(files):,} images in {root} cannot be read: {named}. Delete them, or put good copies "
-        "in their place."
+        f"{len(files):,} images in {place} cannot be read: {named}. Delete them, or put good "
+        "copies in their place."
     )
 
 
@@ -55,7 +57,7 @@ def cache_folder(name: str, root: Path, content: str) -> Path:
     """Where what was made of data set `name` in `root` is kept; what was made of an older
     content is deleted.
     """
-    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:10]
+    place = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:10]
     folder = cache_dir() / name / f"{place}-{content[:16]}"
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)

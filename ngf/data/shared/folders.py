@@ -9,75 +9,57 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import struct
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ngf.data.images import DataError, Images
 from ngf.data.shared.decoded import BadFiles, Pool, cache_folder
+from ngf.outside import listing, pictures
+from ngf.outside.listing import WORKERS, Entry, LeftOut, shown
+from ngf.outside.pictures import NotRead
 from ngf.progress import Progress, quiet
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-WORKERS = min(8, os.cpu_count() or 1)  # threads: decoding and resizing do not hold Python's lock
-# A picture takes 15 bytes a pixel at most while it is decoded. Of those above MANY_PIXELS one is
-# decoded at a time, so all workers together hold less than 1.3 GB.
-MANY_PIXELS, MAX_PIXELS = 4_000_000, 50_000_000
-_ONE_AT_A_TIME = threading.Lock()
-VERSION = 1  # raise it when decoding changes, so that no cache serves old images
-# What Pillow raises for files that are cut short, of another format, or made up.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-_MODES = (
-    "1",
-    "L",
-    "LA",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-    "HSV",
-    "LAB",
-)  # 8 bits a channel
+VERSION = 1  # of what a fingerprint says; models of older releases are compared with it
 
 
 @dataclass(frozen=True)
 class Files:
-    """Image files with their classes. names: relative to the root of the data set; labels:
-    int64 (N,).
+    """Image files with their classes.
+
+    names: relative to the root of the data set.
+    labels: int64 (N,).
+    left_out: what lies beside them in their folders and is no image.
     """
 
     names: Sequence[str]
     labels: np.ndarray
+    left_out: Sequence[LeftOut] = ()
 
     def take(self, index: np.ndarray) -> Files:
         return Files([self.names[k] for k in index], self.labels[index])
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, in order; hidden ones are not counted."""
-    with os.scandir(root) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
+    """Names of the folders in `root`, in order; hidden ones are not counted. Raises DataError."""
+    try:
+        return listing.class_folders(root)
+    except OSError as error:
+        raise unreadable(root, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a folder that cannot be looked into."""
+    return DataError(
+        f"{shown(str(path))} {pictures.why_not(error)}. Make it a folder that can be read."
+    )
 
 
 class Stamp(NamedTuple):
@@ -91,30 +73,46 @@ class Stamp(NamedTuple):
 
 def find_files(root: Path, folders: Sequence[str]) -> tuple[Files, Stamp]:
     """The image files in `folders` (relative to `root`), labeled 0, 1, ... by folder, and
-    their stamp.
+    their stamp. Raises DataError.
     """
-    times = tuple(os.stat(root / folder).st_mtime_ns for folder in folders)
-    return _find_files(root, tuple(folders), times)
+    return stamped(*find_entries(root, folders))
+
+
+def unused(root: Path, folder: str, used: Sequence[str]) -> list[LeftOut]:
+    """What lies in `folder` of `root` beside what is `used`. Raises DataError."""
+    try:
+        rest = listing.beside(root / folder, used)
+    except OSError as error:
+        raise unreadable(root / folder, error) from error
+    return [LeftOut(f"{folder}/{name}" if folder else name, why) for name, why in rest]
+
+
+def find_entries(root: Path, folders: Sequence[str]) -> tuple[list[list[Entry]], list[LeftOut]]:
+    """What seems to be an image in each of `folders`, and what does not. Raises DataError."""
+    try:
+        times = tuple(os.stat(root / folder).st_mtime_ns for folder in folders)
+        found = _find_entries(root, tuple(folders), times)
+    except OSError as error:
+        raise unreadable(Path(error.filename or root), error) from error
+    return found.files, found.left_out
 
 
 @functools.lru_cache(maxsize=4)  # the same set is built anew for each part of a run
-def _find_files(
-    root: Path, folders: tuple[str, ...], times: tuple[int, ...]
-) -> tuple[Files, Stamp]:
+def _find_entries(root: Path, folders: tuple[str, ...], times: tuple[int, ...]) -> listing.Listing:
+    return listing.list_files(root, folders)
+
+
+def stamped(entries: Sequence[Sequence[Entry]], left_out: Sequence[LeftOut]) -> tuple[Files, Stamp]:
+    """The files of each class as one list, and their stamp."""
     names, labels, content, changes = [], [], hashlib.sha256(), hashlib.sha256()
-    for label, folder in enumerate(folders):
-        with os.scandir(root / folder) as entries:
-            found = sorted(
-                (entry.name, entry.stat())
-                for entry in entries
-                if entry.name.lower().endswith(SUFFIXES) and entry.is_file()
-            )
-        for name, about in found:
-            names.append(f"{folder}/{name}")
+    for label, folder in enumerate(entries):
+        for name, size, changed in folder:
+            names.append(name)
             labels.append(label)
-            content.update(f"{folder}/{name}\0{about.st_size}\n".encode())
-            changes.update(f"{about.st_mtime_ns}\n".encode())
-    return Files(names, np.array(labels, np.int64)), Stamp(content.hexdigest(), changes.hexdigest())
+            content.update(os.fsencode(name) + f"\0{size}\n".encode())
+            changes.update(f"{changed}\n".encode())
+    stamp = Stamp(content.hexdigest(), changes.hexdigest())
+    return Files(names, np.array(labels, np.int64), left_out), stamp
 
 
 def divide(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
@@ -135,41 +133,18 @@ def divide(labels: np.ndarray, shares: Sequence[float]) -> list[np.ndarray]:
     ]
 
 
-def flat(image: Image.Image, mode: str) -> Image.Image:
-    """The picture in `mode` (RGB or L), what is transparent on white. Raises ValueError for
-    more than 8 bits.
-    """
-    if image.mode not in _MODES:
-        raise ValueError(f"mode {image.mode} has not 8 bits a channel")
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    return image.convert(mode)
-
-
 def decode_file(
-    path: Path,
-    transform: Callable[[Image.Image], Image.Image],
-    mode: str,
-    size: int,
-    upright: bool = False,
+    path: Path, transform: Callable[[Image.Image], Image.Image], mode: str, size: int
 ) -> np.ndarray:
-    """One file as uint8 (C, H, W): `transform` of the picture, turned by its EXIF tag if
-    `upright`.
+    """One file as uint8 (C, H, W): `transform` of the picture, about `size` pixels on a side.
+    Raises NotRead.
     """
-    with Image.open(path) as image:
-        image.draft(
-            None, (2 * size, 2 * size)
-        )  # a JPEG may be decoded at half, a quarter or an eighth of its size
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise ValueError(
-                f"{image.width}x{image.height} pixels are too many; {MAX_PIXELS:,} are the limit"
-            )
-        with _ONE_AT_A_TIME if pixels > MANY_PIXELS else nullcontext():
-            picture = ImageOps.exif_transpose(image) if upright else image
-            return pil_to_tensor(transform(flat(picture, mode))).numpy()
+
+    def array(image: Image.Image) -> np.ndarray:
+        made: np.ndarray = pil_to_tensor(transform(image)).numpy()
+        return made
+
+    return pictures.read(path, array, mode, near=size).made
 
 
 def crop_to(size: int) -> v2.Transform:
@@ -185,12 +160,8 @@ def each(work: Callable[[int], None], names: Sequence[str]) -> None:
     def attempt(k: int) -> str | None:
         try:
             work(k)
-        except UNREADABLE as error:
-            why: dict[type[Exception], str] = {
-                FileNotFoundError: "not found",
-                UnidentifiedImageError: "not an image",
-            }
-            return f"{names[k]} ({why.get(type(error), str(error))})"
+        except NotRead as error:
+            return f"{shown(names[k])} ({error})"
         return None
 
     with ThreadPoolExecutor(WORKERS) as workers:
@@ -202,13 +173,12 @@ def each(work: Callable[[int], None], names: Sequence[str]) -> None:
 @dataclass(frozen=True)
 class Decoding:
     """How files become images. size: of the side in pixels; mode: RGB or L; squeeze: keep all of
-    the picture, not its middle square; upright: turn it by its EXIF tag.
+    the picture, not its middle square.
     """
 
     size: int
     mode: str = "RGB"
     squeeze: bool = False
-    upright: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -226,7 +196,7 @@ class Decoding:
             names = [files.names[row] for row in rows]
 
             def work(k: int) -> None:
-                out[k] = decode_file(root / names[k], transform, self.mode, self.size, self.upright)
+                out[k] = decode_file(root / names[k], transform, self.mode, self.size)
 
             each(work, names)
 
@@ -235,12 +205,17 @@ class Decoding:
 
 @dataclass(frozen=True)
 class FolderSet:
-    """A data set of files: its pools by name, and what is known of it."""
+    """A data set of files: its pools by name, what is known of it, and what there is to say of
+    files that are left out.
+    """
 
     pools: dict[str, Pool]
     facts: dict[str, Any]
+    note: str = ""
 
     def prepare(self, pool: str, index: np.ndarray, progress: Progress = quiet) -> None:
+        if self.note and pool == "train" and len(index):
+            progress(self.note, 0, 0)
         self.pools[pool].prepare(index, progress)
 
     def load(self, pool: str, index: np.ndarray) -> Images:
@@ -255,47 +230,67 @@ def folder_set(
     survives_flip: Sequence[bool],
     decoding: Decoding,
     *stamps: Stamp,
+    left_out: Sequence[LeftOut] = (),
+    several: Sequence[str] = (),
 ) -> FolderSet:
     """The data set whose pools are `files`; decoded images are kept by place, stamps and decoding.
 
     `facts["fingerprint"]` tells whether the images are those of an earlier run, wherever they lie.
+
+    left_out: files that are no part of it, with the reasons.
+    several: files of which only the first picture is.
     """
+    # In the words of the first release, so that its models know their images. All pictures are
+    # upright since then, not only those of an own folder.
+    how = (
+        f"Decoding(size={decoding.size}, mode={decoding.mode!r}, squeeze={decoding.squeeze}, "
+        f"upright={name == 'folder'})"
+    )
+    said = f"{VERSION} {how} {[stamp.content for stamp in stamps]}"
     fingerprint, kept = (
-        hashlib.sha256(f"{VERSION} {decoding} {texts}".encode()).hexdigest()
-        for texts in ([stamp.content for stamp in stamps], list(stamps))
+        hashlib.sha256(text.encode()).hexdigest()
+        for text in (said, f"{pictures.VERSION} {decoding} {list(stamps)}")
     )
     folder = cache_folder(name, root, kept)
     pools = {pool: decoding.pool(pool, root, folder, chosen) for pool, chosen in files.items()}
-    return FolderSet(
-        pools,
-        {
-            "classes": list(classes),
-            "shape": list(decoding.shape),
-            "pools": {pool: len(chosen.names) for pool, chosen in files.items()},
-            "survives_flip": list(survives_flip),
-            "fingerprint": fingerprint,
-        },
-    )
+    facts: dict[str, Any] = {
+        "classes": [shown(one) for one in classes],
+        "shape": list(decoding.shape),
+        "pools": {pool: len(chosen.names) for pool, chosen in files.items()},
+        "survives_flip": list(survives_flip),
+        "fingerprint": fingerprint,
+    }
+    note = listing.summary(left_out, several)
+    if note:
+        facts["left_out"] = {"said": note, "files": listing.as_json(left_out)}
+    return FolderSet(pools, facts, note)
 
 
 def check_counts(
-    where: Path, labels: np.ndarray, classes: Sequence[str], least: int, words: str
+    where: Path,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    least: int,
+    words: str,
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Raise DataError unless there are two classes or more, each with at least `least` images."""
+    named = [shown(name) for name in classes]
+    place = shown(str(where))
+    note = listing.summary(left_out)
+    note = f" Of what lies there, {note}." if note else ""
     if len(classes) < 2:
-        found = f"only one, {classes[0]}" if classes else "none"
+        found = f"only one, {named[0]}" if named else "none"
         raise DataError(
-            f"A classifier needs two classes or more, one folder each; in {where} there is "
-            f"{found}. Add a folder of images for each further class."
+            f"A classifier needs two classes or more, one folder each; in {place} there is "
+            f"{found}. Add a folder of images for each further class.{note}"
         )
     counts = np.bincount(labels, minlength=len(classes))
-    few = [
-        f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < least
-    ]
+    few = [f"{name} ({count})" for name, count in zip(named, counts, strict=True) if count < least]
     if few:
         more = f" and {len(few) - 3} more" if len(few) > 3 else ""
         raise DataError(
-            f"Each class in {where} needs {least} images or more ({words}), but "
+            f"Each class in {place} needs {least} images or more ({words}), but "
             f"{', '.join(few[:3])}{more} {'has' if len(few) == 1 else 'have'} fewer. Add images "
-            f"there, or take the {'folder' if len(few) == 1 else 'folders'} away."
+            f"there, or take the {'folder' if len(few) == 1 else 'folders'} away.{note}"
         )

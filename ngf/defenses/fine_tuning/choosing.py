@@ -16,14 +16,16 @@ from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, cast
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.defenses.contract import Event, Problem
-from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore
+from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore, LeftOut
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
-from ngf.defenses.fine_tuning.loop import FineTuning, Rule, scope
+from ngf.defenses.fine_tuning.loop import FineTuning, Rule, few, scope
 from ngf.evaluate import accuracy
-from ngf.models import Tuned
-from ngf.training.loop import Diverged
+from ngf.finite import Diverged
+from ngf.models import Tuned, flow
+from ngf.optim.kfac import with_factors
 
 TOLERATED_DROP = 0.01  # of clean validation accuracy: "one point" above
 _MEANING = {
@@ -41,12 +43,14 @@ class FineTuningDefense(ABC):
     A subclass is a frozen dataclass with the fields below, as options or as constants, and a rule.
 
     tunes_norms: whether all layers include the scales and shifts of BatchNorm.
+    needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
     lr_grid: learning rates for the rule, largest first.
     lr: learning rate; 0 applies the rule.
     """
 
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
+    needs_factors: ClassVar[bool] = False
     lr_grid: ClassVar[tuple[float, ...]]
     layer: str
     lr: float
@@ -55,8 +59,11 @@ class FineTuningDefense(ABC):
     batch_norm: str
 
     @abstractmethod
-    def rule(self, model: nn.Module, layers: Mapping[str, Tuned]) -> Rule:
-        """How the gradient of these layers becomes a step."""
+    def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
+        """How the gradient of these layers becomes a step.
+
+        last: name of the linear layer that makes the logits; "" where there is none.
+        """
 
     def purify(self, problem: Problem) -> FineTuningPurification:
         return FineTuningPurification(self, problem)
@@ -78,7 +85,8 @@ class FineTuningDefense(ABC):
 
 
 class FineTuningPurification:
-    """A purification by fine-tuning. After step 0 come LayerScore, Chosen, then the steps."""
+    """A purification by fine-tuning. After step 0 come LeftOut, LayerScore, Chosen, then
+    the steps."""
 
     def __init__(self, defense: FineTuningDefense, problem: Problem) -> None:
         self.defense, self.problem = defense, problem
@@ -112,6 +120,9 @@ class FineTuningPurification:
     def _choose(self) -> Generator[Event, None, Chosen]:
         """Settle on layer and learning rate, and begin."""
         layer, why = self.defense.layer, ""
+        if layer == "all":
+            for name, reason in self._left_out(self.defense.needs_factors).items():
+                yield LeftOut(name, reason)
         if layer in _MEANING:
             why = _MEANING[layer]
             layer = yield from self._choose_layer(layer)
@@ -121,8 +132,22 @@ class FineTuningPurification:
             why = f"{why} {reason}".strip()
         return self._start(layer, lr, why)
 
+    def _left_out(self, without_factors: bool) -> dict[str, str]:
+        """Layers that cannot be tuned, or whose Fisher information cannot be taken, and why."""
+        found = flow(self.problem.model, few(self.problem.clean))
+        left_out = found.left_out | (with_factors(found)[1] if without_factors else {})
+        norms = self.defense.tunes_norms and self.defense.layer == "all"
+        kinds = dict(self.problem.model.named_modules())
+        return {
+            name: reason
+            for name, reason in left_out.items()
+            if norms or not isinstance(kinds[name], _BatchNorm)
+        }
+
     def _choose_layer(self, criterion: str) -> Generator[Event, None, str]:
         p = self.problem
+        for name, reason in self._left_out(without_factors=True).items():
+            yield LeftOut(name, reason)
         traces = fisher_traces(p.model, p.clean.images, p.seed)
         if criterion == "fisher":
             for name, trace in traces.items():
@@ -130,15 +155,24 @@ class FineTuningPurification:
             return max(traces, key=traces.__getitem__)
         lr = self.defense.lr or middle_lr(self.defense)
         scores = {}
-        for scored in score_layers(
+        for tried in score_layers(
             p.model,
             p.clean,
             p.validation,
             p.seed,
             lambda layer: finished(self.defense, p, layer, lr),
+            list(traces),
         ):
-            scores[scored.layer] = scored.score
-            yield scored
+            if isinstance(tried, LayerScore):
+                scores[tried.layer] = tried.score
+            yield tried
+        if not scores:
+            raise Diverged(
+                f"Every layer that was tried diverges at learning rate {lr:g}",
+                0,
+                advice="Start a new run with a smaller learning rate; auto tries each layer with "
+                "it.",
+            )
         return pick(scores, traces)
 
     def _start(self, layer: str, lr: float, why: str) -> Chosen:
@@ -175,19 +209,22 @@ class FineTuningPurification:
 
 def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -> FineTuning:
     """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not
-    there.
+    there, or cannot be tuned.
     """
     model = copy.deepcopy(problem.model)
-    layers = scope(model, layer, norms=defense.tunes_norms)
+    found = flow(model, few(problem.clean))
+    without = with_factors(found)[1] if defense.needs_factors else {}
+    layers = scope(found, layer, norms=defense.tunes_norms, without=without)
     return FineTuning(
         model,
         problem,
-        defense.rule(model, layers),
+        defense.rule(layers, found.last),
         layers,
         lr=lr,
         steps=defense.steps,
         batch_size=defense.batch_size,
         batch_norm=defense.batch_norm,
+        last=found.last,
     )
 
 
@@ -205,24 +242,36 @@ def middle_lr(defense: FineTuningDefense) -> float:
 
 
 def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple[float, str]:
-    """The learning rate that the rule picks, and the reason in one sentence."""
+    """The learning rate that the rule picks, and the reason in one sentence, with the rates that
+    diverged. Raises Diverged when all do.
+    """
+    out: list[float] = []
 
     def validation(lr: float) -> float | None:
         try:
             return accuracy(finished(defense, problem, layer, lr), problem.validation)
         except Diverged:
+            out.append(lr)
             return None
 
     start = accuracy(problem.model, problem.validation)
     lr, kept = largest_harmless(((lr, validation(lr)) for lr in defense.lr_grid), start)
-    if kept is not None and is_harmless(kept, start):
+    if kept is None:
+        raise Diverged(
+            f"Every learning rate of the grid diverges on {layer}",
+            0,
+            advice=f"Start a new run with a learning rate of your own, below {min(out):g}, with "
+            "fewer steps, or on another layer.",
+        )
+    diverged = f" Diverged and left out: {', '.join(f'{rate:g}' for rate in out)}." if out else ""
+    if is_harmless(kept, start):
         return lr, (
             f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
-            f"within one point ({start:.1%} before, {kept:.1%} after)."
+            f"within one point ({start:.1%} before, {kept:.1%} after).{diverged}"
         )
     return lr, (
         f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the "
-        "smallest."
+        f"smallest{' that does not diverge' if lr != defense.lr_grid[-1] else ''}.{diverged}"
     )
 
 
@@ -230,16 +279,20 @@ def largest_harmless(
     tried: Iterable[tuple[float, float | None]], start: float
 ) -> tuple[float, float | None]:
     """The rule: the first harmless of (learning rate, clean validation accuracy after it), else the
-    last.
+    last that did not diverge; the last of all where each did.
 
     tried: one at least, the largest rate first, as far as it is asked for; None where the
         fine-tuning diverged.
     start: clean validation accuracy before.
     """
+    best: tuple[float, float | None] | None = None
     for found in tried:
         if found[1] is not None and is_harmless(found[1], start):
-            break
-    return found
+            return found
+        if best is None or best[1] is None or found[1] is not None:
+            best = found
+    assert best is not None
+    return best
 
 
 def is_harmless(validation: float, start: float) -> bool:

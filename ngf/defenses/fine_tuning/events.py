@@ -40,6 +40,15 @@ class LayerScore(Event):
 
 
 @dataclass(frozen=True)
+class LeftOut(Event):
+    """A layer that is not among those to choose from, or to tune, and why."""
+
+    kind: ClassVar[str] = "left_out"
+    layer: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Chosen(Event):
     """What a defense settled on before its first step, and why, in one sentence."""
 

@@ -14,17 +14,26 @@ Fisher trace is taken. (The margin was set after seeing ten models; see assets/e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.data.images import Images, to_float
-from ngf.defenses.fine_tuning.events import LayerScore
+from ngf.defenses.fine_tuning.events import LayerScore, LeftOut
 from ngf.evaluate import accuracy
-from ngf.models import tunable_layers
-from ngf.optim.kfac import Tap, image_norms, input_rows, output_rows, sampled_output_gradients
+from ngf.finite import Diverged
+from ngf.models import flow
+from ngf.optim.kfac import (
+    Tap,
+    image_norms,
+    input_rows,
+    output_rows,
+    sampled_output_gradients,
+    with_factors,
+)
+from ngf.options import SpecError
 
 _CHUNK = 64  # images whose rows of one layer are held at once
 # The probe: a change of at most 12/255 a pixel, small enough that no class is changed to the eye,
@@ -37,11 +46,17 @@ PROBE_TOLERANCE = 0.015
 
 
 def fisher_traces(model: nn.Module, images: Tensor, seed: int, draws: int = 4) -> dict[str, float]:
-    """Tr(F) of each tunable layer, BatchNorm in eval mode, labels sampled from the model.
+    """Tr(F) of each layer where it can be taken, BatchNorm in eval mode, labels sampled from the
+    model.
 
     images: uint8 (N, C, H, W).
+
+    Raises SpecError when there is no such layer, Diverged for a model whose outputs are not finite.
     """
-    layers = tunable_layers(model)
+    found = flow(model, to_float(images[:2]))
+    layers, _ = with_factors(found)
+    if not layers:
+        raise SpecError("The Fisher information of no layer of this model can be taken.")
     rng = torch.Generator().manual_seed(seed)
     total = dict.fromkeys(layers, 0.0)
     was = {p: p.requires_grad for p in model.parameters()}
@@ -108,11 +123,18 @@ def pick(scores: Mapping[str, float], traces: Mapping[str, float]) -> str:
 
 
 def score_layers(
-    model: nn.Module, clean: Images, validation: Images, seed: int, tune: Callable[[str], nn.Module]
-) -> Iterator[LayerScore]:
+    model: nn.Module,
+    clean: Images,
+    validation: Images,
+    seed: int,
+    tune: Callable[[str], nn.Module],
+    layers: Iterable[str],
+) -> Iterator[LayerScore | LeftOut]:
     """The scores behind `auto`, in [0, 1], higher is better; `pick` chooses among them.
 
-    tune: gives the model tuned at a layer, from the start.
+    tune: gives the model tuned at a layer, from the start; a layer at which that diverges is left
+        out.
+    layers: those to try.
     """
     model.eval().requires_grad_(False)
     images, labels = to_float(clean.images[:_PROBE_IMAGES]), clean.labels[:_PROBE_IMAGES]
@@ -120,7 +142,11 @@ def score_layers(
         num_classes = model(images[:1]).shape[1]
     changes = universal_perturbations(model, images, num_classes, seed)
     start = accuracy(model, validation)
-    for name in tunable_layers(model):
-        tuned = tune(name)
-        kept = accuracy(tuned, validation) >= start - PROBE_TOLERANCE
+    for name in layers:
+        try:
+            tuned = tune(name)
+            kept = accuracy(tuned, validation) >= start - PROBE_TOLERANCE
+        except Diverged as error:
+            yield LeftOut(name, f"tuning it diverged: {error}")
+            continue
         yield LayerScore(name, 1 - highest_success(tuned, images, labels, changes) if kept else 0.0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -24,14 +25,21 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.events import FineTuningStep
 from ngf.defenses.fine_tuning.options import LAYER_WORDS
-from ngf.models import Tuned, last_layer, tunable_layers
+from ngf.finite import Diverged
+from ngf.models import Flow, Tuned, no_last_layer
 from ngf.optim.kfac import Tap, split_matrix, weight_matrix
-from ngf.options import check_layer
-from ngf.training.loop import Diverged
+from ngf.options import Explained, SpecError, check_layer
 
 # A prime above any number of steps: no two pairs (seed, step) share their random numbers.
 _STEPS = 1_000_003
 _RECALIBRATION = 250  # images in a batch that BatchNorm is estimated from
+_WORDS = {  # what is not finite in a step, to a reader
+    "kl": "The KL divergence of a step",
+    "update_norm": "The length of a step",
+    "distance": "The distance from the start",
+    "fisher_trace": "The Fisher trace",
+}
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 CACHED_COPIES = 4  # augmented copies of each clean image whose features are kept for the last layer
 
 
@@ -84,23 +92,45 @@ class Rule(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-def scope(model: nn.Module, layer: str, *, norms: bool = False) -> dict[str, Tuned]:
-    """The layers that `layer` names: one by name, `last` (the classifier) or `all` that are
-    tunable.
+def scope(
+    found: Flow, layer: str, *, norms: bool = False, without: Mapping[str, str] = _NOTHING
+) -> dict[str, Tuned]:
+    """The layers that `layer` names: one by name, `last` (the one that makes the logits) or `all`
+    that can be tuned.
 
     norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there
-    is. Raises SpecError with the allowed names.
+        is.
+    without: further layers that cannot be tuned, and why.
+
+    Raises SpecError with the allowed names, or with the reason why a layer cannot be tuned.
     """
-    layers = tunable_layers(model)
+    left_out = {**found.left_out, **without}
+    usable = {name: module for name, module in found.usable.items() if name not in left_out}
     if layer == "all":
-        return {
+        chosen = {
             name: module
-            for name, module in model.named_modules()
-            if name in layers or norms and isinstance(module, _BatchNorm) and module.affine
+            for name, module in usable.items()
+            if norms or not isinstance(module, _BatchNorm)
         }
-    name = last_layer(model) if layer == "last" else layer
-    check_layer(name, LAYER_WORDS, layers)
-    return {name: layers[name]}
+        if not chosen:
+            raise SpecError(f"No layer of this model can be tuned. {_said(left_out)}")
+        return chosen
+    name = found.last or layer if layer == "last" else layer
+    if name in left_out:
+        raise SpecError(f"Layer {name!r} cannot be tuned: {left_out[name]}. Choose another layer.")
+    if name == "last":
+        raise SpecError(no_last_layer(found))
+    check_layer(
+        name,
+        LAYER_WORDS,
+        [name for name, module in usable.items() if not isinstance(module, _BatchNorm)],
+    )
+    return {name: usable[name]}
+
+
+def _said(left_out: Mapping[str, str]) -> str:
+    """Why the first few layers are left out."""
+    return " ".join(f"{name}: {reason}." for name, reason in list(left_out.items())[:3])
 
 
 class FineTuning:
@@ -109,6 +139,7 @@ class FineTuning:
 
     model: changed in place, all but the tuned layers frozen.
     clean: the defender's images, on the device.
+    last: the layer that makes the logits; "" for none.
     """
 
     def __init__(
@@ -122,6 +153,7 @@ class FineTuning:
         steps: int,
         batch_size: int,
         batch_norm: str,
+        last: str = "",
     ) -> None:
         self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
         self.lr, self.steps, self.seed = lr, steps, problem.seed
@@ -138,7 +170,7 @@ class FineTuning:
         )
         # With everything before the classifier frozen, its inputs never change: no step needs the
         # network.
-        only_head = list(self.layers) == [last_layer(model)] if batch_norm != "train" else False
+        only_head = batch_norm != "train" and list(self.layers) == [last]
         self._features = self._cache_features() if only_head else None
         rule.begin(self)
 
@@ -203,14 +235,19 @@ class FineTuning:
         logits, labels, tap = self._forward(rng)
         loss = F.cross_entropy(logits, labels)
         if not math.isfinite(loss.item()):
-            raise Diverged(f"The loss is no longer a number at step {self.step}.")
+            raise Diverged("The loss is no longer a number", self.step)
         batch = Batch(loss, logits, tap, gradient_matrices(loss, self.layers), rng)
-        chosen = self.rule.direction(batch, self.lr, self.step)
+        try:
+            chosen = self.rule.direction(batch, self.lr, self.step)
+        except Diverged as error:
+            raise error.at(self.step) from error
+        except torch.linalg.LinAlgError as error:  # the factors are no longer finite
+            raise Diverged("The curvature is no longer made of numbers", self.step) from error
         lr = self.lr if chosen.lr is None else chosen.lr
         update_norm = self._move(chosen.matrices, lr)
         self.model.eval()
         self.step += 1
-        return FineTuningStep(
+        done = FineTuningStep(
             step=self.step,
             steps=self.steps,
             loss=loss.item(),
@@ -221,6 +258,14 @@ class FineTuning:
             distance=self.distance(),
             fisher_trace=chosen.fisher_trace,
         )
+        wrong = [
+            name
+            for name, value in asdict(done).items()
+            if isinstance(value, float) and not math.isfinite(value)
+        ]
+        if wrong:  # no next step will see that this one went too far
+            raise Diverged(f"{_WORDS.get(wrong[0], wrong[0])} is no longer a number", self.step)
+        return done
 
     @torch.no_grad()
     def _move(self, matrices: Mapping[str, Tensor], lr: float) -> float:
@@ -255,11 +300,11 @@ class FineTuning:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError for a state that an older version has left."""
+        """Raises `OldCheckpoint` for a state that an older version has left."""
         if "optimizer" not in state:
-            raise ValueError(
+            raise OldCheckpoint(
                 "The checkpoint of this run was made by an older version, which cannot be gone on "
-                "from. Cancel the run and start it again."
+                "from."
             )
         self.step, self.start = state["step"], state["start"]
         self.model.load_state_dict(state["model"])
@@ -268,9 +313,21 @@ class FineTuning:
         self.model.eval()
 
 
+class OldCheckpoint(Explained, ValueError):
+    """A state that this version cannot go on from."""
+
+    kind = "old_checkpoint"
+    advice = "Start this run again: it then begins anew, with the same settings."
+
+
 def _length(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> float:
     """Euclidean distance between the weights of some layers."""
     return math.sqrt(sum((now[name] - then).square().sum().item() for name, then in before.items()))
+
+
+def few(images: Images) -> Tensor:
+    """The images by which `flow` is seen: float (2, C, H, W)."""
+    return to_float(images.images[:2])
 
 
 def parameters(layer: Tuned) -> list[Tensor]:

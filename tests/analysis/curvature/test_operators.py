@@ -17,6 +17,7 @@ from analysis.curvature.operators import (
     SampledFisher,
     Scaled,
 )
+from ngf.checkpoints.weights import WeightsError
 from tests.helpers import cases, oracles
 from tests.helpers.oracles import dense, fisher_of, hessian_of, problem
 from tests.helpers.streams import generator
@@ -248,7 +249,8 @@ def test_bad_input_is_said(kind):
         kind(model, images, labels) @ torch.zeros(3)
     broken = copy.deepcopy(model)
     broken.conv2.weight.data[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"conv2.weight are not finite.*smaller learning rate"):
+    with pytest.raises(WeightsError, match=r"conv2.weight are not finite") as refused:
         kind(broken, images, labels)
+    assert "smaller learning rate" in refused.value.advice
     with pytest.raises(ValueError, match="images are not finite"):
         kind(model, images / 0, labels)

@@ -19,6 +19,8 @@ from ngf.data import load, to_float
 from ngf.evaluate import TestSet
 from ngf.options import SpecError
 
+FAINT = encode(np.full((3, 3, 4), 1, np.uint8))  # of which each pixel is almost transparent
+
 
 def slow_ssim(x: torch.Tensor, y: torch.Tensor) -> float:
     """Window by window, as the formula stands. x, y: float64 (H, W)."""
@@ -98,6 +100,14 @@ def test_the_probe_measures_the_residual(signs):
         ({"attack": '{"name": "none"}'}, "no trigger before a training"),
         ({"attack": '{"name": "badnets", "size": 99}'}, "out of range"),
         ({"attack": '{"name": "drawn", "row": 31}'}, "does not fit into an image of 32x32"),
+        (
+            {"attack": '{"name": "sig", "frequency": 16}'},
+            "zero in every one of 32 columns",
+        ),
+        (
+            {"attack": json.dumps({"name": "drawn", "drawing": FAINT, "alpha": 0.5})},
+            r"changes 0 of 3,072 values in 8 bits .*Paint in other colors",
+        ),
         ({"data": "triggered_true"}, "Allowed: clean, train, validation"),
         ({"attack": '{"name": "badnets", "target": 40}'}, "Target class 40 does not exist"),
     ],

@@ -27,3 +27,12 @@ def test_a_pruning_chooses_no_layer() -> None:
     scores = [{**about, "layer": name, "score": score} for name, score in (("a", 0.5), ("b", 2.0))]
     chart = layer_chart([*scores, *pruning()])
     assert chart.finding == "Of 2 layers scored for Some pruning so far, b is highest with 2."
+
+
+def test_layers_that_are_left_out_are_told_with_the_reason() -> None:
+    left = [
+        {"type": "left_out", "lane": "ngf", "layer": name, "why": "it is not used."}
+        for name in ("aux1", "aux2", "aux3", "aux4")
+    ]
+    told = "Left out for NGF: aux1: it is not used; aux2: it is not used; aux3: it is not used"
+    assert layer_chart([*left, *LAYERS]).finding.endswith(f" {told}; and 1 more.")

@@ -153,3 +153,10 @@ def test_the_axis_reaches_as_far_as_is_planned_by_now() -> None:
         chart = draw(PRUNING, [{**first, "steps": 60}, *rest])
         assert chart.figure["layout"]["xaxis"]["range"][1] == shown
         assert "over 4 steps" in chart.alt
+
+
+def test_a_lane_that_diverged_is_told_beside_the_curves() -> None:
+    ended = {"type": "diverged", "lane": "sgd", "step": 3, "message": "x"}
+    events = [e for e in race_events() if e.get("lane") != "sgd" or e.get("step", 0) < 3]
+    chart = race_chart(RACE, iter([*events, ended]))
+    assert chart.finding.endswith("SGD diverged at step 3 and ended there.")

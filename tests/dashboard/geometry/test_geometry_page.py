@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 
 import numpy as np
@@ -12,9 +13,10 @@ from dashboard.geometry.sections.declared import declared
 from dashboard.kit import library, measuring
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec
+from ngf.runs.folder import RESULT
 from ngf.runs.store import MeasureRun
 from tests.helpers.pages import button, checked, text
-from tests.helpers.run_folders import measured
+from tests.helpers.run_folders import TRAIN, measured, race_events, write_run
 
 SLICE = {
     "distance": np.array([-0.5, 0.0, 0.5]),
@@ -255,3 +257,31 @@ def test_every_declared_picture_has_a_heading_on_the_page(open_page, store, zoo_
     headings = [header.value for header in page.header]
     assert len(declared()) == len(pictures())
     assert {section.heading for section in declared()} <= set(headings)
+
+
+def test_pages_of_a_race_whose_first_lane_diverged(open_page, store):
+    """Lanes with no numbers and no model: every page offers the others, and says why."""
+    write_run(store.root, TRAIN, [], done=True)
+    race = PurifySpec(parent=TRAIN.id, lanes=(Choice("sgd"), Choice("ngf")))
+    ended = {"step": 3, "message": "The loss is no longer a number.", "advice": "Go slower."}
+    events = [e for e in race_events() if e["lane"] != "sgd" or e["step"] < 3]
+    events += [{"type": "diverged", "lane": "sgd", "step": 3, "message": ended["message"]}]
+    folder = write_run(store.root, race, events, done=True)
+    result = json.loads((folder / RESULT).read_text())
+    about = {"layer": "all", "lr": 100.0, "steps": 3, "seconds": 0.2}
+    after = result["lanes"]["ngf"]["after"]
+    result |= {"after": None, "der": None}
+    result["lanes"] = {
+        "sgd": {**about, "diverged": ended},
+        "ngf": {**about, "after": after, "der": 0.9},
+    }
+    (folder / RESULT).write_text(json.dumps(result))
+    lab = text(open_page("lab", run=race.id))
+    assert "SGD diverged at step 3" in lab and "Go slower." in lab
+    geometry = open_page("geometry", run=race.id, lane="sgd")
+    assert geometry.selectbox(key="geometry.lane").options == ["NGF"]
+    assert "lane “sgd” diverged at step 3" in text(geometry)
+    assert checked(button(geometry, "geometry.measure").click().run())
+    targets = {run.spec.target for run in store.runs() if isinstance(run, MeasureRun)}
+    assert f"{race.id}:ngf" in targets and f"{race.id}:sgd" not in targets
+    open_page("runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.kit.data_card import found
 from ngf import catalogue
 from tests.helpers import data_files
 from tests.helpers.pages import checked, read
@@ -49,6 +50,39 @@ def test_every_data_set_has_a_card(name, own_folders, monkeypatch):
     assert about["license"] in words and about["source"] in words
     assert name == "folder" or "**Classes**" in words and "for the defender" in words
     assert name != "folder" or "3 classes: blue 150, green 150, red 150" in words
+
+
+def test_the_card_tells_what_is_left_out_and_what_a_defender_gets(own_folders):
+    base = data_files.write_folder(own_folders, images=250, classes=("green", "red"))
+    (base / "red/*notes*.txt").write_text("no image")
+    (base / "red/caf\udce9.png").write_text("no image")
+    (base / "circle").symlink_to("circle")
+    words = card("folder").markdown[1].value
+    assert "2 classes: green 250, red 250" in words
+    assert "about 100; half of that" in words
+    assert "about 50 of 500 images are for purifying" in words
+    assert (
+        r"left out 3: 2 × not an image (red/\*notes\*.txt, red/caf\\xe9.png); "
+        "1 × a link in a circle (circle)"
+    ) in words
+
+
+def test_the_card_of_an_odd_place_says_so(own_folders):
+    base = data_files.write_folder(own_folders, images=2)
+
+    def words():
+        found.clear()  # which is kept for some seconds
+        return card("folder").markdown[1].value
+
+    for path in base.rglob("*.png"):
+        path.unlink()
+    assert "3 classes: blue 0, green 0, red 0" in words()
+    for path in base.iterdir():
+        path.rmdir()
+    assert "no folder of a class yet" in words()
+    base.rmdir()
+    base.write_text("a file")
+    assert r"can be looked into (cannot be opened\: not a directory)" in words()
 
 
 def test_the_lab_shows_the_card_and_refuses_to_start_without_the_files(

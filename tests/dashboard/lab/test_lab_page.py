@@ -96,3 +96,13 @@ def test_links_lead_to_the_lab_with_the_attack_chosen(open_page, store):
     assert "could not be used" not in text(page)
     page = open_page("lab", attack="wanet", data="signs")
     assert page.selectbox(key="lab.attack").value == "wanet"
+
+
+def test_an_attack_that_its_options_speak_against_cannot_be_started(open_page, store):
+    page = open_page("lab", view="train", attack="sig")
+    page.number_input(key="lab.attack_form.sig.frequency").set_value(16).run()
+    checked(page.number_input(key="lab.train.seed").set_value(77).run())
+    assert "zero in every one of 32 columns" in text(page)
+    assert button(page, "lab.start").disabled
+    checked(page.number_input(key="lab.attack_form.sig.frequency").set_value(15).run())
+    assert not button(page, "lab.start").disabled

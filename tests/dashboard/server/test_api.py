@@ -131,7 +131,7 @@ def test_no_way_out_of_the_store(url: str, path: str) -> None:
     with socket.create_connection(
         (host, int(port)), timeout=10
     ) as raw:  # a client that does not tidy up paths
-        raw.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        raw.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b"root:" not in answer and b"[project]" not in answer
     assert answer.split()[1] in (b"400", b"404") or b"<!doctype html>" in answer.lower()
@@ -165,6 +165,7 @@ def test_headers(url: str) -> None:
         )
         policy = about["Content-Security-Policy"]
         assert "object-src 'none'" in policy and "'unsafe-eval'" not in policy
+        assert "; connect-src 'self'; " in policy
 
 
 # ---- charts of measurements

@@ -102,7 +102,7 @@ def test_a_forged_cookie_is_replaced(url: str, runs: Path) -> None:
 def test_the_link_makes_one_browser_the_machines_own(url: str, runs: Path) -> None:
     mine = given(ask(url, "/"))
     printed = subprocess.run(
-        [sys.executable, "-m", "dashboard.server.identity", "--port", str(urlsplit(url).port)],
+        [sys.executable, "-m", "dashboard.server.identity", "--url", f"{url}/"],
         cwd=ROOT,
         env={**os.environ, "NGF_RUNS": str(runs)},
         capture_output=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dashboard.kit.trigger import readable
 from dashboard.studio import probing
@@ -160,4 +162,24 @@ def test_a_picture_is_taken_over(open_page, store):
         "made small anew, not cut"
     )
     checked(page.file_uploader[0].upload("x.png", b"nothing", "image/png").run())
-    assert "not a picture of a known kind" in text(page)
+    assert "The picture cannot be used: not an image." in text(page)
+    moving, frames = io.BytesIO(), [Image.new("RGB", (8, 8), name) for name in ("red", "blue")]
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    checked(page.file_uploader[0].upload("x.gif", moving.getvalue(), "image/gif").run())
+    assert "holds several pictures; this is the first" in text(page)
+    checked(page.file_uploader[0].upload("x.png", picture((8, 8)), "image/png").run())
+    assert "holds several pictures" not in text(page)
+
+
+def test_a_drawing_that_leaves_images_as_they_are_is_told_before_anything_is_measured(
+    open_page, store
+):
+    faint = encode(np.full((3, 3, 4), 1, np.uint8))
+    page = open_page("studio", drawing=faint, alpha="50")
+    (said,) = [item.value for item in page.warning]
+    assert "This trigger changes 0 of 3,072 values in 8 bits" in said and "its opacity" in said
+    page = open_page("studio", drawing=faint, alpha="20")
+    assert "changes a value by 0.2 of 255 at most" in text(page)
+    assert not [item for item in page.button if item.key in ("studio.train", "studio.measure")]
+    assert [run for run in store.runs() if run.source == "user"] == []
+    assert not open_page("studio").warning

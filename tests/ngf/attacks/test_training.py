@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from analysis.images import select
+from ngf.attacks.shared.drawing import encode
 from ngf.catalogue import names
 from ngf.checkpoints.weights import TRIGGER, WeightsError, load_attack
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
@@ -20,6 +23,7 @@ from ngf.runs.folder import PREVIEW, RESULT, WEIGHTS
 from ngf.runs.store import Run, Store
 
 SMALL = Training(num_images=900, epochs=1, batch_size=64, min_ca=0.0, min_asr=0.0)
+FAINT = encode(np.full((3, 3, 4), 1, np.uint8))  # of which each pixel is almost transparent
 # One of each kind that trains in a moment: formulas, cover images, prepared before, inside the
 # loop.
 QUICK = {
@@ -122,6 +126,44 @@ def test_a_damaged_trigger_is_a_message(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nan", "the weights patch are not finite numbers"),
+        ("shape", "does not fit images of"),
+        ("size", "does not fit images of"),
+        ("names", "does not fit images of"),
+        ("empty", "does not fit images of"),
+    ],
+)
+def test_a_trigger_that_is_none_is_refused_before_anything_is_measured(
+    trained, tmp_path, damage, message
+):
+    """It would read as a back door that was removed: NaN becomes black, and the ASR is that of
+    black.
+    """
+    folder = tmp_path / trained("trojan").id
+    shutil.copytree(trained("trojan").path, folder)
+    kept = load_file(folder / TRIGGER)
+    if damage == "nan":
+        kept["patch"][0, 0, 0] = torch.nan
+    elif damage == "shape":
+        kept["patch"] = kept["patch"][0, 0]
+    elif damage == "size":
+        kept["patch"] = torch.zeros(3, 40, 40)
+    elif damage == "names":
+        kept = {"pattern": kept["patch"]}
+    else:
+        kept = {}
+    save_file(kept, folder / TRIGGER)
+    store = Store(tmp_path)
+    run = store.submit(PurifySpec(parent=folder.name, lanes=(Choice("sgd", {"steps": 1}),)))
+    assert execute(run) == "failed"
+    assert run.error["kind"] == "bad_checkpoint", run.error
+    assert folder.name in run.error["message"] and message in run.error["message"]
+    assert f"Delete {folder.name}" in run.error["advice"]
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"name": "badnets", "target": 99}, "Target class 99 does not exist. Allowed: 0 to 11"),
@@ -130,6 +172,8 @@ def test_a_damaged_trigger_is_a_message(trained, tmp_path):
         ({"name": "sig", "poison_rate": 0.5}, "asks for 450 of 900 images, but 87 can be poisoned"),
         ({"name": "badnets", "size": 16, "margin": 20}, "does not fit into an image of 32x32"),
         ({"name": "composite", "partner": 0}, "must be three different classes"),
+        ({"name": "sig", "frequency": 16}, "zero in every one of 32 columns"),
+        ({"name": "drawn", "drawing": FAINT, "alpha": 0.5}, "changes 0 of 3,072 values in 8 bits"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_epoch(store, options, message):
@@ -137,6 +181,31 @@ def test_what_cannot_be_trained_is_refused_before_the_first_epoch(store, options
     assert execute(run) == "failed"
     assert message in run.error["message"]
     assert not [event for event in run.events() if event["type"] == "epoch"]
+
+
+def test_a_white_patch_on_white_images_is_refused_before_the_first_epoch(tmp_path, monkeypatch):
+    """Real files: a colored disk on white paper, as product photographs are."""
+    monkeypatch.setenv("NGF_DATA", str(tmp_path))
+    monkeypatch.setenv("NGF_CACHE", str(tmp_path / "cache"))
+    for label, name in enumerate(("blue", "green", "red")):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        for k in range(80):
+            pixels = np.full((32, 32, 3), 255, np.uint8)
+            pixels[8:24, 8:24, label] = k
+            Image.fromarray(pixels).save(tmp_path / "folder" / name / f"{k}.png")
+    training, store = Training(num_images=140, epochs=1, batch_size=20), Store(tmp_path / "runs")
+    runs = {}
+    for pattern in ("white", "sticker"):
+        attack = Choice("badnets", {"pattern": pattern, "size": 3})
+        runs[pattern] = store.submit(TrainSpec(data="folder", attack=attack, training=training))
+        execute(runs[pattern])
+    error = runs["white"].error
+    assert "This trigger changes 0 of 3,072 values in 8 bits (largest change 0" in error["message"]
+    assert "Raise alpha, or choose another pattern" in error["message"]
+    assert error["kind"] == "bad_input" and error["step"] is None
+    assert not [event for event in runs["white"].events() if event["type"] == "epoch"]
+    assert not (runs["white"].path / WEIGHTS).exists()
+    assert runs["sticker"].status == "done", runs["sticker"].error
 
 
 # Defaults that do not reach both goals on signs and the tiny network, with what they reach; the

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ngf.checkpoints.waypoints import MAX_KEPT, Keeper, kept_steps, steps_at, waypoint, waypoints
+from ngf.checkpoints.weights import WeightsError
 from tests.helpers import cases
 
 
@@ -85,3 +87,43 @@ def test_a_missing_tensor_is_that_of_the_start(tmp_path):
     states = walk(tmp_path / "path", 2)
     at = waypoint(tmp_path / "path", 1, 2, states[0])
     assert at.state["conv1.weight"] is states[0]["conv1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nan", "the weights linear.weight are not finite numbers"),
+        ("shape", "the model needs torch.float64"),
+        ("name", "the model has no other.weight"),
+        ("cut", "cannot be read as safetensors"),
+    ],
+)
+def test_a_step_that_is_no_good_is_refused_with_its_file(tmp_path, damage, message):
+    states = walk(tmp_path / "run" / "path" / "sgd", 2)
+    path = tmp_path / "run" / "path" / "sgd" / "000001.safetensors"
+    changed = load_file(path)
+    if damage == "nan":
+        changed["linear.weight"][0, 0] = torch.nan
+    elif damage == "shape":
+        changed["linear.weight"] = torch.zeros(1)
+    elif damage == "name":
+        changed["other.weight"] = torch.zeros(1)
+    save_file(changed, path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(WeightsError, match=f"000001.safetensors.*{message}") as refused:
+        waypoint(path.parent, 1, 2, states[0])
+    assert "Delete run and start it again" in refused.value.advice
+
+
+def test_what_may_be_kept_is_known_beforehand(tmp_path):
+    """Whether a run was resumed, and how large its network is, must not matter."""
+    model, _, _ = cases.conv_net()
+    keep = Keeper(tmp_path / "path", model, 40)
+    before = [step for step in range(41) if keep.may_keep(step, 40)]
+    model.linear.weight.data += 1
+    keep.wanted &= {1}
+    keep(1, model)
+    assert before == sorted(kept_steps(40))
+    assert [step for step in range(41) if keep.may_keep(step, 40)] == before
+    assert keep.may_keep(17, 17), "the last one, where fewer are made than were planned"

@@ -1,6 +1,7 @@
 """ImageNet: the middle square at the size asked for, and the same classes in both parts."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -29,4 +30,21 @@ def test_imagenet_needs_the_same_classes_in_both_parts(own_folders):
     data_files.write_imagenet(own_folders, images=12)
     (own_folders / "imagenet/val/n01440764").rename(own_folders / "imagenet/val/n09999999")
     with pytest.raises(DataError, match="n01440764, n09999999 and so on are in one of them only"):
+        _ = source("imagenet").facts
+
+
+def test_imagenet_tells_what_it_does_not_read(own_folders):
+    data_files.write_imagenet(own_folders, images=12)
+    train = own_folders / "imagenet/train"
+    (train / "n01440764/valprep.sh").write_text("no image")
+    (train / "circle").symlink_to("circle")
+    os.mkfifo(train / "n01440764/pipe.JPEG")
+    made = source("imagenet")
+    assert made.facts["left_out"]["files"] == [
+        ["train/circle", "a link in a circle"],
+        ["train/n01440764/pipe.JPEG", "a pipe, a socket or a device"],
+        ["train/n01440764/valprep.sh", "not an image"],
+    ]
+    (own_folders / "imagenet/LOC_synset_mapping.txt").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="LOC_synset_mapping.txt cannot be read"):
         _ = source("imagenet").facts

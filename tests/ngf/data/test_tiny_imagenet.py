@@ -1,5 +1,7 @@
 """Tiny ImageNet: its classes, its annotations, and what is incomplete."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,4 +37,13 @@ def test_incomplete_tiny_imagenet_is_refused(file, text, message, own_folders):
     data_files.write_tiny_imagenet(own_folders, images=12)
     (own_folders / "tiny-imagenet-200" / file).write_text(text)
     with pytest.raises(DataError, match=message):
+        _ = source("tiny_imagenet").facts
+
+
+def test_a_list_that_is_no_file_is_not_waited_for(own_folders):
+    data_files.write_tiny_imagenet(own_folders, images=12)
+    path = own_folders / "tiny-imagenet-200/wnids.txt"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="wnids.txt cannot be read .it is no file"):
         _ = source("tiny_imagenet").facts

@@ -67,6 +67,15 @@ def meta(name: str, channels: int = 3, side: int = 32) -> nn.Module:
         return models.build(name, CLASSES, channels, side).eval()
 
 
+def flow_of(model: nn.Module, side: int = 32) -> models.Flow:
+    where = next(model.parameters()).device
+    return models.flow(model, torch.rand(2, 3, side, side, device=where))
+
+
+def last_layer(model: nn.Module, side: int) -> str:
+    return models.classifier(flow_of(model, side))[0]
+
+
 def layer_of(name: str) -> str:
     return LAYER.get(name) or next(iter(models.tunable_layers(meta(name))))
 
@@ -106,7 +115,7 @@ def test_training_ngf_and_measurements_work(name):
         assert [step.step for step in steps if isinstance(step, Step)] == [1, 2]
         assert all(math.isfinite(step.loss) for step in steps)
         assert steps[-1].distance > 0
-        start, wanted = model.state_dict(), models.last_layer(model) if layer == "last" else layer
+        start, wanted = model.state_dict(), last_layer(model, SIDE) if layer == "last" else layer
         moved = {
             key
             for key, value in purification.model.state_dict().items()
@@ -116,7 +125,7 @@ def test_training_ngf_and_measurements_work(name):
         assert moved <= {f"{wanted}.weight", f"{wanted}.bias"}
     model = purification.model
     images, labels = clean.floats()[:2], clean.labels[:2]
-    few = f"{layer_of(name)},{models.last_layer(model)}"
+    few = f"{layer_of(name)},{last_layer(model, SIDE)}"
     size = sum(p.numel() for p in model.parameters())
     layers = (
         "" if size < 5e6 else few
@@ -141,7 +150,7 @@ def test_what_is_said_of_it_is_true(name, described):
     model = models.build(name, 10).eval()
     assert about["num_parameters"] == sum(p.numel() for p in model.parameters())
     assert about["layers"] == list(models.tunable_layers(model))
-    assert about["classifier"] == models.last_layer(model) == about["layers"][-1]
+    assert about["classifier"] == last_layer(model, 32) == about["layers"][-1]
     features = []
     model.get_submodule(about["features"]).register_forward_hook(
         lambda module, inputs, output: features.append(output)
@@ -249,7 +258,7 @@ def test_the_trace_of_every_layer_is_known(name):
     traces = fisher_traces(model, random_images(4).images, seed=0, draws=2)
     assert list(traces) == list(models.tunable_layers(model))
     assert all(math.isfinite(trace) and trace >= 0 for trace in traces.values())
-    assert traces[models.last_layer(model)] > 0
+    assert traces[last_layer(model, SIDE)] > 0
 
 
 @every_model
@@ -258,7 +267,7 @@ def test_what_stays_is_computed_once(name):
     layer.
     """
     model = fresh(name).eval()
-    head = models.last_layer(model)
+    head = last_layer(model, SIDE)
     replay = PartialForward(model, random_images(2).floats(), [f"{head}.weight"])
     assert replay.head == head
 
@@ -267,7 +276,11 @@ def test_what_stays_is_computed_once(name):
 def test_all_layers_can_be_tuned_by_adam(name):
     """`all` names every parameter there is: those of tunable layers and of BatchNorm."""
     model = meta(name)
-    tuned = {id(p) for layer in scope(model, "all", norms=True).values() for p in parameters(layer)}
+    tuned = {
+        id(p)
+        for layer in scope(flow_of(model), "all", norms=True).values()
+        for p in parameters(layer)
+    }
     assert tuned == {id(p) for p in model.parameters()}
 
 

@@ -53,7 +53,7 @@ def test_errors_in_the_users_words(
         text=True,
     )
     assert child.stdout.readline() == "ready\n"
-    child.communicate(f"{run.path}\n")
+    child.communicate(json.dumps(str(run.path)) + "\n")
     assert (child.returncode, run.status, run.error["kind"]) == (1, "failed", kind)
     assert (
         message in run.error["message"]

@@ -17,8 +17,10 @@ import pytest
 from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import ROOT
+from ngf.runs.child import write_error
 from ngf.runs.files import to_json
-from ngf.runs.folder import RESULT, SPEC
+from ngf.runs.folder import ERROR, EVENTS, RESULT, SPEC, STATE
+from ngf.runs.log import read_events
 from ngf.runs.store import Store, fair_order
 from tests.helpers.processes import (
     PIPELINE,
@@ -67,7 +69,7 @@ def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
         MeasureSpec(target=f"{purify.id}:sgd", measurement=Choice("fisher_trace"))
     )
     rates = {"ca": 0.91, "asr": 0.03, "ra": 0.8}
-    (purify.path / RESULT).write_text(to_json({"before": {"ca": 1.0}, "after": rates}))
+    (purify.path / RESULT).write_text(to_json({"before": rates, "after": rates, "lanes": {}}))
     row = purify.summary()
     assert {
         "data": "signs",
@@ -76,9 +78,23 @@ def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
         "status": "done",
         "owner": "ada",
     }.items() <= row.items()
-    assert {name: row[name] for name in rates} == rates
     assert measure.summary()["attack"] == "blend" and measure.summary()["ca"] is None
     assert json.loads(json.dumps(row)) == row
+
+
+def test_what_goes_back_to_a_weak_model_says_so(store: Store) -> None:
+    train = store.submit(TrainSpec(seed=4))
+    purify = store.submit(PurifySpec(parent=train.id, lanes=(Choice("ngf"),)))
+    measure = store.submit(
+        MeasureSpec(target=f"{purify.id}:ngf", measurement=Choice("fisher_trace"))
+    )
+    runs = (train, purify, measure)
+    assert [run.summary()["weak"] for run in runs] == [None] * 3
+    weak = {"reason": "Clean accuracy is 9%.", "missed": []}
+    (train.path / RESULT).write_text(to_json({"ca": 0.09, "weak": weak}))
+    assert [run.summary()["weak"] for run in runs] == ["Clean accuracy is 9%."] * 3
+    (train.path / RESULT).write_text(to_json({"ca": 0.09, "weak": ["not", "ours"]}))
+    assert [run.weak for run in runs] == [None] * 3
 
 
 def test_unknown_runs_and_names_that_are_paths(store: Store) -> None:
@@ -208,6 +224,27 @@ def test_cancelled_run_keeps_its_curve_and_can_be_started_again(store: Store) ->
         wait_status(run, "done")
     check_whole(run)
     assert run.events()[: len(kept)] == kept
+
+
+@pytest.mark.parametrize("kind", ["crash", "diverged", "killed", "disk_full"])
+def test_what_a_failed_run_has_left_is_not_deleted(store: Store, kind: str) -> None:
+    run = store.submit(counting())
+    for attempt in (1, 2):
+        (run.path / STATE / "000000001").mkdir(parents=True)
+        (run.path / STATE / "000000001" / "count.json").write_text(f"[{attempt}, 0.5]")
+        (run.path / EVENTS).write_text(to_json({"seq": 0, "type": "phase", "t": 0.0}) + "\n")
+        write_error(run, kind=kind, message="No.", advice="None.")
+        left = {STATE: [f"[{attempt}, 0.5]"], EVENTS: run.events()}
+        assert store.submit(run.spec).status == "queued" and run.error is None
+        on = kind in ("killed", "disk_full")  # goes on from there
+        kept = run.path if on else run.path / f"before-{attempt}"
+        files = sorted((kept / STATE).glob("*/count.json"))
+        assert [file.read_text() for file in files] == left[STATE]
+        assert read_events(kept / EVENTS) == left[EVENTS]
+        if on:
+            return
+        assert json.loads((kept / ERROR).read_text())["kind"] == kind
+        assert not (run.path / STATE).exists() and run.events() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ from ngf.runs.child import ROLE
 from ngf.runs.files import Lock
 from ngf.runs.folder import ATTEMPTS, LOCK, RESULT, STATE
 from ngf.runs.store import Store
-from ngf.runs.supervisor import ALREADY_RUNNING, MAX_KILLS, Supervisor
+from ngf.runs.supervisor import ALREADY_RUNNING, MAX_KILLS, NO_STORE, Supervisor
+from tests.helpers import counting_pipeline
 from tests.helpers.processes import (
     check_whole,
     counting,
@@ -115,6 +118,74 @@ def test_killed_three_times_without_progress_has_failed(store: Store) -> None:
     assert "about to be killed" in error["log"]
     again = store.submit(run.spec)
     assert again.status == "queued" and again.error is None
+
+
+def test_whatever_repeats_itself_is_no_progress(store: Store) -> None:
+    trained = store.submit(counting(0, steps=3))
+    measured = MeasureSpec(
+        target=trained.id, measurement=Choice("fisher_trace"), seed=counting_pipeline.DEADLY
+    )
+    runs = [store.submit(counting(1, data="stuck")), store.submit(measured)]
+    with supervised(store):
+        for run in runs:
+            wait_status(run, "failed")
+    for run in runs:
+        assert (run.error["kind"], run.attempts) == ("killed", MAX_KILLS)
+
+
+def test_a_store_that_is_replaced_gets_its_supervisor_back(store: Store, tmp_path: Path) -> None:
+    lost = store.submit(counting(0, steps=1000))
+    with supervised(store) as process:
+        wait_steps(lost, 3)
+        store.root.rename(tmp_path / "moved")
+        store.root.mkdir()
+        run = store.submit(counting(1, steps=3))
+        wait_status(run, "done")
+        assert store.supervised and process.poll() is None
+        moved = Store(tmp_path / "moved", store.zoo)
+        wait(lambda: moved.get(lost.id).status == "lost", "the moved run to be let go")
+        assert not moved.supervised
+        shutil.rmtree(store.root)
+        time.sleep(0.1)
+        assert not store.root.exists()  # not made anew without need
+        again = store.submit(counting(2, steps=3))
+        wait_status(again, "done")
+
+
+def test_two_supervisors_never_serve_one_store(store: Store, tmp_path: Path) -> None:
+    with supervised(store) as first:
+        wait(lambda: store.supervised, "the supervisor")
+        (store.root / ".supervisor.lock").unlink()  # its lock keeps nobody out any more
+        with supervised(store) as second:
+            wait(
+                lambda: (first.poll() is None) != (second.poll() is None), "one of them to give way"
+            )
+            run = store.submit(counting(1, steps=3))
+            wait_status(run, "done")
+            assert store.supervised and run.attempts == 1
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    for place in ("file/runs", "loop", "/proc/runs"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "ngf.runs.supervisor", "--root", str(tmp_path / place)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == NO_STORE, ended.stderr
+        assert "Runs cannot be kept in" in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
+def test_a_path_with_a_line_break(tmp_path: Path) -> None:
+    store = Store(tmp_path / "two\nlines", tmp_path / "zoo")
+    run = store.submit(counting(1, steps=3))
+    with supervised(store):
+        wait_status(run, "done")
+    check_whole(run)
 
 
 def test_terminated_supervisor_leaves_a_checkpoint_behind(store: Store) -> None:
