@@ -241,7 +241,7 @@ def show_state(run: Run, events: list[dict[str, Any]]) -> None:
     fraction, words = progress(events)
     resumed = [event for event in events if event["type"] == "resumed"]
     if status in OPEN and words:
-        text += f" · {library.plain(words)}"
+        text += f" · {words}"
     if status == "running" and 0.02 < fraction < 1 and events:
         elapsed = events[-1].get("t") or 0.0
         text += f" · {elapsed / fraction - elapsed:.0f} s left"

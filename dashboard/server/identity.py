@@ -1,7 +1,8 @@
 """Gives every browser a name that it can prove, and makes one browser the machine's own.
 
-`python -m dashboard.server.identity [--url http://127.0.0.1:8501]` prints a link. The browser that opens it, once,
-may do what the terminal of this machine may: pause, resume, stop and delete every run.
+`python -m dashboard.server.identity [--url http://127.0.0.1:8501]` prints a link. The browser that
+opens it, once, may do what the terminal of this machine may: pause, resume, stop and delete every
+run.
 """
 
 from __future__ import annotations
