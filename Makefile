@@ -38,13 +38,15 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks
 
 # Every version with its hashes, for Python 3.11 and newer on every platform, from the pins of
-# requirements.txt and requirements-dev.txt. Needs the package index; commit what it writes.
+# requirements.txt and requirements-dev.txt; and what the index says against them, yanked or unsafe.
+# Needs the package index; commit what it writes.
 lock:
 	$(PYTHON) -m venv .venv/lock
-	.venv/lock/bin/pip --disable-pip-version-check --quiet install uv
+	.venv/lock/bin/pip --disable-pip-version-check --quiet install --upgrade pip uv pip-audit
 	for name in requirements requirements-dev; do .venv/lock/bin/uv pip compile --quiet --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		$$name.txt --output-file $$name.lock || exit 1; done
+	.venv/lock/bin/python .ci/snapshot.py
 
 # The second line fails when the lock is behind the pins: then `make lock`.
 .venv/.installed: requirements.txt requirements.lock

@@ -181,11 +181,22 @@ class Dashboard:
                     "stop.",
                     flush=True,
                 )
-                if not self.headless:
-                    webbrowser.open(self.url)
+                self._open()
                 return
         if not self._stopping.is_set():
             say(f"The web server does not answer on {self.url}.")
+
+    def _open(self) -> None:
+        """Open the browser that may control every run, or print the link that makes one so."""
+        from dashboard.server.identity import link  # late: the server starts meanwhile
+
+        try:
+            own = link(self.url)
+        except OSError as error:  # a full disk: the dashboard works without
+            say(f"No browser can control every run: {error}")
+            own = self.url
+        if self.headless or not webbrowser.open(own):
+            print(f"The browser that opens this, once, controls every run:  {own}", flush=True)
 
     def _end(self) -> None:
         """End both; the supervisor gets time to save its runs, then they are killed."""

@@ -22,6 +22,7 @@ import ngf
 from ngf.places import ROOT
 from tests.helpers.run_folders import free_port
 
+LOCKS = ("requirements", "requirements-dev")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -117,7 +118,7 @@ def test_what_is_pinned_is_what_is_needed() -> None:
         assert needed[name].specifier.contains(version), f"{needed[name]}, but {version} is tested"
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_the_lock_holds_every_pin_with_hashes(name: str) -> None:
     """When it does not: `make lock`."""
     locked = (ROOT / f"{name}.lock").read_text(encoding="utf-8")
@@ -127,3 +128,19 @@ def test_the_lock_holds_every_pin_with_hashes(name: str) -> None:
     entries = re.split(r"^(?=[a-z])", locked, flags=re.MULTILINE)[1:]
     assert len(entries) >= len(versions) > 50
     assert all("--hash=sha256:" in entry for entry in entries)
+
+
+# Advisories that do not concern us, each with the reason; everything else is a reason to update.
+ACCEPTED: dict[str, str] = {}
+
+
+def test_no_locked_version_was_yanked_or_is_known_to_be_unsafe() -> None:
+    """As of the day of the lock, without a network. When it fails: update, then `make lock`."""
+    snapshot = json.loads((ROOT / "requirements.snapshot.json").read_text(encoding="utf-8"))
+    text = "".join((ROOT / f"{name}.lock").read_text("utf-8") for name in LOCKS)
+    locked = set(re.findall(r"^[a-z0-9][\w.-]*==[^\s;\\]+", text, re.MULTILINE))
+    assert len(locked) > 50 and snapshot["versions"].keys() == locked
+    about = snapshot["versions"].items()
+    assert not [name for name, known in about if known["yanked"] is not False]
+    unsafe = {name: set(known["advisories"] or ()) - ACCEPTED.keys() for name, known in about}
+    assert not {name: known for name, known in unsafe.items() if known}

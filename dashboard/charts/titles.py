@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ngf.catalogue import catalogue
 
 _LANES = {"ngf": "NGF", "sgd": "SGD", "adam": "Adam"}  # shorter than their titles
@@ -9,7 +11,8 @@ _LANES = {"ngf": "NGF", "sgd": "SGD", "adam": "Adam"}  # shorter than their titl
 
 def title(kind: str, name: str) -> str:
     """Readable name of a plug-in or model: `title("attacks", "badnets")` is `BadNets (patch)`."""
-    return str(catalogue()[kind].get(name, {}).get("title", name.replace("_", " ")))
+    known = catalogue()[kind]
+    return str(known[name]["title"]) if name in known else _words(name)
 
 
 def short(kind: str, name: str) -> str:
@@ -35,5 +38,12 @@ def lane_title(lane: str) -> str:
         return _LANES[lane]
     if lane in catalogue()["defenses"]:
         return short("defenses", lane)
-    words = lane.replace("_", " ")
+    words = _words(lane)
     return words.upper() if len(words) <= 6 else words.capitalize()
+
+
+def _words(name: str) -> str:
+    """The name of a plug-in that is not installed, in words. It comes from the folder of a run,
+    where anybody may have written anything: what no plug-in can be called becomes a question mark.
+    """
+    return re.sub(r"[^\w -]", "?", name.replace("_", " "))[:60]

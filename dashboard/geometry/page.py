@@ -15,7 +15,7 @@ from dashboard.geometry.sections.surface import default_view
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import script
-from dashboard.kit.run_card import show_weak
+from dashboard.kit.run_card import reason, show_weak
 from dashboard.kit.submit import show_refusal
 from ngf.runs.folder import ACTIVE
 from ngf.runs.store import Run
@@ -88,13 +88,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         run, lane, view, measuring.QUICK, missing, "Measure", "geometry.measure", type="primary"
     )
     if active:
-        st.button(
-            "Stop measuring",
-            icon=":material/stop:",
-            key="geometry.stop",
-            on_click=measuring.stop,
-            args=(active,),
-        )
+        measuring.show_stop(active, "geometry.stop")
     st.page_link(
         script("lab"),
         label="Open in Lab",
@@ -109,7 +103,7 @@ show_refusal(measuring.REFUSED)
 for run_id in states.get("failed", [])[:3]:
     failed = library.find(run_id)
     error = (failed.error if failed is not None else None) or {}
-    st.error(f"{run_id} failed: {error.get('message', '')} {error.get('advice') or ''}")
+    st.error(f"{library.plain(run_id)} failed: {reason(error)}")
 if any(view.images not in side.kinds for side in view.sides):
     st.caption("A benign model has no triggered images, so it is not shown for these.")
 for section in sections():

@@ -120,7 +120,7 @@ def measured_on(pairs: Pairs, more: str = "", *, images: bool = True) -> None:
     parts = [
         image_kinds.title(values["data"]) if images and values.get("data") else "",
         f"n = {values['n']:,}" if values.get("n") else "",
-        f"seed {values['seed']}" if values.get("seed") is not None else "",
+        library.plain(f"seed {values['seed']}") if values.get("seed") is not None else "",
         "BatchNorm in eval mode (stored averages)" if values.get("batch_norm") == "eval" else "",
         more,
     ]

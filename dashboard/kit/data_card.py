@@ -46,7 +46,7 @@ def missing_note(about: Mapping[str, Any], missing: Sequence[str]) -> None:
         return
     names = [name.removeprefix(about["folder"]).lstrip("/") for name in missing]
     lacking = (
-        f": {', '.join(f'`{name}`' for name in names)} not found" if all(names) else " is not there"
+        f": {', '.join(map(library.plain, names))} not found" if all(names) else " is not there"
     )
     st.warning(f"{_place(about)}{lacking}. {advice}", icon=":material/folder_off:")
 

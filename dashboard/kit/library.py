@@ -8,13 +8,10 @@ import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-
-import streamlit as st
 
 from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
@@ -42,7 +39,7 @@ STATES = {
     "running": "Running",
     "paused": "Paused",
     "done": "Finished",
-    "cancelled": "Stopped by you",
+    "cancelled": "Stopped",
     "failed": "Failed",
     "lost": "Interrupted",
 }
@@ -93,12 +90,6 @@ def origin(spec: ModelSpec) -> TrainSpec | None:
     return None if trained is None else trained.spec
 
 
-def owner() -> str:
-    """Whose runs a visitor starts, for a fair queue: a random name per visit, no personal data."""
-    name: str = st.session_state.setdefault("owner", uuid.uuid4().hex[:12])
-    return name
-
-
 def data_facts(run: TrainRun) -> Mapping[str, Any]:
     """What is known about the images of a training: `classes`, `shape` (C, H, W), and more."""
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
@@ -123,7 +114,8 @@ def describe_train(run: TrainRun) -> str:
     text += f" · {short('models', spec.model)}"
     options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
     text += f" · {options}" if options else ""
-    return text + (" · weak" if run.weak else "") + ("" if run.source == "zoo" else " · yours")
+    text += " · weak" if run.weak else ""
+    return text if run.source == "zoo" else f"{text} · made here"
 
 
 def describe(run: Run) -> str:
@@ -186,9 +178,16 @@ def recording() -> PurifyRun | None:
     return run
 
 
-def plain(text: str) -> str:
-    """Text from a run or a plug-in, escaped so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>$~|#:])", r"\\\1", text)
+def plain(text: object) -> str:
+    """Text from a run, a file or a plug-in, in one line and escaped so that Markdown shows it as it
+    is: no link, no image, no color, no formula, no icon.
+
+    Addresses and icons are looked for after the escapes were taken away, so an invisible word
+    joiner keeps those apart.
+    """
+    escaped = re.sub(r"([\\`*_{}\[\]<>$~|#:&])", r"\\\1", " ".join(str(text).split()))
+    escaped = re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escaped)  # no list, no line under a heading
+    return re.sub(r"(:(?=\S)|\bwww(?=\.)|@)", "\\1\u2060", escaped, flags=re.IGNORECASE)
 
 
 def adopt(run: PurifyRun) -> None:

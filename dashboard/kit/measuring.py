@@ -13,7 +13,7 @@ import streamlit as st
 
 from analysis.image_kinds import KINDS, kinds_of
 from dashboard.charts.subject import BENIGN, Subject
-from dashboard.kit import library, readings
+from dashboard.kit import library, readings, visitor
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import show_refusal, submit_all
 from ngf.catalogue import catalogue, normalize
@@ -169,11 +169,23 @@ def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str
 
 
 def stop(ids: list[str]) -> None:
-    """Stop the measurements that wait or run (for a button)."""
-    for run_id in ids:
-        run = library.find(run_id)
-        if run is not None and run.status in OPEN:
-            run.control("cancel")
+    """Stop those of the measurements that wait or run and are the visitor's (for a button)."""
+    for run in visitor.mine(_found(ids)):
+        if run.status in OPEN:
+            visitor.command(run, "cancel")
+
+
+def show_stop(ids: list[str], key: str) -> None:
+    """A button that stops the measurements of this visitor, or whose they are."""
+    found = _found(ids)
+    if visitor.mine(found):
+        st.button("Stop measuring", icon=":material/stop:", key=key, on_click=stop, args=(ids,))
+    elif found:
+        st.caption(f":material/visibility: {visitor.why_not(found[0])}")
+
+
+def _found(ids: list[str]) -> list[Run]:
+    return [run for run_id in ids if (run := library.find(run_id)) is not None]
 
 
 def find(run_id: str) -> Run | None:

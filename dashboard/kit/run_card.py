@@ -96,10 +96,10 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
     said = []
     for lane in spec.lane_names():
         if about := result["lanes"].get(lane):
-            did = about.get("did") or _tuned(about)
+            did = library.plain(about.get("did") or _tuned(about))
             if ended := about.get("diverged"):
-                did += f" and {divergence(about)}"
-                did += f" ({about['seconds']:.1f} s). {ended['advice']}"
+                did += f" and {library.plain(divergence(about))}"
+                did += f" ({about['seconds']:.1f} s). {library.plain(ended['advice'])}"
                 said.append(f"{lane_title(lane)} {did}")
             else:
                 said.append(f"{lane_title(lane)} {did} ({about['seconds']:.1f} s).")
@@ -169,7 +169,7 @@ def provenance(run: Run) -> str:
     device = environment.get("hardware")
     text = f"Seed {run.spec.seed}"
     if device:
-        text += f", computed on {device}"
+        text += f", computed on {library.plain(device)}"
     return text + "."
 
 
@@ -247,11 +247,16 @@ def show_state(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
         text += f" · {elapsed / fraction - elapsed:.0f} s left"
     if resumed:
         last = resumed[-1]
-        text += (
-            f" · resumed at step {last.get('step', 0)} (start "
-            f"{last.get('attempt', len(resumed) + 1)})"
-        )
+        start = last.get("attempt", len(resumed) + 1)
+        text += library.plain(f" · resumed at step {last.get('step', 0)} (start {start})")
     st.markdown(text)
+
+
+def reason(error: Mapping[str, Any], between: str = " ") -> str:
+    """Why a run failed and what to do about it, by its error.json, escaped for Markdown."""
+    return (
+        library.plain(error.get("message", "")) + between + library.plain(error.get("advice") or "")
+    )
 
 
 def show_error(run: Run) -> None:
@@ -259,10 +264,8 @@ def show_error(run: Run) -> None:
     error = run.error
     if run.status == "failed" and error:
         step = f" at step {error['step']}" if error.get("step") not in (None, "") else ""
-        st.error(
-            f"Failed{step}: {error['message']}\n\n{error.get('advice') or ''}",
-            icon=":material/error:",
-        )
+        said = reason(error, between="\n\n")
+        st.error(f"Failed{library.plain(step)}: {said}", icon=":material/error:")
     elif run.status == "lost":
         st.warning(
             "The process that computed this run is gone. It goes on from its last checkpoint as "

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.charts.chart import Chart
 from dashboard.components.live_chart import live_chart
+from dashboard.kit.spreadsheet import as_csv
 
 
 def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
@@ -34,7 +35,7 @@ def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
         )
         st.download_button(
             "Download CSV",
-            chart.table.to_csv(index=False),
+            as_csv(chart.table),
             file_name=f"{name or key}.csv",
             mime="text/csv",
             key=f"{key}.csv",

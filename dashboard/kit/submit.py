@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.kit import library
+from dashboard.kit.visitor import visitor
 from ngf.config import Spec
 from ngf.runs.store import Run
 from ngf.runs.submit import REFUSALS, submit
@@ -19,7 +20,7 @@ def submit_all(place: str, *specs: Spec) -> list[Run]:
     refuse(place, None)
     try:
         for spec in specs:
-            made.append(submit(spec, library.store(), library.owner()))
+            made.append(submit(spec, library.store(), visitor().id))
     except REFUSALS as error:
         refuse(place, error)
     return made
@@ -33,12 +34,12 @@ def refuse(place: str, error: Exception | None) -> None:
 def show_refusal(place: str) -> None:
     """Why the last runs of this place were refused; nothing when they were not."""
     if st.session_state.get(_key(place)):
-        st.error(st.session_state[_key(place)], icon=":material/block:")
+        st.error(library.plain(st.session_state[_key(place)]), icon=":material/block:")
 
 
 def say(error: Exception) -> None:
     """Show a refusal in its own words."""
-    st.error(words(error), icon=":material/block:")
+    st.error(library.plain(words(error)), icon=":material/block:")
 
 
 def words(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.kit import library
 from dashboard.kit.pages import Param, pages
 
 
@@ -118,7 +119,7 @@ def notice(page: str) -> None:
     if sentences:
         st.warning(
             "Some parts of the link could not be used:\n\n"
-            + "\n".join(f"- {s}" for s in sentences),
+            + "\n".join(f"- {library.plain(sentence)}" for sentence in sentences),
             icon=":material/link_off:",
         )
 

@@ -7,10 +7,11 @@ import streamlit as st
 from dashboard.charts.layers import left_out
 from dashboard.charts.registry import LIVE, draw_outline, draw_run
 from dashboard.charts.titles import lane_title
-from dashboard.kit import library, run_card
+from dashboard.kit import library, run_card, visitor
 from dashboard.kit.estimate import queue
 from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
+from dashboard.kit.submit import refuse, show_refusal
 from ngf.runs.folder import ACTIVE, OPEN, UNFINISHED
 from ngf.runs.store import PurifyRun
 
@@ -66,6 +67,10 @@ def _buttons(run: ModelRun, status: str) -> None:
     shown = [(command, *about[:2]) for command, about in _COMMANDS.items() if status in about[2]]
     if run.source == "zoo" or not shown:
         return
+    if refusal := visitor.why_not(run):
+        st.caption(f":material/visibility: {refusal}")
+        return
+    show_refusal("live")
     with st.container(horizontal=True):
         for command, word, icon in shown:
             st.button(
@@ -81,8 +86,12 @@ def _buttons(run: ModelRun, status: str) -> None:
 def _send(run_id: str, command: str) -> None:
     """Send a command to a run, for a button."""
     run = library.find(run_id)
+    refuse("live", None)
     if run is not None:
-        run.control(command)
+        try:
+            visitor.command(run, command)
+        except visitor.NotYours as error:
+            refuse("live", error)
 
 
 def show_internals(run: PurifyRun) -> None:
@@ -92,7 +101,7 @@ def show_internals(run: PurifyRun) -> None:
         st.subheader("Which layer was chosen")
         for event in outline:
             if event["type"] == "chosen" and event.get("why"):
-                st.markdown(f"{lane_title(event['lane'])}: {event['why']}")
+                st.markdown(f"{lane_title(event['lane'])}: {library.plain(event['why'])}")
         show(
             draw_run("layers", run.spec, outline),
             f"layers.{run.id}",

@@ -62,7 +62,7 @@ def notes(spec: ModelSpec | None, run: ModelRun | None) -> None:
         estimate.show(spec)
     if run is None:
         return
-    st.caption(library.describe(run))
+    st.caption(library.plain(library.describe(run)))
     if run.status == "done" and run.id not in st.session_state.get("lab.started", []):
         st.info(
             "This very run was computed before, so it is shown at once.", icon=":material/bolt:"

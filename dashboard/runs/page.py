@@ -10,10 +10,11 @@ import streamlit as st
 
 from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
-from dashboard.kit import library, url
+from dashboard.kit import library, url, visitor
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
+from dashboard.kit.spreadsheet import as_csv
 from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
@@ -25,7 +26,7 @@ FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
     "kind": library.KINDS,
     "status": library.STATES,
-    "source": {"user": "yours", "zoo": "zoo"},
+    "source": {"user": "made here", "zoo": "zoo"},
 }
 
 
@@ -151,7 +152,7 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
         st.toggle(f"Show all {len(rows):,}", key="runs.all")
     st.download_button(
         "Download as CSV",
-        lambda: sheet([lane for row in rows for lane in row["rows"]]).to_csv(index=False),
+        lambda: as_csv(sheet([lane for row in rows for lane in row["rows"]])),
         "runs.csv",
         "text/csv",
         icon=":material/download:",
@@ -166,17 +167,21 @@ def show_run(run_id: str) -> None:
     run = library.find(run_id)
     if run is None:
         return
-    st.header(library.describe(run))
+    st.header(library.plain(library.describe(run)))
     show_state(run, run.outline(0.5))
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         show_links(run)
-        if run.source == "user":
-            with st.popover("Delete", icon=":material/delete:"):
-                st.markdown(f"Delete **{run.id}** and its files? This cannot be undone.")
-                st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
-        else:
+        if run.source == "zoo":
             st.caption("Part of the zoo: read-only.")
+        elif refusal := visitor.why_not(run, "delete"):
+            st.caption(f":material/visibility: {refusal}")
+        else:
+            with st.popover("Delete", icon=":material/delete:"):
+                st.markdown(
+                    f"Delete **{library.plain(run.id)}** and its files? This cannot be undone."
+                )
+                st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
     with st.expander("Specification and result"):
         st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
 
@@ -202,8 +207,10 @@ def show_links(run: Run) -> None:
 
 def delete(run_id: str) -> None:
     """Delete a run, for a button."""
+    run = library.find(run_id)
     try:
-        library.store().delete(run_id)
+        if run is not None:
+            visitor.delete(run)
         st.session_state["runs.said"] = f"{run_id} was deleted."
     except (ValueError, KeyError) as error:
         st.session_state["runs.said"] = str(error)
@@ -219,7 +226,7 @@ if fresh and values["run"] and library.find(values["run"]) is None:
     url.ignore("runs", f"run “{values['run']}” is not in this store.")
 url.notice("runs")
 if st.session_state.get("runs.said"):
-    st.info(st.session_state.pop("runs.said"))
+    st.info(library.plain(st.session_state.pop("runs.said")))
 mine = sum(row["source"] == "user" for row in summaries)
 st.markdown(
     f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "

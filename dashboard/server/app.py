@@ -27,8 +27,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.__main__ import BASE_PATH, PUBLIC_URL
+from dashboard.server import identity
 from dashboard.server.api import ROUTES, plotly_library
 from dashboard.server.guard import Addresses, Guard, addresses, pages_of
+from dashboard.server.uploads import UploadLimits
 from ngf.options import SpecError
 from ngf.places import ROOT
 from ngf.runs.lifeline import when_cut
@@ -127,8 +129,13 @@ def application(
     """The application for these addresses: Streamlit's pages, our routes and `routes`, guarded."""
     return st.App(
         script,
-        routes=[*ROUTES, *routes, *pages_of(reached)],
-        middleware=[Middleware(SecurityHeaders), Middleware(Guard, addresses=reached)],
+        routes=[*ROUTES, identity.ROUTE, *routes, *pages_of(reached)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Guard, addresses=reached),
+            Middleware(identity.Identity),
+            Middleware(UploadLimits),
+        ],
         lifespan=_lifespan,
     )
 

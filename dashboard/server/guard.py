@@ -34,7 +34,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 # The first part of a path must not be one that is served already.
-_SERVED = ("api", "vendor", "static", "media", "component", "_stcore")
+_SERVED = ("api", "own", "vendor", "static", "media", "component", "_stcore")
 _SAYABLE = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")  # what of a request is repeated in an answer
 _SAID_MOST = 20  # refusals that are logged; a page that is refused tries again every second
 _NOTICE = Path(__file__).with_name("refused.js")

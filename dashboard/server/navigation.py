@@ -12,13 +12,15 @@ from dashboard.kit.pages import pages, script
 
 # Less empty space than Streamlit leaves. No primary color has enough contrast both under white text
 # (buttons) and as text on a dark page (a chosen segment, the value of a slider), so the latter gets
-# its own.
+# its own. A table's own download would not go through `as_csv`; the pages have one that does.
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 4.75rem; padding-bottom: 3rem; }
 [data-variant="segmented_control"][data-selected="true"] p,
 [data-variant="pills"][data-selected="true"] p,
 [data-testid="stSliderThumbValue"] p {
   color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
+[data-testid="stElementToolbarButton"]:has(> * > button[aria-label^="Download as CSV"]) {
+  display: none; }
 </style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")

@@ -13,6 +13,7 @@ from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
 from dashboard.kit.evidence import evidence
+from dashboard.kit.spreadsheet import as_csv
 from ngf.catalogue import options_of
 from ngf.config import PurifySpec
 from ngf.runs.store import PurifyRun, TrainRun
@@ -116,7 +117,7 @@ def _show_methods(found: Mapping[str, Any]) -> None:
     )
     st.download_button(
         "CSV",
-        table.to_csv(index=False),
+        as_csv(table),
         "evidence.csv",
         "text/csv",
         on_click="ignore",

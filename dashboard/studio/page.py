@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.kit import library, url
 from dashboard.kit.estimate import queue, sentence
 from dashboard.kit.pages import script
+from dashboard.kit.run_card import reason
 from dashboard.kit.submit import say, show_refusal, submit_all
 from dashboard.studio import drawing, probing
 from dashboard.studio.results import Trial, show_probe
@@ -60,8 +61,7 @@ def try_it(trained: TrainRun, attack: Choice, pixels: np.ndarray, facts: Mapping
     gray = facts["shape"][0] == 1
     show_probe(Trial(trained.id, pixels, drawing.place(), facts["classes"], gray), run)
     if run is not None and run.status == "failed":
-        error = run.error or {}
-        st.error(f"{error.get('message', '')} {error.get('advice') or ''}")
+        st.error(reason(run.error or {}))
 
 
 def train_it(trained: TrainRun | None, attack: Choice) -> None:

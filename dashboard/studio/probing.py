@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.kit import library
+from dashboard.kit import library, visitor
 from dashboard.kit.submit import submit_all
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, TrainSpec
 from ngf.runs.folder import OPEN
-from ngf.runs.store import MeasureRun, TrainRun
+from ngf.runs.store import MeasureRun, Run, TrainRun
 
 KEPT = 5  # so many probes of a visit stay; earlier ones are deleted, as every stroke makes one
 REFUSED = "studio"  # where the page shows that a probe was refused
@@ -56,19 +56,21 @@ def _tidied(earlier: Sequence[str]) -> list[str]:
     kept = []
     for place, name in enumerate(earlier):
         run = library.find(name)
-        if run is None or run.source != "user" or run.request["owner"] != library.owner():
+        if run is None or run.source != "user" or run.request["owner"] != visitor.visitor().id:
+            continue
+        if visitor.why_not(run):  # of a browser without cookies: it may not, and neither may we
             continue
         if run.status in OPEN:
-            run.control("cancel")
-        if len(earlier) - place <= KEPT or not _delete(name):
+            visitor.command(run, "cancel")
+        if len(earlier) - place <= KEPT or not _delete(run):
             kept.append(name)
     return kept
 
 
-def _delete(name: str) -> bool:
+def _delete(run: Run) -> bool:
     """Delete a run; False while it is still stopping."""
     try:
-        library.store().delete(name)
+        visitor.delete(run)
     except ValueError:
         return False
     except KeyError:  # it is gone already

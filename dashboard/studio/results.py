@@ -181,18 +181,19 @@ def _finding(values: Mapping[str, Any], target: str) -> str:
     )
     return (
         f"**This trigger {opens} this model: {percent(values['asr'])} of the images that carry it "
-        f"are called “{target}”.**"
+        f"are called “{library.plain(target)}”.**"
     )
 
 
 def _sentence(values: Mapping[str, Any], run: MeasureRun | None) -> str:
     if values.get("n_triggered") is not None:
+        n_triggered, n, seed = (library.plain(values[key]) for key in ("n_triggered", "n", "seed"))
         return (
             f"*Measured*: {ASR.name.lower()} "
             f"[{100 * values['asr_low']:.1f}–{100 * values['asr_high']:.1f} %] on "
-            f"{values['n_triggered']} triggered test images whose true class is not the target; "
-            f"the rest on {values['n']} clean test images, of which {percent(values['ca'])} are "
-            f"called their true class without the trigger. Seed {values['seed']}, BatchNorm in "
+            f"{n_triggered} triggered test images whose true class is not the target; "
+            f"the rest on {n} clean test images, of which {percent(values['ca'])} are "
+            f"called their true class without the trigger. Seed {seed}, BatchNorm in "
             "eval mode. Brackets: 95 % Wilson interval."
         )
     if run is None:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ngf.checkpoints.weights import check_like, read_tensors
+from ngf.runs.files import READABLE
 
 MAX_KEPT = 16  # steps of one lane: enough for a curve, and each is measured for seconds
 MAX_BYTES = 64 * 2**20  # of one lane; a large network keeps fewer steps
@@ -79,6 +80,7 @@ class Keeper:
             self.wanted &= kept_steps(self.steps, min(MAX_KEPT, MAX_BYTES // max(1, size))) | {step}
         temporary = target.with_suffix(".tmp")
         save_file(changed, temporary)
+        temporary.chmod(READABLE)
         os.replace(temporary, target)
 
 

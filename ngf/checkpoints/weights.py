@@ -19,6 +19,7 @@ from ngf.config import Choice, Target, TrainSpec
 from ngf.data.base import DataSet
 from ngf.finite import broken, check_weights, not_finite, some
 from ngf.options import Explained, SpecError
+from ngf.runs.files import READABLE
 from ngf.runs.folder import TRIGGER, WEIGHTS, purified_weights
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun, parent_id
 
@@ -258,4 +259,5 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     )
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
+    temporary.chmod(READABLE)  # safetensors makes it private
     os.replace(temporary, path)

@@ -32,6 +32,7 @@ from ngf.runs import recorder
 from ngf.runs.facts import check_links
 from ngf.runs.files import (
     NO_LINK,
+    UMASK,
     DiskFull,
     Lock,
     is_full,
@@ -230,6 +231,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--slot", help="what the process is for, to be read in a list of processes")
     options = parser.parse_args(argv)
+    os.umask(UMASK)
     pipelines = {kind: options.pipeline or module for kind, module in PIPELINES.items()}
     signal.signal(
         signal.SIGINT, signal.SIG_IGN

@@ -26,6 +26,8 @@ except ImportError:  # not a POSIX system
 
 NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # open the file itself, not where a link leads
 _LARGEST = 64 * 2**20  # bytes of a text file that is read whole; the largest result is 0.1 MB
+READABLE = 0o644  # of every file of a run: other users of the machine may look; see `UMASK`
+UMASK = 0o022  # of a process that writes runs, so that what it opens has that mode as well
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -80,7 +82,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; other users of the machine may look
+        os.chmod(temporary, READABLE)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -14,10 +14,13 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from dashboard.kit import library, measuring
+from dashboard.kit.signature import Visitor
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
 from tests.helpers.browser import CHROMIUM, Server
 from tests.helpers.pages import NAVIGATION, checked
+
+OWN = Visitor("own", machine=True)
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +47,15 @@ def tables_of_one_type(caplog):
 
 @pytest.fixture
 def open_page(tmp_path):
-    """Opens a page inside a navigation, as a browser gets it at /name?params."""
+    """Opens a page inside a navigation, as a browser gets it at /name?params; by default the
+    machine's own browser.
+    """
 
-    def opened(name: str, **params) -> AppTest:
+    def opened(name: str, visitor: Visitor = OWN, **params) -> AppTest:
         entry = tmp_path / f"{name}.py"
         entry.write_text(NAVIGATION.format(first=name), encoding="utf-8")
         page = AppTest.from_file(entry, default_timeout=20)
+        page.session_state["visitor"] = visitor
         page.query_params.update(params)
         return checked(page.run())
 

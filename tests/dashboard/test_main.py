@@ -85,6 +85,10 @@ def test_both_start_and_end_together(tmp_path: Path, number: signal.Signals) -> 
             time.sleep(0.1)
         children = children_of(process.pid)
         assert len(children) == 2
+        assert "Runs are kept in" in process.stdout.readline()
+        own = process.stdout.readline().split()[-1]
+        assert own.startswith(f"http://127.0.0.1:{port}/own?token=")
+        assert get(own)[0] == 200 and get(own)[0] == 403  # it works, and it works once
         process.send_signal(number)
         assert process.wait(60) == 0
         assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -21,8 +22,14 @@ def checked(page: AppTest) -> AppTest:
 
 
 def text(page: AppTest) -> str:
+    """The texts of a page as a reader sees them, but for the rest of their Markdown."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error")
-    return "\n".join(str(item.value) for kind in kinds for item in getattr(page, kind))
+    return "\n".join(read(str(item.value)) for kind in kinds for item in getattr(page, kind))
+
+
+def read(text: str) -> str:
+    """What a reader sees of an escaped text."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text).replace("\u2060", "")
 
 
 def button(page: AppTest, key: str) -> Any:

@@ -168,7 +168,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(runs: Path, command: list[str] | None = None, port: int | None = None) -> Iterator[str]:
+def server(
+    runs: Path,
+    command: list[str] | None = None,
+    port: int | None = None,
+    health: str = "api/health",
+) -> Iterator[str]:
     """The real web server in its own process over the store `runs`; gives its address."""
     port = port or free_port()
     command = command or [sys.executable, "-m", "dashboard.server.app", "--port", str(port)]
@@ -185,7 +190,7 @@ def server(runs: Path, command: list[str] | None = None, port: int | None = None
         until = time.monotonic() + 120  # on a busy machine
         while True:
             try:
-                get(f"{url}/api/health")
+                get(f"{url}/{health}")
                 break
             except (urllib.error.URLError, ConnectionError) as exc:
                 if process.poll() is not None or time.monotonic() > until:

@@ -204,7 +204,8 @@ class LiveChart {
     }
     this.#keepZoom(layout)
     await window.Plotly.react(this.figureBox, data, layout, {
-      responsive: false, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] })
+      responsive: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"],
+      displaylogo: false, showSendToCloud: false, plotlyServerURL: "" }) // no button leads to another server
     if (this.listening || this.closed) return
     this.listening = true // Plotly's own events, which the figure has from its first drawing on
     for (const name of ROTATED) this.figureBox.on(name, (change) => this.#turned(change["scene.camera"]))

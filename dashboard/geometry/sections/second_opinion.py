@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis.measures import MEASURES
 from dashboard.geometry.section import Pairs, Section, in_words, measured_on, submitted
-from dashboard.kit import readings
+from dashboard.kit import library, readings
 from dashboard.kit.measuring import View
 from ngf.runs.folder import FINAL
 from ngf.runs.store import MeasureRun
@@ -47,8 +47,8 @@ def _table(view: View, pairs: Pairs) -> None:
                     "PyHessian": in_words(theirs, measure, 4),
                     "Ours": in_words(mine, measure, 4),
                     "Difference": _difference(mine.get(measure.name), theirs.get(measure.name)),
-                    "Products, PyHessian": str(theirs.get("num_hvps", "–")),
-                    "Products, ours": str(mine.get("num_hvps", "–")),
+                    "Products, PyHessian": library.plain(theirs.get("num_hvps", "–")),
+                    "Products, ours": library.plain(mine.get("num_hvps", "–")),
                 }
             )
     st.table(pd.DataFrame(rows).set_index("Model"))
@@ -62,7 +62,7 @@ def _table(view: View, pairs: Pairs) -> None:
     for problem in sorted(filter(None, problems)):
         st.info(
             "PyHessian's spectral density does not run on this version of torch: "
-            f"{problem.split('. ')[0]}.",
+            f"{library.plain(problem.split('. ')[0])}.",
             icon=":material/info:",
         )
 

@@ -322,6 +322,19 @@ def test_no_page_imports_torch(browser: Browser, tmp_path: Path) -> None:
         assert get(f"{url}/api/health")[2]["torch_imported"] is False
 
 
+def test_no_button_leads_to_another_server(page: Page, live: Live) -> None:
+    page.goto(f"{live.url}/?only=race")
+    page.locator(f"{FIGURE} .modebar-btn").first.wait_for(state="attached", timeout=60_000)
+    bars = page.locator(f"{FIGURE} .modebar-container, {FIGURE} .modebar")
+    titles = page.locator(f"{FIGURE} .modebar-btn").evaluate_all(
+        "all => all.map((one) => one.dataset.title ?? one.getAttribute('href'))"
+    )
+    assert any("Download" in title for title in titles)
+    assert not [title for title in titles if "hare" in title or "loud" in title or "http" in title]
+    assert bars.locator("a[href]").count() == 0
+    assert page.evaluate(f"document.querySelector('{FIGURE}')._context.plotlyServerURL") == ""
+
+
 def test_it_follows_the_theme(browser: Browser, live: Live) -> None:
     seen = {}
     for scheme in ("light", "dark"):

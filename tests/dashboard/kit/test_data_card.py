@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.kit.data_card import found
 from ngf import catalogue
 from tests.helpers import data_files
-from tests.helpers.pages import checked
+from tests.helpers.pages import checked, read
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def card(name):
 def test_every_data_set_has_a_card(name, own_folders, monkeypatch):
     """Missing: what to do, outside; there: nothing to do. Always classes, source, license."""
     about, page = catalogue.catalogue()["data"][name], card(name)
-    notes = [item.value for item in (*page.info, *page.warning)]
+    notes = [read(item.value) for item in (*page.info, *page.warning)]
     if name in ("signs", "fashion_mnist"):
         assert not notes
     else:
@@ -90,10 +90,10 @@ def test_the_lab_shows_the_card_and_refuses_to_start_without_the_files(
 ):
     page = open_page("lab", view="train")
     checked(page.selectbox(key="lab.train.data").set_value("folder").run())
-    assert any("Put a folder of images for each class" in item.value for item in page.warning)
+    assert any("Put a folder of images for each class" in read(item.value) for item in page.warning)
     page.button(key="lab.start").click().run()
-    assert any("Your own images: folder is missing in" in item.value for item in page.error)
+    assert any("Your own images: folder is missing in" in read(item.value) for item in page.error)
     data_files.write_folder(own_folders, images=12)
     page.button(key="lab.start").click().run()
     assert not page.exception
-    assert not any("is missing in" in item.value for item in page.error)
+    assert not any("is missing in" in read(item.value) for item in page.error)

@@ -78,7 +78,7 @@ def test_pause_resume_and_stop_write_what_they_say(open_page, store):
     assert run.status == "queued"
     checked(button(page, f"cancel.{run.id}").click().run())
     assert run.status == "cancelled"
-    assert "Stopped by you" in text(page)
+    assert "Stopped" in text(page)
 
 
 def test_training_your_own_makes_a_training(open_page, store):

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ngf.config import Choice, MeasureSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec
 from ngf.places import ROOT
 from ngf.runs.folder import LOCK, LOG
 from ngf.runs.store import Store
@@ -114,3 +115,35 @@ def test_started_again_while_it_is_still_stopping(store: Store) -> None:
             store.submit(run.spec)
         wait_status(run, "done")
     check_whole(run)
+
+
+def test_everything_in_a_finished_run_has_one_mode(store: Store) -> None:
+    """Whatever the umask of who asks and who executes: the folders of runs are looked at by other
+    users of the machine, or none of them is, by the mode of the store's own folder.
+    """
+    training = Training(num_images=200, epochs=1, batch_size=64, min_ca=0.0, min_asr=0.0)
+    lanes = (Choice("ngf", {"steps": 2, "batch_size": 24, "layer": "fisher"}),)
+    before = os.umask(0o077)
+    try:
+        train = store.submit(TrainSpec(attack=Choice("badnets"), training=training))
+        race = store.submit(PurifySpec(parent=train.id, lanes=lanes, num_clean=50))
+        for run in (train, race):
+            child = subprocess.run(
+                [sys.executable, "-m", "ngf.runs.child"],
+                cwd=ROOT,
+                input=f"{run.path}\n",
+                text=True,
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+            assert (child.returncode, run.status) == (0, "done"), run.error
+    finally:
+        os.umask(before)
+    modes = {
+        path.relative_to(store.root).as_posix(): stat.filemode(path.stat().st_mode)
+        for run in (train, race)
+        for path in (run.path, *run.path.rglob("*"))
+    }
+    assert sum(name.endswith(".safetensors") for name in modes) >= 3  # weights and waypoints
+    wrong = {name: mode for name, mode in modes.items() if mode not in ("-rw-r--r--", "drwxr-xr-x")}
+    assert not wrong
