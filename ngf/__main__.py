@@ -401,7 +401,7 @@ def _report(run: Run, options: argparse.Namespace) -> int:
                 "path": str(run.path),
                 "spec": run.spec.to_json(),
                 "error": error,
-                "remarks": remarks(result),
+                "remarks": remarks(run.facts.environment),
                 **whole,
             }
         )
@@ -411,7 +411,7 @@ def _report(run: Run, options: argparse.Namespace) -> int:
                 print(f"{name:<14} {_percent(value) if name in RATES else value}")
         if len(rows) > 1:
             print("\n".join(_table(rows)))
-    for remark in remarks(result):
+    for remark in remarks(run.facts.environment):
         _say(remark)
     if options.command is _show:
         return OK

@@ -14,6 +14,7 @@ from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
 from ngf.config import WEAK_ADVICE, PurifySpec
 from ngf.runs.folder import OPEN
+from ngf.runs.here import remarks
 from ngf.runs.store import PurifyRun, Run, TrainRun
 
 FEW_POINTS = 0.02  # a fall of the attack success rate by less counts as none in a sentence
@@ -164,13 +165,15 @@ def show_outcome(run: PurifyRun) -> None:
 
 
 def provenance(run: Run) -> str:
-    """The seed and the machine of a run, in one sentence."""
-    environment = (run.result or {}).get("environment") or {}
-    device = environment.get("hardware")
+    """The seed and the machine of a run, in one sentence, and what asking now would change."""
+    environment = run.facts.environment
+    device, threads = environment.get("hardware"), environment.get("threads")
     text = f"Seed {run.spec.seed}"
     if device:
-        text += f", computed on {library.plain(device)}"
-    return text + "."
+        text += f", computed on {library.plain(str(device))}"
+    if environment.get("device") == "cpu" and threads:
+        text += f" with {library.plain(str(threads))} threads; another number rounds differently"
+    return " ".join([f"{text}.", *map(library.plain, remarks(environment))])
 
 
 def model_numbers(run: TrainRun) -> None:

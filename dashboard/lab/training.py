@@ -16,6 +16,7 @@ from ngf.catalogue import catalogue
 from ngf.config import Choice, Training, TrainSpec
 from ngf.options import SpecError, describe_field
 from ngf.presets import preset, preset_of, presets
+from ngf.runs.content import filled
 
 _SHOWN = ("epochs", "num_images", "lr")  # the fields of `Training` that have a widget
 _FIRST = {"data": "signs", "models": "preact_resnet_tiny", "attacks": "badnets"}
@@ -65,7 +66,7 @@ def choose_training() -> TrainSpec:
     _note_changes(spec)
     if gate := spec.gate():
         st.caption(gate)
-    return spec
+    return filled(spec)
 
 
 def _choose(label: str, kind: str) -> str:

@@ -13,6 +13,7 @@ from dashboard.kit import library, visitor
 from dashboard.kit.submit import submit_all
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, TrainSpec
+from ngf.runs.content import filled
 from ngf.runs.folder import OPEN
 from ngf.runs.store import MeasureRun, Run, TrainRun
 
@@ -32,7 +33,7 @@ def train_spec(trained: TrainRun | None, attack: Choice) -> TrainSpec:
     """A training with the trigger, on the data and the network of the model on the page."""
     if trained is None:
         return TrainSpec(attack=attack)
-    return TrainSpec(attack=attack, data=trained.spec.data, model=trained.spec.model)
+    return filled(TrainSpec(attack=attack, data=trained.spec.data, model=trained.spec.model))
 
 
 def probe(spec: MeasureSpec) -> MeasureRun | None:

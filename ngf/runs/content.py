@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 
 from ngf.catalogue import catalogue
 from ngf.config import TrainSpec
@@ -42,6 +43,11 @@ def content(data: str) -> str:
                 line = f"{os.path.relpath(path, root)}\0{about.st_size}\0{about.st_mtime_ns}\n"
                 digest.update(os.fsencode(line))
     return digest.hexdigest()[:16] if folders else ""
+
+
+def filled(spec: TrainSpec) -> TrainSpec:
+    """`spec` with what lies in its folder now, where it does not say it yet: its name as a run."""
+    return replace(spec, content=spec.content or content(spec.data))
 
 
 def check_content(spec: TrainSpec) -> None:

@@ -40,11 +40,12 @@ def differs(there: Mapping[str, Any], files: bool) -> str:
     return "; ".join(why)
 
 
-def remarks(result: Mapping[str, Any] | None) -> list[str]:
+def remarks(about: Mapping[str, Any]) -> list[str]:
     """What a reader of a finished run should know because asking now could give other numbers: it
     was computed on another device than this process asks for, or by a version with other numbers.
+
+    about: the environment of its result (see `ngf.environment`), empty before the end.
     """
-    about = (result or {}).get("environment") or {}
     found = []
     wanted = os.environ.get("NGF_DEVICE", "auto")
     if wanted != "auto" and about.get("device") not in (None, wanted):

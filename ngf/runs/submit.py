@@ -25,7 +25,7 @@ from ngf.config import (
 )
 from ngf.options import SpecError, check_layer
 from ngf.places import data_dir
-from ngf.runs.content import check_content, content
+from ngf.runs.content import check_content, filled
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
 # Says what speaks against a measurement. By name, because ngf does not import analysis.
@@ -69,7 +69,7 @@ def _training(spec: TrainSpec) -> TrainSpec:
     check_content(spec)
     attack = normalize("attacks", spec.attack)
     check_early(attack, catalogue()["data"][spec.data])
-    return replace(spec, attack=attack, content=spec.content or content(spec.data))
+    return filled(replace(spec, attack=attack))
 
 
 def _purification(spec: PurifySpec, store: Store) -> PurifySpec:

@@ -32,10 +32,10 @@ def test_other_data_or_another_device_is_said(
 
 def test_a_finished_run_of_other_surroundings_is_remarked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NGF_DEVICE", raising=False)
-    result = {"environment": {"device": "cuda", "numbers": NUMBERS, "ngf": "0.1.0"}}
-    assert remarks(result) == remarks(None) == remarks({}) == []
+    about = {"device": "cuda", "numbers": NUMBERS, "ngf": "0.1.0"}
+    assert remarks(about) == remarks({}) == []
     monkeypatch.setenv("NGF_DEVICE", "cpu")
-    assert "cuda" in remarks(result)[0]
+    assert "cuda" in remarks(about)[0]
     monkeypatch.setenv("NGF_DEVICE", "cuda")
-    result["environment"]["numbers"] = NUMBERS + 1
-    assert "numbers differ" in remarks(result)[0]
+    about["numbers"] = NUMBERS + 1
+    assert "numbers differ" in remarks(about)[0]
