@@ -138,6 +138,8 @@ def test_the_escape_holds_wherever_markdown_is_read(browser: Browser, tmp_path: 
         page = context.new_page()
         page.goto(url, timeout=WAIT)
         expect(page.get_by_text("end", exact=True)).to_be_visible(timeout=WAIT)
+        for kind in ("stTable", "stButtonGroup", "stJson"):  # some parts come later than others
+            expect(page.get_by_test_id(kind)).to_be_visible(timeout=WAIT)
         assert foreign(page) == []
         body = page.get_by_test_id("stMain")
         made = "img, [data-testid=stMarkdown] [data-testid=stIconMaterial]"

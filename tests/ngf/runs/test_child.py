@@ -131,7 +131,7 @@ def test_everything_in_a_finished_run_has_one_mode(store: Store) -> None:
             child = subprocess.run(
                 [sys.executable, "-m", "ngf.runs.child"],
                 cwd=ROOT,
-                input=f"{run.path}\n",
+                input=json.dumps(str(run.path)) + "\n",
                 text=True,
                 stdout=subprocess.DEVNULL,
                 check=False,
