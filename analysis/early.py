@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.image_kinds import KINDS, check_kind, kinds_of
+from ngf.attacks.early import check_early as check_attack
 from ngf.catalogue import catalogue, normalize, options_of
 from ngf.config import Choice, Target
 from ngf.options import SpecError
@@ -33,7 +34,8 @@ def check_early(measurement: Choice, run: Run, store: Store) -> None:
             check_layers(options.get("layers", ""), modules)
     _check_models(about, options, run, store)
     if measurement.name in _CHECKS:
-        _CHECKS[measurement.name](options)
+        data = catalogue()["data"].get(training.spec.data, {}) if training else {}
+        _CHECKS[measurement.name](options, data)
 
 
 def _check_data(options: _Options, training: TrainRun) -> None:
@@ -96,8 +98,11 @@ def _check_models(about: Mapping[str, Any], options: _Options, run: Run, store: 
         )
 
 
-def _check_probe(options: _Options) -> None:
-    """The images of a probe, and its attack, which is written as JSON."""
+def _check_probe(options: _Options, data: Mapping[str, Any]) -> None:
+    """The images of a probe, and its attack, which is written as JSON.
+
+    data: facts of the images.
+    """
     clean = kinds_of(attacked=False, in_loop=False)
     if options["data"] not in clean:
         raise SpecError(
@@ -117,6 +122,7 @@ def _check_probe(options: _Options) -> None:
             f"{attack.name} has no trigger before a training. A probe takes an attack whose "
             "trigger is a formula, such as badnets, blend or drawn."
         )
+    check_attack(attack, data)
 
 
-_CHECKS: dict[str, Callable[[_Options], None]] = {"trigger_probe": _check_probe}
+_CHECKS: dict[str, Callable[[_Options, Mapping[str, Any]], None]] = {"trigger_probe": _check_probe}

@@ -29,10 +29,11 @@ _Size = tuple[int, int]  # height and width of an image
 def check_early(attack: Choice, facts: Mapping[str, Any]) -> None:
     """Raise SpecError for an attack of which its options say that it cannot work on the data.
 
-    facts: of the data set; what it does not know yet, `classes` or `shape`, is not asked about.
+    facts: of the data set; what it does not know yet, `classes` (or `num_classes`) or `shape`, is
+        not asked about.
     """
     options = options_of("attacks", attack)
-    count = len(facts.get("classes") or ())
+    count = len(facts.get("classes") or ()) or facts.get("num_classes", 0)
     for name in ("target", "source", "partner"):
         if count and options.get(name, 0) >= count:
             raise SpecError(

@@ -207,6 +207,10 @@ USAGE: dict[tuple[str, ...], str] = {
     ("purify", MODEL, "--num-clean", "many"): "invalid int",
 }
 BAD: dict[tuple[str, ...], str] = {
+    ("train", "--attack", "badnets", "--set", "attack.target=999"): "does not exist",
+    ("train", "--attack", "drawn", "--set", "attack.drawing=!!!!"): "drawing",
+    ("train", "--attack", "sig", "--set", "attack.frequency=16"): "frequency",
+    (*PROBE, 'attack={"name": "badnets", "target": 999}'): "does not exist",
     ("train", "--attack", "nonsense"): "badnets",
     ("train", "--attack", ""): "badnets",
     ("train", "--data", "nonsense"): "signs",
