@@ -17,6 +17,7 @@ BENCHMARKS = (
     "polling",
     "many_runs",
     "long_runs",
+    "classroom",
 )
 
 
