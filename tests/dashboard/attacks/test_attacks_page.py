@@ -11,7 +11,7 @@ from dashboard.kit import library
 from dashboard.kit.evidence import evidence
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice
-from tests.helpers.pages import checked, text
+from tests.helpers.pages import checked, read, text
 
 ATTACKS = {name: about for name, about in catalogue()["attacks"].items() if name != "none"}
 
@@ -50,7 +50,8 @@ def test_cards_have_the_numbers_of_the_zoo(open_page, store):
     assert "[arXiv 1708.06733](https://arxiv.org/abs/1708.06733)" in said
     told = attack_card.taken_apart(ATTACKS["badnets"]["about"])
     assert told.changed and "**What we changed, and why**" in said
-    assert all(paragraph in said for paragraph in (told.source, *told.formula, *told.changed))
+    paragraphs = (told.source, *told.formula, *told.changed)
+    assert all(read(paragraph) in said for paragraph in paragraphs)
     figure = page.get("html")[-1].proto.body
     assert figure.count("<figure>") == 6 and figure.count("<img") == 18
 
