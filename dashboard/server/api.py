@@ -86,6 +86,8 @@ def _answers(route: Callable[[Request], Any]) -> Callable[[Request], Response]:
             value = route(request)
         except Refused as exc:
             return _json({"error": str(exc)}, exc.status)
+        except SpecError as exc:  # the run was deleted, or damaged, since it was found
+            return _json({"error": str(exc)}, 404)
         return value if isinstance(value, Response) else _json(value)
 
     return answer
