@@ -102,6 +102,8 @@ def _run(request: Request) -> Run:
             f"{run_id[:80]!r} is not the id of a run: lower-case letters, digits and hyphens only.",
         )
     run = store().find(run_id)
+    if run is None and (fault := store().damaged().get(run_id)):
+        raise Refused(422, f"The run {run_id!r} is damaged: {fault}")
     if run is None:
         raise Refused(404, f"There is no run {run_id!r}. GET /api/runs lists the runs there are.")
     return run
