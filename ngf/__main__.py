@@ -392,7 +392,7 @@ def _report(run: Run, options: argparse.Namespace) -> int:
     if options.json:
         whole = {"result": result} if options.command is _show else {}
         told = dict(result or {})
-        if len(rows) > 1:  # the first lane does not stand for the race
+        if len(rows) > 1:  # in races of older versions the first lane stood for all
             told = {key: value for key, value in told.items() if key not in ("after", "der")}
         _print(
             {

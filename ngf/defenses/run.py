@@ -57,9 +57,8 @@ def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     recorder.finish(
         {
             "before": before.to_json(),
-            # of the first lane, where a reader of a single purification looks for them
-            "after": first.get("after"),
-            "der": first.get("der"),
+            # where a reader of a single purification looks for them; no lane stands for a race
+            **({name: first.get(name) for name in ("after", "der")} if len(found) == 1 else {}),
             "lanes": found,
             "environment": environment(),
         }

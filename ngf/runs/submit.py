@@ -112,6 +112,9 @@ def _target(spec: MeasureSpec, store: Store) -> Target:
     if (trained := run.training()) is not None:
         check_content(trained.spec)
     if isinstance(run, PurifyRun):
+        if not named.lane and len(run.spec.lanes) > 1:
+            names = ", ".join(f"{run.id}:{lane}" for lane in run.spec.lane_names())
+            raise SpecError(f"{run.id} is a race. Name one of its models: {names}.")
         lane = run.spec.lane_name(named.lane)
         if (step := run.diverged().get(lane)) is not None:
             raise SpecError(
