@@ -126,7 +126,8 @@ def describe(run: Run) -> str:
 
 
 def _described(run: Run) -> str:
-    origin = store().look().origin(run.facts)
+    look = store().look()
+    origin = look.origin(look.facts.get(run) or run.facts)
     attack = title("attacks", origin.attack.name) if origin else "unknown model"
     spec = run.spec
     if isinstance(spec, TrainSpec):

@@ -63,16 +63,12 @@ class Index:
         known = self._known.get(path.name)
         if known is not None and known[0] == version:
             return known[1]
-        facts = self._read(
-            path, version
-        )  # a damaged folder is read each time: somebody may mend it
+        # a damaged folder raises here, each time anew: somebody may mend it
+        facts = self._read(path, version)
         if abs(time.time() - about.st_ctime) > _FRESH:
             self._known[path.name] = version, facts
-            if (
-                facts.ended
-                and self._kept is not None
-                and self._load().get(path.name, (None,))[0] != version
-            ):
+            stored = self._load().get(path.name)
+            if facts.ended and (stored is None or stored[0] != version):
                 self._unsaved[path.name] = version, facts
         return facts
 
@@ -84,12 +80,11 @@ class Index:
             except (SpecError, ValueError, TypeError, KeyError):
                 _log.debug("%s in %s is read anew", path.name, NAME)
         try:
-            found = read_facts(path)
+            return read_facts(path)
         except (FileNotFoundError, NotADirectoryError):  # deleted this moment
             raise SpecError(f"There is no run {path.name}.") from None
         except OSError as exc:
             raise Damaged(f"{path.name} cannot be read: {exc.strerror}.") from exc
-        return found
 
     # ---- the file
 
