@@ -124,10 +124,9 @@ def memory(pid: int) -> float:
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
-async def crowd(
-    url: str, folder: Path, step: int, clients: int, seconds: float
-) -> tuple[dict[str, Any], int]:
+async def crowd(url: str, folder: Path, clients: int, seconds: float) -> dict[str, Any]:
     """`clients` browsers for some seconds, while the race goes on by ten steps a second."""
+    step = 101
     host, times, pid = url.removeprefix("http://"), Times(), get(f"{url}/api/health")[2]["pid"]
     until, started, spent = time.monotonic() + seconds, time.monotonic(), cpu_seconds(pid)
     track = [memory(pid)]
@@ -143,7 +142,7 @@ async def crowd(
     await asyncio.gather(*visitors)
     cores = (cpu_seconds(pid) - spent) / (time.monotonic() - started)
     track.append(memory(pid))
-    found = {
+    return {
         "clients": clients,
         "seconds": seconds,
         **times.summary(),
@@ -151,7 +150,6 @@ async def crowd(
         "memory_mb_each_minute": track,
         "load_average": round(os.getloadavg()[0], 1),
     }
-    return found, step
 
 
 def main() -> None:
@@ -164,15 +162,17 @@ def main() -> None:
     options = parser.parse_args()
     results: dict[str, Any] = {"crowds": []}
     catalogue()  # made when a dashboard starts, not by its first visitor
-    with tempfile.TemporaryDirectory() as base:
-        folder, step = write_run(Path(base) / "runs", RACE, race_events(100, STEPS)), 101
-        port = free_port()
-        command = [sys.executable, "-m", "dashboard.server.app", "--port", str(port)]
-        with server(Path(base) / "runs", command, port) as url:
-            for clients in options.clients:
-                found, step = asyncio.run(crowd(url, folder, step, clients, options.seconds))
-                results["crowds"].append(found)
-                print(json.dumps(found), flush=True)
+    for clients in options.clients:  # a server and a race of its own for each, from step 100 on
+        with tempfile.TemporaryDirectory() as base:
+            folder, port = (
+                write_run(Path(base) / "runs", RACE, race_events(100, STEPS)),
+                free_port(),
+            )
+            command = [sys.executable, "-m", "dashboard.server.app", "--port", str(port)]
+            with server(Path(base) / "runs", command, port) as url:
+                found = asyncio.run(crowd(url, folder, clients, options.seconds))
+        results["crowds"].append(found)
+        print(json.dumps(found), flush=True)
     results |= {
         "python": platform.python_version(),
         "machine": platform.machine(),
