@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -145,21 +145,18 @@ def parse_json(text: str, name: str) -> Any:
         raise Damaged(f"{name} is not JSON that a run writes: {exc}.") from exc
 
 
-def read_once(path: Path, make: Callable[[Any], Any] | None = None) -> Any:
-    """Like `read_json`, and what `make` makes of it, but anew only when the file was replaced. Do
-    not change what it returns.
-    """
+def read_once(path: Path) -> Any:
+    """Like `read_json`, but anew only when the file was replaced. Do not change what it returns."""
     try:
         about = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return None if make is None else make(None)
-    return _made(path, make, about.st_mtime_ns, about.st_ino, about.st_size)
+        return None
+    return _read(path, about.st_mtime_ns, about.st_ino, about.st_size)
 
 
-@lru_cache(maxsize=8192)
-def _made(path: Path, make: Callable[[Any], Any] | None, *version: int) -> Any:
-    found = read_json(path)
-    return found if make is None else make(found)
+@lru_cache(maxsize=64)  # of `assets/evidence`
+def _read(path: Path, *version: int) -> Any:
+    return read_json(path)
 
 
 def fsync_tree(folder: Path) -> None:
