@@ -4,6 +4,7 @@ feel, and writes JSON to `results`; README.md takes its figures from there.
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,13 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
     parts = path.read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def conditions() -> dict[str, Any]:
+    """What a time was measured under, for its file."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import random
 import statistics
 import sys
@@ -26,7 +25,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from benchmarks import RESULTS, cpu_seconds, write
+from benchmarks import RESULTS, conditions, cpu_seconds, write
 from ngf.catalogue import catalogue
 from ngf.terminal import finish
 from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
@@ -175,9 +174,7 @@ def main() -> None:
         results["crowds"].append(found)
         print(json.dumps(found), flush=True)
     results |= {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
+        **conditions(),
     }
     write(options.out, results)
     print(f"Written to {options.out}")

@@ -13,7 +13,6 @@ import http.client
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -27,9 +26,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import RESULTS, write
+from benchmarks import RESULTS, conditions, write
 from ngf.config import PurifySpec
 from ngf.runs.folder import EVENTS
+from ngf.terminal import finish
 from tests.helpers.run_folders import (
     RACE,
     TRAIN,
@@ -195,10 +195,7 @@ def main() -> None:
             print(f"{steps} steps x 2, recorder: {found['recorder']}", flush=True)
             results[f"{steps} x 2"] = found
     results |= {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
+        **conditions(),
         "streamlit": version("streamlit"),
     }
     write(options.out, results)
@@ -206,4 +203,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

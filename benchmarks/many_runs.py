@@ -11,7 +11,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from benchmarks import RESULTS, cpu_seconds, write
+from benchmarks import RESULTS, conditions, cpu_seconds, write
 from dashboard.kit.pages import pages
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Training, TrainSpec
 from ngf.places import ROOT
@@ -181,10 +180,7 @@ def main() -> None:
             results[name] = work()
             print(name, json.dumps(results[name]), flush=True)
     results |= {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
+        **conditions(),
     }
     write(options.out, results)
     print(f"Written to {options.out}")

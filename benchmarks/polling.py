@@ -12,8 +12,6 @@ import argparse
 import gzip
 import http.client
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -23,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import RESULTS, cpu_seconds, write
+from benchmarks import RESULTS, conditions, cpu_seconds, write
 from ngf.terminal import finish
 from tests.helpers.run_folders import RACE, append, free_port, get, race_events, server, write_run
 
@@ -119,10 +117,7 @@ def main() -> None:
     results |= {
         "clients": CLIENTS,
         "seconds": options.seconds,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
+        **conditions(),
         "streamlit": version("streamlit"),
     }
     write(options.out, results)
