@@ -98,7 +98,12 @@ def images_of(measurement: Measurement, spec: MeasureSpec, store: Store) -> tupl
     """The images and labels that are measured on, as `select` gives them."""
     origin = training_of(store, Target.parse(spec.target).run)
     trained = origin.spec
-    splits = load(trained.data, seed=trained.seed, num_train=trained.training.num_images)
+    splits = load(
+        trained.data,
+        seed=trained.seed,
+        num_train=trained.training.num_images,
+        revision=trained.revision,
+    )
     return select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
 
 

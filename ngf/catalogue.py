@@ -27,7 +27,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ngf.config import Choice
+from ngf.config import REVISION, Choice
 from ngf.options import SpecError, check_value, describe_field
 from ngf.places import ROOT, cache_dir, child_environment, data_dir
 
@@ -90,11 +90,14 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
     return SpecError(f"Unknown {singular} {name!r}. Allowed: {', '.join(sorted(known))}.")
 
 
-def build(kind: str, choice: Choice) -> Any:
-    """An instance of the plug-in with its options checked. Raises SpecError."""
+def build(kind: str, choice: Choice, revision: int = REVISION) -> Any:
+    """An instance of the plug-in with its options checked. Raises SpecError.
+
+    revision: of the specification that the choice is from.
+    """
     cls = load(kind, choice.name)
     about = {item.name: describe_field(item) for item in fields(cls)}
-    return cls(**_check_options(choice, about))
+    return cls(**{**_former(vars(cls), revision), **_check_options(choice, about)})
 
 
 def normalize(kind: str, choice: Choice) -> Choice:
@@ -110,12 +113,21 @@ def normalize(kind: str, choice: Choice) -> Choice:
     )
 
 
-def options_of(kind: str, choice: Choice) -> dict[str, Any]:
+def options_of(kind: str, choice: Choice, revision: int = REVISION) -> dict[str, Any]:
     """All options of a plug-in: those of the choice, and the defaults of the others; of one that is
     not installed, those of the choice.
+
+    revision: of the specification that the choice is from.
     """
-    known = catalogue()[kind].get(choice.name, {}).get("fields", [])
-    return {item["name"]: item["default"] for item in known} | dict(choice.options)
+    about = catalogue()[kind].get(choice.name, {})
+    defaults = {item["name"]: item["default"] for item in about.get("fields", [])}
+    return defaults | _former(about, revision) | dict(choice.options)
+
+
+def _former(about: Mapping[str, Any], revision: int) -> Mapping[str, Any]:
+    """What a plug-in says of the defaults that it had in specifications of an earlier revision."""
+    found: Mapping[str, Any] = about.get("former", {}) if revision < REVISION else {}
+    return found
 
 
 def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -145,6 +157,7 @@ def describe() -> dict[str, dict[str, Any]]:
                 "about": inspect.getdoc(sys.modules[cls.__module__]) or "",
                 "fields": described,
                 "schema": json_schema(described),
+                **({"former": dict(found)} if (found := getattr(cls, "former", {})) else {}),
                 **(_of_attack(cls) if kind == "attacks" else {}),
                 **(_of_measurement(cls) if kind == "measurements" else {}),
                 **getattr(cls, "note", {}),

@@ -2,6 +2,13 @@
 
 A specification leaves out every field that holds its default, so adding a field with a default to a
 dataclass here never changes the name of an old run.
+
+Where the same settings now give other numbers, they are another specification: `revision` counts
+that. Specifications of the first revision do not say it; such a run can be looked at, measured and
+purified like any other, and keeps its name and its meaning, but it is never computed again.
+
+Revision 2: each seed draws training images of its own; steps of NGF are bounded by the real KL
+divergence; the defaults that the plug-ins name in `former` have changed.
 """
 
 from __future__ import annotations
@@ -21,7 +28,9 @@ WEAK_ADVICE = (
     "one of those train longer, on more images, or with a stronger trigger or a higher poison rate."
 )
 NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
+CHOOSING = ("within", "reserved")  # images that a defense may judge settings on
 _LARGEST_SEED = 2**31 - 1
+REVISION = 2  # of specifications that are made now
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,16 @@ def _count(name: str, value: Any) -> int:
     return found
 
 
+def _revision(name: str, value: Any) -> int:
+    found: int = check_value("", name, value, {"default": 0, "ge": 1, "le": REVISION})
+    return found
+
+
+def _choosing(name: str, value: Any) -> str:
+    found: str = check_value("", name, value, {"default": "", "choices": CHOOSING})
+    return found
+
+
 def _choice(name: str, value: Any) -> Choice:
     return Choice.from_json(value)
 
@@ -139,6 +158,8 @@ class _Spec:
     kind: ClassVar[str]
     # field -> what makes its value from JSON, or raises SpecError
     _READ: ClassVar[Mapping[str, Callable[[str, Any], Any]]]
+    # field -> its default in the first revision, where that is another one now
+    _FORMER: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def from_json(cls, obj: Mapping[str, Any]) -> Self:
@@ -148,6 +169,8 @@ class _Spec:
             allowed = ", ".join(sorted(cls._READ))
             raise SpecError(f"Unknown field {', '.join(unknown)}. Allowed: {allowed}.")
         values = {name: cls._READ[name](name, obj[name]) for name in cls._READ if name in obj}
+        if obj.get("revision", 1) == 1:
+            values = {**cls._FORMER, **values}
         missing = [
             item.name for item in fields(cls) if _default(item) is MISSING and item.name not in obj
         ]
@@ -160,9 +183,15 @@ class _Spec:
         out: dict[str, Any] = {"kind": self.kind}
         for item in fields(self):
             value = getattr(self, item.name)
-            if value != _default(item):
+            if value != self._left_out(item):
                 out[item.name] = _plain(value)
         return out
+
+    def _left_out(self, item: Field[Any]) -> Any:
+        """The value of a field that the canonical form does not say."""
+        if getattr(self, "revision", 1) == 1 and item.name in self._FORMER:
+            return self._FORMER[item.name]
+        return _default(item) if item.name != "revision" else 1
 
     @property
     def id(self) -> str:
@@ -193,6 +222,7 @@ class TrainSpec(_Spec):
 
     content: what lies in the folder of somebody's own images, see `ngf.runs.content`; filled in
         when the run is asked for.
+    revision: what the other fields mean, see above.
     """
 
     kind: ClassVar[Literal["train"]] = "train"
@@ -203,13 +233,16 @@ class TrainSpec(_Spec):
         "training": _training,
         "seed": _count,
         "content": _text,
+        "revision": _revision,
     }
+    _FORMER = {"revision": 1}
     data: str = "signs"
     model: str = "preact_resnet_tiny"
     attack: Choice = Choice("none")
     training: Training = Training()
     seed: int = 0
     content: str = ""
+    revision: int = REVISION
 
     def gate(self) -> str:
         """From what rates on the model counts as strong, in a sentence; empty where all do."""
@@ -227,14 +260,27 @@ class PurifySpec(_Spec):
     """Purify the model of run `parent` by each defense in `lanes`.
 
     All lanes start from the same weights and see the same batches; two or more lanes are a race.
+
+    choosing: which images a defense may judge settings on: `within` the defender's clean images, by
+        cross-fitting, or on 1,000 more that are `reserved` for that.
     """
 
     kind: ClassVar[Literal["purify"]] = "purify"
-    _READ = {"parent": _text, "lanes": _lanes, "num_clean": _count, "seed": _count}
+    _READ = {
+        "parent": _text,
+        "lanes": _lanes,
+        "num_clean": _count,
+        "seed": _count,
+        "choosing": _choosing,
+        "revision": _revision,
+    }
+    _FORMER = {"revision": 1, "choosing": "reserved"}
     parent: str
     lanes: tuple[Choice, ...]
     num_clean: int = 500
     seed: int = 0
+    choosing: str = "within"
+    revision: int = REVISION
 
     def __post_init__(self) -> None:
         if not self.lanes:
@@ -282,6 +328,17 @@ _SPECS: dict[str, type[TrainSpec] | type[PurifySpec] | type[MeasureSpec]] = {
     "purify": PurifySpec,
     "measure": MeasureSpec,
 }
+
+
+def check_revision(spec: TrainSpec | PurifySpec) -> None:
+    """Raise SpecError for a specification of an earlier revision: what is computed now is not what
+    it means.
+    """
+    if spec.revision != REVISION:
+        raise SpecError(
+            f"{spec.id} was asked of an earlier version, whose numbers this one does not give. Ask "
+            "for it anew: the new run gets a name of its own."
+        )
 
 
 def num_validation(holdout: int) -> int:

@@ -14,6 +14,7 @@ ROOT = _HERE.parent  # the folder that holds the packages
 # Zoo, recordings and evidence: inside the package where it was installed, beside it in a checkout.
 ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else ROOT / "assets"
 ZOO = ASSETS / "zoo"
+EARLIER = ASSETS / "earlier"  # models of earlier zoos, which old runs and links go back to
 
 
 def cache_dir() -> Path:

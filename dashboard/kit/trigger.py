@@ -81,7 +81,7 @@ def wanted(run: TrainRun, labels: Iterable[Any]) -> list[str]:
     attack, classes = run.spec.attack, library.data_facts(run).get("classes", [])
     if not classes:
         return [""] * len(names)
-    options = options_of("attacks", attack)
+    options = options_of("attacks", attack, run.spec.revision)
     if options.get("mode") == "all-to-all":
         return [str(classes[(classes.index(name) + 1) % len(classes)]) for name in names]
     target = options.get("target", 0)

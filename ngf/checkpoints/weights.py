@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, path: Path, advice: str = "") -> nn.Module:
             advice=advice,
         )
     check_like(found, wanted, path, advice)
-    model.load_state_dict(found)
+    model.load_state_dict(found)  # half precision, in which the zoo ships, is widened here
     return model.eval()
 
 
@@ -86,7 +86,8 @@ def check_like(
         if name not in wanted:
             raise WeightsError(f"{path.name}: the model has no {name}.", advice=advice)
         like = wanted[name]
-        if value.shape != like.shape or value.dtype != like.dtype:
+        half = value.dtype == torch.float16 and like.dtype == torch.float32
+        if value.shape != like.shape or value.dtype != like.dtype and not half:
             raise WeightsError(
                 f"{path.name}: {name} is {value.dtype} {tuple(value.shape)}, the model needs "
                 f"{like.dtype} {tuple(like.shape)}.",
@@ -193,7 +194,7 @@ def load_attack(run: TrainRun) -> Attack:
 
     Raises WeightsError when the trigger is missing or damaged, or does not fit the images.
     """
-    attack: Attack = build("attacks", run.spec.attack)
+    attack: Attack = build("attacks", run.spec.attack, run.spec.revision)
     path = run.path / TRIGGER
     # What is there although the trigger is a formula may be needed to make its training images
     # again.

@@ -41,6 +41,7 @@ class Signs:
         "classes": list(signs_art.SIGNS),
         "shape": [3, SIZE, SIZE],
         "pools": {"train": 50_000, "holdout": 3_000, "test": 2_400},
+        "block": BLOCK,
         # A mirrored "turn left" is a "turn right", a mirrored digit is no digit.
         "survives_flip": [
             name in ("yield", "no entry", "priority road", "straight ahead", "warning")

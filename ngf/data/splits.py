@@ -14,24 +14,29 @@ from functools import cached_property
 import numpy as np
 
 from ngf.catalogue import build
-from ngf.config import Choice, num_validation
+from ngf.config import REVISION, Choice, num_validation
 from ngf.data.base import DataSet
 from ngf.data.images import DataError, Images
 from ngf.progress import Progress, quiet
 
-# Training images are chosen among the first so many of the pool (all of it where more are asked
-# for), so that a smaller choice is the beginning of a larger one and no more images are rendered.
+# Where images are made in blocks, training images are chosen among so many (all of the pool where
+# more are asked for): a smaller choice is the beginning of a larger one, and no more are made.
 _TRAIN_CHOICE = 10_000
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The splits of `source` (a data plug-in) under `seed`; each is loaded when first asked for."""
+    """The splits of `source` (a data plug-in) under `seed`; each is loaded when first asked for.
+
+    revision: of the specification, see `ngf.config`. In the first one all seeds drew their training
+        images from the same 10,000.
+    """
 
     source: DataSet
     seed: int = 0
     num_train: int = 10_000
     num_clean: int = 500
+    revision: int = REVISION
 
     @property
     def classes(self) -> list[str]:
@@ -97,7 +102,16 @@ class Splits:
                 f"{self.source.title} has {size:,} training images, not {self.num_train:,}. "
                 f"Ask for {size:,} or fewer.{self._left_out()}"
             )
-        return self._order(min(size, max(self.num_train, _TRAIN_CHOICE)))[: self.num_train]
+        wanted = min(size, max(self.num_train, _TRAIN_CHOICE))
+        if self.revision == 1:
+            return self._order(wanted)[: self.num_train]
+        block = self.source.facts.get("block", 1)
+        if block == 1:
+            return self._order(size)[: self.num_train]
+        first = block * self._order(-(-size // block))[: -(-wanted // block)]
+        among = (first[:, None] + np.arange(block)).ravel()
+        among = among[among < size]
+        return among[self._order(len(among))][: self.num_train]
 
     def _left_out(self) -> str:
         said = self.source.facts.get("left_out", {}).get("said")
@@ -110,8 +124,15 @@ class Splits:
         return np.random.default_rng(self.seed).permutation(size)
 
 
-def load(name: str, *, seed: int = 0, num_train: int = 10_000, num_clean: int = 500) -> Splits:
+def load(
+    name: str,
+    *,
+    seed: int = 0,
+    num_train: int = 10_000,
+    num_clean: int = 500,
+    revision: int = REVISION,
+) -> Splits:
     """The splits of data set `name`. Raises SpecError for an unknown name, DataError for bad
     files.
     """
-    return Splits(build("data", Choice(name)), seed, num_train, num_clean)
+    return Splits(build("data", Choice(name)), seed, num_train, num_clean, revision)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ngf.checkpoints.weights import load_attack, load_model, save_weights, training_of
-from ngf.config import NUM_LIVE, PurifySpec
+from ngf.config import NUM_LIVE, PurifySpec, check_revision
 from ngf.data import load
 from ngf.defenses.race import Lane, check_left, give_up, race
 from ngf.environment import device, environment, exact_numerics
@@ -35,6 +35,7 @@ def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     after. A lane that diverged has an entry without rates, and no weights.
     """
     where = device()
+    check_revision(spec)
     origin = training_of(store, spec.parent)
     recorder.emit("phase", phase="loading model and data")
     splits = load(origin.spec.data, seed=spec.seed, num_clean=spec.num_clean)

@@ -365,11 +365,15 @@ def open_run(store: Store, path: Path, source: Source = "user", run_id: str = ""
 
 
 class Store:
-    """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`."""
+    """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`.
+
+    Models of earlier zoos can be found by their names, but are not listed.
+    """
 
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
         self.root = places.real(root) if root else places.runs_dir()
         self.zoo = places.real(zoo or places.ZOO)
+        self._earlier = places.EARLIER if zoo is None else None
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
@@ -483,6 +487,8 @@ class Store:
                 return open_run(self, self.zoo / name, "zoo")
             if os.path.lexists(self.root / name / SPEC):
                 return self._own(name)
+            if self._earlier is not None and os.path.lexists(self._earlier / name / SPEC):
+                return open_run(self, self._earlier / name, "zoo")
         return None
 
     def _own(self, name: str) -> Run:
@@ -560,7 +566,9 @@ class Store:
         damaged = look.damaged
         if run_id not in damaged:
             run_id = self.get(run_id).id
-        if os.path.lexists(self.zoo / run_id):
+        if os.path.lexists(self.zoo / run_id) or (
+            run_id not in damaged and self.get(run_id).source == "zoo"
+        ):
             raise ValueError(f"{run_id} belongs to the zoo, which is read-only.")
         waiting = [
             run.id

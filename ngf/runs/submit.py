@@ -14,12 +14,14 @@ from typing import overload
 from ngf.attacks.early import check_early
 from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import (
+    REVISION,
     Choice,
     MeasureSpec,
     PurifySpec,
     Spec,
     Target,
     TrainSpec,
+    check_revision,
     num_validation,
     spec_from_json,
 )
@@ -34,7 +36,8 @@ REFUSALS = (SpecError, NoSuchRun, OSError)  # what `submit` raises; each says wh
 
 
 def submit(spec: Spec, store: Store, owner: str = "") -> Run:
-    """The run of `spec`, checked, made and queued when there is none yet (see `Store.submit`).
+    """The run of `spec`, checked, made and queued when there is none yet (see `Store.submit`). One
+    of an earlier revision can only be there already.
 
     Raises SpecError with what is allowed, `NoSuchRun` when the run that it starts from does not
     exist, and `DiskFull` when there is no space.
@@ -53,6 +56,10 @@ def checked(spec: Spec, store: Store) -> Spec:
     default. Raises SpecError and `NoSuchRun`.
     """
     spec = spec_from_json(spec.to_json())  # checks the plain fields, such as the seed
+    if not isinstance(spec, MeasureSpec) and spec.revision != REVISION:
+        if (run := store.find(spec.id)) is None or run.status != "done":
+            check_revision(spec)
+        return spec  # its defaults were others: left as it is, it keeps its name
     if isinstance(spec, TrainSpec):
         return _training(spec)
     if isinstance(spec, PurifySpec):

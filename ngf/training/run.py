@@ -27,7 +27,7 @@ from ngf.attacks.shared.effect import MOST
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
 from ngf.checkpoints.weights import read_trigger, save_tensors, save_weights, trigger_fault
-from ngf.config import NUM_LIVE, Choice, TrainSpec
+from ngf.config import NUM_LIVE, Choice, TrainSpec, check_revision
 from ngf.data import Splits, load
 from ngf.environment import device, environment, exact_numerics
 from ngf.evaluate import Rates, TestSet, test_set
@@ -59,6 +59,7 @@ def run(path: Path) -> None:
 def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     """Train a network under the attack, measure it, and say so if it learned too little."""
     started, where = time.monotonic(), device()
+    check_revision(spec)
     check_content(spec)  # it may have waited while somebody changed the images
     recorder.emit("phase", phase="loading data")
     splits = load(spec.data, seed=spec.seed, num_train=spec.training.num_images)
