@@ -121,7 +121,7 @@ def options_of(kind: str, choice: Choice, revision: int = REVISION) -> dict[str,
     """
     about = catalogue()[kind].get(choice.name, {})
     defaults = {item["name"]: item["default"] for item in about.get("fields", [])}
-    return defaults | _former(about, revision) | dict(choice.options)
+    return {**defaults, **_former(about, revision), **choice.options}
 
 
 def _former(about: Mapping[str, Any], revision: int) -> Mapping[str, Any]:

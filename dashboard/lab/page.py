@@ -16,6 +16,7 @@ from dashboard.lab import choices
 from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live
+from dashboard.lab.repeats import show_repeats
 from dashboard.lab.starting import notes, shown_run, start
 from dashboard.lab.training import choose_training
 from ngf.options import SpecError
@@ -77,6 +78,7 @@ def after_race(run: PurifyRun) -> None:
     lane = run.sound_lanes()[0]
     st.header("Before and after")
     show_outcome(run)
+    show_repeats(run)
     st.subheader("Did the minimum change?")
     st.caption(
         "Loss slices, Hessian spectrum and Fisher trace of the model before and after, on the same "

@@ -14,9 +14,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -322,10 +322,14 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """Every run of a store with its facts, in the order of `Store.runs`, and what is damaged."""
+    """Every run of a store with its facts, in the order of `Store.runs`, and what is damaged.
+
+    earlier: facts of a model of an earlier zoo, which is not among them, by its name.
+    """
 
     facts: Mapping[Run, Facts]
     damaged: Mapping[str, str]
+    earlier: Callable[[str], Facts | None] = field(default=lambda name: None, repr=False)
 
     @cached_property
     def _by_id(self) -> dict[str, Facts]:
@@ -345,7 +349,7 @@ class Look:
             if parent is None or parent in seen:
                 return None
             seen.add(parent)
-            found = self._by_id.get(parent)
+            found = self._by_id.get(parent) or self.earlier(parent)
         return found
 
     def summary(self, run: Run) -> Row | None:
@@ -373,7 +377,7 @@ class Store:
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
         self.root = places.real(root) if root else places.runs_dir()
         self.zoo = places.real(zoo or places.ZOO)
-        self._earlier = places.EARLIER if zoo is None else None
+        self._ships = zoo is None  # then earlier zoos ship as well
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
@@ -487,9 +491,14 @@ class Store:
                 return open_run(self, self.zoo / name, "zoo")
             if os.path.lexists(self.root / name / SPEC):
                 return self._own(name)
-            if self._earlier is not None and os.path.lexists(self._earlier / name / SPEC):
-                return open_run(self, self._earlier / name, "zoo")
+            if (facts := self._earlier_facts(name)) is not None:
+                return _RUNS[facts.spec.kind](self, places.EARLIER / name, "zoo", facts=facts)
         return None
+
+    def _earlier_facts(self, name: str) -> Facts | None:
+        """Facts of a model of an earlier zoo; None when there is none of this name."""
+        path = places.EARLIER / name
+        return self.facts(path) if self._ships and os.path.lexists(path / SPEC) else None
 
     def _own(self, name: str) -> Run:
         """The run of a visitor in the folder of this name. Raises SpecError."""
@@ -548,7 +557,7 @@ class Store:
             _log.error("%s is left out: %s", name, damaged[name])
         self._told |= damaged.keys()
         self._index.save(entry.name for entry in found)
-        return Look(runs, damaged)
+        return Look(runs, damaged, self._earlier_facts)
 
     def damaged(self) -> Mapping[str, str]:
         """Name and fault of the folders that are left out because they are damaged."""
