@@ -51,7 +51,7 @@ class Splits:
     @cached_property
     def train(self) -> Images:
         """`num_train` training images in an order set by the seed."""
-        return self.source.load("train", self._train_index())
+        return self.source.load("train", self.train_index())
 
     @cached_property
     def clean(self) -> Images:
@@ -86,7 +86,7 @@ class Splits:
         """
         # Some are counted only after a look at all files, which says how far it is.
         self.source.prepare("train", np.arange(0), progress)
-        index = {"train": self._train_index()}
+        index = {"train": self.train_index()}
         index |= {pool: np.arange(self._pool_size(pool)) for pool in ("test", "holdout")}
         for pool, rows in index.items():
             self.source.prepare(pool, rows, progress)
@@ -95,7 +95,10 @@ class Splits:
     def _num_validation(self) -> int:
         return num_validation(self._pool_size("holdout"))
 
-    def _train_index(self) -> np.ndarray:
+    def train_index(self) -> np.ndarray:
+        """Places of the training images in their pool, int64 (num_train,), in the order of `train`.
+        Raises DataError.
+        """
         size = self._pool_size("train")
         if self.num_train > size:
             raise DataError(

@@ -109,7 +109,12 @@ def write_run(root: Path, spec: Spec, events: list[dict[str, Any]], *, done: boo
                 else {
                     "before": {"ca": 0.992, "asr": 0.997, "ra": 0.0},
                     "after": rates,
-                    "lanes": {"ngf": {"after": rates}},
+                    "lanes": {
+                        lane: {"after": rates, "steps": 100, "seconds": 1.0}
+                        for lane in (
+                            spec.lane_names() if isinstance(spec, PurifySpec) else ("ngf",)
+                        )
+                    },
                 }
             ),
             encoding="utf-8",

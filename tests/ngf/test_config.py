@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec, spec_from_json
+from ngf.config import (
+    REVISION,
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    Training,
+    TrainSpec,
+    check_revision,
+    spec_from_json,
+)
 from ngf.options import SpecError
 
 SPECS = [
@@ -25,7 +35,7 @@ def test_a_specification_survives_json(spec):
 
 
 def test_defaults_are_left_out_so_new_fields_keep_old_names():
-    assert TrainSpec().to_json() == {"kind": "train"}
+    assert TrainSpec().to_json() == {"kind": "train", "revision": REVISION}
     assert TrainSpec(training=Training(epochs=20)).id == TrainSpec().id
     assert TrainSpec(seed=1).id != TrainSpec().id
 
@@ -64,8 +74,24 @@ def test_broken_specifications_say_what_is_allowed(broken, message):
 
 
 def test_names_of_runs_stay() -> None:
-    assert TrainSpec().id == "signs-none-s0-1c8392ad8a"
+    """Also those of the first revision, which does not say that it is one."""
+    assert TrainSpec().id == "signs-none-s0-127bd5635e"
+    assert spec_from_json({"kind": "train"}).id == "signs-none-s0-1c8392ad8a"
     raced = PurifySpec(
         parent="signs-none-s0-1c8392ad8a", lanes=(Choice("ngf"), Choice("sgd", {"steps": 7}))
     )
-    assert raced.id == "ngf-vs-sgd-3ba8b8002d"
+    former = {key: value for key, value in raced.to_json().items() if key != "revision"}
+    assert spec_from_json(former).id == "ngf-vs-sgd-3ba8b8002d"
+    assert raced.id not in ("", "ngf-vs-sgd-3ba8b8002d")
+
+
+def test_a_specification_of_the_first_revision_keeps_its_meaning() -> None:
+    former = spec_from_json({"kind": "purify", "parent": "a", "lanes": ["ngf"]})
+    assert isinstance(former, PurifySpec)
+    assert (former.revision, former.choosing) == (1, "reserved")
+    assert spec_from_json(former.to_json()) == former
+    now = replace(former, revision=REVISION)
+    assert spec_from_json(now.to_json()) == now and now.to_json()["choosing"] == "reserved"
+    check_revision(now)
+    with pytest.raises(SpecError, match="was asked of an earlier version.*Ask for it anew"):
+        check_revision(former)

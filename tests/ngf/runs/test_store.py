@@ -10,18 +10,20 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
+from ngf.config import REVISION, Choice, MeasureSpec, PurifySpec, TrainSpec, spec_from_json
 from ngf.options import SpecError
-from ngf.places import ROOT
+from ngf.places import EARLIER, ROOT
 from ngf.runs.child import write_error
 from ngf.runs.files import to_json
 from ngf.runs.folder import ERROR, EVENTS, RESULT, SPEC, STATE
 from ngf.runs.log import read_events
 from ngf.runs.store import Store, fair_order
+from ngf.runs.submit import submit
 from tests.helpers.processes import (
     PIPELINE,
     check_whole,
@@ -30,6 +32,7 @@ from tests.helpers.processes import (
     wait_status,
     wait_steps,
 )
+from tests.helpers.run_folders import race_events, write_run
 
 
 def test_identical_requests_are_one_run(store: Store) -> None:
@@ -58,6 +61,32 @@ def test_zoo_is_part_of_the_store_and_read_only(store: Store, tmp_path: Path) ->
     with pytest.raises(ValueError, match="read-only"):
         store.delete(run.id)
     assert files == sorted(path.name for path in (store.zoo / made.id).iterdir())
+
+
+def test_models_of_earlier_zoos_are_found_but_not_listed(tmp_path: Path) -> None:
+    """What was made of them can still be opened, and is never computed again."""
+    store = Store(tmp_path / "runs")
+    earlier = sorted(path.name for path in EARLIER.iterdir())
+    assert len(earlier) == 65
+    assert not {run.id for run in store.runs()} & set(earlier)
+    model = store.get("signs-badnets-s0-e92d669fdf")
+    assert model.source == "zoo" and model.status == "done"
+    assert isinstance(model.spec, TrainSpec) and model.spec.revision == 1
+    assert submit(model.spec, store).path == model.path
+    with pytest.raises(ValueError, match="read-only"):
+        store.delete(model.id)
+    former = spec_from_json({"kind": "purify", "parent": model.id, "lanes": ["ngf"]})
+    with pytest.raises(SpecError, match="of an earlier version"):
+        submit(former, store)
+    write_run(store.root, former, race_events(), done=True)
+    run = submit(former, store)
+    origin = run.training()
+    assert run.status == "done" and origin is not None and origin.path == model.path
+    look = store.look()
+    (facts,) = (found for one, found in look.facts.items() if one.id == run.id)
+    assert look.origin(facts) == model.spec
+    again = submit(replace(former, revision=REVISION), store)  # its model can be purified anew
+    assert again.id != run.id and again.status == "queued"
 
 
 def test_summary_finds_the_training_behind_a_run(store: Store) -> None:
