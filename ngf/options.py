@@ -107,10 +107,16 @@ def check_value(owner: str, name: str, value: Any, about: Mapping[str, Any]) -> 
 
 
 def check_layer(layer: str, words: Iterable[str], layers: Iterable[str]) -> None:
-    """Raise SpecError, with the allowed ones, unless `layer` is one of `words` or `layers`."""
-    allowed = (*words, *layers)
-    if layer not in allowed:
-        raise SpecError(f"Unknown layer {layer!r}. Allowed: {', '.join(allowed)}.")
+    """Raise SpecError, with the allowed ones, unless `layer` is one of `words`, or one or several
+    of `layers`, separated by commas.
+    """
+    names, known = layer.split(","), tuple(layers)
+    allowed = (*words, *known) if len(names) == 1 else known
+    for name in names:
+        if name not in allowed:
+            raise SpecError(f"Unknown layer {name!r}. Allowed: {', '.join(allowed)}.")
+    if len(set(names)) < len(names):
+        raise SpecError(f"{layer!r} names a layer twice.")
 
 
 def _typed(where: str, value: Any, kind: type) -> Any:

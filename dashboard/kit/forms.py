@@ -13,7 +13,7 @@ import streamlit as st
 
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice
-from ngf.options import LONGEST_TEXT, SpecError
+from ngf.options import LONGEST_TEXT, SpecError, check_layer
 
 LABELS = {
     "lr": "Learning rate",
@@ -24,6 +24,7 @@ LABELS = {
     "batch_size": "Batch size",
     "weight_decay": "Weight decay",
 }
+SEVERAL = "several"  # layers, in the list of layers
 LAYER_WORDS = {  # what may stand for a layer, in the order of the list
     "fisher": "Largest Fisher trace on clean images (a second)",
     "auto": "Automatic: try every layer on clean images (half a minute)",
@@ -78,18 +79,28 @@ def field(item: Mapping[str, Any], key: str, value: Any, layers: Sequence[str] =
 
 
 def _layer_box(item: Mapping[str, Any], key: str, layers: Sequence[str]) -> Any:
-    """Words such as `auto` first, then the layers of the model; a layer that the model does not
-    have, from a link, stays in the list so that its refusal can be read.
+    """Words such as `auto` first, then the layers of the model, then several of them; a layer that
+    the model does not have, from a link, stays in the list so that its refusal can be read.
     """
     known = [word for word in LAYER_WORDS if word in item["layers"]]
-    chosen = st.session_state[key]
-    return st.selectbox(
+    chosen, many = st.session_state[key], f"{key}.several"
+    if "," in chosen:
+        check_layer(chosen, (), layers)
+        st.session_state[key], st.session_state[many] = SEVERAL, chosen.split(",")
+        chosen = SEVERAL
+    picked = st.selectbox(
         label(item),
-        list(dict.fromkeys([*known, *item["layers"], *layers, chosen])),
+        list(dict.fromkeys([*known, *item["layers"], *layers, chosen, SEVERAL])),
         key=key,
         help=hint(item),
-        format_func=lambda name: LAYER_WORDS.get(name, name),
+        format_func=lambda name: {**LAYER_WORDS, SEVERAL: "Several layers …"}.get(name, name),
     )
+    if picked != SEVERAL:
+        return picked
+    names = st.multiselect("Layers to tune", layers, key=many, help="All of them in each step.")
+    if not names:
+        raise SpecError("Choose at least one layer to tune.")
+    return ",".join(names)
 
 
 def _number_input(
@@ -163,9 +174,14 @@ def lane_from_text(text: str) -> Choice:
     """The lane of such a text. Raises SpecError with what is allowed."""
     name, _, rest = text.partition(":")
     options = {}
+    key = ""
     for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
+        before, equals, value = part.partition("=")
+        if equals:
+            key = before.strip()
+            options[key] = value.strip()
+        elif key:  # a value with commas, such as the names of several layers
+            options[key] += f",{part.strip()}"
+        else:
             raise SpecError(f"lane {name}: “{part}” is not of the form option=value.")
-        options[key.strip()] = value.strip()
     return normalize("defenses", Choice(name, options))

@@ -75,8 +75,37 @@ def test_a_field_that_names_a_layer_offers_its_words_and_the_layers():
 
     page = checked(AppTest.from_function(script, default_timeout=20).run())
     (box,), (plain,) = page.selectbox, page.text_input
-    assert box.options == [forms.LAYER_WORDS["auto"], "first", "stem", "linear", "attic"]
+    assert box.options[:-1] == [forms.LAYER_WORDS["auto"], "first", "stem", "linear", "attic"]
+    assert box.options[-1] == "Several layers …"
     assert plain.key == "plain"
+
+
+def test_several_layers_can_be_chosen_and_come_back_from_a_link():
+    def script():
+        import streamlit as st
+
+        from dashboard.kit import forms
+        from ngf.options import SpecError
+
+        item = {"name": "layer", "help": "Where.", "unit": "", "default": "auto"}
+        item |= {"type": "str", "ge": None, "le": None, "choices": None, "layers": ["auto"]}
+        try:
+            made = forms.field(item, "place", "stem,linear", ["stem", "conv", "linear"])
+        except SpecError as error:
+            made = error
+        st.session_state["made"] = str(made)
+
+    page = checked(AppTest.from_function(script, default_timeout=20).run())
+    assert page.session_state["made"] == "stem,linear"
+    checked(page.multiselect[0].set_value(["conv", "linear"]).run())
+    assert page.session_state["made"] == "conv,linear"
+    checked(page.multiselect[0].set_value([]).run())
+    assert page.session_state["made"] == "Choose at least one layer to tune."
+    checked(page.selectbox[0].set_value("conv").run())
+    assert page.session_state["made"] == "conv"
+    lane = forms.lane_from_text("ngf:layer=stem,linear,steps=50")
+    assert lane.options == {"layer": "stem,linear", "steps": 50}
+    assert forms.lane_from_text(forms.lane_to_text(lane)) == lane
 
 
 def test_every_word_for_a_layer_is_explained():
