@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ngf import __version__
-from ngf.config import WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.config import CHOOSING, WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
@@ -154,6 +154,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     purify.add_argument(
         "--num-clean", type=int, help="clean images that the defender has; the default is 500"
+    )
+    purify.add_argument(
+        "--choosing",
+        choices=CHOOSING,
+        default=CHOOSING[0],
+        help="what settings are judged on: within the clean images, by cross-fitting (the "
+        "default), or on 1,000 more that are reserved for it",
     )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
     measure = add(
@@ -284,6 +291,7 @@ def _purify(options: argparse.Namespace) -> int:
             lanes=lanes,
             seed=options.seed,
             num_clean=start.num_clean if options.num_clean is None else options.num_clean,
+            choosing=options.choosing,
         ),
     )
 

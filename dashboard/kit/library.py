@@ -17,7 +17,7 @@ from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
 from ngf import places
 from ngf.catalogue import catalogue
-from ngf.config import PurifySpec, TrainSpec
+from ngf.config import REVISION, PurifySpec, TrainSpec
 from ngf.runs.folder import RESULT
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run, spec_of
 
@@ -115,6 +115,7 @@ def describe_train(run: TrainRun) -> str:
     options = ", ".join(f"{key} {str(value)[:16]}" for key, value in spec.attack.options.items())
     text += f" · {options}" if options else ""
     text += " · weak" if run.weak else ""
+    text += " · of an earlier version" if spec.revision < REVISION else ""
     return text if run.source == "zoo" else f"{text} · made here"
 
 

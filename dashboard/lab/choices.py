@@ -12,14 +12,29 @@ from dashboard.kit import forms, glossary, library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import SEED_MAX
 from dashboard.lab import training
-from ngf.catalogue import catalogue
-from ngf.config import Choice, PurifySpec
+from ngf.catalogue import catalogue, options_of
+from ngf.config import CHOOSING, NUM_VALIDATION, Choice, PurifySpec
+from ngf.defenses.fine_tuning.options import tunings
 from ngf.options import SpecError
 from ngf.presets import preset_of
 from ngf.runs.store import MeasureRun, PurifyRun, TrainRun
 
 DEFAULT_LANES = ("ngf", "sgd")
 FIRST = {"data": "signs", "attack": "badnets"}  # what is chosen when the address names nothing
+
+
+def models() -> list[TrainRun]:
+    """The trained models that are listed, and those of earlier zoos that the address, or what was
+    chosen before, goes back to.
+    """
+    found = {run.id: run for run in library.trained()}
+    asked = st.query_params, st.session_state
+    for name in (asked[0].get("model"), asked[0].get("run"), asked[1].get("lab.model")):
+        run = library.find_model_run(name or "")
+        origin = run.training() if run is not None else None
+        if origin is not None and origin.status == "done":
+            found.setdefault(origin.id, origin)
+    return list(found.values())
 
 
 def known(models: Sequence[TrainRun]) -> dict[str, list[str]]:
@@ -61,6 +76,7 @@ def _choices_of(run: PurifyRun) -> dict[str, Any]:
         "view": "purify",
         "num_clean": run.spec.num_clean,
         "race_seed": run.spec.seed,
+        "choosing": run.spec.choosing,
         "lane": tuple(forms.lane_to_text(lane) for lane in run.spec.lanes),
     }
     trained = run.training()
@@ -79,7 +95,9 @@ def restore_widgets(models: Sequence[TrainRun], values: dict[str, Any], fresh: b
     keep theirs.
     """
     url.restore_widgets(
-        "lab", {name: values[name] for name in ("view", "num_clean", "race_seed")}, fresh
+        "lab",
+        {name: values[name] for name in ("view", "num_clean", "race_seed", "choosing")},
+        fresh,
     )
     if fresh and values["view"] == "train" and values["attack"]:
         st.session_state["lab.train.attacks"] = values["attack"]
@@ -211,7 +229,32 @@ def choose_race(
     chosen = tuple(lane for lane in lanes if isinstance(lane, Choice))
     if not chosen:
         raise SpecError("Choose at least one defense.")
-    return PurifySpec(parent=trained.id, lanes=chosen, num_clean=num_clean, seed=seed)
+    return PurifySpec(
+        parent=trained.id,
+        lanes=chosen,
+        num_clean=num_clean,
+        seed=seed,
+        choosing=_choose_choosing(chosen),
+    )
+
+
+def _choose_choosing(lanes: Sequence[Choice]) -> str:
+    """Which images settings are judged on; asked only where a defense judges some."""
+    if not any(tunings(options_of("defenses", lane), 1) > 1 for lane in lanes):
+        return CHOOSING[0]
+    st.session_state.setdefault("lab.choosing", CHOOSING[0])
+    return st.selectbox(
+        "Settings are judged on",
+        CHOOSING,
+        key="lab.choosing",
+        format_func={
+            "within": "the clean images themselves, by cross-fitting",
+            "reserved": f"{NUM_VALIDATION:,} more clean images",
+        }.__getitem__,
+        help="A defense that chooses a rate or a layer compares several on clean images. Tuned on "
+        "one part and judged on another in turn, the defender's own images are enough; images "
+        "reserved for it are more than the paper's defender has.",
+    )
 
 
 # ---- from the choices to the address
@@ -241,6 +284,7 @@ def in_address(
             "lane": _lanes_in_address(spec),
             "num_clean": spec.num_clean,
             "race_seed": spec.seed,
+            "choosing": spec.choosing,
         }
     return values
 

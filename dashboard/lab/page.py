@@ -135,7 +135,7 @@ def train(addressed: ModelRun | None) -> None:
 
 st.title("Lab")
 st.markdown("Choose a model with a backdoor, let defenses race to remove it, and watch.")
-models = library.trained()
+models = choices.models()
 values, fresh = url.follow("lab", choices.known(models))
 if fresh:
     opened = choices.addressed_run(values["run"], values) if values["run"] else None

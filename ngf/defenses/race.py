@@ -157,7 +157,8 @@ def race(
     images: the part of the test set that the live curves are measured on.
     """
     lanes = []
-    clean, validation = splits.clean.to(where), splits.validation.to(where)
+    clean = splits.clean.to(where)
+    validation = splits.validation.to(where) if spec.choosing == "reserved" else None
     for name, choice in zip(spec.lane_names(), spec.lanes, strict=True):
         flips = splits.source.facts["survives_flip"]
         problem = Problem(fresh_model(), clean, validation, spec.seed, flips)
