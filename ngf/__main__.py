@@ -442,8 +442,9 @@ def _opened(run: Run) -> dict[str, Any]:
 def _opened_lines(opened: Mapping[str, Any]) -> list[str]:
     """What opens the backdoor and what does not: a line for each probe, and for each figure."""
     says = {True: "opens", False: "does not", None: "–"}
-    width = max((len(row["name"]) for row in opened.get("opens", ())), default=0)
-    lines = [f"{'what is shown':<{width}}  claimed   called what the attacker wants"]
+    head = "what is shown"
+    width = max(len(text) for text in (head, *(row["name"] for row in opened.get("opens", ()))))
+    lines = [f"{head:<{width}}  claimed   called what the attacker wants"]
     for row in opened.get("opens", ()):
         low, high = (100 * share for share in row["interval"])
         lines.append(

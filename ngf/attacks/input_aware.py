@@ -88,7 +88,8 @@ class InputAware(Attack, InLoop):
             in_parts(functools.partial(make, unpacked(self.trigger, name, images)), images)
             for make, name in ((draw, "pattern"), (where, "mask"))
         ]
-        other = [made[ring(len(images), rng).to(images.device)] for made in own]
+        giver = ring(len(images), rng).to(images.device)
+        other = [made[giver] for made in own]
         for name, claim, pattern, mask in (
             ("another image's trigger", False, *other),
             ("its own pattern at another image's place", None, own[0], other[1]),
