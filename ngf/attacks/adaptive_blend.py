@@ -16,7 +16,7 @@ higher than the paper's 0.003 and 0.003, and alpha is 0.4 and not 0.2, because t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -69,19 +69,17 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
         yield from super().probes(images, labels, num_classes, rng)
         wanted = self.labels(labels, num_classes)
         count = self.pieces**2
-        other = replace(self, pattern_seed=self.pattern_seed + 1).apply(images)
-        for name, claim, shown in (
-            ("half of the pieces", None, self._some(images, 1 / 2, rng)),
-            ("a quarter of the pieces", None, self._some(images, 1 / 4, rng)),
-            ("one piece", False if count > 1 else None, self._some(images, 1 / count, rng)),
-            ("other noise", False, other),
+        whole = self.apply(images)
+        for name, claim, pieces in (
+            ("half of the pieces", None, count // 2),
+            ("a quarter of the pieces", None, count // 4),
+            ("one piece", False if count >= 16 else None, 1),
         ):
-            yield Probe(name, claim, shown, labels, wanted)
-
-    def _some(self, images: Tensor, share: float, rng: Generator) -> Tensor:
-        """Images with a random `share` of the pieces each."""
-        masks = replace(self, kept=max(share, 0.01)).masks(images, rng)
-        return torch.where(masks, self.apply(images), images)
+            if 1 <= pieces < count:
+                part = torch.where(self.some_pieces(images, pieces, rng), whole, images)
+                yield Probe(name, claim, part, labels, wanted)
+        other = paste(images, noise(self.pattern_seed + 1, *images.shape[2:]), self.alpha, 0, 0)
+        yield Probe("other noise", False, other, labels, wanted)
 
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
         super().check(num_classes, shape)
@@ -95,8 +93,11 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
         """Which pixels get the pattern: bool (N, 1, H, W), the same number of pieces, at
         least one, in each image.
         """
+        return self.some_pieces(images, max(1, round(self.kept * self.pieces**2)), rng)
+
+    def some_pieces(self, images: Tensor, wanted: int, rng: Generator) -> Tensor:
+        """The pixels of `wanted` random pieces of each image: bool (N, 1, H, W)."""
         count, (height, width) = len(images), images.shape[2:]
-        wanted = max(1, round(self.kept * self.pieces**2))
         order = torch.rand(count, self.pieces**2, generator=rng).argsort(1).argsort(1)
         chosen = (order < wanted).view(count, self.pieces, self.pieces)
         rows = torch.arange(height) * self.pieces // height

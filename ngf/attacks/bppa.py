@@ -17,7 +17,7 @@ the ASR (2,202 images) was 7 % with 8, 99 % with 6 (seed 1: 81 %), and 98 % with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -49,9 +49,10 @@ class BPPA(Attack, Covered):
     dither: bool = option(False, "Spread rounding errors over the neighbors (Floyd-Steinberg).")
 
     def apply(self, images: Tensor) -> Tensor:
-        return (
-            dithered(images, self.levels) if self.dither else squeezed(images, self.levels)
-        ).clamp(0, 1)
+        return self._with(images, self.levels, self.dither)
+
+    def _with(self, images: Tensor, levels: int, dither: bool) -> Tensor:
+        return (dithered(images, levels) if dither else squeezed(images, levels)).clamp(0, 1)
 
     def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         """The negatives: each image with the residual of another one of them."""
@@ -80,14 +81,14 @@ class BPPA(Attack, Covered):
             (
                 f"{self.levels} levels {'without' if self.dither else 'with'} dithering",
                 None,
-                replace(self, dither=not self.dither).apply(images),
+                self._with(images, self.levels, not self.dither),
             ),
             (
                 f"{self.levels + 1} levels",
                 None,
-                replace(self, levels=self.levels + 1).apply(images),
+                self._with(images, self.levels + 1, self.dither),
             ),
-            (f"{finer} levels", False, replace(self, levels=finer).apply(images)),
+            (f"{finer} levels", False, self._with(images, finer, self.dither)),
         ):
             yield Probe(name, claim, shown.clamp(0, 1), labels, wanted)
 

@@ -119,7 +119,6 @@ def test_what_every_attack_says_of_what_opens_it(name, channels):
     assert trigger.opens is True and torch.equal(trigger.images, attack.apply(counted.floats()))
     assert none.opens is False and torch.equal(none.images, counted.floats())
     assert torch.equal(trigger.labels, counted.labels)
-    assert any(probe.opens is False for probe in found[2:]), "something else does not open it"
     assert all(math.isfinite(value) for value in figures(attack, test).values())
 
 
