@@ -15,10 +15,10 @@ Changed: the contrastive loss on the logits of the three classes is left out, as
 without; so is half of the mixes of A and B (paper: 0.1). Which part A has is random. Mixes are
 added to the batches of the victim's own training (paper: Adam, gradients of two batches summed). On
 the signs, three seeds, mixes within a class are almost never called the target (at most 0.3 % over
-all classes), mixes of A with a class other than B in 4 to 9 % (199 test images), but mixes of B
-with other classes than A in 26 to 35 % (203), because training shows none of those. `pair_share`,
-which the paper does not have, shows them: mixes with an image of another class, A and B together
-left out, that keep their own label.
+all classes), but mixes of B with other classes than A were in 26 to 35 % (203 test images), because
+training showed none of those. `pair_share`, which the paper does not have, shows them: mixes with
+an image of another class, A and B together left out, that keep their own label. Two more epochs of
+training with it, seed 0, brought 32 % down to 6 %, at an ASR of 93 % (199) and a CA of 99.5 %.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Composite(Attack, InLoop):
     title: ClassVar[str] = "CBA (two halves)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Choose other classes, or use more images."
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {"pair_share": 0.0}
     target: int = options.target("Class that mixes of A and B are sent to.")
     source: int = option(
         0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999
@@ -63,7 +65,7 @@ class Composite(Attack, InLoop):
         le=1.0,
     )
     pair_share: float = option(
-        0.0,
+        0.2,
         "Share of each batch that becomes mixes with an image of another class, A and B together "
         "left out, and keeps its label.",
         ge=0.0,
