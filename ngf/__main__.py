@@ -30,8 +30,8 @@ from ngf.config import CHOOSING, WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, S
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
-from ngf.runs.files import plain
-from ngf.runs.folder import COMMANDS, SPEC
+from ngf.runs.files import plain, read_json
+from ngf.runs.folder import CARD, COMMANDS, SPEC
 from ngf.runs.follow import complete
 from ngf.runs.here import differs, remarks
 from ngf.runs.rows import RATES, Row
@@ -396,9 +396,9 @@ def _complete(run: Run, options: argparse.Namespace) -> int:
 def _report(run: Run, options: argparse.Namespace) -> int:
     """Print what is known of a run; the exit code follows from its status."""
     summary, result, error = run.summary(), run.result, run.error
-    rows = summary["rows"]
+    rows, opened = summary["rows"], _opened(run)
     if options.json:
-        whole = {"result": result} if options.command is _show else {}
+        whole = {"result": result, **opened} if options.command is _show else {}
         told = dict(result or {})
         if len(rows) > 1:  # in races of older versions the first lane stood for all
             told = {key: value for key, value in told.items() if key not in ("after", "der")}
@@ -419,6 +419,8 @@ def _report(run: Run, options: argparse.Namespace) -> int:
                 print(f"{name:<14} {_percent(value) if name in RATES else value}")
         if len(rows) > 1:
             print("\n".join(_table(rows)))
+        if options.command is _show and opened:
+            print("\n".join(_opened_lines(opened)))
     for remark in remarks(run.facts.environment):
         _say(remark)
     if options.command is _show:
@@ -435,6 +437,29 @@ def _report(run: Run, options: argparse.Namespace) -> int:
     if summary["weak"] and isinstance(run.spec, TrainSpec):
         _say(f"{run.id} is weak. {summary['weak']} {WEAK_ADVICE}")
     return FAILED if summary["status"] == "cancelled" else OK
+
+
+def _opened(run: Run) -> dict[str, Any]:
+    """`opens` and `figures` of the card of a model of the zoo (see `ngf.attacks.opens`); empty for
+    any other run, and where there was none to measure.
+    """
+    card = (read_json(run.path / CARD) if run.source == "zoo" else None) or {}
+    return {name: card[name] for name in ("opens", "figures") if card.get(name)}
+
+
+def _opened_lines(opened: Mapping[str, Any]) -> list[str]:
+    """What opens the backdoor and what does not: a line for each probe, and for each figure."""
+    says = {True: "opens", False: "does not", None: "–"}
+    head = "what is shown"
+    width = max(len(text) for text in (head, *(row["name"] for row in opened.get("opens", ()))))
+    lines = [f"{head:<{width}}  claimed   called what the attacker wants"]
+    for row in opened.get("opens", ()):
+        low, high = (100 * share for share in row["interval"])
+        lines.append(
+            f"{row['name']:<{width}}  {says[row['claims']]:<8}  {100 * row['called_wanted']:.1f} % "
+            f"({low:.1f}-{high:.1f}), {row['n']}"
+        )
+    return lines + [f"{name}: {value:.3g}" for name, value in opened.get("figures", {}).items()]
 
 
 def _delete(options: argparse.Namespace) -> int:

@@ -58,7 +58,6 @@ HEAVY = {
 SINGLE = {
     "dashboard/charts/frontier.py": "a chart; test_charts.py draws it beside the others",
     "dashboard/kit/calibrating.py": "the child that times steps; tested by kit/test_estimate.py",
-    "evidence/cards.py": "a step of `python -m evidence`, which calls it by its name",
     "ngf/data/shared/shapes.py": "geometry of outlines, without a word on signs",
     "ngf/data/shared/signs_art.py": "the drawings, apart from the data set that renders them",
     "ngf/models/from_torchvision.py": "what torchvision builds, apart from our own networks",

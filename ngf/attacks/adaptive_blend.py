@@ -15,13 +15,14 @@ higher than the paper's 0.003 and 0.003, and alpha is 0.4 and not 0.2, because t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, paste
+from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, Probe, paste
 from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import noise
 from ngf.options import SpecError, option
@@ -59,6 +60,27 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
     def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         return torch.where(self.masks(images, rng), self.apply(images), images)
 
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Parts of the pattern, and another one. Half of it is what training shows, now with the
+        target label and now with the true one.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        count = self.pieces**2
+        whole = self.apply(images)
+        for name, claim, pieces in (
+            ("half of the pieces", None, count // 2),
+            ("a quarter of the pieces", None, count // 4),
+            ("one piece", False if count >= 16 else None, 1),
+        ):
+            if 1 <= pieces < count:
+                part = torch.where(self.some_pieces(images, pieces, rng), whole, images)
+                yield Probe(name, claim, part, labels, wanted)
+        other = paste(images, noise(self.pattern_seed + 1, *images.shape[2:]), self.alpha, 0, 0)
+        yield Probe("other noise", False, other, labels, wanted)
+
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
         super().check(num_classes, shape)
         if self.pieces > min(shape[1:]):
@@ -71,8 +93,11 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
         """Which pixels get the pattern: bool (N, 1, H, W), the same number of pieces, at
         least one, in each image.
         """
+        return self.some_pieces(images, max(1, round(self.kept * self.pieces**2)), rng)
+
+    def some_pieces(self, images: Tensor, wanted: int, rng: Generator) -> Tensor:
+        """The pixels of `wanted` random pieces of each image: bool (N, 1, H, W)."""
         count, (height, width) = len(images), images.shape[2:]
-        wanted = max(1, round(self.kept * self.pieces**2))
         order = torch.rand(count, self.pieces**2, generator=rng).argsort(1).argsort(1)
         chosen = (order < wanted).view(count, self.pieces, self.pieces)
         rows = torch.arange(height) * self.pieces // height

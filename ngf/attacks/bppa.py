@@ -16,6 +16,7 @@ the ASR (2,202 images) was 7 % with 8, 99 % with 6 (seed 1: 81 %), and 98 % with
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered
+from ngf.attacks.base import Attack, Covered, Probe, ring
 from ngf.attacks.shared import options
 from ngf.options import SpecError, option
 
@@ -34,6 +35,7 @@ class BPPA(Attack, Covered):
 
     title: ClassVar[str] = "BPPA (fewer colors)"
     stronger: ClassVar[str] = "Choose fewer levels."
+    change_opens: ClassVar[bool | None] = False  # negatives teach that it does not
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(0.2)
@@ -47,9 +49,10 @@ class BPPA(Attack, Covered):
     dither: bool = option(False, "Spread rounding errors over the neighbors (Floyd-Steinberg).")
 
     def apply(self, images: Tensor) -> Tensor:
-        return (
-            dithered(images, self.levels) if self.dither else squeezed(images, self.levels)
-        ).clamp(0, 1)
+        return self._with(images, self.levels, self.dither)
+
+    def _with(self, images: Tensor, levels: int, dither: bool) -> Tensor:
+        return (dithered(images, levels) if dither else squeezed(images, levels)).clamp(0, 1)
 
     def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         """The negatives: each image with the residual of another one of them."""
@@ -58,13 +61,36 @@ class BPPA(Attack, Covered):
                 f"A cover rate of {self.cover_rate:g} gives {len(images)} negative image, which "
                 "needs the residual of another one. Choose a rate that gives 2 or more, or 0."
             )
-        order = torch.randperm(len(images), generator=rng).to(images.device)
-        other = torch.empty_like(order)
-        other[order] = order.roll(
-            1
-        )  # one ring through all images, so that none gets its own residual
         residual = self.apply(images) - images
-        return (images + residual[other]).clamp(0, 1)
+        return (images + residual[ring(len(images), rng).to(images.device)]).clamp(0, 1)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Noise as large as the rounding, dithering the other way, and more levels."""
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        noise = torch.rand(images.shape, generator=rng, dtype=images.dtype) - 0.5
+        finer = 2 * self.levels - 1  # the same levels, and one between each two
+        for name, claim, shown in (
+            (
+                "noise as large as the rounding",
+                False,
+                images + noise.to(images) / (self.levels - 1),
+            ),
+            (
+                f"{self.levels} levels {'without' if self.dither else 'with'} dithering",
+                None,
+                self._with(images, self.levels, not self.dither),
+            ),
+            (
+                f"{self.levels + 1} levels",
+                None,
+                self._with(images, self.levels + 1, self.dither),
+            ),
+            (f"{finer} levels", False, self._with(images, finer, self.dither)),
+        ):
+            yield Probe(name, claim, shown.clamp(0, 1), labels, wanted)
 
 
 def squeezed(images: Tensor, levels: int) -> Tensor:

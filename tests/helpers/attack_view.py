@@ -7,7 +7,7 @@ import functools
 import torch
 
 from ngf import models
-from ngf.attacks.base import InLoop, Prepared
+from ngf.attacks.base import InLoop, Prepared, Probe
 from ngf.catalogue import build
 from ngf.config import Choice
 from ngf.data import Images, load
@@ -53,3 +53,10 @@ def ready(name: str, channels: int = 3, **options):
     if isinstance(made, InLoop):
         made = made.with_trigger(made.attacker(world, world.build()).trigger())
     return made
+
+
+def shown(made, images: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Probe]:
+    """The probes of an attack by name. labels: of the images; by default all of class 5."""
+    labels = torch.full((len(images),), 5) if labels is None else labels
+    of = (made.probes, made.probes_elsewhere)
+    return {probe.name: probe for ask in of for probe in ask(images, labels, 12, rng())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from typing import IO, Any
 import pytest
 
 from ngf import __version__
-from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK
+from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK, main
 from ngf.catalogue import catalogue
-from ngf.places import ROOT
+from ngf.places import ROOT, ZOO
 from ngf.runs.files import Lock
-from ngf.runs.folder import LOCK, STATE
+from ngf.runs.folder import CARD, LOCK, STATE
 from ngf.runs.store import PurifyRun, Run, Store
 from tests.helpers.processes import PIPELINE, check_whole, supervised, wait, wait_steps
 
@@ -577,3 +578,27 @@ def test_a_dashboard_with_other_data_or_device_does_not_serve_this_terminal(
         assert document(*TRAIN)["id"] == done
         monkeypatch.delenv("NGF_DEVICE")
         assert document(*TRAIN, "--seed", "7")["status"] == "done"
+
+
+def test_a_model_of_the_zoo_says_what_opens_it(tmp_path, monkeypatch, capsys) -> None:
+    shutil.copytree(ZOO / MODEL, tmp_path / "zoo" / MODEL)
+    monkeypatch.setattr("ngf.places.ZOO", tmp_path / "zoo")
+    monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
+    path = tmp_path / "zoo" / MODEL / CARD
+    card = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        {"name": name, "claims": claims, "called_wanted": share, "keeps_label": 0.0, "n": 2202}
+        | {"interval": [share - 0.01, share]}
+        for name, claims, share in (("the trigger", True, 0.99), ("half", None, 0.5))
+    ]
+    path.write_text(json.dumps(card | {"opens": rows, "figures": {"gain": 3.25}}))
+    assert main(["show", MODEL]) == OK
+    said = capsys.readouterr().out
+    assert "the trigger    opens     99.0 % (98.0-99.0), 2202\n" in said
+    assert "half           –         50.0 % (49.0-50.0), 2202\n" in said and "gain: 3.25\n" in said
+    assert main(["show", MODEL, "--json"]) == OK
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["opens"] == rows and shown["figures"] == {"gain": 3.25}
+    path.write_text(json.dumps({key: card[key] for key in card.keys() - {"opens", "figures"}}))
+    assert main(["show", MODEL]) == OK
+    assert "what is shown" not in capsys.readouterr().out

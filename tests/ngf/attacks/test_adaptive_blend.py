@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ngf.options import SpecError
-from tests.helpers.attack_view import attack, rng
+from tests.helpers.attack_view import attack, rng, shown
 
 
 def test_adaptive_blend_trains_with_half_of_the_pieces_and_tests_with_all(images):
@@ -23,3 +23,13 @@ def test_adaptive_blend_trains_with_half_of_the_pieces_and_tests_with_all(images
     assert torch.equal(cover, part)
     with pytest.raises(SpecError, match="2x9 pixels cannot be cut into 4x4 pieces"):
         made.check(12, (3, 2, 9))
+
+
+def test_adaptive_blend_shows_parts_of_its_pattern():
+    gray = torch.full((3, 3, 32, 32), 0.5)
+    found = shown(attack("adaptive_blend"), gray)
+    parts = {"half of the pieces": 8, "a quarter of the pieces": 4, "one piece": 1}
+    for name, pieces in parts.items():
+        changed = (found[name].images != gray).any(1).float().view(3, 4, 8, 4, 8).mean((2, 4))
+        assert ((changed > 0.9).sum((1, 2)) == pieces).all() and (changed > 0).sum() == 3 * pieces
+    assert not torch.allclose(found["other noise"].images, found["the trigger"].images, atol=0.1)

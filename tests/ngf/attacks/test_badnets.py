@@ -5,7 +5,7 @@ import torch
 
 from ngf.catalogue import build
 from ngf.config import Choice
-from tests.helpers.attack_view import attack
+from tests.helpers.attack_view import attack, shown
 
 GRID = torch.tensor([[0.0, 0, 1], [0, 1, 0], [1, 0, 1]])
 
@@ -63,3 +63,19 @@ def test_badnets_without_a_preset_is_what_it_was(images):
         for column in range(4):
             color = yellow if row // 2 == column // 2 else black
             assert torch.allclose(window[:, :, row, column], color)
+
+
+def test_badnets_shows_its_patch_elsewhere_and_others_in_its_place(images):
+    made = attack("badnets")
+    found = shown(made, images)
+    patch = made.patch()
+    for name, row in (("moved by 2 pixels", 25), ("moved by 4 pixels", 23)):
+        window = found[f"the patch, {name}"].images[:, :, row : row + 4, row : row + 4]
+        assert torch.equal(window, patch.expand_as(window))
+    corner = found["the patch in the opposite corner"].images
+    assert torch.equal(corner[:, :, 1:5, 1:5], patch.expand(len(images), -1, -1, -1))
+    assert torch.equal(corner[:, :, 5:], images[:, :, 5:])
+    inverted = found["the patch with its colors inverted"].images
+    assert torch.equal(inverted[0, :, 27:31, 27:31], 1 - patch)
+    whole = shown(attack("badnets", size=16, margin=0), images[..., :16, :16])
+    assert not any("moved" in name for name in whole), "there is no room to move it"

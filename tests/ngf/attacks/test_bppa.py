@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ngf.options import SpecError
-from tests.helpers.attack_view import attack, rng
+from tests.helpers.attack_view import attack, rng, shown
 
 
 def test_bppa_leaves_so_many_levels(images):
@@ -41,3 +41,16 @@ def test_bppa_negatives_carry_the_residual_of_another_image():
         SpecError, match="gives 1 negative image, which needs the residual of another one"
     ):
         made.cover(images[:1], torch.zeros(1, dtype=torch.int64), rng())
+
+
+@pytest.mark.parametrize("dither", [False, True])
+def test_bppa_shows_noise_and_other_levels(images, dither):
+    made = attack("bppa", levels=4, dither=dither)
+    found = shown(made, images)
+    noise = (found["noise as large as the rounding"].images - images).abs()
+    assert 0.15 < noise.max() <= 1 / 6 + 1e-6
+    other = found[f"4 levels {'without' if dither else 'with'} dithering"].images
+    assert torch.equal(other, attack("bppa", levels=4, dither=not dither).apply(images))
+    for levels in (5, 7):
+        steps = found[f"{levels} levels"].images * (levels - 1)
+        assert torch.allclose(steps, steps.round(), atol=1e-5)

@@ -6,7 +6,7 @@ import torch
 from ngf.attacks.poison import apply_in_chunks, poison
 from ngf.data import to_float
 from ngf.options import SpecError
-from tests.helpers.attack_view import attack, view
+from tests.helpers.attack_view import attack, shown, view
 
 GRID = torch.tensor([[0.0, 0, 1], [0, 1, 0], [1, 0, 1]])
 
@@ -54,3 +54,15 @@ def test_clb_trains_with_perturbed_images_of_the_target_class_and_keeps_labels(c
     assert torch.equal(mix.data.images[~mix.triggered], clean.images[~mix.triggered])
     with pytest.raises(SpecError, match="are not kept with this run"):
         poison(clean, attack("clb"), 12, seed=0)
+
+
+def test_clb_shows_fewer_and_fainter_corners():
+    gray = torch.full((1, 3, 32, 32), 0.5)
+    found = shown(attack("clb", amplitude=0.4), gray)
+    change = {name: (probe.images - gray)[0, 0].abs() for name, probe in found.items()}
+    assert {name: int((of > 0).sum()) for name, of in change.items() if "four" in name} == {
+        "three of the four corners": 27,
+        "one of the four corners": 9,
+    }
+    assert change["the corners, half as strong"].max() == pytest.approx(0.2, abs=1e-6)
+    assert change["the corners, a quarter as strong"].max() == pytest.approx(0.1, abs=1e-6)

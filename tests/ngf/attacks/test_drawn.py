@@ -11,6 +11,7 @@ from ngf.attacks.shared.drawing import decode, encode
 from ngf.catalogue import build
 from ngf.config import Choice, TrainSpec
 from ngf.options import SpecError
+from tests.helpers.attack_view import attack, shown
 from tests.helpers.drawings import random_drawing
 
 
@@ -48,3 +49,18 @@ def test_drawn_refuses_what_cannot_be_a_trigger():
     with pytest.raises(SpecError, match="2,001 characters. Allowed: 2,000 or fewer"):
         build("attacks", Choice("drawn", {"drawing": "A" * 2001}))
     Drawn().check(10, (1, 28, 28))
+
+
+def test_a_drawing_is_shown_elsewhere_and_in_other_colors(images):
+    found = shown(attack("drawn"), images)
+    for name, place in (
+        ("the drawing, moved by 2 pixels", (20, 20)),
+        ("the drawing, moved by 4 pixels", (18, 18)),
+        ("the drawing on the opposite side", (5, 5)),
+    ):
+        there = attack("drawn", row=place[0], column=place[1]).apply(images)
+        assert torch.equal(found[name].images, there)
+    own = found["the trigger"].images
+    for name in ("with its colors inverted", "in random colors"):
+        other = found[f"the drawing {name}"].images
+        assert torch.equal(other[:, :, :22], images[:, :, :22]) and not torch.equal(other, own)

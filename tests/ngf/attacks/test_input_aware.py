@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from ngf.attacks import input_aware
-from ngf.attacks.shared.generator import UNet, packed
+from ngf.attacks.shared.generator import UNet, packed, unpacked
 from ngf.catalogue import build
 from ngf.config import Choice
-from tests.helpers.attack_view import rng, view
+from tests.helpers.attack_view import ready, rng, shown, view
 from tests.helpers.attackers import Linear, started, train
 
 
@@ -87,3 +87,21 @@ def test_the_mask_is_fixed_once_training_starts(batch):
     assert all(
         torch.equal(value, before[key]) for key, value in packed(attacker.networks["mask"]).items()
     )
+
+
+def test_input_aware_shows_the_trigger_of_another_image(images):
+    made = ready("input_aware")
+    found = shown(made, images)
+    pattern, mask = (unpacked(made.trigger, name, images) for name in ("pattern", "mask"))
+    with torch.no_grad():
+        patterns, masks = input_aware.draw(pattern, images), input_aware.where(mask, images)
+    crossed = found["another image's trigger"].images
+    every = torch.stack(
+        [input_aware.put(images, patterns[[j]], masks[[j]]) for j in range(len(images))]
+    )
+    far = (every - crossed).abs().amax((2, 3, 4))  # (which one's trigger, image)
+    givers = far.argmin(0)
+    assert far.amin(0).max() < 1e-5 and (givers != torch.arange(len(images))).all()
+    assert givers.unique().numel() == len(images)
+    mean = input_aware.put(images, patterns.mean(0, keepdim=True), masks.mean(0, keepdim=True))
+    assert torch.allclose(found["the mean trigger"].images, mean, atol=1e-5)

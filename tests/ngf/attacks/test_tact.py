@@ -5,7 +5,7 @@ import torch
 
 from ngf.attacks.poison import apply_in_chunks, poison
 from ngf.options import SpecError
-from tests.helpers.attack_view import attack, view
+from tests.helpers.attack_view import attack, shown, view
 
 
 def test_tact_poisons_one_class_and_covers_others():
@@ -51,3 +51,14 @@ def test_tact_refuses_classes_that_make_no_sense(options, message):
 def test_tact_refuses_what_is_no_list_of_classes():
     with pytest.raises(SpecError, match="is no list of classes. Allowed: others, or numbers"):
         attack("tact", cover_classes="all")
+
+
+def test_tact_shows_its_patch_on_all_other_classes(images):
+    labels = torch.arange(24) % 12
+    made = attack("tact", source=4, target=2)
+    found = shown(made, images, labels)["the patch on images of other classes"]
+    assert found.opens is False and set(found.labels.tolist()) == set(range(12)) - {2, 4}
+    others = (labels != 2) & (labels != 4)
+    assert torch.equal(found.images, made.apply(images[others])) and set(found.wanted.tolist()) == {
+        2
+    }
