@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from ngf.models import classifier, flow
 from ngf.options import SpecError
 
-COVERED = 0.95  # share from which on what moves a neuron lies under the patch
+COVERED = 0.99  # share from which on what moves a neuron lies under the patch
 _LOWEST = -0.3  # no activation is lower: ReLU 0, GELU -0.17, SiLU -0.28
 # Mean of a neuron on clean images, in units of its largest value there, below which it counts as
 # silent: how often it is excited could then not be told from how seldom it fires.
