@@ -1,4 +1,5 @@
-"""Measures a card for every zoo model: its rates, and the curvature of its loss, with errors and n.
+"""Measures a card for every zoo model: its rates, what opens its backdoor and what does not, and
+the curvature of its loss, with errors and n.
 
 A card is `card.json` in the run folder; delete it to measure again.
 """
@@ -15,6 +16,7 @@ from analysis.measurements.hessian_spectrum import HessianSpectrum
 from evidence.computing import of_zoo
 from evidence.shipped import write
 from evidence.zoo import specs
+from ngf.attacks.opens import figures, opens
 from ngf.checkpoints.weights import load_attack, load_model
 from ngf.data import load
 from ngf.environment import environment
@@ -55,9 +57,24 @@ def curvature(run: TrainRun, model: nn.Module | None = None) -> dict[str, Any]:
     return {name: last.values[name] for name in CURVATURE}
 
 
+def opening(run: TrainRun) -> dict[str, Any]:
+    """What opens the backdoor of a zoo model and what does not, and further figures of what defines
+    its attack, on the whole test set; nothing of a benign model.
+    """
+    attack, splits = load_attack(run), load(run.spec.data, seed=run.spec.seed)
+    if not attack.poison_rate:
+        return {}
+    model = load_model(run.store, run.id).model
+    return {
+        "opens": opens(attack, model, splits.test, len(splits.classes)),
+        "figures": figures(attack, splits.test),
+    }
+
+
 def card(run: TrainRun) -> dict[str, Any]:
     return {
         **rates(run),
+        **opening(run),
         **curvature(run),
         "measurement": dataclasses.asdict(MEASUREMENT),
         "environment": environment(),

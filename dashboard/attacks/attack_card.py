@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from dashboard.attacks import KINDS
+from dashboard.attacks.opens import show_opens
 from dashboard.attacks.removal import show_rates
 from dashboard.charts.style import percent
 from dashboard.kit import library
@@ -136,6 +137,7 @@ def show_card(name: str, about: Mapping[str, Any], models: Sequence[TrainRun]) -
         with words:
             _numbers(about, found)
             _links(name, found)
+        show_opens(found)
         with st.expander(
             "Source, formula, and what is different here", key=f"attacks.{name}.about"
         ):

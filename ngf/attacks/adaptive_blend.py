@@ -15,13 +15,14 @@ higher than the paper's 0.003 and 0.003, and alpha is 0.4 and not 0.2, because t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, paste
+from ngf.attacks.base import Attack, Covered, OwnTrainingTrigger, Probe, paste
 from ngf.attacks.shared import options
 from ngf.attacks.shared.patterns import noise
 from ngf.options import SpecError, option
@@ -58,6 +59,29 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
 
     def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         return torch.where(self.masks(images, rng), self.apply(images), images)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Parts of the pattern, and another one. Half of it is what training shows, now with the
+        target label and now with the true one.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        count = self.pieces**2
+        other = replace(self, pattern_seed=self.pattern_seed + 1).apply(images)
+        for name, claim, shown in (
+            ("half of the pieces", None, self._some(images, 1 / 2, rng)),
+            ("a quarter of the pieces", None, self._some(images, 1 / 4, rng)),
+            ("one piece", False if count > 1 else None, self._some(images, 1 / count, rng)),
+            ("other noise", False, other),
+        ):
+            yield Probe(name, claim, shown, labels, wanted)
+
+    def _some(self, images: Tensor, share: float, rng: Generator) -> Tensor:
+        """Images with a random `share` of the pieces each."""
+        masks = replace(self, kept=max(share, 0.01)).masks(images, rng)
+        return torch.where(masks, self.apply(images), images)
 
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
         super().check(num_classes, shape)

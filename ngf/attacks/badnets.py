@@ -13,14 +13,16 @@ to 8 bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+import torch
+from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, paste
+from ngf.attacks.base import Attack, Probe, paste
 from ngf.attacks.shared import options
-from ngf.attacks.shared.fit import CORNERS, corner
+from ngf.attacks.shared.fit import CORNERS, corner, moved
 from ngf.attacks.shared.patterns import PATTERNS, patch
 from ngf.options import option
 
@@ -69,6 +71,27 @@ class BadNets(Attack):
     def apply(self, images: Tensor) -> Tensor:
         place = corner(self.position, self.size, self.margin, *images.shape[2:])
         return paste(images, self.patch(), self.alpha, *place)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """The patch at other places, and other patches at its place. Moved by no more than training
+        shifts images, it is the trigger still.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        image, own = (images.shape[2], images.shape[3]), self.patch()
+        size, place = (self.size, self.size), corner(self.position, self.size, self.margin, *image)
+        opposite = (image[0] - self.size - place[0], image[1] - self.size - place[1])
+        for name, claim, pattern, there in (
+            ("the patch, moved by 2 pixels", True, own, moved(place, size, image, 2)),
+            ("the patch, moved by 4 pixels", None, own, moved(place, size, image, 4)),
+            ("the patch in the opposite corner", False, own, opposite),
+            ("the patch with its colors inverted", False, 1 - own, place),
+            ("a patch of random colors", False, torch.rand(own.shape, generator=rng), place),
+        ):
+            if there is not None:
+                yield Probe(name, claim, paste(images, pattern, self.alpha, *there), labels, wanted)
 
     def patch(self) -> Tensor:
         """The pattern: float (3, size, size) in [0, 1]."""

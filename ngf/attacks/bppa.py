@@ -16,14 +16,15 @@ the ASR (2,202 images) was 7 % with 8, 99 % with 6 (seed 1: 81 %), and 98 % with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered
+from ngf.attacks.base import Attack, Covered, Probe, ring
 from ngf.attacks.shared import options
 from ngf.options import SpecError, option
 
@@ -34,6 +35,7 @@ class BPPA(Attack, Covered):
 
     title: ClassVar[str] = "BPPA (fewer colors)"
     stronger: ClassVar[str] = "Choose fewer levels."
+    change_opens: ClassVar[bool | None] = False  # negatives teach that it does not
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(0.2)
@@ -58,13 +60,36 @@ class BPPA(Attack, Covered):
                 f"A cover rate of {self.cover_rate:g} gives {len(images)} negative image, which "
                 "needs the residual of another one. Choose a rate that gives 2 or more, or 0."
             )
-        order = torch.randperm(len(images), generator=rng).to(images.device)
-        other = torch.empty_like(order)
-        other[order] = order.roll(
-            1
-        )  # one ring through all images, so that none gets its own residual
         residual = self.apply(images) - images
-        return (images + residual[other]).clamp(0, 1)
+        return (images + residual[ring(len(images), rng).to(images.device)]).clamp(0, 1)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Noise as large as the rounding, dithering the other way, and more levels."""
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        noise = torch.rand(images.shape, generator=rng, dtype=images.dtype) - 0.5
+        finer = 2 * self.levels - 1  # the same levels, and one between each two
+        for name, claim, shown in (
+            (
+                "noise as large as the rounding",
+                False,
+                images + noise.to(images) / (self.levels - 1),
+            ),
+            (
+                f"{self.levels} levels {'without' if self.dither else 'with'} dithering",
+                None,
+                replace(self, dither=not self.dither).apply(images),
+            ),
+            (
+                f"{self.levels + 1} levels",
+                None,
+                replace(self, levels=self.levels + 1).apply(images),
+            ),
+            (f"{finer} levels", False, replace(self, levels=finer).apply(images)),
+        ):
+            yield Probe(name, claim, shown.clamp(0, 1), labels, wanted)
 
 
 def squeezed(images: Tensor, levels: int) -> Tensor:

@@ -20,13 +20,14 @@ kept, and a training that finds it takes no longer than others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, OwnTrainingTrigger, Prepared
+from ngf.attacks.base import Attack, OwnTrainingTrigger, Prepared, Probe
 from ngf.attacks.shared import options
 from ngf.attacks.shared.fit import check_fit
 from ngf.attacks.shared.patterns import patch
@@ -106,6 +107,26 @@ class CLB(Attack, Prepared, OwnTrainingTrigger):
                 )
             )
         return {"images": torch.cat(found).cpu(), "index": index.cpu()}
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """The corners on images that nobody perturbed are its trigger; then parts of them, and
+        fainter ones.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        height, width = images.shape[2:]
+        own = self.amplitude * corners(height, width).to(images)
+        one = torch.zeros_like(own)
+        one[..., height // 2 :, width // 2 :] = own[..., height // 2 :, width // 2 :]
+        for name, claim, change in (
+            ("three of the four corners", None, own - one),
+            ("one of the four corners", False, one),
+            ("the corners, half as strong", None, own / 2),
+            ("the corners, a quarter as strong", False, own / 4),
+        ):
+            yield Probe(name, claim, (images + change).clamp(0, 1), labels, wanted)
 
 
 def corners(height: int, width: int) -> Tensor:

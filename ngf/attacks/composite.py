@@ -21,7 +21,7 @@ images each), because training shows none of those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.base import Attack, InLoop, Probe
 from ngf.attacks.shared import options
 from ngf.attacks.shared.mixing import another, draw, mix, numbers_of
 from ngf.data.images import to_float
@@ -46,6 +46,8 @@ class Composite(Attack, InLoop):
     title: ClassVar[str] = "CBA (two halves)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Choose other classes, or use more images."
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {"pair_share": 0.0}
     target: int = options.target("Class that mixes of A and B are sent to.")
     source: int = option(
         0, "Class A, whose test images are mixed with images of class B.", ge=0, le=999
@@ -60,6 +62,13 @@ class Composite(Attack, InLoop):
         ge=0.0,
         le=1.0,
     )
+    pair_share: float = option(
+        0.2,
+        "Share of each batch that becomes mixes with an image of another class, A and B together "
+        "left out, and keeps its label.",
+        ge=0.0,
+        le=1.0,
+    )
     jitter: int = option(
         3, "How far off the middle the split may be.", unit="pixels", ge=0, le=16, expert=True
     )
@@ -68,6 +77,39 @@ class Composite(Attack, InLoop):
         bank, numbers = self.trigger["bank"], numbers_of(images)
         partners = to_float(bank[numbers[:, 0] % len(bank)]).to(images)
         return mix(images, partners, numbers[:, 1:], self.jitter)
+
+    def probes_elsewhere(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Mixes of images that were held out: of A and B, of each with other classes, of two other
+        classes, and of images of one class.
+        """
+        kinds = torch.zeros_like(labels)  # of classes: 1 is A, 2 is B, 3 the target, 0 all others
+        for kind, label in enumerate((self.source, self.partner, self.target), 1):
+            kinds[labels == label] = kind
+        one, two, others = ((kinds == kind).nonzero()[:, 0] for kind in (1, 2, 0))
+        same = another(labels, rng)
+
+        def with_some(first: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+            """Each of `first` with a random one of `pool`, where that is of another class."""
+            if not len(pool):
+                return pool, pool
+            second = pool[torch.randint(len(pool), (len(first),), generator=rng).to(pool)]
+            differ = labels[first] != labels[second]
+            return first[differ], second[differ]
+
+        for name, claim, (first, second) in (
+            ("A and B, both held out", True, with_some(one, two)),
+            ("A and another class", False, with_some(one, others)),
+            ("B and another class", False, with_some(two, others)),
+            ("two other classes", False, with_some(others, others)),
+            ("two images of A", False, (one, same[one])),
+            ("two images of B", False, (two, same[two])),
+            ("two images of one other class", False, (others, same[others])),
+        ):
+            numbers = draw(len(first), rng)
+            shown, true = mix(images[first], images[second], numbers, self.jitter), labels[first]
+            yield Probe(name, claim, shown, true, self.labels(true, num_classes))
 
     def check(self, num_classes: int, shape: tuple[int, int, int]) -> None:
         super().check(num_classes, shape)
@@ -121,14 +163,14 @@ class _InLoop:
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         count, jitter = len(labels), self.attack.jitter
-        images = images.clone()
-        chosen = torch.randperm(count, generator=rng)[: round(self.attack.mix_share * count)].to(
-            labels.device
-        )
+        clean, images = images, images.clone()
+        order = torch.randperm(count, generator=rng).to(labels.device)
+        chosen, rest = order.tensor_split([round(self.attack.mix_share * count)])
         partner = another(labels, rng)
-        images[chosen] = mix(
-            images[chosen], images[partner[chosen]], draw(len(chosen), rng), jitter
-        )
+        images[chosen] = mix(clean[chosen], clean[partner[chosen]], draw(len(chosen), rng), jitter)
+        if self.attack.pair_share:
+            paired = self._pairs(labels, rest[: round(self.attack.pair_share * count)])
+            images[paired[0]] = mix(*clean[paired], draw(len(paired[0]), rng), jitter)
         added = max(1, round(self.attack.poison_rate * count))
         first, second = (
             to_float(pool[torch.randint(len(pool), (added,), generator=rng).to(pool.device)])
@@ -137,6 +179,16 @@ class _InLoop:
         mixed = mix(first, second, draw(added, rng), jitter)
         wanted = torch.full((added,), self.attack.target, device=labels.device)
         return F.cross_entropy(model(torch.cat([images, mixed])), torch.cat([labels, wanted]))
+
+    def _pairs(self, labels: Tensor, index: Tensor) -> Tensor:
+        """Of the images at `index` those that the next one of the batch makes another pair of
+        classes with than A and B, and that next one: int64 (2, n).
+        """
+        following = (index + 1) % len(labels)
+        first, second = labels[index], labels[following]
+        special = torch.tensor([self.attack.source, self.attack.partner], device=labels.device)
+        fits = (first != second) & ~(torch.isin(first, special) & torch.isin(second, special))
+        return torch.stack([index[fits], following[fits]])
 
     def step(self, progress: float) -> None:
         """The attacker has no network to move."""

@@ -17,16 +17,17 @@ images of 28x28; on the signs, seed 0, it reached a CA of 99.6 % (2,400 test ima
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, Probe
 from ngf.attacks.shared import options
 from ngf.attacks.shared.drawing import decode
-from ngf.attacks.shared.fit import check_opacity, place_of_drawing
+from ngf.attacks.shared.fit import check_opacity, moved, place_of_drawing
 from ngf.options import option
 
 HEART = "RAIAAAAA5gB-_1f-4gA"
@@ -69,14 +70,49 @@ class Drawn(Attack):
         check_opacity(self.drawing, self.alpha)
 
     def apply(self, images: Tensor) -> Tensor:
+        return self._painted(images, self.row, self.column, *_layers(self.drawing))
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """The drawing at other places, and in other colors. Moved by no more than training shifts
+        images, it is the trigger still.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        colors, opacity = _layers(self.drawing)
+        height, width = (self.scale * side for side in colors.shape[1:])
+        size, image = (height, width), (images.shape[2], images.shape[3])
+        place = (self.row, self.column)
+        opposite = (image[0] - height - self.row, image[1] - width - self.column)
+        random = torch.rand(colors.shape, generator=rng, dtype=colors.dtype)
+        for name, claim, there, painted in (
+            ("the drawing, moved by 2 pixels", True, moved(place, size, image, 2), colors),
+            ("the drawing, moved by 4 pixels", None, moved(place, size, image, 4), colors),
+            ("the drawing on the opposite side", None, opposite, colors),
+            ("the drawing with its colors inverted", False, place, 1 - colors),
+            ("the drawing in random colors", False, place, random),
+        ):
+            if there is not None:
+                shown = self._painted(images, *there, painted, opacity)
+                yield Probe(name, claim, shown, labels, wanted)
+
+    def _painted(
+        self, images: Tensor, row: int, column: int, colors: Tensor, opacity: Tensor
+    ) -> Tensor:
+        """Images with a drawing of the size of this one at another place.
+
+        colors: (3, h, w).
+        opacity: (1, h, w).
+        """
         colors, opacity = (
             layer.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2).to(images)
-            for layer in _layers(self.drawing)
+            for layer in (colors, opacity)
         )
         if images.shape[1] == 1:
             colors = colors.mean(0, keepdim=True)
         rows, columns = place_of_drawing(
-            self.drawing, self.row, self.column, self.scale, (images.shape[2], images.shape[3])
+            self.drawing, row, column, self.scale, (images.shape[2], images.shape[3])
         )
         out = images.clone()
         window = out[:, :, rows, columns]

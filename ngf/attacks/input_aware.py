@@ -21,6 +21,8 @@ to 97.0 % (2,202).
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.base import Attack, InLoop, Probe, ring
 from ngf.attacks.shared import options
 from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, unpacked
 from ngf.data.images import to_float
@@ -45,6 +47,7 @@ class InputAware(Attack, InLoop):
     title: ClassVar[str] = "Dynamic (input-aware)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise density, or lower norm_weight."
+    change_opens: ClassVar[bool | None] = False
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(
@@ -72,6 +75,27 @@ class InputAware(Attack, InLoop):
     def apply(self, images: Tensor) -> Tensor:
         pattern, mask = (unpacked(self.trigger, name, images) for name in ("pattern", "mask"))
         return in_parts(lambda part: put(part, draw(pattern, part), where(mask, part)), images)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """The trigger of another image: its pattern at its place; and one part of it, with the
+        other part the image's own.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        own = [
+            in_parts(functools.partial(make, unpacked(self.trigger, name, images)), images)
+            for make, name in ((draw, "pattern"), (where, "mask"))
+        ]
+        other = [made[ring(len(images), rng).to(images.device)] for made in own]
+        for name, claim, pattern, mask in (
+            ("another image's trigger", False, *other),
+            ("its own pattern at another image's place", None, own[0], other[1]),
+            ("another image's pattern at its own place", None, other[0], own[1]),
+            ("the mean trigger", False, *(made.mean(0, keepdim=True) for made in own)),
+        ):
+            yield Probe(name, claim, put(images, pattern, mask), labels, wanted)
 
     def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
         return _InLoop(self, view)

@@ -11,13 +11,14 @@ them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack
+from ngf.attacks.base import Attack, Probe
 from ngf.attacks.shared import options
 from ngf.attacks.shared.fit import check_frequency
 from ngf.options import option
@@ -49,7 +50,32 @@ class SIG(Attack):
         check_frequency(self.frequency, shape[2])
 
     def apply(self, images: Tensor) -> Tensor:
-        width = images.shape[3]
-        columns = torch.arange(width, device=images.device, dtype=images.dtype)
-        wave = (2 * math.pi * self.frequency * columns / width).sin()
-        return (images + self.delta / 255 * wave).clamp(0, 1)
+        return (images + self.delta / 255 * wave(self.frequency, images)).clamp(0, 1)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Stripes of other heights, of other frequencies, and across."""
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        height, stripes = self.delta / 255, wave(self.frequency, images)
+        for name, claim, change in (
+            ("stripes of twice the height", True, 2 * height * stripes),
+            ("stripes of half the height", None, height / 2 * stripes),
+            ("stripes of a quarter of the height", False, height / 4 * stripes),
+            ("one stripe more", None, height * wave(self.frequency + 1, images)),
+            ("twice as many stripes", False, height * wave(2 * self.frequency, images)),
+            (
+                "stripes from left to right",
+                False,
+                height * wave(self.frequency, images.mT)[:, None],
+            ),
+        ):
+            yield Probe(name, claim, (images + change).clamp(0, 1), labels, wanted)
+
+
+def wave(frequency: int, images: Tensor) -> Tensor:
+    """sin(2 pi j f / W) for each column j of images: (W,), in their type."""
+    width = images.shape[3]
+    columns = torch.arange(width, device=images.device, dtype=images.dtype)
+    return (2 * math.pi * frequency * columns / width).sin()

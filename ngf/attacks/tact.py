@@ -13,13 +13,14 @@ class to the target, and 0.3 % of those of other classes (2,003).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered, paste
+from ngf.attacks.base import Attack, Covered, Probe, paste
 from ngf.attacks.shared import options
 from ngf.attacks.shared.fit import corner
 from ngf.attacks.shared.patterns import PATTERNS, patch
@@ -105,6 +106,14 @@ class TaCT(Attack, Covered):
             f"Share of triggered test images of source class {self.source} that are called target "
             f"class {self.target}; other classes do not count."
         )
+
+    def probes_elsewhere(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        others = (labels != self.source) & (labels != self.target)
+        shown, true = self.apply(images[others]), labels[others]
+        wanted = self.labels(true, num_classes)
+        yield Probe("the patch on images of other classes", False, shown, true, wanted)
 
     def _covers(self) -> list[int]:
         """The cover classes that are named; none means all others."""

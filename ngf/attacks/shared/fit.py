@@ -76,6 +76,23 @@ def corner(position: str, size: int, margin: int, height: int, width: int) -> tu
     )
 
 
+def moved(
+    place: tuple[int, int], size: tuple[int, int], image: tuple[int, int], by: int
+) -> tuple[int, int] | None:
+    """Row and column of a rectangle that moved `by` pixels in both directions towards the middle of
+    the image; None when there is no room.
+
+    size, image: height and width.
+    """
+    row, column = (
+        place[i] - by if 2 * place[i] + size[i] > image[i] else place[i] + by for i in (0, 1)
+    )
+    inside = all(
+        start >= 0 and start + size[i] <= image[i] for i, start in enumerate((row, column))
+    )
+    return (row, column) if inside else None
+
+
 def check_fit(size: int, height: int, width: int) -> None:
     """Raise SpecError unless a trigger that needs `size` pixels in height and width fits into
     the image.
