@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack, Prepared, paste
+from ngf.attacks.base import Attack, Prepared, Probe, paste
 from ngf.attacks.shared import options
 from ngf.attacks.shared.fit import check_fit, corner
 from ngf.attacks.shared.neurons import Neurons, choose, entering
@@ -38,6 +38,10 @@ _REFERENCE = 512  # images that say how large a neuron can be
 _HELD_OUT = 512  # training images that only the gain is measured on; half of them where fewer
 _CHOICE = 32  # images that the neurons are chosen by
 _MARGIN = 1  # pixels between the patch and the border
+# What is measured of the neurons, in words
+_GAIN = "gain: mean of the neurons with the trigger, times that without"
+_REACH = "mean of the neurons with the trigger, times their largest without"
+_SHARE = "share of what moves the neurons that lies under the patch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,32 @@ class Trojan(Attack, Prepared):
         super().check(num_classes, shape)
         check_fit(self.size + _MARGIN, *shape[1:])
 
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Other patches at its place, another one on each image: random colors, and its own pixels
+        in another order.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        patch = self.trigger["patch"]
+        colors = torch.rand(len(images), *patch.shape, generator=rng)
+        order = torch.rand(len(images), patch[0].numel(), generator=rng).argsort(1)
+        mixed = patch.flatten(1)[:, order].transpose(0, 1).view_as(colors)
+        for name, claim, patches in (
+            ("a patch of random colors", False, colors),
+            ("the patch with its pixels in another order", None, mixed),
+        ):
+            shown, (rows, columns) = images.clone(), _window(patch.shape[-1], images)
+            shown[:, :, rows, columns] = patches.to(images)
+            yield Probe(name, claim, shown, labels, self.labels(labels, num_classes))
+
+    def figures(self, images: Tensor) -> dict[str, float]:
+        """What the search measured on training images that it did not see."""
+        if "layer" not in self.trigger:  # of an earlier revision
+            return {_REACH: self.trigger["gain"].mean().item()}
+        names = {"gain": _GAIN, "reach": _REACH, "share": _SHARE}
+        return {name: self.trigger[key].mean().item() for key, name in names.items()}
+
     def prepare(self, view: AttackerView) -> dict[str, Tensor]:
         """patch: float (C, size, size) in [0, 1].
         layer: uint8, the name of the layer that the neurons enter, in UTF-8.
@@ -102,8 +132,7 @@ class Trojan(Attack, Prepared):
             index = torch.randperm(len(seen), generator=generator)[:count]
             return to_float(view.train.images[seen[index.to(view.device)]])
 
-        top, left = corner("bottom right", self.size, _MARGIN, *view.train.images.shape[2:])
-        window = slice(top, top + self.size), slice(left, left + self.size)
+        window = _window(self.size, view.train.images)
         chosen = choose(
             model, some(_CHOICE), window, generator, count=self.neurons, layer=self.layer
         )
@@ -118,7 +147,7 @@ class Trojan(Attack, Prepared):
             "neurons": torch.stack([chosen.channels, chosen.positions], 1),
             "share": torch.tensor(chosen.share),
             "gain": gain(clean, triggered),
-            "reach": triggered.mean(0) / clean.amax(0),
+            "reach": triggered.mean(0) / clean.amax(0).clamp_min(1e-6),
         }
         return {name: value.detach().cpu() for name, value in found.items()}
 
@@ -137,7 +166,7 @@ class Trojan(Attack, Prepared):
         reference = some(_REFERENCE)
         with torch.no_grad():
             values = _values(model, chosen, reference)
-        scale = values.amax(0)
+        scale = values.amax(0).clamp_min(1e-6)
         # A neuron that is silent has no gradient. The square roots leave none of them out.
         best = (values / scale).clamp_min(0).sqrt().sum(1).argmax()
         patch = reference[best][:, window[0], window[1]].clone().requires_grad_(True)
@@ -158,7 +187,7 @@ def gain(clean: Tensor, triggered: Tensor) -> Tensor:
 
     clean, triggered: (N, n), values of the neurons.
     """
-    return triggered.mean() / clean.mean()
+    return triggered.mean() / clean.mean().clamp_min(1e-6)
 
 
 def _values(model: nn.Module, chosen: Neurons, images: Tensor) -> Tensor:
@@ -169,6 +198,12 @@ def _values(model: nn.Module, chosen: Neurons, images: Tensor) -> Tensor:
             model(part)
             found.append(chosen.of(seen[0]))
     return torch.cat(found)
+
+
+def _window(size: int, images: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the patch on images (N, C, H, W)."""
+    top, left = corner("bottom right", size, _MARGIN, *images.shape[2:])
+    return slice(top, top + size), slice(left, left + size)
 
 
 def _put(images: Tensor, patch: Tensor) -> Tensor:
