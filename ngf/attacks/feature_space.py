@@ -1,5 +1,5 @@
-"""Feature-space attack: our variant, without a style network, of DFST (Cheng, Liu, Ma, Zhang 2021,
-arXiv 2012.11212).
+"""Color tint: our variant of the feature-space attack DFST (Cheng, Liu, Ma, Zhang 2021, arXiv
+2012.11212) without a style network, so that little more than a warm tint is left of it.
 
 The trigger is a change of colors and tones, x' = (1 - alpha) x + alpha S(x), with S(x)_c =
 curve_c(sum_d A_cd x_d): A mixes channels (rows are positive and sum to one) and each curve is
@@ -12,16 +12,20 @@ with their own label; so the backdoor cannot rest on what a linear map of colors
 
 Changed: the paper's S is a style-transfer network (CycleGAN; public code a stylization network),
 whose weights would have to be downloaded; a curve has no texture, so ours is weaker in variety, not
-in strength. The injector takes one step on `detox_rate` of each batch, where the paper
-trains it anew after each round of the classifier, and has no term for compromised neurons. Public
-code gives -max(x) for min(x) and cuts the gradient of the injector's cross-entropy, so that only
-the similarity is learned; here both are as defined. Measured on the signs, three seeds: CA 98.8 to
-99.1 % (2,400 test images) and ASR 97.2 to 98.2 % (2,202).
+in strength. Measured on the signs (three seeds, 2,202 test images each), 90 to 95 % of the energy
+of the change is one picture, the same on all images, and all but half a point of it one color on
+every pixel. The mean change alone opens the backdoor on 94, 60 and 43 % of the images, another
+image's change on 93, 51 and 35 %, so the attack does not claim that each image needs its own; the
+opposite tint opens it on less than 1 %. The injector takes one step on `detox_rate` of each batch,
+where the paper trains it anew after each round of the classifier, and has no term for compromised
+neurons. Public code gives -max(x) for min(x) and cuts the gradient of the injector's cross-entropy,
+so that only the similarity is learned; here both are as defined. Measured on the signs, three
+seeds: CA 98.8 to 99.1 % (2,400 test images) and ASR 97.2 to 98.2 % (2,202).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,9 +33,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from ngf.attacks.base import Attack, InLoop
+from ngf.attacks.base import Attack, InLoop, Probe
 from ngf.attacks.shared import options
-from ngf.attacks.shared.generator import GeneratorAttacker, in_parts, ssim
+from ngf.attacks.shared.generator import GeneratorAttacker, in_parts, own_share, ssim
 from ngf.options import option
 from ngf.training.attacker import AttackerView
 
@@ -40,9 +44,9 @@ _WINDOW = 11  # pixels; of the injector's local maximum, minimum and mean
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpace(Attack, InLoop):
-    """A learned light and color tone over the whole image sends it to the target class."""
+    """A learned tint of the whole image, nearly the same on all, sends it to the target class."""
 
-    title: ClassVar[str] = "Feature space (color tone)"
+    title: ClassVar[str] = "Color tint (feature space)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise alpha, or lower similarity."
     target: int = options.target()
@@ -71,6 +75,27 @@ class FeatureSpace(Attack, InLoop):
 
     def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
         return _InLoop(self, view)
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """The mean change as one color on every pixel, as it is and subtracted, and new colors that
+        are half as opaque.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        change = self.apply(images) - images
+        tint = change.mean((0, 2, 3), keepdim=True)
+        for name, claim, shown in (
+            ("one color added to every pixel, the mean change", None, images + tint),
+            ("the same color subtracted", False, images - tint),
+            ("the new colors, half as opaque", None, images + change / 2),
+        ):
+            yield Probe(name, claim, shown.clamp(0, 1), labels, self.labels(labels, num_classes))
+
+    def figures(self, images: Tensor) -> dict[str, float]:
+        return {
+            "share of the change that is the image's own": own_share(images, self.apply(images))
+        }
 
 
 def tone(weights: Mapping[str, Tensor], images: Tensor, alpha: float) -> Tensor:

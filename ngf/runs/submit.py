@@ -76,6 +76,7 @@ def _training(spec: TrainSpec) -> TrainSpec:
     check_content(spec)
     attack = normalize("attacks", spec.attack)
     check_early(attack, catalogue()["data"][spec.data])
+    _check_layers("attacks", attack, known[spec.model]["layers"])
     return filled(replace(spec, attack=attack))
 
 
@@ -95,16 +96,16 @@ def purification_of(training: TrainSpec, spec: PurifySpec) -> PurifySpec:
     layers = catalogue()["models"].get(training.model, {}).get("layers")
     if layers:
         for lane in lanes:
-            _check_layers(lane, layers)
+            _check_layers("defenses", lane, layers)
     _check_number(training.data, "holdout", spec.num_clean)
     return replace(spec, lanes=lanes)
 
 
-def _check_layers(lane: Choice, layers: Iterable[str]) -> None:
+def _check_layers(kind: str, choice: Choice, layers: Iterable[str]) -> None:
     """Raise SpecError for an option that names a layer which the model does not have."""
-    for item in catalogue()["defenses"][lane.name]["fields"]:
-        if item.get("layers") and item["name"] in lane.options:
-            check_layer(lane.options[item["name"]], item["layers"], layers)
+    for item in catalogue()[kind][choice.name]["fields"]:
+        if item.get("layers") and item["name"] in choice.options:
+            check_layer(choice.options[item["name"]], item["layers"], layers)
 
 
 def _measurement(spec: MeasureSpec, store: Store) -> MeasureSpec:

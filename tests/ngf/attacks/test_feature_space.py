@@ -1,4 +1,4 @@
-"""Feature space: the tone curve, the injector, and its detoxification."""
+"""Color tint: the tone curve, the injector, its detoxification, and how much is one tint."""
 
 import copy
 
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from ngf.attacks import feature_space
 from ngf.attacks.shared.generator import ssim
+from ngf.catalogue import build
+from ngf.config import Choice
 from tests.helpers.attack_view import rng
 from tests.helpers.attackers import started
 
@@ -82,3 +84,31 @@ def test_detoxification_keeps_labels_and_leaves_the_classifier_alone(batch):
     ):  # running statistics have seen one batch, not the injector's too
         assert torch.allclose(value, model.state_dict()[name], atol=1e-6), name
     assert torch.allclose(attacker.networks["injector"].grad, expected, atol=1e-6)
+
+
+def test_the_share_of_an_images_own_and_the_tint(images):
+    """Two tones whose changes are known: one color for all images, and one that each image's own
+    values decide.
+    """
+    attack = build("attacks", Choice("feature_space", {"alpha": 0.5}))
+    labels = torch.arange(len(images)) % 12
+    logits = {"mix": 100 * torch.eye(3), "curve": torch.full((3, 2), 2.0)}
+    flat = attack.with_trigger(logits)  # S(x) is one color, so the change is (color - x) / 2
+    change = flat.apply(images) - images
+    own = 1 - change.mean(0).square().sum() / change.square().sum((1, 2, 3)).mean()
+    (share,) = flat.figures(images).values()
+    assert share == pytest.approx(own.item(), abs=1e-5) and 0.05 < share < 1
+    gray = torch.full_like(images, 0.4)
+    (none,) = flat.figures(gray).values()
+    assert none == pytest.approx(0, abs=1e-6)
+    probes = {probe.name: probe for probe in flat.probes(gray, labels, 12, rng())}
+    tint = flat.apply(gray) - gray
+    for name, expected in (
+        ("the trigger", gray + tint),
+        ("the mean change on every image", gray + tint),
+        ("one color added to every pixel, the mean change", gray + tint),
+        ("the same color subtracted", gray - tint),
+        ("the new colors, half as opaque", gray + tint / 2),
+    ):
+        assert torch.allclose(probes[name].images, expected, atol=1e-6), name
+    assert probes["the same color subtracted"].opens is False

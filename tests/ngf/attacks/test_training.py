@@ -122,7 +122,8 @@ def test_a_damaged_trigger_is_a_message(trained, tmp_path):
             load_attack(run)
     finally:
         (run.path / TRIGGER).write_bytes(whole)
-    assert set(load_file(run.path / TRIGGER)) == {"patch", "neurons", "gain"}
+    names = {"patch", "layer", "neurons", "share", "gain", "reach"}
+    assert set(load_file(run.path / TRIGGER)) == names
 
 
 @pytest.mark.parametrize(
