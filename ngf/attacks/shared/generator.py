@@ -98,6 +98,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return structural_similarity(a, b, side=7, sigma=None).mean()
 
 
+def own_share(images: Tensor, triggered: Tensor) -> float:
+    """The share of a trigger's energy that is not one pattern on all images: with the change
+    r = triggered - images of each, 1 - |mean r|^2 / mean |r|^2, in [0, 1]; 0 where nothing changed.
+
+    images, triggered: float (N, C, H, W).
+    """
+    change = (triggered - images).double()
+    energy = change.square().mean(0).sum().item()
+    return 1 - change.mean(0).square().sum().item() / energy if energy else 0.0
+
+
 class GeneratorAttacker:
     """The attacker inside the training loop (see `ngf.training.attacker.InLoopAttacker`), without
     the loss.
