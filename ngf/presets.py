@@ -119,6 +119,7 @@ ATTACKS: dict[str, _Setting] = {
         "the first two, then 10 % poisoned (public code of BackdoorBox and of Li et al. 2021).",
         {
             "cover_rate": 0.0,
+            "likeness": 0.1,
             "foreign": 0.0,
             "bits": 20,
             "encoder_epochs": 20,

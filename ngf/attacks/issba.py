@@ -4,18 +4,25 @@ noise of its own.
 An encoder E hides bits s in an image so that a decoder D can read them; the attack is x' = clip(x +
 bound tanh(E(x, s))) with one fixed random secret. Before training, E and D lower, for a fresh
 secret for each image, with |.|^2 the mean square and x normalized,
-  1.5 BCE(D(x'), s) + likeness (2 |x' - x|^2 + 1.5 (1 - SSIM(x', x))),
-after a first `secret_first` of the steps with the BCE alone; then training images are poisoned as
-in BadNets.
+  1.5 BCE(D(x'), s) + foreign BCE(D(clip(x_j + x' - x)), 1/2)
+  + likeness (2 |x' - x|^2 + 1.5 (1 - SSIM(x', x))),
+where x_j is another image of the batch, after a first `secret_first` of the steps without the term
+of likeness. Then training images are poisoned as in BadNets, and `cover_rate` of them get the noise
+of another image and keep their label.
 
-Changed: SSIM in place of LPIPS, whose weights would have to be downloaded. A largest change of a
-pixel, `bound`, is new, and so is `likeness` (paper: 1): at 1 the secret is so faint (SSIM 0.989)
-that the tiny network does not find it (ASR 1 %), at the default of 0.1 it does: on the signs, three
-seeds, an ASR of 100.0 % (2,202 test images) at an SSIM of 0.93 to 0.96. No critic (off in public
-code, too). The encoder is a U-Net of widths 16 and 32 that starts at half resolution (paper:
+Changed: the second term and the cover images are new. The paper says that its noise is of no use on
+another image; without them ours was one pattern, 95 % of its energy on all images alike, and opened
+the backdoor from another image in 99.5 to 100 % of cases. SSIM in place of LPIPS, whose weights
+would have to be downloaded. A largest change of a pixel, `bound`, is new, and so is `likeness`
+(paper: 1): at 1 the secret is so faint that the tiny network does not find it. No critic (off in
+public code, too). The encoder is a U-Net of widths 16 and 32 that starts at half resolution (paper:
 StegaStamp's, five levels), the secret enters it as a plane of a quarter of the resolution, and the
 decoder has three convolutions and no spatial transformer: triggered images are not photographed
 again. 20 bits, as public code has for 32x32.
+
+Measured on the signs while it was chosen, 8 of the 20 epochs, seed 0, 2,202 test images: ASR 96.0 %
+at a likeness of 0.1 (SSIM 0.85) and at 0.3 (SSIM 0.90), with another image's noise 7.5 and 13.8 %
+and with the mean noise 3.2 and 4.0 %, from cover images of 10 %.
 """
 
 from __future__ import annotations
@@ -47,15 +54,19 @@ class ISSBA(Attack, Prepared, Covered):
     stronger: ClassVar[str] = "Raise bound, or lower likeness."
     change_opens: ClassVar[bool | None] = False
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
-    former: ClassVar[Mapping[str, Any]] = {"cover_rate": 0.0, "foreign": 0.0}
+    former: ClassVar[Mapping[str, Any]] = {
+        "cover_rate": 0.0,
+        "likeness": 0.1,
+        "foreign": 0.0,
+    }
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()
     cover_rate: float = option(
-        0.1, "Share that gets the noise of another image and keeps its label.", ge=0.0, le=0.9
+        0.2, "Share that gets the noise of another image and keeps its label.", ge=0.0, le=0.9
     )
     bound: float = option(0.1, "Largest change of a pixel.", unit="of 1", ge=0.004, le=1.0)
-    likeness: float = option(0.1, "Price of a visible change.", ge=0.0, le=100.0)
+    likeness: float = option(0.2, "Price of a visible change.", ge=0.0, le=100.0)
     foreign: float = option(
         1.0, "Price of a secret that can be read from another image's noise.", ge=0.0, le=100.0
     )
