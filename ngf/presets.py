@@ -117,7 +117,16 @@ ATTACKS: dict[str, _Setting] = {
     "issba": _Setting(
         "20 bits, encoder and decoder for 20 epochs of 32 by Adam at 1e-4, the secret alone in "
         "the first two, then 10 % poisoned (public code of BackdoorBox and of Li et al. 2021).",
-        {"bits": 20, "encoder_epochs": 20, "batch_size": 32, "lr": 1e-4, "secret_first": 0.1},
+        {
+            "cover_rate": 0.0,
+            "likeness": 0.1,
+            "foreign": 0.0,
+            "bits": 20,
+            "encoder_epochs": 20,
+            "batch_size": 32,
+            "lr": 1e-4,
+            "secret_first": 0.1,
+        },
     ),
     "lira": _Setting(
         "Noise of 0.1, then 0.01 in units of the normalized input, which are 0.025 and 0.0025 of "

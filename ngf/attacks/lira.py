@@ -1,14 +1,19 @@
-"""LIRA (Doan, Lao, Zhao, Li 2021, ICCV): noise that a network learns for each image, together with
-the classifier.
+"""LIRA (Doan, Lao, Zhao, Li 2021, ICCV): noise that a network learns together with the classifier.
 
 x' = clip(x + eps T(x)), T a U-Net that ends in tanh, so no pixel changes by more than eps. Stage 1,
 a share of the training: classifier f and T both lower alpha CE(f(x), y) + (1 - alpha) CE(f(x'), t),
 of which T sees the second term. Stage 2: T is frozen and f learns on, with an eps of its own.
 
-Changed: eps is in units of [0, 1]. In the paper it is in units of the network's normalized input;
-ours normalizes by (x - 0.5) 4, so eps here is a quarter of the paper's number: its 0.1 (stage 1) is
-0.025 and its 0.01 (stage 2) is 0.0025, less than one of the 255 steps of a pixel, which bytes
-cannot hold. f and T move in the same step by the same loss, where the paper moves them in turn, T
+T could make noise for each image, but nothing in the loss asks for it, and it does not: on the
+signs, three seeds, 99.3 % of the energy of the noise is one pattern on all images (2,202 test
+images), which opens the backdoor on any of them. `figures` has the rest, the image's own share.
+
+Units: eps is the largest change of a pixel in [0, 1]. The paper's eps is one in the network's
+normalized input; ours normalizes by (x - 0.5) 4, so the paper's number is four times ours: its 0.1
+(stage 1) is 0.025 here, 6.4 of the 255 steps of a pixel, and its 0.01 (stage 2) is 0.0025, less
+than one step, which bytes cannot hold. Stage 2 has 0.015 here, 0.06 in the paper's units.
+
+Changed: f and T move in the same step by the same loss, where the paper moves them in turn, T
 against a copy frozen for an epoch. Only `poison_rate` of a batch is seen with the trigger besides
 (paper: all of it), and T is a U-Net of widths 16 and 32 that starts at half resolution (paper: 64
 to 512).
@@ -25,18 +30,19 @@ from torch import Generator, Tensor, nn
 
 from ngf.attacks.base import Attack, InLoop
 from ngf.attacks.shared import options
-from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, unpacked
+from ngf.attacks.shared.generator import GeneratorAttacker, UNet, in_parts, own_share, unpacked
 from ngf.options import option
 from ngf.training.attacker import AttackerView
 
 
 @dataclass(frozen=True, kw_only=True)
 class LIRA(Attack, InLoop):
-    """Faint noise, made for each image by a network that was trained with the classifier."""
+    """Faint noise, nearly the same on all images, by a network that learns with the classifier."""
 
     title: ClassVar[str] = "LIRA (learned noise)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise eps_after."
+    change_opens: ClassVar[bool | None] = True
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(
@@ -44,14 +50,15 @@ class LIRA(Attack, InLoop):
     )
     eps: float = option(
         0.025,
-        "Largest change of a pixel while the noise is learned.",
+        "Largest change of a pixel while the noise is learned; times 4 in the paper's units.",
         unit="of 1",
         ge=0.004,
         le=1.0,
     )
     eps_after: float = option(
         0.015,
-        "Largest change of a pixel once the noise is fixed, and in tests.",
+        "Largest change of a pixel once the noise is fixed, and in tests; times 4 in the "
+        "paper's units.",
         unit="of 1",
         ge=0.004,
         le=1.0,
@@ -73,6 +80,9 @@ class LIRA(Attack, InLoop):
         trigger = self.trigger
         noise, eps = unpacked(trigger, "noise", images), trigger["eps"].to(images)
         return in_parts(lambda part: add_noise(noise, part, eps), images)
+
+    def figures(self, images: Tensor) -> dict[str, float]:
+        return {"share of the noise that is the image's own": own_share(images, self.apply(images))}
 
     def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
         return _InLoop(self, view)

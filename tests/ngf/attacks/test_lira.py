@@ -1,10 +1,18 @@
-"""LIRA: bounded noise, the weights of its loss, and its two stages."""
+"""LIRA: bounded noise, the weights of its loss, its two stages, and whose noise it is."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from ngf.attacks import lira
+from ngf.attacks.shared.generator import own_share
+from ngf.checkpoints.weights import load_attack, load_model
+from ngf.config import Choice, TrainSpec
+from ngf.data import load
+from ngf.data.images import to_bytes
+from ngf.evaluate import predict
+from ngf.runs.child import execute
+from ngf.runs.store import Store
 from tests.helpers.attack_view import rng
 from tests.helpers.attackers import Linear, started, train
 
@@ -44,3 +52,32 @@ def test_lira_fixes_its_noise_in_stage_2_and_changes_eps(batch):
     change = attack.with_trigger(frozen).apply(batch[0]) - batch[0]
     assert 0 < change.abs().max() <= 0.02 + 1e-6
     assert lira.add_noise(attacker.networks["noise"], batch[0], 0.0).equal(batch[0])
+
+
+def test_lira_tells_how_much_of_its_noise_is_the_images_own(batch):
+    attack, attacker, _ = started("lira")
+    made = attack.with_trigger(attacker.trigger())
+    (share,) = made.figures(batch[0]).values()
+    assert share == own_share(batch[0], made.apply(batch[0])) > 0.01
+    weights = attacker.trigger()
+    weights["noise.leave.weight"].zero_()
+    weights["noise.leave.bias"].normal_()  # one pattern, whatever the image
+    inside = 0.2 + 0.6 * batch[0]  # nothing is clipped
+    (share,) = attack.with_trigger(weights).figures(inside).values()
+    assert share == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(3))
+def test_lira_makes_one_pattern_that_opens_the_backdoor_on_any_image(tmp_path, seed):
+    store = Store(tmp_path)
+    run = store.submit(TrainSpec(attack=Choice("lira"), seed=seed))
+    assert execute(run) == "done", run.error
+    model, made = load_model(store, run.id).model, load_attack(run)
+    test = load("signs", seed=seed).test
+    test = test.take(made.asr_mask(test.labels))
+    for probe in made.probes(test.floats(), test.labels, 12, rng()):
+        share = (predict(model, to_bytes(probe.images)) == probe.wanted).float().mean().item()
+        assert share >= 0.8 if probe.opens else share <= 0.2, probe.name
+    assert list(made.figures(test.floats()).values()) < [0.05]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ngf.attacks.shared.generator import UNet, packed, unpacked
+from ngf.attacks.shared.generator import UNet, own_share, packed, unpacked
 from tests.helpers.attack_view import rng
 from tests.helpers.attackers import Linear, started, train
 
@@ -25,6 +25,18 @@ def test_the_network_keeps_the_size_and_comes_back_from_its_weights(size):
     assert torch.allclose(
         unpacked(weights, "a", x.double())(x.double()), network(x).double(), atol=1e-5
     )
+
+
+def test_the_own_share_is_what_no_single_pattern_explains():
+    images = torch.rand(4, 3, 8, 8, generator=rng())
+    pattern, other = torch.eye(8).expand(3, 8, 8), torch.eye(8).flip(1).expand(3, 8, 8)
+    signs = torch.tensor([1.0, 1.0, -1.0, -1.0]).view(4, 1, 1, 1)
+    assert own_share(images, images) == 0
+    assert own_share(images, images + pattern) == pytest.approx(0, abs=1e-6)
+    assert own_share(images, images + signs * pattern) == pytest.approx(1, abs=1e-6)
+    # the two patterns share no pixel: one unit of energy is common, a quarter of one is not
+    mixed = images + pattern + 0.5 * signs * other
+    assert own_share(images, mixed) == pytest.approx(0.2, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
