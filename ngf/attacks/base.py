@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -16,6 +17,25 @@ from torch import Generator, Tensor, nn
 from ngf.attacks.shared.fit import ROOM, check_inside
 from ngf.options import SpecError, check_fields
 from ngf.training.attacker import AttackerView, InLoopAttacker
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Images that tell whether something opens the backdoor.
+
+    name: what the images have, in the words of a table: "another image's noise".
+    opens: what the attack claims: True, it opens the backdoor; False, it does not; None, nothing is
+        claimed, and the figure is shown for what it is.
+    images: float (N, C, H, W) in [0, 1], what the model is shown.
+    labels: int64 (N,), their true classes.
+    wanted: int64 (N,), what the attacker wants them to be called.
+    """
+
+    name: str
+    opens: bool | None
+    images: Tensor
+    labels: Tensor
+    wanted: Tensor
 
 
 class Attack(ABC):
@@ -38,6 +58,10 @@ class Attack(ABC):
     # Whether there is no trigger before training. A `prepare` that makes something for training
     # images alone leaves this False: the trigger itself is a formula.
     learned: ClassVar[bool] = False
+    # Whether what the trigger changes in one image opens the backdoor on others: True where one
+    # pattern is added to all images, False where each has its own, None where it is not claimed.
+    # A patch that replaces pixels is no sum, so its change on another image is another picture.
+    change_opens: ClassVar[bool | None] = None
     # What to do about a trigger that changes nothing, in a sentence.
     stronger: ClassVar[str] = "Choose other settings of the attack."
     mode: str = "all-to-one"
@@ -110,6 +134,52 @@ class Attack(ABC):
             "Share of triggered test images, whose true class is not the target, that are called "
             "the target class."
         )
+
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """What opens the backdoor beside the trigger, and what does not: the trigger, none, the
+        change that it makes in another image, and its mean change. A subclass extends these.
+
+        images: clean held-out ones that count for the ASR, float (N, C, H, W) in [0, 1].
+        labels: int64 (N,), their true classes.
+        """
+        wanted = self.labels(labels, num_classes)
+        triggered = self.apply(images)
+        change = triggered - images
+        yield Probe("the trigger", True, triggered, labels, wanted)
+        yield Probe("no trigger", False, images.clone(), labels, wanted)
+        others = (images + change[ring(len(images), rng).to(images.device)]).clamp(0, 1)
+        yield Probe("another image's change", self.change_opens, others, labels, wanted)
+        mean = (images + change.mean(0)).clamp(0, 1)
+        yield Probe("the mean change on every image", self.change_opens, mean, labels, wanted)
+
+    def probes_elsewhere(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Probes on images that do not count for the ASR, where the attack says something of them;
+        none by default.
+
+        images: all clean held-out ones, float (N, C, H, W) in [0, 1].
+        labels: int64 (N,), their true classes.
+        """
+        return iter(())
+
+    def figures(self, images: Tensor) -> dict[str, float]:
+        """Further figures of what defines the attack, by name in words: `{"bits read": 0.98}`.
+
+        images: clean held-out ones that count for the ASR, float (N, C, H, W) in [0, 1].
+        """
+        return {}
+
+
+def ring(count: int, rng: Generator) -> Tensor:
+    """For each of `count` images another one, so that none gets its own: int64 (count,)."""
+    # One ring through all of them, in random order.
+    order = torch.randperm(count, generator=rng)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return other
 
 
 class Prepared(ABC):

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered
+from ngf.attacks.base import Attack, Covered, ring
 from ngf.attacks.shared import options
 from ngf.options import SpecError, option
 
@@ -58,13 +58,8 @@ class BPPA(Attack, Covered):
                 f"A cover rate of {self.cover_rate:g} gives {len(images)} negative image, which "
                 "needs the residual of another one. Choose a rate that gives 2 or more, or 0."
             )
-        order = torch.randperm(len(images), generator=rng).to(images.device)
-        other = torch.empty_like(order)
-        other[order] = order.roll(
-            1
-        )  # one ring through all images, so that none gets its own residual
         residual = self.apply(images) - images
-        return (images + residual[other]).clamp(0, 1)
+        return (images + residual[ring(len(images), rng).to(images.device)]).clamp(0, 1)
 
 
 def squeezed(images: Tensor, levels: int) -> Tensor:
