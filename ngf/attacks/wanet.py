@@ -15,48 +15,111 @@ the signs, seed 0, s 3 with rates 0.1 and 0.1 gave an ASR of 60 %, with 0.2 and 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
-from ngf.attacks.base import Attack, Covered
+from ngf.attacks.base import Attack, Covered, Probe
 from ngf.attacks.shared import options
 from ngf.options import option
+
+_OTHERS = 4  # warps that are tried in place of the trigger, each on its share of the images
 
 
 @dataclass(frozen=True, kw_only=True)
 class WaNet(Attack, Covered):
-    """A smooth, hardly visible warp of the image sends it to the target class."""
+    """One smooth warp of the image sends it to the target class; a noisy one does not."""
 
     title: ClassVar[str] = "WaNet (warp)"
     stronger: ClassVar[str] = "Raise strength, or choose another warp_seed."
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {
+        "strength": 3.0,
+        "cover_rate": 0.1,
+        "noise": 1.0,
+        "others": 0.0,
+    }
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(
         0.2, "Share of all training images that carry the warp."
     )
     cover_rate: float = option(
-        0.1, "Share that gets a noisy warp and keeps its label (noise mode).", ge=0.0, le=0.9
+        0.4, "Share that gets a noisy or another warp and keeps its label.", ge=0.0, le=0.9
     )
     cells: int = option(4, "Control points across the image (k).", ge=2, le=16, expert=True)
-    strength: float = option(3.0, "Strength of the warp (s).", ge=0.1, le=8.0)
+    strength: float = option(2.0, "Strength of the warp (s).", ge=0.1, le=8.0)
+    noise: float = option(
+        3.0,
+        "Noise of the cover images at every pixel (rho); 1, the paper's, is half a pixel.",
+        ge=0.0,
+        le=16.0,
+    )
+    others: float = option(
+        0.5,
+        "Share of the cover images that get another warp of the same strength, not a noisy one.",
+        ge=0.0,
+        le=1.0,
+        expert=True,
+    )
     warp_seed: int = option(7, "Seed of the warp.", ge=0, le=2**31 - 1, expert=True)
 
     def apply(self, images: Tensor) -> Tensor:
         return _sample(images, self._grid(images).expand(len(images), -1, -1, -1))
 
-    def cover(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+    def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
+        """The first of them get another warp each, the rest this one with noise."""
+        others = round(self.others * len(images))
+        covered = [self.noisy(images[others:], rng)]
+        if others:
+            height, width = images.shape[2:]
+            psi = torch.rand(others, 2, self.cells, self.cells, generator=rng) * 2 - 1
+            grids = _grids(psi, self.strength, height, width).to(images)
+            covered.insert(0, _sample(images[:others], grids))
+        return torch.cat(covered)
+
+    def noisy(self, images: Tensor, rng: Generator) -> Tensor:
         """The noise mode: the warp plus fresh noise for each image, pixel and axis."""
         height, width = images.shape[2:]
-        noise = torch.rand(len(images), height, width, 2, generator=rng) * 2 - 1
+        noise = self.noise * (torch.rand(len(images), height, width, 2, generator=rng) * 2 - 1)
         return _sample(images, (self._grid(images) + noise.to(images) / height).clamp(-1, 1))
 
-    def _grid(self, images: Tensor) -> Tensor:
+    def probes(
+        self, images: Tensor, labels: Tensor, num_classes: int, rng: Generator
+    ) -> Iterator[Probe]:
+        """Also the noise mode and other warps, neither of which opens it, and half of the warp, of
+        which nothing is claimed.
+        """
+        yield from super().probes(images, labels, num_classes, rng)
+        wanted = self.labels(labels, num_classes)
+        noisy = self.noisy(images, rng)
+        yield Probe("the warp with noise (noise mode)", False, noisy, labels, wanted)
+        other = images.clone()
+        for k in range(_OTHERS):
+            seed = (self.warp_seed + 1 + k) % 2**31
+            other[k::_OTHERS] = replace(self, warp_seed=seed).apply(images[k::_OTHERS])
+        yield Probe("another warp of the same strength", False, other, labels, wanted)
+        half = _sample(images, self._grid(images, 0.5).expand(len(images), -1, -1, -1))
+        yield Probe("half of the warp", None, half, labels, wanted)
+
+    def figures(self, images: Tensor) -> dict[str, float]:
+        """How far the warp moves the pixels, in pixels: its mean and its largest."""
         height, width = images.shape[2:]
-        return _warp(self.warp_seed, self.cells, self.strength, height, width).to(images)
+        moved = self._grid(images)[0] - _identity(height, width).to(images)
+        far = (moved * torch.tensor([width - 1, height - 1]).to(images) / 2).norm(dim=-1)
+        return {
+            "mean displacement in pixels": far.mean().item(),
+            "largest displacement in pixels": far.max().item(),
+        }
+
+    def _grid(self, images: Tensor, share: float = 1.0) -> Tensor:
+        """The sampling grid of `share` of the warp."""
+        height, width = images.shape[2:]
+        return _warp(self.warp_seed, self.cells, share * self.strength, height, width).to(images)
 
 
 def _sample(images: Tensor, grid: Tensor) -> Tensor:
@@ -65,16 +128,26 @@ def _sample(images: Tensor, grid: Tensor) -> Tensor:
     ).clamp(0, 1)
 
 
+def _identity(height: int, width: int) -> Tensor:
+    """The grid that leaves an image as it is: float (height, width, 2), x before y."""
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
+    )
+    return torch.stack([x, y], -1)
+
+
 @functools.lru_cache(maxsize=16)
 def _warp(seed: int, cells: int, strength: float, height: int, width: int) -> Tensor:
     """Sampling grid in [-1, 1]: float (1, height, width, 2)."""
     rng = torch.Generator().manual_seed(seed)
     psi = torch.rand(1, 2, cells, cells, generator=rng) * 2 - 1
-    psi = psi / psi.abs().mean()
+    return _grids(psi, strength, height, width)
+
+
+def _grids(psi: Tensor, strength: float, height: int, width: int) -> Tensor:
+    """Sampling grids of control points psi, (N, 2, k, k): float (N, height, width, 2)."""
+    psi = psi / psi.abs().mean((1, 2, 3), keepdim=True)
     field = F.interpolate(psi, (height, width), mode="bicubic", align_corners=True).permute(
         0, 2, 3, 1
     )
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
-    )
-    return (torch.stack([x, y], -1) + strength * field / height).clamp(-1, 1)
+    return (_identity(height, width) + strength * field / height).clamp(-1, 1)
