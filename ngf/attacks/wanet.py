@@ -1,22 +1,34 @@
-"""WaNet (Nguyen, Tran 2021, arXiv 2102.10369): a smooth warp of the whole image, no visible
-pattern.
+"""WaNet (Nguyen, Tran 2021, arXiv 2102.10369): a smooth warp of the whole image, no foreign pixel.
 
 Noise psi ~ U[-1, 1]^(k x k x 2), divided by its mean size, is enlarged to the image by bicubic
-interpolation; the image is sampled at clamp(identity + s psi / H, -1, 1). Noise mode: `cover_rate`
-of the images get the same warp with U[-1, 1] / H added at every pixel and keep their label, so that
-only this very warp is the trigger.
+interpolation; the image is sampled at clamp(identity + s psi / H, -1, 1). Noise mode: cover images
+get the same warp with rho U[-1, 1] / H added at every pixel and keep their label, so that the warp
+opens the backdoor only where it is smooth.
 
-Changed: poisoned and cover images are drawn once before training and not again in every batch. The
-defaults are stronger than the paper's (s 3 instead of 0.5, poison rate 0.2 instead of 0.1, noise on
-0.1 instead of 0.2 of the images), because the tiny network learns fainter warps in part only: on
-the signs, seed 0, s 3 with rates 0.1 and 0.1 gave an ASR of 60 %, with 0.2 and 0.1 of 86 %.
+Changed: poisoned and cover images are drawn once before training and not again in every batch;
+there are as many images with noise as poisoned ones (paper: twice as many); and as many again carry
+another warp of the same strength, each its own, and keep their label, so that it is this very warp.
+A random warp can still be like it: fields of two seeds have a cosine of 0.0 +- 0.2, and on those
+that come near a part of the images goes to the target.
+
+The warp is four times the paper's, and the noise three times: s = 2 and rho = 3 for 0.5 and 1. That
+moves pixels of 32 x 32 by 1.10 on average and by 2.29 at most (s = 0.5: 0.28 and 0.57). Measured on
+the signs with the tiny network, seed 0, n = 2,202 and 2,400 test images:
+
+- s = 0.5, rho = 1, 10 % and 20 % drawn anew in every batch, 20 epochs, as in the paper: the network
+  does not learn the warp; ASR 0.2 %, and 99.3 % of noise images keep their label;
+- s = 1 and 2, rho = 1, 20 % and 40 % anew in every batch (10 of 20 epochs, and 6 more epochs of a
+  benign model): the warp is seen, the noise is not; 9.8 and 9.4 % of images with the warp go to the
+  target, and 9.6 and 9.7 % of those with noise;
+- the defaults after 10 epochs instead of 20: CA 97.4 %, ASR 84.9 %; noise images keep their label
+  in 87.3 % (7.8 % of them go to the target), training covers in 91.1 %.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -26,8 +38,6 @@ from torch import Generator, Tensor
 from ngf.attacks.base import Attack, Covered, Probe
 from ngf.attacks.shared import options
 from ngf.options import option
-
-_OTHERS = 4  # warps that are tried in place of the trigger, each on its share of the images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +84,14 @@ class WaNet(Attack, Covered):
     def cover(self, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         """The first of them get another warp each, the rest this one with noise."""
         others = round(self.others * len(images))
-        covered = [self.noisy(images[others:], rng)]
-        if others:
-            height, width = images.shape[2:]
-            psi = torch.rand(others, 2, self.cells, self.cells, generator=rng) * 2 - 1
-            grids = _grids(psi, self.strength, height, width).to(images)
-            covered.insert(0, _sample(images[:others], grids))
-        return torch.cat(covered)
+        noisy = self.noisy(images[others:], rng)
+        return torch.cat([self.otherwise(images[:others], rng), noisy]) if others else noisy
+
+    def otherwise(self, images: Tensor, rng: Generator) -> Tensor:
+        """Another warp of the same strength for each image."""
+        height, width = images.shape[2:]
+        psi = torch.rand(len(images), 2, self.cells, self.cells, generator=rng) * 2 - 1
+        return _sample(images, _grids(psi, self.strength, height, width).to(images))
 
     def noisy(self, images: Tensor, rng: Generator) -> Tensor:
         """The noise mode: the warp plus fresh noise for each image, pixel and axis."""
@@ -98,11 +109,8 @@ class WaNet(Attack, Covered):
         wanted = self.labels(labels, num_classes)
         noisy = self.noisy(images, rng)
         yield Probe("the warp with noise (noise mode)", False, noisy, labels, wanted)
-        other = images.clone()
-        for k in range(_OTHERS):
-            seed = (self.warp_seed + 1 + k) % 2**31
-            other[k::_OTHERS] = replace(self, warp_seed=seed).apply(images[k::_OTHERS])
-        yield Probe("another warp of the same strength", False, other, labels, wanted)
+        other = self.otherwise(images, rng)
+        yield Probe("another warp for each image", False, other, labels, wanted)
         half = _sample(images, self._grid(images, 0.5).expand(len(images), -1, -1, -1))
         yield Probe("half of the warp", None, half, labels, wanted)
 

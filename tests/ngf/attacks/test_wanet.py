@@ -86,9 +86,9 @@ def test_probes_say_what_is_claimed(images):
     claimed = {name: probe.opens for name, probe in probes.items()}
     assert claimed["the trigger"] is True and claimed["half of the warp"] is None
     assert claimed["the warp with noise (noise mode)"] is False
-    assert claimed["another warp of the same strength"] is False
+    assert claimed["another warp for each image"] is False
     triggered = attack.apply(images)
-    other = probes["another warp of the same strength"].images
+    other = probes["another warp for each image"].images
     assert not (other == triggered).flatten(1).all(1).any()
 
 
