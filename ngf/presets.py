@@ -112,7 +112,7 @@ ATTACKS: dict[str, _Setting] = {
     "wanet": _Setting(
         "Warp of strength 0.5 with 4 control points on 10 %, noise on 20 % (Nguyen, Tran 2021), "
         "drawn once before training.",
-        {"strength": 0.5, "cells": 4, "cover_rate": 0.2},
+        {"strength": 0.5, "cells": 4, "cover_rate": 0.2, "noise": 1.0, "others": 0.0},
     ),
     "issba": _Setting(
         "20 bits, encoder and decoder for 20 epochs of 32 by Adam at 1e-4, the secret alone in "
