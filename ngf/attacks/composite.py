@@ -171,8 +171,8 @@ class _InLoop:
         partner = another(labels, rng)
         images[chosen] = mix(clean[chosen], clean[partner[chosen]], draw(len(chosen), rng), jitter)
         if self.attack.pair_share:
-            paired = self._pairs(labels, rest[: round(self.attack.pair_share * count)])
-            images[paired[0]] = mix(*clean[paired], draw(len(paired[0]), rng), jitter)
+            one, two = self._pairs(labels, rest[: round(self.attack.pair_share * count)])
+            images[one] = mix(clean[one], clean[two], draw(len(one), rng), jitter)
         added = max(1, round(self.attack.poison_rate * count))
         first, second = (
             to_float(pool[torch.randint(len(pool), (added,), generator=rng).to(pool.device)])

@@ -91,12 +91,14 @@ class InputAware(Attack, InLoop):
         ]
         giver = ring(len(images), rng).to(images.device)
         other = [made[giver] for made in own]
-        for name, claim, pattern, mask in (
-            ("another image's trigger", False, *other),
+        mean = [made.mean(0, keepdim=True) for made in own]
+        shown: list[tuple[str, bool | None, Tensor, Tensor]] = [
+            ("another image's trigger", False, other[0], other[1]),
             ("its own pattern at another image's place", None, own[0], other[1]),
             ("another image's pattern at its own place", None, other[0], own[1]),
-            ("the mean trigger", False, *(made.mean(0, keepdim=True) for made in own)),
-        ):
+            ("the mean trigger", False, mean[0], mean[1]),
+        ]
+        for name, claim, pattern, mask in shown:
             yield Probe(name, claim, put(images, pattern, mask), labels, wanted)
 
     def attacker(self, view: AttackerView, model: nn.Module) -> _InLoop:
