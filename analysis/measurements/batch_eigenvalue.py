@@ -10,7 +10,7 @@ the bound of its Lanczos residual.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -78,54 +78,64 @@ class BatchEigenvalue(Measurement):
     def measure(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, seed: int
     ) -> Iterator[Partial]:
-        """As `Measurement.measure` says; yields after each batch from the second one on."""
+        """As `Measurement.measure` says; yields after each product of the first batch, then after
+        each batch.
+        """
         stamp = self.stamp(images, seed)
         generator = Generator().manual_seed(seed)
         frozen = frozen_copy(model, images, labels)
         names = parameters_of(frozen, self.layers)
         count = max(1, len(images) // self.batch)
         found: list[tuple[float, float, float]] = []
-        products, note = 0, None
+        products = 0
+        notes: dict[str, Value] = {}
         for x, y in list(chunks(images, labels, self.batch))[:count]:
             hessian = Hessian(frozen, x, y, names=names)
-            known = self._top(hessian, generator)
-            products, note = products + len(known.values), hessian.note or note
             loss = evaluate(frozen, x, y).loss
-            found.append((float(known.values[-1]), float(known.residuals[-1]), loss))
-            if len(found) == 1 < count:  # one batch has no error bar
-                continue
-            top, bound, losses = np.array(found).T
-            values: dict[str, Value] = {
-                **_summary(top),
-                "batch_lambda_max_bound": _worst(top, bound),
-                "num_batches": len(found),
-                "batch_images": len(x),
-                "num_hvps": products,
-                **stamp(),
-            }
-            if note:
-                values["note"] = note
-            at = quantiles(top)
-            yield Partial(
-                values=values,
-                arrays={
-                    "level": LEVELS,
-                    "batch_lambda_max_quantile": at.value,
-                    "batch_lambda_max_quantile_stderr": at.stderr,
-                    "lambda_max": top,
-                    "lambda_max_error": bound,
-                    "loss": losses,
-                },
-                fraction=len(found) / count,
-                done=len(found) == count,
-            )
+            for known in self._until_certain(hessian, generator):
+                products += 1
+                top = (float(known.values[-1]), float(known.residuals[-1]), loss)
+                if not found:
+                    more = {"batch_images": len(x), "num_hvps": products, **stamp()}
+                    share = products / (self.steps + 1) / count
+                    yield _partial([top], more, share)
+            found.append(top)
+            notes = {"note": hessian.note} if hessian.note else notes
+            more = {"batch_images": len(x), "num_hvps": products, **notes, **stamp()}
+            yield _partial(found, more, len(found) / count)
 
-    def _top(self, hessian: Hessian, generator: Generator) -> Ritz:
-        """The Ritz pairs once the largest is certain enough, or after all steps."""
+    def _until_certain(self, hessian: Hessian, generator: Generator) -> Iterator[Ritz]:
+        """The Ritz pairs until the largest is certain enough, or after all steps."""
         for known in lanczos(hessian, self.steps, generator):
+            yield known
             if known.residuals[-1] <= self.tolerance * abs(known.values[-1]):
-                break
-        return known
+                return
+
+
+def _partial(
+    found: Sequence[tuple[float, float, float]], more: Mapping[str, Value], fraction: float
+) -> Partial:
+    """What eigenvalue, bound and loss of each batch say together; `more` values stand beside."""
+    top, bound, losses = np.array(found).T
+    at = quantiles(top)
+    return Partial(
+        values={
+            **_summary(top),
+            "batch_lambda_max_bound": _worst(top, bound),
+            "num_batches": len(found),
+            **more,
+        },
+        arrays={
+            "level": LEVELS,
+            "batch_lambda_max_quantile": at.value,
+            "batch_lambda_max_quantile_stderr": at.stderr,
+            "lambda_max": top,
+            "lambda_max_error": bound,
+            "loss": losses,
+        },
+        fraction=fraction,
+        done=fraction == 1,
+    )
 
 
 def _summary(top: np.ndarray) -> dict[str, Value]:
