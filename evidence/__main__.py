@@ -96,6 +96,21 @@ STEPS = (
         computes=False,
     ),
     Step(
+        name="minima",
+        does="Measures the curvature of every minimum on training and test images, and of benign "
+        "models on the way of their training while their folders are there.",
+        needs=("zoo",),
+        takes="2 hours; 1 minute per model, 25 seconds per checkpoint",
+        writes="assets/evidence/minima/*.json",
+    ),
+    Step(
+        name="minima_purified",
+        does="Purifies some models with five seeds and measures curvature along the way.",
+        needs=("zoo",),
+        takes="8 hours",
+        writes="assets/evidence/minima_purified/*.json",
+    ),
+    Step(
         name="removal",
         does="Purifies every backdoored model on signs with the Lab's defaults.",
         needs=("zoo",),

@@ -21,9 +21,14 @@ def trained(store: Store, spec: TrainSpec) -> TrainRun:
     return run
 
 
-def purified(store: Store, parent: str, lanes: tuple[Choice, ...] = LANES) -> PurifyRun:
-    """The finished purification of a model, computed when it is not there. Raises `Failed`."""
-    run = _finished(store, PurifySpec(parent=parent, lanes=lanes))
+def purified(
+    store: Store, parent: str, lanes: tuple[Choice, ...] = LANES, seed: int = 0
+) -> PurifyRun:
+    """The finished purification of a model, computed when it is not there. Raises `Failed`.
+
+    seed: of the purification; draws its clean images and their batches.
+    """
+    run = _finished(store, PurifySpec(parent=parent, lanes=lanes, seed=seed))
     assert isinstance(run, PurifyRun)
     if ended := run.diverged():
         steps = ", ".join(f"{lane} at step {step}" for lane, step in ended.items())

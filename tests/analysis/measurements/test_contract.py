@@ -13,9 +13,11 @@ from torch import nn
 
 from analysis.curvature import gradients
 from analysis.curvature.last_layer import LastLayer
+from analysis.measurements.batch_eigenvalue import BatchEigenvalue
 from analysis.measurements.fisher_spectrum import FisherSpectrum
 from analysis.measurements.fisher_trace import FisherTrace
 from analysis.measurements.hessian_spectrum import HessianSpectrum
+from analysis.measurements.input_curvature import InputCurvature
 from analysis.measurements.rescaling import Rescaling
 from analysis.measurements.sharpness import Sharpness
 from analysis.model_under_test import parameters_of
@@ -38,6 +40,7 @@ SHORT = {
     "fisher_spectrum": {"steps": 6, "probes": 4},
     "sharpness": {"steps": 6, "probes": 4, "draws": 3},
     "rescaling": {"points": 3, "steps": 5, "probes": 2},
+    "batch_eigenvalue": {"batch": 3},
 }
 # Values that stay None for these options.
 UNKNOWN = {"loss_plane": {"lambda_a", "lambda_b"}}
@@ -158,6 +161,8 @@ STOPPED = [
     FisherTrace(draws=3),
     HessianSpectrum(steps=6, probes=4),
     Rescaling(points=3, steps=4, probes=2),
+    InputCurvature(),
+    BatchEigenvalue(batch=3),
 ]
 
 
@@ -179,7 +184,8 @@ def test_the_model_stays_as_it_was(measurement, stop):
 
 
 @pytest.mark.parametrize(
-    "measurement", [Sharpness, FisherSpectrum, FisherTrace, HessianSpectrum, Rescaling]
+    "measurement",
+    [Sharpness, FisherSpectrum, FisherTrace, HessianSpectrum, Rescaling, BatchEigenvalue],
 )
 def test_layers_are_chosen_or_refused(measurement):
     model, images, labels = problem("conv_net")
