@@ -45,6 +45,7 @@ class FeatureSpace(Attack, InLoop):
     title: ClassVar[str] = "Feature space (color tone)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise alpha, or lower similarity."
+    resembles: ClassVar[tuple[str, ...]] = ("tint",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

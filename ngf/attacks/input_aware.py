@@ -45,6 +45,7 @@ class InputAware(Attack, InLoop):
     title: ClassVar[str] = "Dynamic (input-aware)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise density, or lower norm_weight."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

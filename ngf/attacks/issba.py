@@ -44,6 +44,7 @@ class ISSBA(Attack, Prepared):
     title: ClassVar[str] = "ISSBA (hidden secret)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise bound, or lower likeness."
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

@@ -37,6 +37,7 @@ class LIRA(Attack, InLoop):
     title: ClassVar[str] = "LIRA (learned noise)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise eps_after."
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

@@ -47,6 +47,7 @@ class Trojan(Attack, Prepared):
     title: ClassVar[str] = "Trojan (patch for neurons)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise size, steps or lr."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

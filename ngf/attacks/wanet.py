@@ -33,6 +33,7 @@ class WaNet(Attack, Covered):
 
     title: ClassVar[str] = "WaNet (warp)"
     stronger: ClassVar[str] = "Raise strength, or choose another warp_seed."
+    resembles: ClassVar[tuple[str, ...]] = ("elastic",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(
