@@ -77,8 +77,8 @@ class Judge:
         if len(self.parts) == 1:
             return f"on {self.count:,} further clean images"
         return (
-            f"on the {self.count:,} clean images themselves, each judged by a model tuned on the "
-            f"other {len(self.parts) - 1} of {len(self.parts)} parts"
+            f"on the {self.count:,} clean images in {len(self.parts)} parts, each judged by a "
+            "model that was tuned on the rest"
         )
 
 
