@@ -6,7 +6,7 @@ every method: the largest rate whose fine-tuned model loses at most one point of
 images that it was not tuned on, because a defender wants to get as far away from the suspicious
 weights as clean accuracy allows.
 
-Rates are tried in half decades without end: from a usual one up by decades while they are harmless,
+Rates are tried in half decades: from a usual one up by decades while they are harmless,
 or down until one is, and at last the one between the largest harmless and the smallest harmful
 decade. That takes harm to grow with the rate, which holds up to the noise of a judgment, and finds
 the rate with about three tunings wherever it lies; a list would end somewhere, and a rule that
@@ -35,9 +35,10 @@ from ngf.models import Tuned, flow
 from ngf.optim.kfac import with_factors
 
 TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
-# Decades below the usual rate that are tried: a step a thousand times shorter than usual that still
-# harms is not what harms (BatchNorm's statistics follow the clean images at any rate).
-_DECADES_DOWN = 3
+# Decades below and above the usual rate that are tried at most: where a step a thousand times
+# shorter still harms, something else does (BatchNorm's statistics follow the clean images at any
+# rate); where one a million times longer does not, the rate is not what sets its length.
+_DECADES_DOWN, _DECADES_UP = 3, 6
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
     "auto": (
@@ -68,8 +69,8 @@ class FineTuningDefense(ABC):
     steps: int
     batch_size: int
     batch_norm: str
-    augmentation: str
-    rates: str
+    augmentation: str = "weak"
+    rates: str = "open"
 
     @abstractmethod
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
@@ -286,10 +287,13 @@ def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple
 def _why(lr: float, kept: float, rates: str, judge: Judge, tried: list[float]) -> str:
     """The reason for a rate, in a sentence."""
     if is_harmless(kept, judge.start):
+        last = (
+            " Nothing larger was tried, so this may not be its limit." if lr == max(tried) else ""
+        )
         return (
             f"{lr:g} is the largest {rates} that keeps clean validation accuracy within one point "
             f"({judge.start:.1%} before, {kept:.1%} after, {judge.words}; "
-            f"tried: {_listed(tried)})."
+            f"tried: {_listed(tried)}).{last}"
         )
     sound = "" if lr == min(tried) else " that does not diverge"
     return (
@@ -305,7 +309,7 @@ def _listed(rates: Iterable[float]) -> str:
 def _highest_lr(defense: FineTuningDefense) -> float:
     """The largest learning rate that the option lets through."""
     (about,) = (item.metadata for item in fields(cast(Any, defense)) if item.name == "lr")
-    return math.inf if about["le"] is None else float(about["le"])
+    return math.inf if about.get("le") is None else float(about["le"])
 
 
 def half_decade(usual: float, k: int) -> float:
@@ -316,13 +320,14 @@ def half_decade(usual: float, k: int) -> float:
 def open_search(
     after: Callable[[float], float | None], start: float, usual: float, highest: float
 ) -> tuple[float, float | None]:
-    """The rule without a list: the largest harmless rate of a series that has no end but `highest`,
-    and clean accuracy after it; where none is harmless the smallest that did not diverge, and None
-    where each diverged.
+    """The rule without a list: the largest harmless rate of a series that ends far from what is
+    usual, and clean accuracy after it; where none is harmless the smallest that did not diverge,
+    and None where each diverged.
 
     after: clean accuracy after tuning at a rate; None where that diverged.
     start: clean accuracy before.
     usual: the rate to begin with.
+    highest: no larger one is tried.
     """
     found: dict[int, float | None] = {}
 
@@ -334,7 +339,7 @@ def open_search(
 
     best = 0
     if harmless(0):
-        while harmless(best + 2):
+        while best < 2 * _DECADES_UP and harmless(best + 2):
             best += 2
     else:
         best = next((k for k in range(-2, -2 * _DECADES_DOWN - 1, -2) if harmless(k)), 1)

@@ -29,6 +29,13 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
     assert accuracy(tuned.model, problem.validation) >= start - 0.01 or lr == defense.lr_grid[-1]
 
 
+def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypatch):
+    monkeypatch.setattr(SGD, "lr_grid", (1e-9, 1e-10))
+    _lr, why = choose_lr(short("sgd", lr=0.0, rates="grid", batch_norm="eval"), problem, "linear")
+    assert why.startswith("1e-09 is the largest rate of the grid")
+    assert "tried: 1e-09). Nothing larger was tried" in why
+
+
 def below(limit: float, tried: list[float]):
     """Clean accuracy that is kept up to a rate, and lost above it."""
 
@@ -41,7 +48,7 @@ def below(limit: float, tried: list[float]):
 
 @pytest.mark.parametrize("usual", [0.2, 0.003])
 def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
-    for k in range(-6, 25):
+    for k in range(-6, 14):
         tried: list[float] = []
         limit = half_decade(usual, k)
         assert open_search(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
@@ -55,6 +62,9 @@ def test_the_open_rule_ends_where_it_must():
     tried: list[float] = []
     assert open_search(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
     assert max(tried) <= 100.0, "no rate that the option does not let through"
+    tried.clear()
+    lr, _kept = open_search(below(1e99, tried), 0.99, 0.2, float("inf"))
+    assert lr == 6e5 and len(tried) == 8, "a rate that does nothing is not tried for ever"
     assert open_search(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), "none is harmless"
     diverges = open_search(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
     assert diverges == (0.2, 0.5), "the smallest that is sound"
