@@ -27,9 +27,9 @@ KINDS = (
     Kind("turn", "turned by up to 10 degrees, and drawn up to 15 % larger or smaller"),
     Kind("elastic", "warped smoothly, no point by more than 2.5 pixels along an axis"),
     Kind("blur", "blurred by a 3x3 kernel, half of the images, each to an extent of its own"),
-    Kind("tint", "gain of 0.7 to 1.3 and bias of up to 0.15 for each color channel"),
+    Kind("tint", "gain of 0.8 to 1.2 and bias of up to 0.1 for each color channel"),
     Kind("noise", "Gaussian noise at every pixel, standard deviation up to 0.06"),
-    Kind("cutout", "a rectangle of 4 to 12 pixels a side in one random color, three in four"),
+    Kind("cutout", "a rectangle of 4 to 8 pixels a side in one random color, half of the images"),
 )
 # what `augmentation` may be -> the kinds that it does, in order
 AUGMENTATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -17,14 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-# The strong kinds at 32x32 pixels as `ngf.augmentations.KINDS` says them. How much of each is best
-# was not searched for: that would have been done on the attacks that are then counted.
+# The strong kinds at 32x32 pixels as `ngf.augmentations.KINDS` says them. How much of tint and
+# cutout was set by clean accuracy alone, on the BadNets model of seed 0 (SGD, all layers, rate 0.1,
+# 100 steps): gains of 0.7 to 1.3, biases of 0.15 and rectangles of up to 12 pixels over three in
+# four images cost 8 points (800 test images), what is here 1.2 (1,000 validation images). What
+# removes most was not searched for: that would have been judged by the attacks then counted.
 _SHIFT = 4 / 32  # of a side
 _TURN, _SCALE = math.radians(10), math.log(1.15)
 _WARP, _CELLS = 2.5 / 32, 5  # of a side; control points along each side
 _BLURRED = 0.5  # of the images
-_GAIN, _BIAS, _NOISE = 0.3, 0.15, 0.06
-_CUT, _CUT_SIDES = 0.75, (4 / 32, 12 / 32)  # of the images; of a side
+_GAIN, _BIAS, _NOISE = 0.2, 0.1, 0.06
+_CUT, _CUT_SIDES = 0.5, (4 / 32, 8 / 32)  # of the images; of a side
 
 
 def augment(
@@ -149,7 +152,7 @@ def noise(images: Tensor, rng: Generator) -> Tensor:
 
 
 def cutout(images: Tensor, rng: Generator) -> Tensor:
-    """A rectangle in one color over most images; all of it lies inside the image."""
+    """A rectangle in one color over half of the images; all of it lies inside the image."""
     count, channels, height, width = images.shape
     chance, *place = 0.5 + 0.5 * _uniform(rng, images, 5, count)
     color = 0.5 + 0.5 * _uniform(rng, images, count, channels, 1, 1)

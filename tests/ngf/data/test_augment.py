@@ -151,8 +151,8 @@ def test_tint_is_a_gain_and_a_bias_for_each_channel(images):
     gain = (out[..., 0] - out[..., 1]) / (flat[..., 0] - flat[..., 1])
     bias = out[..., 0] - gain * flat[..., 0]
     assert torch.allclose(out, gain[..., None] * flat + bias[..., None], atol=1e-4)
-    assert 0.7 - 1e-3 <= gain.min() < 0.8 and 1.2 < gain.max() <= 1.3 + 1e-3
-    assert 0.1 < bias.abs().max() <= 0.15 + 1e-3
+    assert 0.8 - 1e-3 <= gain.min() < 0.85 and 1.15 < gain.max() <= 1.2 + 1e-3
+    assert 0.09 < bias.abs().max() <= 0.1 + 1e-3
 
 
 def test_noise_has_a_strength_of_its_own_for_each_image(images):
@@ -169,16 +169,16 @@ def test_cutout_hides_one_rectangle_in_one_color(images):
     out = module.cutout(many, rng())
     changed = (out != many).any(1)
     hidden = changed.flatten(1).any(1)
-    assert 160 < int(hidden.sum()) < 224  # three in four of 256
+    assert 100 < int(hidden.sum()) < 156  # half of 256
     colors = set()
     for image, mask in zip(out[hidden], changed[hidden], strict=True):
         rows, columns = mask.any(1), mask.any(0)
         assert torch.equal(mask, rows[:, None] & columns)
         for line in (rows, columns):
             at = line.nonzero()[:, 0]
-            assert len(at) == at[-1] - at[0] + 1 and 4 <= len(at) <= 12
+            assert len(at) == at[-1] - at[0] + 1 and 4 <= len(at) <= 8
         (color,) = {tuple(pixel.tolist()) for pixel in image[:, mask].T}
         colors.add(color)
     assert len(colors) == int(hidden.sum())
     share = changed[hidden].float().mean(0)
-    assert share[13:19, 13:19].min() > 0.05 and share[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.05
+    assert share[13:19, 13:19].mean() > 2 * share[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
