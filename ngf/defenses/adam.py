@@ -26,7 +26,11 @@ class Adam(FineTuningDefense):
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
-    former: ClassVar[Mapping[str, Any]] = {"schedule": "constant", "rates": "grid"}
+    former: ClassVar[Mapping[str, Any]] = {
+        "schedule": "constant",
+        "augmentation": "weak",
+        "rates": "grid",
+    }
     layer: str = options.layer("all")
     lr: float = option(0.001, options.LR_HELP, ge=0.0, le=10.0)
     steps: int = options.steps()

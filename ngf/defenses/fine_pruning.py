@@ -45,6 +45,8 @@ class FinePruning:
     """Prunes the units that clean images leave dormant, then fine-tunes all layers."""
 
     title: ClassVar[str] = "Fine-Pruning"
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {"augmentation": "weak"}
     tolerance: float = option(
         0.1,
         "Share of its clean validation accuracy that the pruning may cost; 0 prunes nothing.",

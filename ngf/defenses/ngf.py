@@ -46,7 +46,7 @@ class NGF(FineTuningDefense):
     needs_factors: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
-    former: ClassVar[Mapping[str, Any]] = {"rates": "grid"}
+    former: ClassVar[Mapping[str, Any]] = {"augmentation": "weak", "rates": "grid"}
     layer: str = options.layer("fisher")
     lr: float = option(0.01, options.LR_HELP, ge=0.0, le=10.0)
     steps: int = options.steps()

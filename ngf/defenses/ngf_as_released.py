@@ -51,7 +51,7 @@ class NGFAsReleased(FineTuningDefense):
     momentum: float = options.momentum()
     damping: float = option(1e-3, "Added to the eigenvalues.", ge=1e-8, le=10.0, expert=True)
     weight_decay: float = option(1e-4, "L2 penalty, from step 200 on.", ge=0.0, le=1.0, expert=True)
-    augmentation: str = options.augmentation()
+    augmentation: str = options.augmentation("weak")
     rates: str = options.rates()
 
     def __post_init__(self) -> None:

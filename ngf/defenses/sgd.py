@@ -24,7 +24,11 @@ class SGD(FineTuningDefense):
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
-    former: ClassVar[Mapping[str, Any]] = {"schedule": "constant", "rates": "grid"}
+    former: ClassVar[Mapping[str, Any]] = {
+        "schedule": "constant",
+        "augmentation": "weak",
+        "rates": "grid",
+    }
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
     steps: int = options.steps()

@@ -66,7 +66,7 @@ def schedule() -> Any:
     )
 
 
-def augmentation(default: str = "weak") -> Any:
+def augmentation(default: str = "strong") -> Any:
     return option(
         default,
         "What is done to the clean images: weak (shift, mirror image) or strong (also turned, "

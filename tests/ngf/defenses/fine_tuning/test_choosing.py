@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ngf.catalogue import load
 from ngf.defenses.fine_tuning import choosing
 from ngf.defenses.fine_tuning.choosing import (
     choose_lr,
@@ -84,7 +85,8 @@ def test_without_validation_images_the_rule_holds_images_back(name, problem, mon
 
     monkeypatch.setattr(choosing, "begin", watched)
     layer = {} if name == "ngf_as_released" else {"layer": "linear"}
-    events = finish(short(name, lr=0.0, steps=1, **layer).purify(replace(problem, validation=None)))
+    wanted = {getattr(load("defenses", name), "strength", "lr"): 0.0, "steps": 1, **layer}
+    events = finish(short(name, **wanted).purify(replace(problem, validation=None)))
     (chosen,) = [event for event in events if isinstance(event, Chosen)]
     assert "on the 60 clean images in 2 parts, each judged by a model" in chosen.why
     everything = frozenset(image.numpy().tobytes() for image in problem.clean.images)
