@@ -45,6 +45,8 @@ class NGF(FineTuningDefense):
     tunes_norms: ClassVar[bool] = False
     needs_factors: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {"augmentation": "weak", "rates": "grid"}
     layer: str = options.layer("fisher")
     lr: float = option(0.01, options.LR_HELP, ge=0.0, le=10.0)
     steps: int = options.steps()
@@ -61,6 +63,8 @@ class NGF(FineTuningDefense):
     )
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
+    augmentation: str = options.augmentation()
+    rates: str = options.rates()
     factor_period: int = option(
         10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )

@@ -154,10 +154,12 @@ class FineTuning:
         batch_size: int,
         batch_norm: str,
         last: str = "",
+        augmentation: str = "weak",
     ) -> None:
         self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
         self.lr, self.steps, self.seed = lr, steps, problem.seed
         self.batch_size, self.batch_norm = min(batch_size, len(self.clean)), batch_norm
+        self.augmentation = augmentation
         flips = problem.survives_flip
         self.survives_flip = None if flips is None else torch.tensor(flips)
         self.step = 0
@@ -189,6 +191,7 @@ class FineTuning:
                 self.clean.labels,
                 rng,
                 survives_flip=self.survives_flip,
+                kind=self.augmentation,
             )
             with Tap({"head": layer}) as tap:
                 self.model(images)
@@ -226,6 +229,7 @@ class FineTuning:
                 labels,
                 rng,
                 survives_flip=self.survives_flip,
+                kind=self.augmentation,
             )
             self.model.train(self.batch_norm == "train")
             return self.model(images), labels, tap

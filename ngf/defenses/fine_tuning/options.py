@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ngf.augmentations import AUGMENTATIONS
 from ngf.options import option
 
 LR_HELP = (
-    "Learning rate; 0 chooses it: the largest of the grid that keeps clean validation accuracy "
-    "within one point."
+    "Learning rate; 0 chooses it: the largest that keeps accuracy on clean images that it was not "
+    "tuned on within one point."
 )
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate")
-# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
+SCHEDULES = ("constant", "cosine")
+RATES = ("open", "grid")
+# Parts into which a defender's clean images are divided where there are no others to judge by.
+FOLDS = 2
+# Learning rates that the rule is taken to try: it knows when to stop, see `choosing`.
 _TRIALS = 3
 
 
@@ -52,7 +57,39 @@ def momentum() -> Any:
     return option(0.9, "Heavy-ball momentum.", ge=0.0, le=0.999, expert=True)
 
 
-def tunings(options: Mapping[str, Any], num_layers: int) -> int:
-    """How many whole fine-tunings these options ask for, on a network with so many layers."""
+def schedule() -> Any:
+    return option(
+        "cosine",
+        "Learning rate over the steps: constant, or cosine (half a wave, down to zero).",
+        choices=SCHEDULES,
+        expert=True,
+    )
+
+
+def augmentation(default: str = "strong") -> Any:
+    return option(
+        default,
+        "What is done to the clean images: weak (shift, mirror image) or strong (also turned, "
+        "warped, blurred, tinted, noisy, partly hidden). Strong forgets more; some of it may "
+        "resemble the trigger.",
+        choices=tuple(AUGMENTATIONS),
+    )
+
+
+def rates() -> Any:
+    return option(
+        "open",
+        "Rates that the rule tries where lr is 0: open (up or down from a usual one, until clean "
+        "accuracy says stop) or grid (a fixed list, from its largest down).",
+        choices=RATES,
+        expert=True,
+    )
+
+
+def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> int:
+    """How many whole fine-tunings these options ask for, on a network with so many layers.
+
+    folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
+    """
     trials = _TRIALS if options.get("lr") == 0 else 0
-    return 1 + trials + (num_layers if options.get("layer") == "auto" else 0)
+    return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))

@@ -120,7 +120,7 @@ def test_the_optimizer_takes_the_steps_of_the_formulas(name, layer, problem):
     wanted = {key: matrix.clone() for key, matrix in tuning.weights().items()}
     for step in tuning:
         for key, gradient in chosen.items():
-            wanted[key] -= lr * formula(key, gradient, step.step)
+            wanted[key] -= step.lr * formula(key, gradient, step.step)
     assert step.step == 12
     for key, matrix in tuning.weights().items():
         moved = (matrix - tuning.start[key]).norm()
