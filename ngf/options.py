@@ -107,10 +107,13 @@ def check_value(owner: str, name: str, value: Any, about: Mapping[str, Any]) -> 
 
 
 def check_layer(layer: str, words: Iterable[str], layers: Iterable[str]) -> None:
-    """Raise SpecError, with the allowed ones, unless `layer` is one of `words` or `layers`."""
+    """Raise SpecError, with the allowed ones, unless `layer` is one of `words` or `layers`, or
+    several of them separated by commas.
+    """
     allowed = (*words, *layers)
-    if layer not in allowed:
-        raise SpecError(f"Unknown layer {layer!r}. Allowed: {', '.join(allowed)}.")
+    for name in layer.split(","):
+        if name.strip() not in allowed:
+            raise SpecError(f"Unknown layer {name.strip()!r}. Allowed: {', '.join(allowed)}.")
 
 
 def _typed(where: str, value: Any, kind: type) -> Any:

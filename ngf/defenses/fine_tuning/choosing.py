@@ -44,19 +44,26 @@ class FineTuningDefense(ABC):
 
     tunes_norms: whether all layers include the scales and shifts of BatchNorm.
     needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
-    lr_grid: learning rates for the rule, largest first.
-    lr: learning rate; 0 applies the rule.
+    strength: the option that says how far a tuning goes: the learning rate, or what takes its place
+        in the rule. "Rate" below means its value; 0 applies the rule.
+    lr_grid: rates for the rule, largest first.
     """
 
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
     needs_factors: ClassVar[bool] = False
+    strength: ClassVar[str] = "lr"
     lr_grid: ClassVar[tuple[float, ...]]
     layer: str
     lr: float
     steps: int
     batch_size: int
     batch_norm: str
+
+    @property
+    def rate(self) -> float:
+        """The value of `strength`."""
+        return float(getattr(self, self.strength))
 
     @abstractmethod
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
@@ -78,7 +85,7 @@ class FineTuningDefense(ABC):
         if layer in _MEANING:
             traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
             layer = max(traces, key=traces.__getitem__)
-        wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
+        wanted = {"layer": layer, self.strength: 1e-3, "steps": steps}
         known = {item.name for item in fields(cast(Any, self))}  # others are constants
         changed = {name: value for name, value in wanted.items() if name in known}
         return cast(FineTuningDefense, replace(cast(Any, self), **changed))
@@ -126,7 +133,7 @@ class FineTuningPurification:
         if layer in _MEANING:
             why = _MEANING[layer]
             layer = yield from self._choose_layer(layer)
-        lr = self.defense.lr
+        lr = self.defense.rate
         if lr == 0:
             lr, reason = choose_lr(self.defense, self.problem, layer)
             why = f"{why} {reason}".strip()
@@ -153,7 +160,7 @@ class FineTuningPurification:
             for name, trace in traces.items():
                 yield LayerScore(name, trace)
             return max(traces, key=traces.__getitem__)
-        lr = self.defense.lr or middle_lr(self.defense)
+        lr = self.defense.rate or middle_lr(self.defense)
         scores = {}
         for tried in score_layers(
             p.model,
@@ -211,6 +218,9 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
     """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not
     there, or cannot be tuned.
     """
+    if defense.strength != "lr":
+        defense = cast(FineTuningDefense, replace(cast(Any, defense), **{defense.strength: lr}))
+        lr = defense.lr
     model = copy.deepcopy(problem.model)
     found = flow(model, few(problem.clean))
     without = with_factors(found)[1] if defense.needs_factors else {}

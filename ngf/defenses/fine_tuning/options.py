@@ -15,7 +15,7 @@ LR_HELP = (
     "within one point."
 )
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
-BATCH_NORM_MODES = ("train", "eval", "recalibrate")
+BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 # Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
 _TRIALS = 3
 
