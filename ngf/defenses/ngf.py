@@ -99,7 +99,7 @@ class NGF(FineTuningDefense):
     steps: int = options.steps()
     batch_size: int = options.batch_size()
     damping: float = option(
-        1e-3, "Added to every eigenvalue of F, at the start.", ge=1e-8, le=10.0, expert=True
+        0.1, "Added to every eigenvalue of F, at the start.", ge=1e-8, le=10.0, expert=True
     )
     adaptive: bool = option(
         True,

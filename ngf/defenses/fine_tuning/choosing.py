@@ -184,7 +184,9 @@ class FineTuningPurification:
 
     def _start(self, layer: str, lr: float, why: str) -> Chosen:
         self.tuning = begin(self.defense, self.problem, layer, lr)
-        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why)
+        self.chosen = Chosen(
+            layer, lr, self.tuning.num_parameters(), why, self.defense.strength
+        )
         return self.chosen
 
     def summary(self) -> dict[str, Any]:
@@ -193,6 +195,7 @@ class FineTuningPurification:
         return {
             "layer": self.chosen.layer,
             "lr": self.chosen.lr,
+            "strength": self.chosen.strength,
             "why": self.chosen.why,
             "num_parameters": self.chosen.num_parameters,
             "steps": self.tuning.step,

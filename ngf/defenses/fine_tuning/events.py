@@ -55,10 +55,14 @@ class LeftOut(Event):
 
 @dataclass(frozen=True)
 class Chosen(Event):
-    """What a defense settled on before its first step, and why, in one sentence."""
+    """What a defense settled on before its first step, and why, in one sentence.
+
+    strength: the option whose value `lr` is: the learning rate, or what takes its place.
+    """
 
     kind: ClassVar[str] = "chosen"
     layer: str
     lr: float
     num_parameters: int
     why: str
+    strength: str = "lr"

@@ -28,11 +28,12 @@ def batch_size() -> Any:
     return option(128, "Clean images in one step.", ge=2, le=4096)
 
 
-def batch_norm() -> Any:
+def batch_norm(default: str = "train") -> Any:
     return option(
-        "train",
+        default,
         "BatchNorm while tuning: train (statistics follow the clean images), eval (statistics "
-        "stay), or recalibrate (stay, and are estimated anew at the end).",
+        "stay), recalibrate (stay, and are estimated anew at the end), or clean (are estimated "
+        "from the clean images before the first step, then stay).",
         choices=BATCH_NORM_MODES,
         expert=True,
     )
@@ -54,5 +55,5 @@ def momentum() -> Any:
 
 def tunings(options: Mapping[str, Any], num_layers: int) -> int:
     """How many whole fine-tunings these options ask for, on a network with so many layers."""
-    trials = _TRIALS if options.get("lr") == 0 else 0
+    trials = _TRIALS if options.get("trust_region", options.get("lr")) == 0 else 0
     return 1 + trials + (num_layers if options.get("layer") == "auto" else 0)

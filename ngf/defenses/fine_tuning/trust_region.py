@@ -202,7 +202,9 @@ def _next(length: float, kl: float, aim: float, below: float, above: float) -> f
         found = length * _FACTOR
     else:
         found = length * min(_FACTOR, max(1 / _FACTOR, math.sqrt(aim / kl)))
-    return found if below < found < above else (below + above) / 2
+    if below < found < above:
+        return found
+    return math.sqrt(below * above) if below else above / 2
 
 
 def mean_kl(before: Tensor, after: Tensor) -> float:
