@@ -9,8 +9,10 @@ for any other choice F is Kronecker-factored (K-FAC), and scaled layer by layer 
 product. The KL is that of the network on the images of the step, see `fine_tuning.trust_region`.
 F_ii in the regularizer is the diagonal Fisher on the clean images at the start.
 
-The damping follows Levenberg and Marquardt (Martens & Grosse 2015, section 6.5): it falls while the
-quadratic model foretells how much the loss goes down, and rises where it does not.
+The damping follows Levenberg and Marquardt (Martens & Grosse 2015, section 6.5): it rises where the
+quadratic model foretells more than the loss goes down, and falls back while it does not; never
+below what was asked for, since without a floor it falls on, and steps go where clean data says
+nothing at all.
 
 Changed: the released code tunes all layers and has no regularizer (see `ngf_as_released`); this
 follows the text. The paper clips the KL that its factors foretell, before momentum; here the KL of
@@ -57,7 +59,7 @@ from ngf.options import check_fields, option
 # damping changes by 19/20 where the true reduction is less than a quarter or more than three
 # quarters of the foretold one.
 _LM, _POOR, _GOOD = 19 / 20, 0.25, 0.75
-_DAMPING = (1e-8, 10.0)
+_LARGEST_DAMPING = 10.0
 _CHUNK = 250  # clean images whose features are taken at once
 
 
@@ -71,7 +73,7 @@ class NGF(FineTuningDefense):
     tunes_norms: ClassVar[bool] = False
     strength: ClassVar[str] = "trust_region"
     needs_factors: ClassVar[bool] = True
-    lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    lr_grid: ClassVar[tuple[float, ...]] = (0.3, 0.1, 0.03, 0.01, 0.003)
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {
         "lr": 0.01,
@@ -99,11 +101,11 @@ class NGF(FineTuningDefense):
     steps: int = options.steps()
     batch_size: int = options.batch_size()
     damping: float = option(
-        0.1, "Added to every eigenvalue of F, at the start.", ge=1e-8, le=10.0, expert=True
+        0.1, "Added to every eigenvalue of F, at least.", ge=1e-8, le=10.0, expert=True
     )
     adaptive: bool = option(
         True,
-        "Let the damping follow how well the quadratic model foretells the loss.",
+        "Let the damping rise where the quadratic model foretells the loss badly.",
         expert=True,
     )
     regularizer: float = option(
@@ -118,7 +120,7 @@ class NGF(FineTuningDefense):
         5, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )
     inverse_period: int = option(
-        10, "Steps between new eigenbases of the factors.", ge=1, le=1000, expert=True
+        10, "Steps between new eigenbases and scales of the factors.", ge=1, le=1000, expert=True
     )
     factor_decay: float = option(
         0.8,
@@ -183,6 +185,7 @@ class _NaturalRule(TrustRegionRule):
         term. A step beyond the least of that parabola, where it foretells no reduction, says
         nothing of the damping.
         """
+        super().learn(batch, matrices, taken)
         if not self.settings.adaptive or taken.logits is None:
             return
         along = sum((batch.gradients[name] * m).sum().item() for name, m in matrices.items())
@@ -192,9 +195,9 @@ class _NaturalRule(TrustRegionRule):
             return
         true = (batch.loss - F.cross_entropy(taken.logits, batch.labels)).item()
         if true < _POOR * foretold:
-            self.damping = min(_DAMPING[1], self.damping / _LM)
+            self.damping = min(_LARGEST_DAMPING, self.damping / _LM)
         elif true > _GOOD * foretold:
-            self.damping = max(_DAMPING[0], self.damping * _LM)
+            self.damping = max(self.settings.damping, self.damping * _LM)
 
     def told(self) -> dict[str, float | None]:
         return {"damping": self.damping}
@@ -255,12 +258,12 @@ class KFACRule(_NaturalRule):
 
     def descend(self, batch: Batch, step: int) -> dict[str, Tensor]:
         self.kfac.damping = self.damping
-        new = step % self.settings.factor_period == 0
-        if new:
+        if step % self.settings.factor_period == 0:
             self.kfac.update(
                 batch.tap, sampled_output_gradients(batch.tap, batch.logits, batch.rng)
             )
-        if step % self.settings.inverse_period == 0:
+        new = step % self.settings.inverse_period == 0
+        if new:
             self.kfac.invert()
         with torch.no_grad():
             gradients = self.pulled(batch.gradients)

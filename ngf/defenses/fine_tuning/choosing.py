@@ -184,9 +184,7 @@ class FineTuningPurification:
 
     def _start(self, layer: str, lr: float, why: str) -> Chosen:
         self.tuning = begin(self.defense, self.problem, layer, lr)
-        self.chosen = Chosen(
-            layer, lr, self.tuning.num_parameters(), why, self.defense.strength
-        )
+        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why, self.defense.strength)
         return self.chosen
 
     def summary(self) -> dict[str, Any]:

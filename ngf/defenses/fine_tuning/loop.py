@@ -125,9 +125,7 @@ def scope(
         if not chosen:
             raise SpecError(f"No layer of this model can be tuned. {_said(left_out)}")
         return chosen
-    alone = {
-        name: module for name, module in usable.items() if not isinstance(module, _BatchNorm)
-    }
+    alone = {name: module for name, module in usable.items() if not isinstance(module, _BatchNorm)}
     names = {_named(part.strip(), found, left_out, alone) for part in layer.split(",")}
     return {name: module for name, module in alone.items() if name in names}
 
@@ -284,9 +282,7 @@ class FineTuning:
         if not math.isfinite(loss.item()):
             raise Diverged("The loss is no longer a number", self.step)
         gradients = gradient_matrices(loss, self.layers)
-        batch = Batch(
-            loss, logits, labels, tap, gradients, rng, partial(self._after, again)
-        )
+        batch = Batch(loss, logits, labels, tap, gradients, rng, partial(self._after, again))
         try:
             chosen = self.rule.direction(batch, self.lr, self.step)
         except Diverged as error:

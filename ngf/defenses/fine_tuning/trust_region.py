@@ -110,7 +110,8 @@ class TrustRegionRule(ABC):
         return None
 
     def learn(self, batch: Batch, matrices: Mapping[str, Tensor], taken: Taken) -> None:
-        """Look at what the step did."""
+        """Look at what the step did: its length is the first trial of the next."""
+        self.length = taken.length
 
     def told(self) -> dict[str, float | None]:
         """Further fields of `Direction`."""
@@ -174,7 +175,6 @@ class TrustRegionRule(ABC):
             length = min(longest, _next(length, kl, _AIM * radius, best.length, above))
             if length in (0.0, best.length):
                 break
-        self.length = best.length
         return best
 
     def _longest(self, lr: float, size: float) -> float:

@@ -15,7 +15,7 @@ from tests.helpers.purifications import finish, short
 
 def test_the_trust_region_bounds_every_step(problem):
     wide, tight = (
-        finish(short("ngf", layer="last", trust_region=radius, lr=10.0).purify(problem))
+        finish(short("ngf", layer="last", trust_region=radius, largest_change=10.0).purify(problem))
         for radius in (100.0, 1e-4)
     )
     assert max(step.kl for step in wide[2:]) > 1e-3
@@ -47,22 +47,32 @@ def test_the_diagonal_of_the_last_layer_is_exact(problem):
     assert torch.allclose(tuning.rule.diagonal["linear"], expected, rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize(("reduced", "factor"), [(1.0, 19 / 20), (0.5, 1), (0.1, 20 / 19), (-1, 20 / 19)])
-def test_damping_follows_the_reduction_that_was_foretold(reduced, factor, problem):
-    """Foretold here: 0.2 * g.v - KL - 0.001 / 2 * |0.2 v|^2 with g.v = |v|^2 = 1."""
+@pytest.mark.parametrize(
+    ("reduced", "start", "end"),
+    [
+        (1.0, 0.004, 0.0038),
+        (1.0, 0.001, 0.001),  # the floor
+        (0.5, 0.004, 0.004),
+        (0.1, 0.0038, 0.004),
+        (-1, 0.0038, 0.004),
+    ],
+)
+def test_damping_follows_the_reduction_that_was_foretold(reduced, start, end, problem):
+    """Foretold: 0.2 * g.v - KL - damping / 2 * |0.2 v|^2 with g.v = |v|^2 = 1."""
     defense = short("ngf", layer="last", batch_norm="eval", damping=0.001)
     rule = begin(defense, problem, "last", defense.rate).rule
+    rule.damping = start
     v = torch.zeros(12, 65)
     v[0, 0] = 1.0
     logits, labels = torch.zeros(4, 12), torch.zeros(4, dtype=torch.int64)
-    foretold = 0.2 - 0.1 - 0.0005 * 0.04
+    foretold = 0.2 - 0.1 - start / 2 * 0.04
     after = logits.clone()
     loss = F.cross_entropy(logits, labels) + reduced * foretold
     batch = Batch(loss, logits, labels, None, {"linear": v}, torch.Generator(), None)
     rule.learn(batch, {"linear": v}, Taken(0.2, 0.1, after))
-    assert rule.damping == pytest.approx(0.001 * factor)
+    assert rule.damping == pytest.approx(end)
     rule.learn(batch, {"linear": v}, Taken(0.2, 0.3, after))  # beyond the least of the parabola
-    assert rule.damping == pytest.approx(0.001 * factor)
+    assert rule.damping == pytest.approx(end)
 
 
 def test_damping_stays_where_it_is_told_to(problem):

@@ -547,7 +547,7 @@ def test_the_scale_makes_the_form_that_of_the_exact_product(name):
 
 def test_scales_are_a_geometric_mean_that_forgets():
     kfac, _ = one_draw(tokens_net(), ("linear",), torch.randn(3, 2, 6, 6).double())
-    v = torch.ones(3, 6, dtype=torch.float64)
+    v = torch.arange(18, dtype=torch.float64).view(3, 6)
     form = kfac.quadratic_form("linear", v).item()
     for ratio in (2.0, 8.0):
         kfac.rescale({"linear": (v, ratio * form)})
