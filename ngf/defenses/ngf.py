@@ -215,13 +215,13 @@ class ExactRule(_NaturalRule):
 
     def clean_diagonal(self) -> dict[str, Tensor]:
         """In closed form, labels summed out."""
-        model, total = self.tuning.model.eval(), 0.0
-        images = self.tuning.clean.images
+        model, images = self.tuning.model.eval(), self.tuning.clean.images
+        parts = []
         for part in images.split(_CHUNK):
             with Tap(self.layers) as tap, torch.no_grad():
                 fisher = self._fisher(tap, model(to_float(part)))
-            total = total + len(part) / len(images) * fisher.diagonal()
-        return dict.fromkeys(self.layers, total)
+            parts.append(len(part) / len(images) * fisher.diagonal())
+        return dict.fromkeys(self.layers, torch.stack(parts).sum(0))
 
     def _fisher(self, tap: Tap, logits: Tensor) -> SoftmaxFisher:
         ((name, layer),) = self.layers.items()

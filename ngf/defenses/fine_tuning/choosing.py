@@ -198,6 +198,7 @@ class FineTuningPurification:
             "num_parameters": self.chosen.num_parameters,
             "steps": self.tuning.step,
             "distance": self.tuning.distance(),
+            **self.tuning.bound.summary(),
         }
 
     def state_dict(self) -> dict[str, Any]:

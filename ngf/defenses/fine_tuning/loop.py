@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -80,6 +80,37 @@ class Direction:
     radius: float | None = None
     damping: float | None = None
     fisher_trace: float | None = None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How a trust region held, over the steps so far that have one.
+
+    largest: of KL / radius.
+    log_ratio: sum of ln(KL predicted / KL), over `count` steps.
+    """
+
+    largest: float = 0.0
+    log_ratio: float = 0.0
+    count: int = 0
+
+    def after(self, step: FineTuningStep) -> Bound:
+        if not step.radius or step.kl is None:
+            return self
+        largest = max(self.largest, step.kl / step.radius)
+        if not step.kl or not step.kl_predicted:
+            return replace(self, largest=largest)
+        log_ratio = self.log_ratio + math.log(step.kl_predicted / step.kl)
+        return Bound(largest, log_ratio, self.count + 1)
+
+    def summary(self) -> dict[str, float]:
+        """For result.json: the largest share of the radius that a step took, and the geometric mean
+        of the KL predicted over the true one; nothing without a trust region.
+        """
+        found = {"kl_of_radius": self.largest} if self.largest else {}
+        if self.count:
+            found["kl_predicted_of_kl"] = math.exp(self.log_ratio / self.count)
+        return found
 
 
 class Rule(Protocol):
@@ -178,6 +209,7 @@ class FineTuning:
         flips = problem.survives_flip
         self.survives_flip = None if flips is None else torch.tensor(flips)
         self.step = 0
+        self.bound = Bound()
         if batch_norm == "clean":
             recalibrate(model, self.clean)
         model.requires_grad_(False)
@@ -306,6 +338,7 @@ class FineTuning:
             distance=self.distance(),
             fisher_trace=chosen.fisher_trace,
         )
+        self.bound = self.bound.after(done)
         wrong = [
             name
             for name, value in asdict(done).items()
@@ -341,6 +374,7 @@ class FineTuning:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "bound": asdict(self.bound),
             "model": self.model.state_dict(),
             "start": self.start,
             "rule": self.rule.state_dict(),
@@ -355,6 +389,7 @@ class FineTuning:
                 "from."
             )
         self.step, self.start = state["step"], state["start"]
+        self.bound = Bound(**state.get("bound", {}))  # of SGD there may be older ones
         self.model.load_state_dict(state["model"])
         self.rule.load_state_dict(state["rule"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning
+from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, OldCheckpoint
 from ngf.finite import Diverged
 from ngf.options import option
 
@@ -189,6 +189,11 @@ class TrustRegionRule(ABC):
         return {"velocity": dict(self.velocity), "length": self.length}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises `OldCheckpoint` for a state from before the trust region had momentum in it."""
+        if "velocity" not in state:
+            raise OldCheckpoint(
+                "The checkpoint of this run was made by an older version, whose steps were others."
+            )
         self.velocity, self.length = dict(state["velocity"]), state["length"]
 
 

@@ -13,7 +13,7 @@ from ngf import models
 from ngf.checkpoints.weights import load_model
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.choosing import begin
-from ngf.defenses.fine_tuning.loop import recalibrate
+from ngf.defenses.fine_tuning.loop import OldCheckpoint, recalibrate
 from ngf.defenses.fine_tuning.trust_region import mean_kl
 from ngf.finite import Diverged
 from ngf.options import SpecError
@@ -168,6 +168,25 @@ def test_a_step_is_bounded_by_weights_and_rate_too(name, problem):
     (first, *_) = lengths(largest_change=0.01)
     assert first.update_norm == pytest.approx(0.01 * size, rel=1e-4)
     assert all(step.lr == 1e-4 for step in lengths(lr=1e-4, largest_change=FREE))
+
+
+def test_the_summary_tells_how_the_region_held(problem):
+    purification = short("ngf", layer="last", batch_norm="eval").purify(problem)
+    steps = finish(purification)[2:]
+    said = purification.summary()
+    assert said["kl_of_radius"] == max(step.kl / step.radius for step in steps) <= 1
+    ratios = [step.kl_predicted / step.kl for step in steps]
+    assert said["kl_predicted_of_kl"] == pytest.approx(math.prod(ratios) ** (1 / len(ratios)))
+    plain = short("sgd", layer="last").purify(problem)
+    finish(plain)
+    assert not {"kl_of_radius", "kl_predicted_of_kl"} & set(plain.summary())
+
+
+def test_a_state_of_before_is_refused_in_words(problem):
+    defense = short("ngf", layer="stem")
+    rule = begin(defense, problem, "stem", defense.rate).rule
+    with pytest.raises(OldCheckpoint, match="made by an older version"):
+        rule.load_state_dict({"diagonal": {}, "kfac": {}})
 
 
 def test_a_direction_that_is_not_made_of_numbers_is_an_error(problem):
