@@ -32,6 +32,8 @@ _COLUMNS = {
     "update_norm": "Length of the update",
     "damping": "Damping",
     "kl": "KL divergence",
+    "kl_predicted": "KL divergence that the curvature predicts",
+    "radius": "Largest KL divergence allowed",
     "loss": "Training loss",
     "lr": "Learning rate",
 }

@@ -55,14 +55,16 @@ class FineTuningDefense(ABC):
 
     tunes_norms: whether all layers include the scales and shifts of BatchNorm.
     needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
-    lr_grid: learning rates, largest first: what the rule goes down where `rates` is grid; the
-        middle one is usual for the method.
-    lr: learning rate; 0 applies the rule.
+    strength: the option that says how far a tuning goes: the learning rate, or what takes its place
+        in the rule. "Rate" below means its value; 0 applies the rule.
+    lr_grid: rates, largest first: what the rule goes down where `rates` is grid; the middle one is
+        usual for the method.
     """
 
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
     needs_factors: ClassVar[bool] = False
+    strength: ClassVar[str] = "lr"
     lr_grid: ClassVar[tuple[float, ...]]
     layer: str
     lr: float
@@ -71,6 +73,11 @@ class FineTuningDefense(ABC):
     batch_norm: str
     augmentation: str = "weak"
     rates: str = "open"
+
+    @property
+    def rate(self) -> float:
+        """The value of `strength`."""
+        return float(getattr(self, self.strength))
 
     @abstractmethod
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
@@ -92,7 +99,7 @@ class FineTuningDefense(ABC):
         if layer in _MEANING:
             traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
             layer = max(traces, key=traces.__getitem__)
-        wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
+        wanted = {"layer": layer, self.strength: 1e-3, "steps": steps}
         known = {item.name for item in fields(cast(Any, self))}  # others are constants
         changed = {name: value for name, value in wanted.items() if name in known}
         return cast(FineTuningDefense, replace(cast(Any, self), **changed))
@@ -140,7 +147,7 @@ class FineTuningPurification:
         if layer in _MEANING:
             why = _MEANING[layer]
             layer = yield from self._choose_layer(layer)
-        lr = self.defense.lr
+        lr = self.defense.rate
         if lr == 0:
             lr, reason = choose_lr(self.defense, self.problem, layer)
             why = f"{why} {reason}".strip()
@@ -167,7 +174,7 @@ class FineTuningPurification:
             for name, trace in traces.items():
                 yield LayerScore(name, trace)
             return max(traces, key=traces.__getitem__)
-        lr = self.defense.lr or middle_lr(self.defense)
+        lr = self.defense.rate or middle_lr(self.defense)
         scores = {}
         for tried in score_layers(
             p, lambda layer, part: finished(self.defense, part, layer, lr), list(traces)
@@ -186,7 +193,7 @@ class FineTuningPurification:
 
     def _start(self, layer: str, lr: float, why: str) -> Chosen:
         self.tuning = begin(self.defense, self.problem, layer, lr)
-        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why)
+        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why, self.defense.strength)
         return self.chosen
 
     def summary(self) -> dict[str, Any]:
@@ -195,10 +202,12 @@ class FineTuningPurification:
         return {
             "layer": self.chosen.layer,
             "lr": self.chosen.lr,
+            "strength": self.chosen.strength,
             "why": self.chosen.why,
             "num_parameters": self.chosen.num_parameters,
             "steps": self.tuning.step,
             "distance": self.tuning.distance(),
+            **self.tuning.bound.summary(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -220,6 +229,9 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
     """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not
     there, or cannot be tuned.
     """
+    if defense.strength != "lr":
+        defense = cast(FineTuningDefense, replace(cast(Any, defense), **{defense.strength: lr}))
+        lr = defense.lr
     model = copy.deepcopy(problem.model)
     found = flow(model, few(problem.clean))
     without = with_factors(found)[1] if defense.needs_factors else {}
@@ -308,7 +320,9 @@ def _listed(rates: Iterable[float]) -> str:
 
 def _highest_lr(defense: FineTuningDefense) -> float:
     """The largest learning rate that the option lets through."""
-    (about,) = (item.metadata for item in fields(cast(Any, defense)) if item.name == "lr")
+    (about,) = (
+        item.metadata for item in fields(cast(Any, defense)) if item.name == defense.strength
+    )
     return math.inf if about.get("le") is None else float(about["le"])
 
 

@@ -16,7 +16,7 @@ LR_HELP = (
     "tuned on within one point."
 )
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
-BATCH_NORM_MODES = ("train", "eval", "recalibrate")
+BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")
 RATES = ("open", "grid")
 # Parts into which a defender's clean images are divided where there are no others to judge by.
@@ -33,11 +33,12 @@ def batch_size() -> Any:
     return option(128, "Clean images in one step.", ge=2, le=4096)
 
 
-def batch_norm() -> Any:
+def batch_norm(default: str = "train") -> Any:
     return option(
-        "train",
+        default,
         "BatchNorm while tuning: train (statistics follow the clean images), eval (statistics "
-        "stay), or recalibrate (stay, and are estimated anew at the end).",
+        "stay), recalibrate (stay, and are estimated anew at the end), or clean (are estimated "
+        "from the clean images before the first step, then stay).",
         choices=BATCH_NORM_MODES,
         expert=True,
     )
@@ -91,5 +92,5 @@ def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> i
 
     folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
     """
-    trials = _TRIALS if options.get("lr") == 0 else 0
+    trials = _TRIALS if options.get("trust_region", options.get("lr")) == 0 else 0
     return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))
