@@ -64,10 +64,11 @@ class Bench:
         self.model = load_model(run.store, run.id).model
         self.whole = test_set(splits, load_attack(run))
         self.part = self.whole.subset(NUM_FRONTIER)
+        self.validation = splits.validation
         self.problem = Problem(
             model=self.model,
             clean=splits.clean,
-            validation=splits.validation,
+            validation=self.validation,
             seed=spec.seed,
             survives_flip=splits.source.facts["survives_flip"],
         )
@@ -91,7 +92,7 @@ class Bench:
         point |= {
             "seconds": round(time.monotonic() - started, 2),
             "distance": tuning.distance(),
-            "validation": accuracy(tuning.model, self.problem.validation),
+            "validation": accuracy(tuning.model, self.validation),
             "diverged": False,
             "ca": rates.ca,
             "asr": rates.asr,
@@ -113,7 +114,7 @@ class Bench:
         p = self.problem
         traces = fisher_traces(p.model, p.clean.images, p.seed)
         before = len(self.points)
-        tried = score_layers(p.model, p.clean, p.validation, p.seed, tune, traces)
+        tried = score_layers(p, lambda layer, _part: tune(layer), traces)
         scores = {found.layer: found.score for found in tried if isinstance(found, LayerScore)}
         points = [
             point | {"fisher_trace": traces[point["layer"]], "auto_score": scores[point["layer"]]}

@@ -180,6 +180,7 @@ def _of_attack(cls: type) -> dict[str, Any]:
         "prepared": issubclass(cls, Prepared),
         "controlled": issubclass(cls, InLoop),
         "asr_definition": cls().asr_definition(),
+        "resembles": list(cls.resembles),
     }
 
 

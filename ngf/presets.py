@@ -40,7 +40,7 @@ _PURIFICATION = (
     "Purification: 500 clean images (1 %), 500 steps of 128, rate 0.01, momentum 0.9, damping "
     f"1e-3, KL limit 1e-2, BatchNorm in train mode ({_RELEASED}, Purification_NGF.py). That code "
     "divides the rate by 10, then by 100; the lane “as released” does so, too, and tunes all "
-    "layers.",
+    "layers. Its limit is on a KL that its factors foretell, here on that of the network.",
     "Layer: the last one (the abstract says one layer, the released code preconditions the last).",
     "Regularizer: 0.1 is our weight. The released code has no regularizer.",
 )
@@ -205,7 +205,14 @@ def paper(name: str) -> Preset:
                 "momentum": 0.9,
                 "damping": 1e-3,
                 "trust_region": 0.01,
+                "radius_schedule": "constant",
+                "adaptive": False,
+                "regularizer": 0.1,
                 "batch_norm": "train",
+                "factor_period": 10,
+                "inverse_period": 50,
+                "factor_decay": 0.95,
+                "augmentation": "weak",
             },
         ),
         Choice("ngf_as_released", {"lr": 0.01, "steps": 500}),

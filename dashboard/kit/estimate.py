@@ -88,7 +88,8 @@ def _what_lane(lane: Choice, origin: TrainSpec | None) -> _What | None:
             (name, value) for name, value in lane.options.items() if name in ("layer", "batch_size")
         )
     )
-    return origin.model, origin.data, lane.name, options, lane.options.get("lr") == 0
+    rate = lane.options.get("trust_region", lane.options.get("lr"))
+    return origin.model, origin.data, lane.name, options, rate == 0
 
 
 def _from_runs(what: _What | None, work: float, source: str) -> float | None:

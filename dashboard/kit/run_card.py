@@ -110,7 +110,8 @@ def settings_sentence(spec: PurifySpec, result: Mapping[str, Any]) -> str:
 def _tuned(about: Mapping[str, Any]) -> str:
     """What a fine-tuning did, in words: `tuned stem at learning rate 0.01 in 100 steps`."""
     where = {None: "the model", "all": "all layers"}.get(about.get("layer"), about.get("layer"))
-    speed = f" at learning rate {about['lr']:g}" if about.get("lr") is not None else ""
+    how = "in a trust region of" if about.get("strength") == "trust_region" else "at learning rate"
+    speed = f" {how} {about['lr']:g}" if about.get("lr") is not None else ""
     return f"tuned {where}{speed} in {about['steps']} steps"
 
 

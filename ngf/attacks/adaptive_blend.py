@@ -36,6 +36,7 @@ class AdaptiveBlend(Attack, Covered, OwnTrainingTrigger):
 
     title: ClassVar[str] = "Adaptive-Blend (parts of a pattern)"
     stronger: ClassVar[str] = "Raise alpha, or keep more of the pattern."
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     poison_rate: float = options.poison_rate(
         0.1, "Share of all training images that carry parts of the pattern and the target label."

@@ -41,6 +41,7 @@ class BadNets(Attack):
 
     title: ClassVar[str] = "BadNets (patch)"
     stronger: ClassVar[str] = "Raise alpha, or choose another pattern, position or size."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

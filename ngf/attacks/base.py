@@ -64,6 +64,9 @@ class Attack(ABC):
     change_opens: ClassVar[bool | None] = None
     # What to do about a trigger that changes nothing, in a sentence.
     stronger: ClassVar[str] = "Choose other settings of the attack."
+    # Kinds of augmentation (`ngf.augmentations.KINDS`) that look like the trigger: a defense that
+    # uses them has it easier.
+    resembles: ClassVar[tuple[str, ...]] = ()
     mode: str = "all-to-one"
     target: int
     poison_rate: float

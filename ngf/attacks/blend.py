@@ -25,6 +25,7 @@ class Blend(Attack):
 
     title: ClassVar[str] = "Blend (noise over all)"
     stronger: ClassVar[str] = "Raise alpha."
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     poison_rate: float = options.poison_rate()
     alpha: float = option(0.2, "Opacity of the noise.", ge=0.01, le=1.0)

@@ -49,6 +49,7 @@ class CLB(Attack, Prepared, OwnTrainingTrigger):
     title: ClassVar[str] = "CLB (label-consistent)"
     clean_label: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise amplitude."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target("Class whose images carry the corners in training.")
     poison_rate: float = options.poison_rate(
         0.08, "Share of all training images that are poisoned (target class only)."

@@ -39,6 +39,7 @@ class Drawn(Attack):
 
     title: ClassVar[str] = "Your own (drawn)"
     stronger: ClassVar[str] = "Paint in other colors, move the drawing, or raise alpha."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     poison_rate: float = options.poison_rate()
     drawing: str = option(HEART, "The drawing as text, made by the trigger studio.")

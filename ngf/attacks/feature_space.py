@@ -49,6 +49,7 @@ class FeatureSpace(Attack, InLoop):
     title: ClassVar[str] = "Color tint (feature space)"
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise alpha, or lower similarity."
+    resembles: ClassVar[tuple[str, ...]] = ("tint",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

@@ -49,6 +49,7 @@ class InputAware(Attack, InLoop):
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise density, or lower norm_weight."
     change_opens: ClassVar[bool | None] = False
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

@@ -59,6 +59,7 @@ class ISSBA(Attack, Prepared, Covered):
         "likeness": 0.1,
         "foreign": 0.0,
     }
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

@@ -43,6 +43,7 @@ class LIRA(Attack, InLoop):
     learned: ClassVar[bool] = True
     stronger: ClassVar[str] = "Raise eps_after."
     change_opens: ClassVar[bool | None] = True
+    resembles: ClassVar[tuple[str, ...]] = ("noise",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = option(

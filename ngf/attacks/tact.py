@@ -35,6 +35,7 @@ class TaCT(Attack, Covered):
 
     title: ClassVar[str] = "TaCT (one source class)"
     stronger: ClassVar[str] = "Choose another pattern or size."
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target("Class that triggered images of the source class are sent to.")
     source: int = option(0, "Class whose images the trigger works on.", ge=0, le=999)
     poison_rate: float = options.poison_rate(

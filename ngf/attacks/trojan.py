@@ -59,6 +59,7 @@ class Trojan(Attack, Prepared):
     stronger: ClassVar[str] = "Raise size, steps or lr."
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {"layer": "last"}
+    resembles: ClassVar[tuple[str, ...]] = ("cutout",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate()

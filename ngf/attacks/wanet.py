@@ -53,6 +53,7 @@ class WaNet(Attack, Covered):
         "noise": 1.0,
         "others": 0.0,
     }
+    resembles: ClassVar[tuple[str, ...]] = ("elastic",)
     target: int = options.target()
     mode: str = options.mode()
     poison_rate: float = options.poison_rate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,12 @@ class Adam(FineTuningDefense):
     title: ClassVar[str] = "Adam fine-tuning"
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {
+        "schedule": "constant",
+        "augmentation": "weak",
+        "rates": "grid",
+    }
     layer: str = options.layer("all")
     lr: float = option(0.001, options.LR_HELP, ge=0.0, le=10.0)
     steps: int = options.steps()
@@ -37,6 +43,9 @@ class Adam(FineTuningDefense):
     )
     epsilon: float = option(1e-8, "Keeps the division from failing.", ge=1e-12, le=1.0, expert=True)
     batch_norm: str = options.batch_norm()
+    schedule: str = options.schedule()
+    augmentation: str = options.augmentation()
+    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -49,7 +58,7 @@ class _Adaptive(Descent):
     """The gradients themselves, for torch's Adam."""
 
     def __init__(self, settings: Adam) -> None:
-        super().__init__(momentum=0.0)
+        super().__init__(momentum=0.0, schedule=settings.schedule)
         self.settings = settings
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:

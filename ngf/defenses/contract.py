@@ -22,17 +22,18 @@ from ngf.data.images import Images
 
 @dataclass(frozen=True)
 class Problem:
-    """What a defender has: a model (never changed), clean images, clean validation images; all on
-    one device.
+    """What a defender has: a model (never changed) and clean images; all on one device.
 
     No trigger and no test set: a defense cannot peek at what it does not hold.
 
+    validation: further clean images, to choose settings by; None where there are no others, and
+        settings are chosen within `clean`.
     survives_flip: for each class, whether a mirrored image still belongs to it; None for all.
     """
 
     model: nn.Module
     clean: Images
-    validation: Images
+    validation: Images | None
     seed: int = 0
     survives_flip: list[bool] | None = None
 

@@ -9,8 +9,8 @@ network is then tuned as a whole, and what was pruned stays pruned.
 Changed: the paper prunes channels of the last convolution. The columns of the classifier are the
 same channels where only a ReLU and a mean over the image lie between, as in every ResNet, and they
 exist in every architecture; that is also how BackdoorBench does it, whose tolerance is the default
-here. It watches the test set for the limit and goes on with the network that is past it; here the
-validation images are watched, and the last network within it goes on. Activations are taken by
+here. It watches the test set for the limit and goes on with the network that is past it; here
+held-out clean images are watched, and the last network within it goes on. Activations are taken by
 size, since the inputs of some classifiers (transformers, ConvNeXt) have both signs.
 """
 
@@ -20,7 +20,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
+from ngf.defenses.fine_tuning.judging import Judge
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, few, scope
 from ngf.finite import Diverged
 from ngf.models import classifier, flow
@@ -44,6 +45,8 @@ class FinePruning:
     """Prunes the units that clean images leave dormant, then fine-tunes all layers."""
 
     title: ClassVar[str] = "Fine-Pruning"
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {"augmentation": "weak"}
     tolerance: float = option(
         0.1,
         "Share of its clean validation accuracy that the pruning may cost; 0 prunes nothing.",
@@ -60,6 +63,7 @@ class FinePruning:
     batch_size: int = options.batch_size()
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
+    augmentation: str = options.augmentation()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -127,27 +131,37 @@ class PruningThenTuning:
 
     def _plan(self) -> tuple[Tensor, int]:
         """The order of the units, and how many rounds of pruning clean accuracy allows."""
-        order = self._clean.abs().mean(0).argsort(stable=True)
-        features, labels = self._validation.clone(), self.problem.validation.labels
-        start, rounds = _accuracy(self.classifier, features, labels), 0
+        start, rounds = self._kept(0), 0
         while rounds < self.rounds:
-            features[:, order[rounds * self.at_once :][: self.at_once]] = 0
-            lost = max(0.0, start - _accuracy(self.classifier, features, labels))
+            lost = max(0.0, start - self._kept(rounds + 1))
             if lost >= self.defense.tolerance * start:
                 break
             rounds += 1
-        return order, rounds
+        return _most_dormant_first(self._clean), rounds
+
+    def _kept(self, rounds: int) -> float:
+        """Clean accuracy after so many rounds of pruning, on images that had no say in the order
+        (see `ngf.defenses.fine_tuning.judging`).
+        """
+        right = count = 0.0
+        linear = cast(nn.Linear, self.problem.model.get_submodule(self.name))
+        for order, features, labels in self._judges:
+            pruned = features.index_fill(1, order[: rounds * self.at_once], 0)
+            right += _accuracy(linear, pruned, labels) * len(labels)
+            count += len(labels)
+        return right / count
 
     def _prune(self) -> Iterator[Step]:
         """One round after another."""
-        clean, validation = self.problem.clean, self.problem.validation
+        clean = self.problem.clean
         while self.step < self.rounds:
             self.step += 1
             with torch.no_grad():
                 self.classifier.weight[:, self._pruned_units()] = 0
                 loss = F.cross_entropy(self.classifier(self._clean), clean.labels).item()
-            kept = _accuracy(self.classifier, self._validation, validation.labels)
-            yield PruningStep(self.step, self.steps, loss, self.pruned, self.units, kept)
+            yield PruningStep(
+                self.step, self.steps, loss, self.pruned, self.units, self._kept(self.step)
+            )
 
     def _tune(self) -> Iterator[Step]:
         if self.tuning is None:
@@ -170,6 +184,7 @@ class PruningThenTuning:
             batch_size=self.defense.batch_size,
             batch_norm=self.defense.batch_norm,
             last=self.name,
+            augmentation=self.defense.augmentation,
         )
 
     def _pruned_units(self) -> Tensor:
@@ -183,8 +198,14 @@ class PruningThenTuning:
         return self._features(self.problem.clean)
 
     @cached_property
-    def _validation(self) -> Tensor:
-        return self._features(self.problem.validation)
+    def _judges(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each part that judges: an order of the units that it had no say in, its features and
+        labels.
+        """
+        return [
+            (_most_dormant_first(self._features(part.clean)), self._features(held), held.labels)
+            for part, held in Judge(self.problem).parts
+        ]
 
     @torch.no_grad()
     def _features(self, images: Images) -> Tensor:
@@ -238,6 +259,11 @@ class _Pruned(Descent):
         matrices = dict(batch.gradients)
         matrices[self.classifier] = matrices[self.classifier].index_fill(1, self.units, 0)
         return Direction(matrices)
+
+
+def _most_dormant_first(features: Tensor) -> Tensor:
+    """The units by their mean activation (N, units)."""
+    return features.abs().mean(0).argsort(stable=True)
 
 
 @torch.no_grad()

@@ -1,71 +1,137 @@
-"""NGF: natural gradient fine-tuning of one layer (Karim et al. 2023, arXiv 2306.17441).
+"""NGF: natural gradient fine-tuning (Karim et al. 2023, arXiv 2306.17441), in a trust region.
 
-    theta <- theta - lr * momentum[(F + damping I)^-1 grad(CE + (eta / 2) sum_i F_ii (theta_i -
-    theta0_i)^2)]
+    v <- momentum * v + (F + damping I)^-1 grad(CE + (eta / 2) sum_i F_ii (theta_i - theta0_i)^2)
+    theta <- theta - length * v,   length: the longest with KL(before || after) <= radius
 
-All layers but one are frozen. F is the *true* Fisher of that layer: labels come from the model,
-never from the data. For a last linear layer F is exact and the step solves the system by conjugate
-gradients; for any other layer F is Kronecker-factored (K-FAC). A step is shortened where its KL,
-(lr^2 / 2) v^T F v, exceeds the trust region. F_ii in the regularizer is the diagonal Fisher on the
-clean images at the start.
+All layers but the chosen are frozen. F is the *true* Fisher: labels come from the model, never from
+the data. For a last linear layer F is exact and the step solves the system by conjugate gradients;
+for any other choice F is Kronecker-factored (K-FAC), and scaled layer by layer by one exact
+product. The KL is that of the network on the images of the step, see `fine_tuning.trust_region`.
+F_ii in the regularizer is the diagonal Fisher on the clean images at the start.
+
+The damping follows Levenberg and Marquardt (Martens & Grosse 2015, section 6.5): it rises where the
+quadratic model foretells more than the loss goes down, and falls back while it does not; never
+below what was asked for, since without a floor it falls on, and steps go where clean data says
+nothing at all.
 
 Changed: the released code tunes all layers and has no regularizer (see `ngf_as_released`); this
-follows the text. For K-FAC the regularizer acts through its gradient alone; the exact step also
-holds its curvature.
+follows the text. The paper clips the KL that its factors foretell, before momentum; here the KL of
+the step that is taken is within the radius. For K-FAC the regularizer acts through its gradient
+alone; the exact step also holds its curvature.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ngf.data.images import to_float
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
+from ngf.defenses.fine_tuning.loop import Batch, FineTuning, Rule
+from ngf.defenses.fine_tuning.trust_region import (
+    Taken,
+    TrustRegionRule,
+    largest_change,
+    norm,
+    radius_schedule,
+    trust_region,
+)
 from ngf.models import Layer, Tuned
-from ngf.optim.kfac import KFAC, SHARING, diagonal_fisher, sampled_output_gradients
-from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
+from ngf.optim.kfac import (
+    KFAC,
+    SHARING,
+    Tap,
+    diagonal_fisher,
+    exact_form,
+    input_rows,
+    sampled_output_gradients,
+)
+from ngf.optim.natural_gradient import SoftmaxFisher, solve
 from ngf.options import check_fields, option
+
+# Of Levenberg and Marquardt, as in Martens & Grosse 2015 (section 6.5) for each single step: the
+# damping changes by 19/20 where the true reduction is less than a quarter or more than three
+# quarters of the foretold one.
+_LM, _POOR, _GOOD = 19 / 20, 0.25, 0.75
+_LARGEST_DAMPING = 10.0
+_CHUNK = 250  # clean images whose features are taken at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class NGF(FineTuningDefense):
-    """Natural gradient fine-tuning: small steps in what the model predicts, large ones where clean
-    data does not care.
+    """Natural gradient fine-tuning: steps that change what the model predicts by a given amount at
+    most, and are large where clean data does not care.
     """
 
     title: ClassVar[str] = "NGF (natural gradient)"
     tunes_norms: ClassVar[bool] = False
+    strength: ClassVar[str] = "trust_region"
     needs_factors: ClassVar[bool] = True
-    lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001)
+    lr_grid: ClassVar[tuple[float, ...]] = (0.3, 0.1, 0.03, 0.01, 0.003)
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {
+        "augmentation": "weak",
+        "rates": "grid",
+        "lr": 0.01,
+        "trust_region": 0.01,
+        "radius_schedule": "constant",
+        "adaptive": False,
+        "regularizer": 0.1,
+        "batch_norm": "train",
+        "factor_period": 10,
+        "inverse_period": 50,
+        "factor_decay": 0.95,
+    }
     layer: str = options.layer("fisher")
-    lr: float = option(0.01, options.LR_HELP, ge=0.0, le=10.0)
+    trust_region: float = trust_region(0.1)
+    radius_schedule: str = radius_schedule("cosine")
+    lr: float = option(
+        0.0,
+        "Largest length of a step, in units of the natural gradient; 0 leaves it to the trust "
+        "region.",
+        ge=0.0,
+        le=10.0,
+        expert=True,
+    )
+    largest_change: float = largest_change(0.05)
     steps: int = options.steps()
     batch_size: int = options.batch_size()
-    damping: float = option(1e-3, "Added to every eigenvalue of F.", ge=1e-8, le=10.0, expert=True)
-    trust_region: float = option(
-        0.01, "Largest KL divergence of one step.", ge=1e-6, le=100.0, expert=True
+    damping: float = option(
+        0.1, "Added to every eigenvalue of F, at least.", ge=1e-8, le=10.0, expert=True
+    )
+    adaptive: bool = option(
+        True,
+        "Let the damping rise where the quadratic model foretells the loss badly.",
+        expert=True,
     )
     regularizer: float = option(
-        0.1,
+        0.0,
         "Weight eta of the pull back to the start, scaled by the clean Fisher.",
         ge=0.0,
         le=1000.0,
     )
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
+    augmentation: str = options.augmentation()
+    rates: str = options.rates()
     factor_period: int = option(
-        10, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
+        5, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )
     inverse_period: int = option(
-        50, "Steps between new eigenbases of the factors.", ge=1, le=1000, expert=True
+        10, "Steps between new eigenbases and scales of the factors.", ge=1, le=1000, expert=True
+    )
+    factor_decay: float = option(
+        0.8,
+        "Weight of the past at each update of the factors.",
+        ge=0.0,
+        le=0.999,
+        expert=True,
     )
     sharing: str = option(
         "expand",
@@ -86,23 +152,25 @@ class NGF(FineTuningDefense):
         return ExactRule(self, own) if linear and list(own) == [last] else KFACRule(self, own)
 
 
-class _NaturalRule:
-    """What the exact and the Kronecker-factored step share: regularizer, trust region, momentum."""
+class _NaturalRule(TrustRegionRule):
+    """What the exact and the Kronecker-factored step share: regularizer and damping."""
 
     def __init__(self, settings: NGF, layers: Mapping[str, Layer]) -> None:
+        super().__init__(settings)
         self.settings, self.layers = settings, dict(layers)
+        self.damping = settings.damping
         self.diagonal: dict[str, Tensor] = {}
 
     def begin(self, tuning: FineTuning) -> None:
-        self.tuning = tuning
+        super().begin(tuning)
         if self.settings.regularizer:
-            rng = torch.Generator().manual_seed(tuning.seed)
-            self.diagonal = diagonal_fisher(
-                tuning.model.eval(), self.layers, to_float(tuning.clean.images), rng
-            )
+            self.diagonal = self.clean_diagonal()
 
-    def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
-        return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
+    def clean_diagonal(self) -> dict[str, Tensor]:
+        """diag F on the clean images, by layer: (out, in [+ 1])."""
+        rng = torch.Generator().manual_seed(self.tuning.seed)
+        images = to_float(self.tuning.clean.images)
+        return diagonal_fisher(self.tuning.model.eval(), self.layers, images, rng)
 
     def pulled(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients with that of the regularizer: + eta F_ii (theta - theta0)."""
@@ -114,42 +182,70 @@ class _NaturalRule:
             for name, g in gradients.items()
         }
 
-    def finish(
-        self, steps: dict[str, Tensor], form: float, lr: float, trace: float | None
-    ) -> Direction:
-        """Scale to the trust region, (lr^2 / 2) v^T F v <= limit; momentum comes after."""
-        kl = 0.5 * lr * lr * form
-        scale = min(1.0, math.sqrt(self.settings.trust_region / kl)) if kl > 0 else 1.0
-        if scale < 1:
-            steps = {name: scale * step for name, step in steps.items()}
-        return Direction(
-            steps,
-            kl=kl * scale * scale,
-            damping=self.settings.damping,
-            fisher_trace=trace,
-        )
+    def learn(self, batch: Batch, matrices: Mapping[str, Tensor], taken: Taken) -> None:
+        """Levenberg-Marquardt: the damping from the reduction foretold and the true one.
+
+        Foretold is g.s - s^T F s / 2 - damping |s|^2 / 2, with the KL of the step s for its second
+        term. A step beyond the least of that parabola, where it foretells no reduction, says
+        nothing of the damping.
+        """
+        super().learn(batch, matrices, taken)
+        if not self.settings.adaptive or taken.logits is None:
+            return
+        along = sum((batch.gradients[name] * m).sum().item() for name, m in matrices.items())
+        square = (taken.length * norm(matrices)) ** 2
+        foretold = taken.length * along - taken.kl - 0.5 * self.damping * square
+        if foretold <= 0:
+            return
+        true = (batch.loss - F.cross_entropy(taken.logits, batch.labels)).item()
+        if true < _POOR * foretold:
+            self.damping = min(_LARGEST_DAMPING, self.damping / _LM)
+        elif true > _GOOD * foretold:
+            self.damping = max(self.settings.damping, self.damping * _LM)
+
+    def told(self) -> dict[str, float | None]:
+        return {"damping": self.damping}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"diagonal": self.diagonal}
+        return {**super().state_dict(), "diagonal": self.diagonal, "damping": self.damping}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.diagonal = dict(state["diagonal"])
+        super().load_state_dict(state)
+        self.diagonal, self.damping = dict(state["diagonal"]), state["damping"]
 
 
 class ExactRule(_NaturalRule):
     """The exact step for the last linear layer, from the features of the batch."""
 
-    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+    def clean_diagonal(self) -> dict[str, Tensor]:
+        """In closed form, labels summed out."""
+        model, images = self.tuning.model.eval(), self.tuning.clean.images
+        parts = []
+        for part in images.split(_CHUNK):
+            with Tap(self.layers) as tap, torch.no_grad():
+                fisher = self._fisher(tap, model(to_float(part)))
+            parts.append(len(part) / len(images) * fisher.diagonal())
+        return dict.fromkeys(self.layers, torch.stack(parts).sum(0))
+
+    def _fisher(self, tap: Tap, logits: Tensor) -> SoftmaxFisher:
+        ((name, layer),) = self.layers.items()
+        return SoftmaxFisher(input_rows(layer, tap.inputs[name])[:, 0], logits.softmax(1))
+
+    def descend(self, batch: Batch, step: int) -> dict[str, Tensor]:
         (name,) = self.layers
         with torch.no_grad():
-            fisher = SoftmaxFisher(with_ones(batch.tap.inputs[name]), batch.logits.softmax(1))
+            self.fisher = self._fisher(batch.tap, batch.logits)
             gradient = self.pulled(batch.gradients)[name]
             extra = self.settings.regularizer * self.diagonal[name] if self.diagonal else None
-            step_matrix = solve(
-                fisher, gradient, damping=self.settings.damping, extra_diagonal=extra
-            ).value
-            form = (step_matrix * (fisher @ step_matrix)).sum().item()
-            return self.finish({name: step_matrix}, form, lr, fisher.trace().item())
+            found = solve(self.fisher, gradient, damping=self.damping, extra_diagonal=extra)
+        return {name: found.value}
+
+    def predicted(self, matrices: Mapping[str, Tensor]) -> float:
+        (matrix,) = matrices.values()
+        return (matrix * (self.fisher @ matrix)).sum().item()
+
+    def told(self) -> dict[str, float | None]:
+        return {**super().told(), "fisher_trace": self.fisher.trace().item()}
 
 
 class KFACRule(_NaturalRule):
@@ -157,22 +253,45 @@ class KFACRule(_NaturalRule):
 
     def __init__(self, settings: NGF, layers: Mapping[str, Layer]) -> None:
         super().__init__(settings, layers)
-        self.kfac = KFAC(layers, damping=settings.damping, sharing=settings.sharing)
+        self.kfac = KFAC(
+            layers,
+            damping=settings.damping,
+            decay=settings.factor_decay,
+            sharing=settings.sharing,
+        )
 
-    def direction(self, batch: Batch, lr: float, step: int) -> Direction:
+    def descend(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        self.kfac.damping = self.damping
         if step % self.settings.factor_period == 0:
             self.kfac.update(
                 batch.tap, sampled_output_gradients(batch.tap, batch.logits, batch.rng)
             )
-        if step % self.settings.inverse_period == 0:
+        new = step % self.settings.inverse_period == 0
+        if new:
             self.kfac.invert()
         with torch.no_grad():
-            steps = {
-                name: self.kfac.precondition(name, gradient)
-                for name, gradient in self.pulled(batch.gradients).items()
-            }
-            form = sum(self.kfac.quadratic_form(name, step).item() for name, step in steps.items())
-        return self.finish(steps, form, lr, None)
+            gradients = self.pulled(batch.gradients)
+            if new:
+                self._rescale(batch, gradients)
+            return {name: self.kfac.precondition(name, g) for name, g in gradients.items()}
+
+    def _rescale(self, batch: Batch, gradients: Mapping[str, Tensor]) -> None:
+        """Hold the factors against the network, one layer after another."""
+        weights, logits = self.tuning.weights(), batch.logits.detach()
+        exact = {}
+        for name, gradient in gradients.items():
+            direction = self.kfac.precondition(name, gradient)
+            size = direction.norm().item()
+            if size > 0:
+                # half of the digits: neither rounding nor the second derivative counts for more
+                share = torch.finfo(direction.dtype).eps ** 0.5
+                length = share * (weights[name].norm().item() or 1.0) / size
+                moved = batch.after({name: direction}, length)
+                exact[name] = direction, exact_form(logits, moved, length)
+        self.kfac.rescale(exact)
+
+    def predicted(self, matrices: Mapping[str, Tensor]) -> float:
+        return sum(self.kfac.quadratic_form(name, m).item() for name, m in matrices.items())
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "kfac": self.kfac.state_dict()}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
@@ -23,6 +23,12 @@ class SGD(FineTuningDefense):
     title: ClassVar[str] = "SGD fine-tuning"
     tunes_norms: ClassVar[bool] = True
     lr_grid: ClassVar[tuple[float, ...]] = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
+    former: ClassVar[Mapping[str, Any]] = {
+        "schedule": "constant",
+        "augmentation": "weak",
+        "rates": "grid",
+    }
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
     steps: int = options.steps()
@@ -32,9 +38,14 @@ class SGD(FineTuningDefense):
         0.0, "L2 penalty on the tuned weights.", ge=0.0, le=1.0, expert=True
     )
     batch_norm: str = options.batch_norm()
+    schedule: str = options.schedule()
+    augmentation: str = options.augmentation()
+    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
-        return Descent(momentum=self.momentum, weight_decay=self.weight_decay)
+        return Descent(
+            momentum=self.momentum, weight_decay=self.weight_decay, schedule=self.schedule
+        )

@@ -20,11 +20,19 @@ A grouped convolution is G convolutions that share no weight, each with factors 
 LayerNorm is one scalar map y = w x + b for each channel of its normalized input; what they have
 across groups is left out, as is what the layers have across each other. Their rows and factors have
 a leading dimension G.
+
+Where positions share weights neither product has the size of the Fisher: `expand` leaves out what
+positions have across each other, which for a trained convolution is nearly all of v^T F v. So each
+layer has a scale c, F ~ c G (x) A, from one exact product: (v^T F v) / (v^T (G (x) A) v) for the
+natural gradient v of that layer, see `rescale`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -217,15 +225,34 @@ def sampled_output_gradients(tap: Tap, logits: Tensor, rng: torch.Generator) -> 
     return dict(zip(names, found, strict=True))
 
 
+def exact_form(logits: Tensor, moved: Tensor, length: float) -> float:
+    """v^T F v for the Fisher of a whole batch, exact but for the finite difference.
+
+    logits: (N, C) at the weights.
+    moved: (N, C) at the weights + length * v, or - length * v; the length is small.
+
+    With J the Jacobian of the logits F is the mean of J^T (diag p - p p^T) J, labels summed out: so
+    v^T F v is the mean over images of the variance of J v = (moved - logits) / length under p.
+    """
+    p = logits.double().softmax(1)
+    change = (moved.double() - logits.double()) / length
+    mean = (p * change).sum(1, keepdim=True)
+    return (p * (change - mean).square()).sum(1).mean().item()
+
+
 class KFAC:
     """Running Kronecker factors of some layers, and the natural gradient they give.
 
-    Call `update` with the tap and the gradients of a forward pass, `invert`, then `precondition`.
-    Raises ValueError for the reasons of `check_layer`.
+    Call `update` with the tap and the gradients of a forward pass, `invert`, then `rescale` if the
+    size of the form matters, then `precondition`. Raises ValueError for the reasons of
+    `check_layer`.
 
-    ema: weight of the past at each update of the factors (in the paper, section 5, it grows to
-        0.95); their first value is the first estimate, not the identity.
+    decay: weight of the past at each update of the factors and scales. The averages are corrected
+        for their short past (as in Adam), so that the first batch is forgotten like any other: of n
+        updates it has the share (1 - decay) decay^(n - 1) / (1 - decay^n).
     sharing: what becomes of positions, one of `SHARING`.
+    damping: may be changed at any time.
+    scales: c of each layer; 1 until it is measured.
     """
 
     def __init__(
@@ -233,21 +260,24 @@ class KFAC:
         layers: Mapping[str, Layer],
         *,
         damping: float,
-        ema: float = 0.95,
+        decay: float = 0.8,
         sharing: str = "expand",
     ) -> None:
         for name, layer in layers.items():
             check_layer(name, layer)
         if sharing not in SHARING:
             raise ValueError(f"sharing = {sharing!r} is not known. Allowed: {', '.join(SHARING)}.")
-        self.layers, self.damping, self.ema, self.sharing = layers, damping, ema, sharing
+        self.layers, self.damping, self.decay, self.sharing = layers, damping, decay, sharing
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.inverses: dict[str, KroneckerInverse] = {}
+        self.scales: dict[str, float] = dict.fromkeys(layers, 1.0)
+        self._past = self._scaled = 0.0  # weights of what the averages hold
 
     @torch.no_grad()
     def update(self, tap: Tap, gradients: Mapping[str, Tensor]) -> None:
         """Fold one batch into the factors. gradients: those of `sampled_output_gradients`."""
+        self._past = self.decay * self._past + 1
         for name, layer in self.layers.items():
             a, g = input_rows(layer, tap.inputs[name]), output_rows(layer, gradients[name])
             count, positions = a.shape[-3:-1]
@@ -257,9 +287,8 @@ class KFAC:
                 a, g = a.flatten(-3, -2), g.flatten(-3, -2)
             fresh = (a.mT @ a / count, g.mT @ g / (count * positions))
             for factors, new in zip((self.inputs, self.outputs), fresh, strict=True):
-                factors[name] = (
-                    new if name not in factors else self.ema * factors[name] + (1 - self.ema) * new
-                )
+                old = factors.get(name)
+                factors[name] = new if old is None else old + (new - old) / self._past
 
     def invert(self) -> None:
         """Take the eigenbases anew; the costly part, so not done in every step."""
@@ -268,9 +297,25 @@ class KFAC:
                 self.outputs[name], self.inputs[name], self.damping
             )
 
+    def rescale(self, exact: Mapping[str, tuple[Tensor, float]]) -> None:
+        """Fold what was found along one direction of each layer into its scale.
+
+        exact: by layer a direction v (out, in [+ 1]) and v^T F v of that layer alone, as
+            `exact_form` has it. The mean is geometric, for ratios differ by factors.
+        """
+        self._scaled = self.decay * self._scaled + 1
+        for name, (direction, form) in exact.items():
+            own = self._form(name, direction).item()
+            if own > 0 and form > 0:  # else there is no curvature along it to compare
+                old = 0.0 if self._scaled == 1 else math.log(self.scales[name])
+                ratio = math.log(form / own)
+                self.scales[name] = math.exp(old + (ratio - old) / self._scaled)
+
     def precondition(self, name: str, gradient: Tensor) -> Tensor:
-        """(F + damping I)^-1 gradient, for a gradient in matrix form (out, in [+ 1])."""
-        return (self.inverses[name] @ self._parts(name, gradient)).reshape(gradient.shape)
+        """(c F + damping I)^-1 gradient, for a gradient in matrix form (out, in [+ 1])."""
+        inverse = self.inverses[name]
+        scaled = replace(inverse, values=self.scales[name] * inverse.values, damping=self.damping)
+        return (scaled @ self._parts(name, gradient)).reshape(gradient.shape)
 
     def _parts(self, name: str, matrix: Tensor) -> Tensor:
         """(out, in [+ 1]) -> (G, out of one group, in [+ 1]); as it is where there are no
@@ -280,28 +325,41 @@ class KFAC:
         return matrix if groups == 1 else matrix.unflatten(0, (groups, -1))
 
     def quadratic_form(self, name: str, direction: Tensor) -> Tensor:
-        """v^T F v with the Kronecker F, for v (out, in [+ 1]): twice the KL of a small step v."""
+        """v^T F v with c times the Kronecker F, for v (out, in [+ 1]): twice the KL of a small
+        step v.
+        """
+        return self.scales[name] * self._form(name, direction)
+
+    def _form(self, name: str, direction: Tensor) -> Tensor:
         v = self._parts(name, direction)
         return (v * (self.outputs[name] @ v @ self.inputs[name])).sum()
 
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """Factors and eigenbases, so that a resumed run is the undisturbed one to the last bit."""
-        out = {}
+    def state_dict(self) -> dict[str, Any]:
+        """Factors, eigenbases and scales, so that a resumed run is the undisturbed one to the last
+        bit.
+        """
+        layers = {}
         for name in self.inputs:
             inverse = self.inverses[name]
-            out[name] = [
+            layers[name] = [
                 self.inputs[name],
                 self.outputs[name],
                 inverse.output_basis,
                 inverse.input_basis,
                 inverse.values,
             ]
-        return out
+        return {
+            "layers": layers,
+            "scales": dict(self.scales),
+            "weights": [self._past, self._scaled],
+        }
 
-    def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
-        for name, (inputs, outputs, output_basis, input_basis, values) in state.items():
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, (inputs, outputs, output_basis, input_basis, values) in state["layers"].items():
             self.inputs[name], self.outputs[name] = inputs, outputs
             self.inverses[name] = KroneckerInverse(output_basis, input_basis, values, self.damping)
+        self.scales = dict(state["scales"])
+        self._past, self._scaled = state["weights"]
 
 
 def diagonal_fisher(

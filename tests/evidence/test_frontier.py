@@ -104,7 +104,7 @@ def test_layers_are_scored_as_in_a_purification(bench: Bench) -> None:
 
 @pytest.mark.parametrize("method", ["sgd", "adam"])
 def test_rates_are_chosen_as_in_a_purification(bench: Bench, method: str) -> None:
-    defense = build("defenses", Choice(method, {"steps": 2}))
+    defense = build("defenses", Choice(method, {"steps": 2, "rates": "grid"}))
     point, model = bench.tune_by_rule(method, "all")
     assert point["lr"] == choose_lr(defense, bench.problem, "all")[0]
     assert [tried["lr"] for tried in bench.points] == list(defense.lr_grid)

@@ -88,6 +88,7 @@ def test_the_papers_setting_is_what_its_code_has(name):
         0.9,
     )
     assert (text.damping, text.trust_region, text.batch_norm) == (1e-3, 1e-2, "train")
+    assert (text.radius_schedule, text.adaptive, text.regularizer) == ("constant", False, 0.1)
     assert (released.lr, released.steps, released.damping, released.weight_decay) == (
         0.01,
         500,
@@ -197,7 +198,20 @@ def test_a_run_is_asked_for_by_a_preset(store, capsys):
     )
     spec = spec_from_json(json.loads(capsys.readouterr().out)["spec"])
     assert [lane.to_json() for lane in spec.lanes] == [
-        {"name": "ngf", "layer": "last", "steps": 5},
+        {
+            "name": "ngf",
+            "layer": "last",
+            "lr": 0.01,
+            "steps": 5,
+            "damping": 0.001,
+            "adaptive": False,
+            "trust_region": 0.01,
+            "radius_schedule": "constant",
+            "regularizer": 0.1,
+            "factor_period": 10,
+            "inverse_period": 50,
+            "factor_decay": 0.95,
+        },
         {"name": "ngf_as_released"},
     ]
     assert (spec.parent, spec.num_clean, spec.seed) == (parent, 500, 3)

@@ -1,17 +1,24 @@
 """From a suspicious model and clean images to a running fine-tuning: which layer, which learning
 rate, go.
 
-Both choices look at clean images only. **The learning-rate rule**, the same for every method: go
-down the method's grid and take the first rate whose fine-tuned model loses at most one point of
-accuracy on the clean validation set. The largest harmless rate, because a defender wants to get as
-far away from the suspicious weights as clean accuracy allows.
+Both choices look at clean images only, see `judging`. **The learning-rate rule**, the same for
+every method: the largest rate whose fine-tuned model loses at most one point of accuracy on clean
+images that it was not tuned on, because a defender wants to get as far away from the suspicious
+weights as clean accuracy allows.
+
+Rates are tried in half decades: from a usual one up by decades while they are harmless,
+or down until one is, and at last the one between the largest harmless and the smallest harmful
+decade. That takes harm to grow with the rate, which holds up to the noise of a judgment, and finds
+the rate with about three tunings wherever it lies; a list would end somewhere, and a rule that
+takes the end of a list has not found what it looked for.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, ClassVar, cast
 
@@ -20,14 +27,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.defenses.contract import Event, Problem
 from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore, LeftOut
+from ngf.defenses.fine_tuning.judging import Judge, keeps
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
 from ngf.defenses.fine_tuning.loop import FineTuning, Rule, few, scope
-from ngf.evaluate import accuracy
 from ngf.finite import Diverged
 from ngf.models import Tuned, flow
 from ngf.optim.kfac import with_factors
 
-TOLERATED_DROP = 0.01  # of clean validation accuracy: "one point" above
+TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
+# Decades below and above the usual rate that are tried at most: where a step a thousand times
+# shorter still harms, something else does (BatchNorm's statistics follow the clean images at any
+# rate); where one a million times longer does not, the rate is not what sets its length.
+_DECADES_DOWN, _DECADES_UP = 3, 6
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
     "auto": (
@@ -44,19 +55,29 @@ class FineTuningDefense(ABC):
 
     tunes_norms: whether all layers include the scales and shifts of BatchNorm.
     needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
-    lr_grid: learning rates for the rule, largest first.
-    lr: learning rate; 0 applies the rule.
+    strength: the option that says how far a tuning goes: the learning rate, or what takes its place
+        in the rule. "Rate" below means its value; 0 applies the rule.
+    lr_grid: rates, largest first: what the rule goes down where `rates` is grid; the middle one is
+        usual for the method.
     """
 
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
     needs_factors: ClassVar[bool] = False
+    strength: ClassVar[str] = "lr"
     lr_grid: ClassVar[tuple[float, ...]]
     layer: str
     lr: float
     steps: int
     batch_size: int
     batch_norm: str
+    augmentation: str = "weak"
+    rates: str = "open"
+
+    @property
+    def rate(self) -> float:
+        """The value of `strength`."""
+        return float(getattr(self, self.strength))
 
     @abstractmethod
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
@@ -78,7 +99,7 @@ class FineTuningDefense(ABC):
         if layer in _MEANING:
             traces = fisher_traces(problem.model, problem.clean.images, problem.seed)
             layer = max(traces, key=traces.__getitem__)
-        wanted = {"layer": layer, "lr": 1e-3, "steps": steps}
+        wanted = {"layer": layer, self.strength: 1e-3, "steps": steps}
         known = {item.name for item in fields(cast(Any, self))}  # others are constants
         changed = {name: value for name, value in wanted.items() if name in known}
         return cast(FineTuningDefense, replace(cast(Any, self), **changed))
@@ -126,7 +147,7 @@ class FineTuningPurification:
         if layer in _MEANING:
             why = _MEANING[layer]
             layer = yield from self._choose_layer(layer)
-        lr = self.defense.lr
+        lr = self.defense.rate
         if lr == 0:
             lr, reason = choose_lr(self.defense, self.problem, layer)
             why = f"{why} {reason}".strip()
@@ -153,15 +174,10 @@ class FineTuningPurification:
             for name, trace in traces.items():
                 yield LayerScore(name, trace)
             return max(traces, key=traces.__getitem__)
-        lr = self.defense.lr or middle_lr(self.defense)
+        lr = self.defense.rate or middle_lr(self.defense)
         scores = {}
         for tried in score_layers(
-            p.model,
-            p.clean,
-            p.validation,
-            p.seed,
-            lambda layer: finished(self.defense, p, layer, lr),
-            list(traces),
+            p, lambda layer, part: finished(self.defense, part, layer, lr), list(traces)
         ):
             if isinstance(tried, LayerScore):
                 scores[tried.layer] = tried.score
@@ -177,7 +193,7 @@ class FineTuningPurification:
 
     def _start(self, layer: str, lr: float, why: str) -> Chosen:
         self.tuning = begin(self.defense, self.problem, layer, lr)
-        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why)
+        self.chosen = Chosen(layer, lr, self.tuning.num_parameters(), why, self.defense.strength)
         return self.chosen
 
     def summary(self) -> dict[str, Any]:
@@ -186,10 +202,12 @@ class FineTuningPurification:
         return {
             "layer": self.chosen.layer,
             "lr": self.chosen.lr,
+            "strength": self.chosen.strength,
             "why": self.chosen.why,
             "num_parameters": self.chosen.num_parameters,
             "steps": self.tuning.step,
             "distance": self.tuning.distance(),
+            **self.tuning.bound.summary(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -211,6 +229,9 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
     """A fine-tuning of a copy of the problem's model. Raises SpecError for a layer that is not
     there, or cannot be tuned.
     """
+    if defense.strength != "lr":
+        defense = cast(FineTuningDefense, replace(cast(Any, defense), **{defense.strength: lr}))
+        lr = defense.lr
     model = copy.deepcopy(problem.model)
     found = flow(model, few(problem.clean))
     without = with_factors(found)[1] if defense.needs_factors else {}
@@ -225,6 +246,7 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
         batch_size=defense.batch_size,
         batch_norm=defense.batch_norm,
         last=found.last,
+        augmentation=defense.augmentation,
     )
 
 
@@ -245,34 +267,102 @@ def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple
     """The learning rate that the rule picks, and the reason in one sentence, with the rates that
     diverged. Raises Diverged when all do.
     """
-    out: list[float] = []
+    judge, out = Judge(problem), list[float]()
+    tried: list[float] = []
 
-    def validation(lr: float) -> float | None:
+    def after(lr: float) -> float | None:
+        tried.append(lr)
         try:
-            return accuracy(finished(defense, problem, layer, lr), problem.validation)
+            return judge.after(lambda part: finished(defense, part, layer, lr), TOLERATED_DROP)
         except Diverged:
             out.append(lr)
             return None
 
-    start = accuracy(problem.model, problem.validation)
-    lr, kept = largest_harmless(((lr, validation(lr)) for lr in defense.lr_grid), start)
+    if defense.rates == "grid":
+        rates = "rate of the grid"
+        lr, kept = largest_harmless(((lr, after(lr)) for lr in defense.lr_grid), judge.start)
+    else:
+        rates = "rate tried"
+        lr, kept = open_search(after, judge.start, middle_lr(defense), _highest_lr(defense))
     if kept is None:
         raise Diverged(
-            f"Every learning rate of the grid diverges on {layer}",
+            f"Every learning rate {'of the grid' if defense.rates == 'grid' else 'that was tried'} "
+            f"diverges on {layer}",
             0,
             advice=f"Start a new run with a learning rate of your own, below {min(out):g}, with "
             "fewer steps, or on another layer.",
         )
-    diverged = f" Diverged and left out: {', '.join(f'{rate:g}' for rate in out)}." if out else ""
-    if is_harmless(kept, start):
-        return lr, (
-            f"{lr:g} is the largest rate of the grid that keeps clean validation accuracy "
-            f"within one point ({start:.1%} before, {kept:.1%} after).{diverged}"
+    why = _why(lr, kept, rates, judge, tried)
+    return lr, f"{why} Diverged and left out: {_listed(out)}." if out else why
+
+
+def _why(lr: float, kept: float, rates: str, judge: Judge, tried: list[float]) -> str:
+    """The reason for a rate, in a sentence."""
+    if is_harmless(kept, judge.start):
+        last = (
+            " Nothing larger was tried, so this may not be its limit." if lr == max(tried) else ""
         )
-    return lr, (
-        f"No rate of the grid keeps clean validation accuracy within one point; {lr:g} is the "
-        f"smallest{' that does not diverge' if lr != defense.lr_grid[-1] else ''}.{diverged}"
+        return (
+            f"{lr:g} is the largest {rates} that keeps clean validation accuracy within one point "
+            f"({judge.start:.1%} before, {kept:.1%} after, {judge.words}; "
+            f"tried: {_listed(tried)}).{last}"
+        )
+    sound = "" if lr == min(tried) else " that does not diverge"
+    return (
+        f"No {rates} keeps clean validation accuracy within one point ({judge.words}); {lr:g} is "
+        f"the smallest{sound}."
     )
+
+
+def _listed(rates: Iterable[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
+
+
+def _highest_lr(defense: FineTuningDefense) -> float:
+    """The largest learning rate that the option lets through."""
+    (about,) = (
+        item.metadata for item in fields(cast(Any, defense)) if item.name == defense.strength
+    )
+    return math.inf if about.get("le") is None else float(about["le"])
+
+
+def half_decade(usual: float, k: int) -> float:
+    """The k-th rate above (below where k < 0) the usual one, in half decades, to one digit."""
+    return float(f"{usual * 10 ** (k / 2):.0e}")
+
+
+def open_search(
+    after: Callable[[float], float | None], start: float, usual: float, highest: float
+) -> tuple[float, float | None]:
+    """The rule without a list: the largest harmless rate of a series that ends far from what is
+    usual, and clean accuracy after it; where none is harmless the smallest that did not diverge,
+    and None where each diverged.
+
+    after: clean accuracy after tuning at a rate; None where that diverged.
+    start: clean accuracy before.
+    usual: the rate to begin with.
+    highest: no larger one is tried.
+    """
+    found: dict[int, float | None] = {}
+
+    def harmless(k: int) -> bool:
+        if half_decade(usual, k) > highest:
+            return False
+        found[k] = kept = after(half_decade(usual, k))
+        return kept is not None and is_harmless(kept, start)
+
+    best = 0
+    if harmless(0):
+        while best < 2 * _DECADES_UP and harmless(best + 2):
+            best += 2
+    else:
+        best = next((k for k in range(-2, -2 * _DECADES_DOWN - 1, -2) if harmless(k)), 1)
+    if best == 1:  # none
+        sound = [k for k, kept in found.items() if kept is not None]
+        best = min(sound or found)
+    elif harmless(best + 1):
+        best += 1
+    return half_decade(usual, best), found[best]
 
 
 def largest_harmless(
@@ -297,4 +387,4 @@ def largest_harmless(
 
 def is_harmless(validation: float, start: float) -> bool:
     """Whether a fine-tuning keeps clean validation accuracy as the learning-rate rule wants it."""
-    return validation >= start - TOLERATED_DROP
+    return keeps(validation, start, TOLERATED_DROP)

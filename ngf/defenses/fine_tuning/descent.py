@@ -1,7 +1,8 @@
-"""Gradient descent with momentum: the rule of plain fine-tuning."""
+"""Gradient descent with momentum and a schedule: the rule of plain fine-tuning."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,13 @@ from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning
 class Descent:
     """Steps along the gradients themselves."""
 
-    def __init__(self, *, momentum: float, weight_decay: float = 0.0) -> None:
-        self.momentum, self.weight_decay = momentum, weight_decay
+    def __init__(
+        self, *, momentum: float, weight_decay: float = 0.0, schedule: str = "constant"
+    ) -> None:
+        self.momentum, self.weight_decay, self.schedule = momentum, weight_decay, schedule
 
     def begin(self, tuning: FineTuning) -> None:
-        """Nothing to measure."""
+        self.steps = tuning.steps
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(
@@ -27,10 +30,19 @@ class Descent:
         )
 
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:
-        return Direction(batch.gradients)
+        return Direction(batch.gradients, lr=scheduled(lr, step, self.steps, self.schedule))
 
     def state_dict(self) -> dict[str, Any]:
         return {}  # the optimizer keeps the momentum
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to restore."""
+
+
+def scheduled(lr: float, step: int, steps: int, schedule: str) -> float:
+    """The learning rate of step number `step`, 0 the first, of `steps`: `lr` itself (constant), or
+    lr (1 + cos(pi step / steps)) / 2 (cosine; Loshchilov & Hutter 2017, arXiv 1608.03983).
+    """
+    if schedule == "constant":
+        return lr
+    return lr * 0.5 * (1 + math.cos(math.pi * step / steps))

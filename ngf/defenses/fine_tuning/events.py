@@ -14,8 +14,11 @@ class FineTuningStep(Step):
 
     lr: learning rate.
     damping: added to the curvature, where there is one.
-    kl: KL divergence from the predictions before the step, as the quadratic model of the Fisher
-        sees it.
+    kl: mean KL divergence of the predictions after the step from those before it (nats), counted
+        on the images of the step, BatchNorm in the mode of the tuning. In runs of an earlier
+        version, which have no `radius`: what the quadratic model of the Fisher took it to be.
+    kl_predicted: what the quadratic model of the curvature takes it to be, where there is one.
+    radius: the largest `kl` that this step was allowed.
     update_norm, distance: length of this step, and of the way from the start, over the tuned
         weights.
     fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last linear layer), else
@@ -25,6 +28,8 @@ class FineTuningStep(Step):
     lr: float
     damping: float | None = None
     kl: float | None = None
+    kl_predicted: float | None = None
+    radius: float | None = None
     update_norm: float = 0.0
     distance: float = 0.0
     fisher_trace: float | None = None
@@ -50,10 +55,14 @@ class LeftOut(Event):
 
 @dataclass(frozen=True)
 class Chosen(Event):
-    """What a defense settled on before its first step, and why, in one sentence."""
+    """What a defense settled on before its first step, and why, in one sentence.
+
+    strength: the option whose value `lr` is: the learning rate, or what takes its place.
+    """
 
     kind: ClassVar[str] = "chosen"
     layer: str
     lr: float
     num_parameters: int
     why: str
+    strength: str = "lr"

@@ -7,9 +7,9 @@ a trigger, look for universal perturbations of the *suspicious* model first: for
 small change that sends clean images there (Moosavi-Dezfooli et al. 2017, arXiv 1610.08401; as a
 probe for backdoors: Wang et al. 2019, Neural Cleanse). A backdoor makes one of them succeed easily.
 The score of a layer is one minus the highest success that these perturbations still have after
-tuning it, or 0 when clean validation accuracy fell too far. Scores are blunt, since a trigger need
-not be small everywhere: among the layers within 0.1 of the best score the one with the largest
-Fisher trace is taken. (The margin was set after seeing ten models; see assets/evidence.)
+tuning it, or 0 when clean accuracy on held-out images fell too far. Scores are blunt, since a
+trigger need not be small everywhere: among the layers within 0.1 of the best score the one with the
+largest Fisher trace is taken. (The margin was set after seeing ten models; see assets/evidence.)
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ngf.data.images import Images, to_float
+from ngf.data.images import to_float
+from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.events import LayerScore, LeftOut
-from ngf.evaluate import accuracy
+from ngf.defenses.fine_tuning.judging import Judge, keeps
 from ngf.finite import Diverged
 from ngf.models import flow
 from ngf.optim.kfac import (
@@ -123,30 +124,35 @@ def pick(scores: Mapping[str, float], traces: Mapping[str, float]) -> str:
 
 
 def score_layers(
-    model: nn.Module,
-    clean: Images,
-    validation: Images,
-    seed: int,
-    tune: Callable[[str], nn.Module],
-    layers: Iterable[str],
+    problem: Problem, tune: Callable[[str, Problem], nn.Module], layers: Iterable[str]
 ) -> Iterator[LayerScore | LeftOut]:
     """The scores behind `auto`, in [0, 1], higher is better; `pick` chooses among them.
 
-    tune: gives the model tuned at a layer, from the start; a layer at which that diverges is left
-        out.
+    Clean accuracy is judged as in the learning-rate rule (see `judging`); where that takes several
+    tunings of a layer, its score is the mean over them.
+
+    tune: gives the model of a problem tuned at a layer, from the start; a layer at which that
+        diverges is left out.
     layers: those to try.
     """
-    model.eval().requires_grad_(False)
+    model, clean = problem.model.eval().requires_grad_(False), problem.clean
     images, labels = to_float(clean.images[:_PROBE_IMAGES]), clean.labels[:_PROBE_IMAGES]
     with torch.no_grad():
         num_classes = model(images[:1]).shape[1]
-    changes = universal_perturbations(model, images, num_classes, seed)
-    start = accuracy(model, validation)
+    changes = universal_perturbations(model, images, num_classes, problem.seed)
+    judge = Judge(problem)
     for name in layers:
+        tuned: list[nn.Module] = []
+
+        def kept(part: Problem, name: str = name, tuned: list[nn.Module] = tuned) -> nn.Module:
+            tuned.append(tune(name, part))
+            return tuned[-1]
+
         try:
-            tuned = tune(name)
-            kept = accuracy(tuned, validation) >= start - PROBE_TOLERANCE
+            after = judge.after(kept, PROBE_TOLERANCE)
         except Diverged as error:
             yield LeftOut(name, f"tuning it diverged: {error}")
             continue
-        yield LayerScore(name, 1 - highest_success(tuned, images, labels, changes) if kept else 0.0)
+        left = [highest_success(found, images, labels, changes) for found in tuned]
+        sound = keeps(after, judge.start, PROBE_TOLERANCE)
+        yield LayerScore(name, 1 - sum(left) / len(left) if sound else 0.0)

@@ -8,8 +8,10 @@ is random from (seed, k), so lanes with one seed see the same batches, and a run
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -35,6 +37,7 @@ _STEPS = 1_000_003
 _RECALIBRATION = 250  # images in a batch that BatchNorm is estimated from
 _WORDS = {  # what is not finite in a step, to a reader
     "kl": "The KL divergence of a step",
+    "kl_predicted": "The KL divergence that the curvature predicts",
     "update_norm": "The length of a step",
     "distance": "The distance from the start",
     "fisher_trace": "The Fisher trace",
@@ -45,15 +48,20 @@ CACHED_COPIES = 4  # augmented copies of each clean image whose features are kep
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data as a rule sees it. gradients: matrices (out, in [+ 1]) of `loss` by
-    layer name.
+    """One step's data as a rule sees it.
+
+    gradients: matrices (out, in [+ 1]) of `loss` by layer name.
+    after: logits of the same images, BatchNorm in the same mode, with the tuned weights moved
+        against these matrices times a length: what the optimizer would do. Nothing is changed.
     """
 
     loss: Tensor
     logits: Tensor
+    labels: Tensor
     tap: Tap
     gradients: dict[str, Tensor]
     rng: torch.Generator
+    after: Callable[[Mapping[str, Tensor], float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,47 @@ class Direction:
 
     matrices: (out, in [+ 1]) by layer name; the optimizer takes the step against them.
     lr: the learning rate of this step, where a rule has a schedule of its own.
-    damping, kl, fisher_trace: as in `FineTuningStep`.
+    damping, kl, kl_predicted, radius, fisher_trace: as in `FineTuningStep`.
     """
 
     matrices: dict[str, Tensor]
     lr: float | None = None
     kl: float | None = None
+    kl_predicted: float | None = None
+    radius: float | None = None
     damping: float | None = None
     fisher_trace: float | None = None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How a trust region held, over the steps so far that have one.
+
+    largest: of KL / radius.
+    log_ratio: sum of ln(KL predicted / KL), over `count` steps.
+    """
+
+    largest: float = 0.0
+    log_ratio: float = 0.0
+    count: int = 0
+
+    def after(self, step: FineTuningStep) -> Bound:
+        if not step.radius or step.kl is None:
+            return self
+        largest = max(self.largest, step.kl / step.radius)
+        if not step.kl or not step.kl_predicted:
+            return replace(self, largest=largest)
+        log_ratio = self.log_ratio + math.log(step.kl_predicted / step.kl)
+        return Bound(largest, log_ratio, self.count + 1)
+
+    def summary(self) -> dict[str, float]:
+        """For result.json: the largest share of the radius that a step took, and the geometric mean
+        of the KL predicted over the true one; nothing without a trust region.
+        """
+        found = {"kl_of_radius": self.largest} if self.largest else {}
+        if self.count:
+            found["kl_predicted_of_kl"] = math.exp(self.log_ratio / self.count)
+        return found
 
 
 class Rule(Protocol):
@@ -95,8 +136,8 @@ class Rule(Protocol):
 def scope(
     found: Flow, layer: str, *, norms: bool = False, without: Mapping[str, str] = _NOTHING
 ) -> dict[str, Tuned]:
-    """The layers that `layer` names: one by name, `last` (the one that makes the logits) or `all`
-    that can be tuned.
+    """The layers that `layer` names: one by name, a few by names separated by commas, `last` (the
+    one that makes the logits) or `all` that can be tuned.
 
     norms: whether `all` includes the scales and shifts of BatchNorm, that is every parameter there
         is.
@@ -115,17 +156,24 @@ def scope(
         if not chosen:
             raise SpecError(f"No layer of this model can be tuned. {_said(left_out)}")
         return chosen
+    alone = {name: module for name, module in usable.items() if not isinstance(module, _BatchNorm)}
+    names = {_named(part.strip(), found, left_out, alone) for part in layer.split(",")}
+    return {name: module for name, module in alone.items() if name in names}
+
+
+def _named(
+    layer: str, found: Flow, left_out: Mapping[str, str], usable: Mapping[str, Tuned]
+) -> str:
+    """The name of one layer that can be tuned; `last` may stand for it."""
     name = found.last or layer if layer == "last" else layer
     if name in left_out:
         raise SpecError(f"Layer {name!r} cannot be tuned: {left_out[name]}. Choose another layer.")
     if name == "last":
         raise SpecError(no_last_layer(found))
-    check_layer(
-        name,
-        LAYER_WORDS,
-        [name for name, module in usable.items() if not isinstance(module, _BatchNorm)],
-    )
-    return {name: usable[name]}
+    check_layer(name, LAYER_WORDS, usable)
+    if name not in usable:  # a word that stands for a choice or for all, among names
+        raise SpecError(f"{name!r} stands alone: of several layers each is given by its name.")
+    return name
 
 
 def _said(left_out: Mapping[str, str]) -> str:
@@ -154,13 +202,18 @@ class FineTuning:
         batch_size: int,
         batch_norm: str,
         last: str = "",
+        augmentation: str = "weak",
     ) -> None:
         self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
         self.lr, self.steps, self.seed = lr, steps, problem.seed
         self.batch_size, self.batch_norm = min(batch_size, len(self.clean)), batch_norm
+        self.augmentation = augmentation
         flips = problem.survives_flip
         self.survives_flip = None if flips is None else torch.tensor(flips)
         self.step = 0
+        self.bound = Bound()
+        if batch_norm == "clean":
+            recalibrate(model, self.clean)
         model.requires_grad_(False)
         for layer in self.layers.values():
             layer.requires_grad_(True)
@@ -189,6 +242,7 @@ class FineTuning:
                 self.clean.labels,
                 rng,
                 survives_flip=self.survives_flip,
+                kind=self.augmentation,
             )
             with Tap({"head": layer}) as tap:
                 self.model(images)
@@ -211,8 +265,10 @@ class FineTuning:
                 recalibrate(self.model, self.clean)
             yield event
 
-    def _forward(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tap]:
-        """Logits and labels of this step's batch, and what flowed through the tuned layers."""
+    def _forward(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tap, Callable[[], Tensor]]:
+        """Logits and labels of this step's batch, what flowed through the tuned layers, and how to
+        get these logits once more when weights have changed.
+        """
         index = torch.randperm(len(self.clean), generator=rng)[: self.batch_size].to(
             self.clean.labels.device
         )
@@ -220,23 +276,49 @@ class FineTuning:
         with Tap(self.layers) as tap:
             if self._features is not None:
                 (head,) = self.layers.values()
-                return head(self._features[self.step % CACHED_COPIES, index]), labels, tap
+                features = self._features[self.step % CACHED_COPIES, index]
+                return head(features), labels, tap, lambda: head(features)
             images = augment(
                 to_float(self.clean.images[index]),
                 labels,
                 rng,
                 survives_flip=self.survives_flip,
+                kind=self.augmentation,
             )
             self.model.train(self.batch_norm == "train")
-            return self.model(images), labels, tap
+            return self.model(images), labels, tap, lambda: self.model(images)
+
+    @torch.no_grad()
+    def _after(
+        self, again: Callable[[], Tensor], matrices: Mapping[str, Tensor], length: float
+    ) -> Tensor:
+        """`Batch.after`: the step is taken, looked at and taken back, to the last bit."""
+        moved = [
+            (parameter, parameter.clone(), direction)
+            for name, matrix in matrices.items()
+            for parameter, direction in zip(
+                parameters(self.layers[name]),
+                split_matrix(self.layers[name], matrix),
+                strict=True,
+            )
+        ]
+        try:
+            for parameter, _, direction in moved:
+                parameter.add_(direction, alpha=-length)
+            with _statistics_kept(self.model):
+                return again()
+        finally:
+            for parameter, before, _ in moved:
+                parameter.copy_(before)
 
     def _advance(self) -> FineTuningStep:
         rng = torch.Generator().manual_seed(self.seed * _STEPS + self.step)
-        logits, labels, tap = self._forward(rng)
+        logits, labels, tap, again = self._forward(rng)
         loss = F.cross_entropy(logits, labels)
         if not math.isfinite(loss.item()):
             raise Diverged("The loss is no longer a number", self.step)
-        batch = Batch(loss, logits, tap, gradient_matrices(loss, self.layers), rng)
+        gradients = gradient_matrices(loss, self.layers)
+        batch = Batch(loss, logits, labels, tap, gradients, rng, partial(self._after, again))
         try:
             chosen = self.rule.direction(batch, self.lr, self.step)
         except Diverged as error:
@@ -254,10 +336,13 @@ class FineTuning:
             lr=lr,
             damping=chosen.damping,
             kl=chosen.kl,
+            kl_predicted=chosen.kl_predicted,
+            radius=chosen.radius,
             update_norm=update_norm,
             distance=self.distance(),
             fisher_trace=chosen.fisher_trace,
         )
+        self.bound = self.bound.after(done)
         wrong = [
             name
             for name, value in asdict(done).items()
@@ -293,6 +378,7 @@ class FineTuning:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "bound": asdict(self.bound),
             "model": self.model.state_dict(),
             "start": self.start,
             "rule": self.rule.state_dict(),
@@ -307,6 +393,7 @@ class FineTuning:
                 "from."
             )
         self.step, self.start = state["step"], state["start"]
+        self.bound = Bound(**state.get("bound", {}))  # of SGD there may be older ones
         self.model.load_state_dict(state["model"])
         self.rule.load_state_dict(state["rule"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -318,6 +405,25 @@ class OldCheckpoint(Explained, ValueError):
 
     kind = "old_checkpoint"
     advice = "Start this run again: it then begins anew, with the same settings."
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Forward passes that leave the running statistics of BatchNorm as they are, in train mode
+    too.
+    """
+    tracked = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+    ]
+    for layer in tracked:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in tracked:
+            layer.track_running_stats = True
 
 
 def _length(now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> float:

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ngf.augmentations import AUGMENTATIONS
 from ngf.options import option
 
 LR_HELP = (
-    "Learning rate; 0 chooses it: the largest of the grid that keeps clean validation accuracy "
-    "within one point."
+    "Learning rate; 0 chooses it: the largest that keeps accuracy on clean images that it was not "
+    "tuned on within one point."
 )
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
-BATCH_NORM_MODES = ("train", "eval", "recalibrate")
-# Further tunings that the learning-rate rule is taken to need; it stops at the first that will do.
+BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
+SCHEDULES = ("constant", "cosine")
+RATES = ("open", "grid")
+# Parts into which a defender's clean images are divided where there are no others to judge by.
+FOLDS = 2
+# Learning rates that the rule is taken to try: it knows when to stop, see `choosing`.
 _TRIALS = 3
 
 
@@ -28,11 +33,12 @@ def batch_size() -> Any:
     return option(128, "Clean images in one step.", ge=2, le=4096)
 
 
-def batch_norm() -> Any:
+def batch_norm(default: str = "train") -> Any:
     return option(
-        "train",
+        default,
         "BatchNorm while tuning: train (statistics follow the clean images), eval (statistics "
-        "stay), or recalibrate (stay, and are estimated anew at the end).",
+        "stay), recalibrate (stay, and are estimated anew at the end), or clean (are estimated "
+        "from the clean images before the first step, then stay).",
         choices=BATCH_NORM_MODES,
         expert=True,
     )
@@ -52,7 +58,39 @@ def momentum() -> Any:
     return option(0.9, "Heavy-ball momentum.", ge=0.0, le=0.999, expert=True)
 
 
-def tunings(options: Mapping[str, Any], num_layers: int) -> int:
-    """How many whole fine-tunings these options ask for, on a network with so many layers."""
-    trials = _TRIALS if options.get("lr") == 0 else 0
-    return 1 + trials + (num_layers if options.get("layer") == "auto" else 0)
+def schedule() -> Any:
+    return option(
+        "cosine",
+        "Learning rate over the steps: constant, or cosine (half a wave, down to zero).",
+        choices=SCHEDULES,
+        expert=True,
+    )
+
+
+def augmentation(default: str = "strong") -> Any:
+    return option(
+        default,
+        "What is done to the clean images: weak (shift, mirror image) or strong (also turned, "
+        "warped, blurred, tinted, noisy, partly hidden). Strong forgets more; some of it may "
+        "resemble the trigger.",
+        choices=tuple(AUGMENTATIONS),
+    )
+
+
+def rates() -> Any:
+    return option(
+        "open",
+        "Rates that the rule tries where lr is 0: open (up or down from a usual one, until clean "
+        "accuracy says stop) or grid (a fixed list, from its largest down).",
+        choices=RATES,
+        expert=True,
+    )
+
+
+def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> int:
+    """How many whole fine-tunings these options ask for, on a network with so many layers.
+
+    folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
+    """
+    trials = _TRIALS if options.get("trust_region", options.get("lr")) == 0 else 0
+    return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))

@@ -1,6 +1,7 @@
 """Fine-Pruning against its definition, and on a backdoor that lives in one dormant unit."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem, Step
 from ngf.defenses.fine_pruning import FinePruning, PruningStep
 from ngf.defenses.fine_tuning.events import FineTuningStep
+from ngf.defenses.fine_tuning.judging import cross_fitted
+from ngf.defenses.fine_tuning.options import FOLDS
 from ngf.evaluate import accuracy
 
 CLASSES, SIDE, UNITS = 4, 8, 40
@@ -86,6 +89,26 @@ def test_the_most_dormant_units_go_first_and_within_the_tolerance(problem):
     assert purification.summary()["did"] == f"pruned {2 * k} of {UNITS} units"
     for before, after in zip(problem.model[1].parameters(), purification.model[1].parameters()):
         assert torch.equal(before, after)
+
+
+def test_without_validation_images_no_image_judges_an_order_that_it_had_a_say_in(problem):
+    own = replace(problem, validation=None)
+    purification, events = purified(own, steps=0)
+    probes = []
+    for part, held in cross_fitted(own, FOLDS):
+        probe = copy.deepcopy(own.model)
+        with torch.no_grad():
+            order = probe[:3](to_float(part.clean.images)).abs().mean(0).argsort(stable=True)
+        probes.append((probe, order, held))
+    for event in events[1:]:
+        right = 0.0
+        for probe, order, held in probes:
+            with torch.no_grad():
+                probe[3].weight[:, order[: event.pruned]] = 0
+            right += accuracy(probe, held) * len(held)
+        assert event.validation == pytest.approx(right / 200, abs=1e-6)
+    assert 0 < purification.pruned < UNITS
+    assert sum(len(held) for _probe, _order, held in probes) == 200
 
 
 def test_a_backdoor_in_a_dormant_unit_is_pruned(problem):

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ngf.defenses.fine_tuning.loop import gradient_matrices
+from ngf.defenses.fine_tuning.loop import gradient_matrices, parameters
 from ngf.optim.kfac import (
     KFAC,
     Tap,
     diagonal_fisher,
+    exact_form,
     image_gradients,
     image_norms,
     input_rows,
@@ -494,3 +495,79 @@ def test_matrix_form_and_back():
     weight, bias = split_matrix(layer, matrix)
     assert torch.equal(weight, layer.weight)
     assert torch.equal(bias, layer.bias)
+
+
+def dense_fisher(net: nn.Module, name: str, images: torch.Tensor) -> torch.Tensor:
+    """Mean of J^T (diag p - p p^T) J over images, J from autograd, in the order of the matrix form
+    (out, in [+ 1]).
+    """
+    layer = net.get_submodule(name)
+    total = 0.0
+    for image in images:
+        logits = net(image[None])[0]
+        rows = [
+            torch.cat([g.flatten() for g in gradient_matrices(logit, {name: layer}).values()])
+            for logit in logits
+        ]
+        jacobian, p = torch.stack(rows), logits.detach().softmax(0)
+        total = total + jacobian.T @ (torch.diag(p) - torch.outer(p, p)) @ jacobian / len(images)
+    return total
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_scale_makes_the_form_that_of_the_exact_product(name):
+    """On every kind of layer: v^T F v from one difference of logits is the dense one, and the
+    factors take its size for the direction that they were scaled by.
+    """
+    net = tokens_net()
+    images = torch.randn(6, 2, 6, 6, dtype=torch.float64)
+    kfac, gradients = one_draw(net, (name,), images)
+    layer, v = net.get_submodule(name), kfac.precondition(name, gradients[name])
+    matrix = dense_fisher(net, name, images)
+    expected = (v.flatten() @ matrix @ v.flatten()).item()
+    logits, length = net(images).detach(), 1e-7 / v.norm().item()
+    with torch.no_grad():
+        for parameter, part in zip(parameters(layer), split_matrix(layer, v), strict=True):
+            parameter.sub_(part, alpha=length)
+        moved = net(images)
+        for parameter, part in zip(parameters(layer), split_matrix(layer, v), strict=True):
+            parameter.add_(part, alpha=length)
+    exact = exact_form(logits, moved, length)
+    assert exact == pytest.approx(expected, rel=1e-5)
+    before = kfac.quadratic_form(name, v).item()
+    kfac.rescale({name: (v, exact)})
+    assert kfac.quadratic_form(name, v).item() == pytest.approx(expected, rel=1e-5)
+    assert kfac.scales[name] == pytest.approx(expected / before, rel=1e-5)
+    factors = torch.kron(*(kfac.outputs[name], kfac.inputs[name])) if name == "stem" else None
+    if factors is not None:  # the scale is in the inverse, too
+        damped = kfac.scales[name] * factors + 0.01 * torch.eye(len(factors), dtype=torch.float64)
+        wanted = torch.linalg.solve(damped, v.flatten()).view_as(v)
+        assert torch.allclose(kfac.precondition(name, v), wanted)
+
+
+def test_scales_are_a_geometric_mean_that_forgets():
+    kfac, _ = one_draw(tokens_net(), ("linear",), torch.randn(3, 2, 6, 6).double())
+    v = torch.arange(18, dtype=torch.float64).view(3, 6)
+    form = kfac.quadratic_form("linear", v).item()
+    for ratio in (2.0, 8.0):
+        kfac.rescale({"linear": (v, ratio * form)})
+    # the past has the weight 0.8: ln c = (0.8 ln 2 + ln 8) / 1.8
+    assert kfac.scales["linear"] == pytest.approx(math.exp((0.8 + 3) / 1.8 * math.log(2)))
+    kfac.rescale({"linear": (0 * v, 0.0)})
+    assert kfac.scales["linear"] == pytest.approx(math.exp((0.8 + 3) / 1.8 * math.log(2)))
+
+
+def test_factors_forget_the_first_batch_like_any_other():
+    net = tokens_net()
+    layers = {"linear": net.linear}
+    kfac, seen = KFAC(layers, damping=0.1, decay=0.5), []
+    for seed in range(4):
+        images = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(seed)).double()
+        with Tap(layers) as tap:
+            logits = net(images)
+        kfac.update(tap, sampled_output_gradients(tap, logits, torch.Generator().manual_seed(0)))
+        rows = input_rows(net.linear, tap.inputs["linear"])[:, 0]
+        seen.append(rows.T @ rows / 3)
+    weights = [0.5**3, 0.5**2, 0.5, 1.0]
+    expected = sum(w * a for w, a in zip(weights, seen, strict=True)) / sum(weights)
+    assert torch.allclose(kfac.inputs["linear"], expected)

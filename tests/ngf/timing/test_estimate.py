@@ -45,7 +45,7 @@ def test_a_defense_is_its_choice_its_steps_and_a_third_for_measuring():
     )
     assert every == pytest.approx(5 + 10 * (one - 5)), "every layer is tuned once"
     rule = timing.lane_time(
-        Choice("ngf", {"steps": 120, "inverse_period": 50, "lr": 0.0}), quiet, 500, 9
+        Choice("ngf", {"steps": 120, "inverse_period": 50, "trust_region": 0.0}), quiet, 500, 9
     )
     assert rule == pytest.approx(5 + (1 + 3) * (one - 5))
     assert timing.lane_time(

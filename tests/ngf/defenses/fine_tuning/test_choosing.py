@@ -1,8 +1,17 @@
 """The learning-rate rule."""
 
+from dataclasses import replace
+
 import pytest
 
-from ngf.defenses.fine_tuning.choosing import choose_lr, largest_harmless
+from ngf.catalogue import load
+from ngf.defenses.fine_tuning import choosing
+from ngf.defenses.fine_tuning.choosing import (
+    choose_lr,
+    half_decade,
+    largest_harmless,
+    open_search,
+)
 from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.defenses.sgd import SGD
 from ngf.evaluate import accuracy
@@ -11,7 +20,7 @@ from tests.helpers.purifications import finish, short
 
 
 def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
-    defense = short("sgd", lr=0.0, layer="last")
+    defense = short("sgd", lr=0.0, layer="last", rates="grid")
     lr, why = choose_lr(defense, problem, "last")
     assert lr in defense.lr_grid
     assert f"{lr:g}" in why
@@ -19,6 +28,73 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
     tuned = short("sgd", lr=lr, layer="last").purify(problem)
     finish(tuned)
     assert accuracy(tuned.model, problem.validation) >= start - 0.01 or lr == defense.lr_grid[-1]
+
+
+def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypatch):
+    monkeypatch.setattr(SGD, "lr_grid", (1e-9, 1e-10))
+    _lr, why = choose_lr(short("sgd", lr=0.0, rates="grid", batch_norm="eval"), problem, "linear")
+    assert why.startswith("1e-09 is the largest rate of the grid")
+    assert "tried: 1e-09). Nothing larger was tried" in why
+
+
+def below(limit: float, tried: list[float]):
+    """Clean accuracy that is kept up to a rate, and lost above it."""
+
+    def after(lr: float) -> float:
+        tried.append(lr)
+        return 0.99 if lr <= limit else 0.2
+
+    return after
+
+
+@pytest.mark.parametrize("usual", [0.2, 0.003])
+def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
+    for k in range(-6, 14):
+        tried: list[float] = []
+        limit = half_decade(usual, k)
+        assert open_search(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
+        assert len(tried) == len(set(tried)) <= 3 + abs(k) // 2
+    rates = [half_decade(usual, k) for k in range(-6, 7)]
+    steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
+    assert all(2.9 < step < 3.4 for step in steps)
+
+
+def test_the_open_rule_ends_where_it_must():
+    tried: list[float] = []
+    assert open_search(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
+    assert max(tried) <= 100.0, "no rate that the option does not let through"
+    tried.clear()
+    lr, _kept = open_search(below(1e99, tried), 0.99, 0.2, float("inf"))
+    assert lr == 6e5 and len(tried) == 8, "a rate that does nothing is not tried for ever"
+    assert open_search(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), "none is harmless"
+    diverges = open_search(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
+    assert diverges == (0.2, 0.5), "the smallest that is sound"
+    assert open_search(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
+    assert open_search(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (0.02, 0.99)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "ngf", "ngf_as_released"])
+def test_without_validation_images_the_rule_holds_images_back(name, problem, monkeypatch):
+    """Each rate is judged by models that were tuned on a half; what is chosen is tuned on all."""
+    seen: list[tuple[float, frozenset[bytes]]] = []
+    begin = choosing.begin
+
+    def watched(defense, part, layer, lr):
+        seen.append((lr, frozenset(image.numpy().tobytes() for image in part.clean.images)))
+        return begin(defense, part, layer, lr)
+
+    monkeypatch.setattr(choosing, "begin", watched)
+    layer = {} if name == "ngf_as_released" else {"layer": "linear"}
+    wanted = {getattr(load("defenses", name), "strength", "lr"): 0.0, "steps": 1, **layer}
+    events = finish(short(name, **wanted).purify(replace(problem, validation=None)))
+    (chosen,) = [event for event in events if isinstance(event, Chosen)]
+    assert "on the 60 clean images in 2 parts, each judged by a model" in chosen.why
+    everything = frozenset(image.numpy().tobytes() for image in problem.clean.images)
+    *trials, (lr, last) = seen
+    assert last == everything and lr == chosen.lr
+    assert trials and all(len(images) == 30 and images < everything for _, images in trials)
+    judged = [images for rate, images in trials if rate == chosen.lr]
+    assert len(judged) == 2 and judged[0] | judged[1] == everything
 
 
 @pytest.mark.parametrize("name", ["ngf", "sgd", "adam", "ngf_as_released"])
@@ -49,7 +125,7 @@ def test_the_largest_harmless_rate_of_what_was_tried():
 
 def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch):
     monkeypatch.setattr(SGD, "lr_grid", (1e20, 1e15, 1e-9))
-    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
+    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval", rates="grid")
     lr, why = choose_lr(defense, problem, "all")
     assert lr == 1e-9
     assert "largest rate of the grid" in why and "Diverged and left out: 1e+20, 1e+15." in why
@@ -57,7 +133,7 @@ def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch
 
 def test_the_rule_says_when_every_rate_diverges(problem, monkeypatch):
     monkeypatch.setattr(SGD, "lr_grid", (1e20, 1e15))
-    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
+    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval", rates="grid")
     with pytest.raises(Diverged, match="Every learning rate of the grid diverges on all") as error:
         choose_lr(defense, problem, "all")
     assert "below 1e+15" in error.value.advice

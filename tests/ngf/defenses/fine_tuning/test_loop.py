@@ -1,12 +1,14 @@
 """The loop that fine-tuning defenses share."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.choosing import begin
+from ngf.defenses.fine_tuning.loop import recalibrate
 from ngf.options import SpecError
 from ngf.training.loop import Diverged
 from tests.helpers.purifications import finish, short
@@ -18,6 +20,42 @@ def test_batch_norm_modes(mode, problem):
     finish(purification)
     before, after = problem.model.bn.running_mean, purification.model.bn.running_mean
     assert torch.equal(before, after) == (mode == "eval")
+
+
+def test_clean_statistics_are_those_of_the_clean_images_and_stay(problem):
+    model = copy.deepcopy(problem.model)
+    with torch.no_grad():
+        model.bn.running_mean.add_(1.0)
+    shifted = replace(problem, model=model)
+    purification = short("sgd", layer="last", batch_norm="clean").purify(shifted)
+    expected = copy.deepcopy(model)
+    recalibrate(expected, problem.clean)
+    events = iter(purification)
+    next(events)
+    for _ in events:
+        assert torch.equal(purification.model.bn.running_mean, expected.bn.running_mean)
+    assert not torch.equal(model.bn.running_mean, expected.bn.running_mean)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_trial_changes_nothing(mode, problem):
+    """Weights, statistics and the graph of the step are as they were, to the last bit."""
+    tuning = begin(short("sgd", layer="stem", batch_norm=mode), problem, "stem", 0.05)
+    direction, seen = tuning.rule.direction, []
+
+    def tried(batch, rate, step):
+        before = copy.deepcopy(tuning.model.state_dict())
+        moved = batch.after(batch.gradients, 1.0)
+        assert not torch.equal(moved, batch.logits.detach())
+        assert torch.equal(batch.after(batch.gradients, 0.0), batch.logits.detach())
+        now = tuning.model.state_dict()
+        assert all(torch.equal(now[key], value) for key, value in before.items())
+        seen.append(step)
+        return direction(batch, rate, step)
+
+    tuning.rule.direction = tried
+    next(iter(tuning))
+    assert seen == [0]
 
 
 @pytest.mark.parametrize("layer", ["last", "stage2.block1.conv2", "stem"])
@@ -120,7 +158,7 @@ def test_the_optimizer_takes_the_steps_of_the_formulas(name, layer, problem):
     wanted = {key: matrix.clone() for key, matrix in tuning.weights().items()}
     for step in tuning:
         for key, gradient in chosen.items():
-            wanted[key] -= lr * formula(key, gradient, step.step)
+            wanted[key] -= step.lr * formula(key, gradient, step.step)
     assert step.step == 12
     for key, matrix in tuning.weights().items():
         moved = (matrix - tuning.start[key]).norm()
