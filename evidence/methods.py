@@ -19,13 +19,13 @@ import pandas as pd
 
 from evidence import purification
 from evidence.purification import METHODS
-from evidence.shipped import EVIDENCE, as_text, differs, read_all, write
+from evidence.shipped import METHODS as PATH
+from evidence.shipped import as_text, differs, read_all, write
 from evidence.statistics import over_attacks
 from evidence.statistics.equal_accuracy import at_equal_accuracy, summary
 from evidence.statistics.spreads import spreads
-from ngf.catalogue import options_of
+from ngf.catalogue import catalogue, options_of
 
-PATH = EVIDENCE / "methods.json"
 BEFORE = "before"  # the method, and the way to its strength, of a model that was not purified
 ALL = "all"  # attacks, in a row over several
 RATES = ("ca", "asr", "ra")
@@ -61,15 +61,18 @@ def ended(found: pd.DataFrame, *, how: str = "", method: str = "") -> pd.DataFra
         return found
     kept = found[~found["diverged"]]
     kept = kept[kept["how"] == how] if how else kept
-    return (kept[kept["method"] == method] if method else kept).astype(
-        dict.fromkeys(RATES, float)
-    )
+    return (kept[kept["method"] == method] if method else kept).astype(dict.fromkeys(RATES, float))
 
 
 def points(found: pd.DataFrame) -> pd.DataFrame:
     """The sweeps as `at_equal_accuracy` takes them: the strength in units of the default."""
     swept = ended(found, how="sweep")
     return swept if swept.empty else swept.assign(strength=swept["times"])
+
+
+def short(kind: str, name: str) -> str:
+    """What people call a plug-in."""
+    return str(catalogue()[kind][name]["short"])
 
 
 def methods_in(found: pd.DataFrame) -> list[str]:
@@ -263,7 +266,9 @@ def about(files: Sequence[Row], found: pd.DataFrame) -> Row:
     environments = {tuple(sorted(file["environment"].items())): None for file in files}
     names = methods_in(found)
     steps = {
-        name: options_of("defenses", METHODS[name]).get("steps") for name in names if name in METHODS
+        name: options_of("defenses", METHODS[name]).get("steps")
+        for name in names
+        if name in METHODS
     }
     return {
         "models": len(files),
