@@ -1,48 +1,33 @@
-"""The paper's claims, each with a verdict; assets/evidence/summary.json holds them with their
-table.
+"""The paper's claims, each with a verdict; assets/evidence/summary.json holds them.
 
-Nothing is written here that is not computed from assets/evidence/runs, the cards of the zoo,
-assets/evidence/removal.json and assets/evidence/geometry.json. Each claim is a function whose name
+Nothing is written here that is not computed from assets/evidence/geometry.json and, for removal
+(`removal_claims`), assets/evidence/purification. Each claim is a function whose name
 says it; the answer has a short form and a sentence with the numbers.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analysis.measures import MEASURES
+from evidence import removal_claims
 from evidence.computing import Failed
-from evidence.seeds import MIXED, NO, YES, all_at_most, interval, rates, spread
-from evidence.shipped import (
-    GEOMETRY_TABLE,
-    REMOVAL,
-    RUNS,
-    SUMMARY,
-    as_text,
-    differs,
-    read,
-    read_all,
-    write,
-)
-from ngf.catalogue import catalogue
+from evidence.methods import short
+from evidence.seeds import MIXED, NO, YES, spread
+from evidence.shipped import GEOMETRY_TABLE, SUMMARY, as_text, differs, read, write
 from ngf.config import TrainSpec, spec_from_json
 from ngf.places import ZOO
 from ngf.runs.folder import CARD, SPEC
 
-GONE = 0.1  # an attack success rate up to which a backdoor counts as removed
-AUTO, LAST, BY_RULE = "ngf, auto layer", "ngf, last layer", "ngf, auto layer, rate by rule"
-RIVALS = ("sgd, same layer", "sgd, all layers", "adam, all layers")
-LAYER_CRITERIA = ("auto layer", "fisher layer", "best layer in hindsight")
 INVARIANT = [measure for measure in MEASURES.values() if measure.invariant]
 _IN_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 Row = dict[str, Any]
-Claim = dict[str, str]
+Claim = dict[str, Any]
 
 
-# ---- the table of methods
+# ---- cards of the zoo
 
 
 def cards() -> dict[str, list[Row]]:
@@ -55,84 +40,17 @@ def cards() -> dict[str, list[Row]]:
     return out
 
 
-def table(runs: Sequence[Row], measured: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """One row per attack and method: CA, ASR, RA over seeds, and curvature where it was measured.
-
-    measured: `cards()`, which have the curvature before.
-    """
-    rows = []
-    for attack in sorted({run["attack"] for run in runs}):
-        mine = [run for run in runs if run["attack"] == attack]
-        seeds = {run["seed"] for run in mine}
-        before = [{"curvature": card} for card in measured[attack] if card["seed"] in seeds]
-        rows.append(row(attack, "before", [run["before"] for run in mine], before))
-        for method in mine[0]["results"]:
-            found = [run["results"][method] for run in mine]
-            rows.append(row(attack, method, [item["whole"] for item in found], found))
-    return rows
-
-
-def row(attack: str, method: str, whole: Sequence[Row], found: Sequence[Row]) -> Row:
-    """whole: rates on the whole test set; found: layer, rate and curvature, where there are."""
-    out = {
-        "attack": attack,
-        "method": method,
-        **{key: interval([rates[key] for rates in whole]) for key in ("ca", "asr", "ra")},
-        "layers": [item.get("layer") for item in found],
-        "rates": [item.get("lr") for item in found],
-    }
-    curved = [item["curvature"] for item in found if "curvature" in item]
-    if curved:
-        out |= {key: interval([item[key] for item in curved]) for key in ("lambda_max", "trace")}
-    return out
-
-
-def layers(runs: Iterable[Row]) -> list[Row]:
-    """What each criterion for the layer leads to, one row per model."""
-
-    def result(run: Row, criterion: str) -> Row:
-        found = run["results"][f"ngf, {criterion}"]
-        return {"layer": found["layer"], "ca": found["whole"]["ca"], "asr": found["whole"]["asr"]}
-
-    return [
-        {"model": run["model"], "attack": run["attack"], "seed": run["seed"]}
-        | {criterion: result(run, criterion) for criterion in LAYER_CRITERIA}
-        for run in runs
-    ]
-
-
-def num_curvature_images(runs: Iterable[Row], measured: Mapping[str, Sequence[Row]]) -> int:
-    """On how many images the curvature in the table was measured. Raises `Failed` when it was not
-    always the same number.
-    """
-    found = {card["n"] for of in measured.values() for card in of}
-    for run in runs:
-        results = run["results"].values()
-        found |= {result["curvature"]["n"] for result in results if "curvature" in result}
-    if len(found) != 1:
-        raise Failed(f"Curvature was measured on {sorted(found)} images; one number is meant.")
-    return int(found.pop())
-
-
 # ---- the claims
 
 
-def claims(rows: Sequence[Row], geometry: Row, removal: Sequence[Row]) -> list[Claim]:
-    """All of them, in the order of the paper.
-
-    rows: `table()`; geometry, removal: what `evidence.geometry_table` and `evidence.removal` made.
-    """
-    methods: dict[str, dict[str, Row]] = {}
-    for item in rows:
-        methods.setdefault(item["method"], {})[item["attack"]] = item
+def claims(geometry: Row) -> list[Claim]:
+    """All of them. geometry: what `evidence.geometry_table` made."""
     return [
         a_backdoored_network_is_sharper(geometry, "lambda_max", "largest Hessian eigenvalue"),
         a_backdoored_network_is_sharper(geometry, "trace", "trace of the Hessian"),
         a_backdoored_network_is_sharper_whatever_is_rescaled(geometry),
-        one_layer_tuned_by_ngf_removes_the_backdoor(methods, removal),
-        the_layer_to_tune_is_the_last_one(methods),
-        ngf_does_better_than_sgd_and_adam(methods, removal),
         the_purified_network_is_smoother(geometry),
+        *removal_claims.claims(),
     ]
 
 
@@ -189,88 +107,6 @@ def a_backdoored_network_is_sharper_whatever_is_rescaled(geometry: Row) -> Claim
     }
 
 
-def one_layer_tuned_by_ngf_removes_the_backdoor(
-    methods: Mapping[str, Mapping[str, Row]], removal: Sequence[Row]
-) -> Claim:
-    left = {attack: of["ngf"] for attack, of in asr_left(removal).items()}
-    answers = {attack: all_at_most(values, GONE) for attack, values in left.items()}
-    lost = max(found["before"]["ca"] - found["after"]["ngf"]["ca"] for found in removal)
-    bound = f"{100 * GONE:.0f} % or less"
-    words = {YES: "with every seed", MIXED: "by seed", NO: "with no seed"}
-
-    def before_and_after(attack: str, rate: str) -> str:
-        return " to ".join(
-            rates(methods[method][attack][rate]["values"], " %") for method in ("before", AUTO)
-        )
-
-    told = each(
-        methods[AUTO],
-        lambda attack: (
-            f"{before_and_after(attack, 'asr')}, clean accuracy {before_and_after(attack, 'ca')}"
-        ),
-    )
-    return {
-        "claim": "Natural gradient fine-tuning of one layer removes the backdoor at little cost.",
-        "verdict": verdict([answer == YES for answer in answers.values()]),
-        "short": f"With the Lab's defaults, the attack success rate falls to {bound} with every "
-        f"seed for {count(answers, YES)} of {len(answers)} attacks, with some seeds for "
-        f"{count(answers, MIXED)}, with none for {count(answers, NO)}; clean accuracy falls by at "
-        f"most {100 * lost:.1f} points.",
-        "sentence": "Attack success rate after NGF (fixed rate, layer by Fisher trace), means, "
-        f"traffic signs. To {bound} {in_groups(told_of(left, mean_percent), answers, words)}. "
-        f"Before and after with the layer chosen by `auto`: {told}.",
-    }
-
-
-def the_layer_to_tune_is_the_last_one(methods: Mapping[str, Mapping[str, Row]]) -> Claim:
-    last, auto = (
-        {attack: item["asr"]["values"] for attack, item in methods[method].items()}
-        for method in (LAST, AUTO)
-    )
-    means = each(
-        last, lambda attack: f"{mean_percent(last[attack])} and {mean_percent(auto[attack])}"
-    )
-    spread_of_last = each(last, lambda attack: rates(last[attack], " %"))
-    spread_of_auto = each(auto, lambda attack: rates(auto[attack], " %"))
-    return {
-        "claim": "The layer to tune is the last one.",
-        "verdict": verdict([statistics.fmean(values) <= GONE for values in last.values()]),
-        "short": "Attack success rate after tuning the last layer, and after tuning the one that "
-        f"clean images point to: {means} (means).",
-        "sentence": f"Attack success rate after tuning the last layer: {spread_of_last}; after "
-        f"tuning the layer that clean images point to: {spread_of_auto}.",
-    }
-
-
-def ngf_does_better_than_sgd_and_adam(
-    methods: Mapping[str, Mapping[str, Row]], removal: Sequence[Row]
-) -> Claim:
-    least = {attack: leaves_least(of) for attack, of in asr_left(removal).items()}
-    words = {
-        "ngf": "NGF with every seed",
-        "sgd": "SGD with every seed",
-        "adam": "Adam with every seed",
-        MIXED: "by seed",
-    }
-    names = {attack: short("attacks", attack) for attack in least}
-    by_rule = each(
-        methods[BY_RULE],
-        lambda attack: " / ".join(
-            rates(methods[method][attack]["asr"]["values"], " %") for method in (BY_RULE, *RIVALS)
-        ),
-    )
-    return {
-        "claim": "It does better than fine-tuning with SGD or Adam.",
-        "verdict": verdict([winner == "ngf" for winner in least.values()]),
-        "short": "With the Lab's defaults, NGF leaves the lowest attack success rate with every "
-        f"seed for {count(least, 'ngf')} of {len(least)} attacks, SGD for {count(least, 'sgd')}, "
-        f"Adam for {count(least, 'adam')}; for {count(least, MIXED)} it depends on the seed.",
-        "sentence": "With the Lab's defaults, traffic signs, least is left by: "
-        f"{in_groups(names, least, words)}. With learning rates by one rule on clean images, NGF / "
-        f"SGD on the same layer / SGD on all layers / Adam on all layers: {by_rule}.",
-    }
-
-
 def the_purified_network_is_smoother(geometry: Row) -> Claim:
     before, after = (by_data(geometry, "lambda_max", method) for method in ("before", "ngf"))
     seeds = num_seeds(geometry)
@@ -311,24 +147,6 @@ def verdict(flags: Sequence[bool]) -> str:
     return "Supported" if all(flags) else "Supported in part" if any(flags) else "Not supported"
 
 
-def asr_left(removal: Iterable[Row]) -> dict[str, dict[str, list[float]]]:
-    """Attack success rate that each method leaves: attack -> method -> one value per model, in the
-    same order.
-    """
-    out: dict[str, dict[str, list[float]]] = {}
-    for found in removal:
-        for method, after in found["after"].items():
-            out.setdefault(found["attack"], {}).setdefault(method, []).append(after["asr"])
-    return out
-
-
-def leaves_least(of: Mapping[str, Sequence[float]]) -> str:
-    """The method that leaves least on every model; `mixed` if there is none."""
-    num_models = len(next(iter(of.values())))
-    winners = {min(of, key=lambda method: of[method][k]) for k in range(num_models)}
-    return winners.pop() if len(winners) == 1 else MIXED
-
-
 def by_data(geometry: Row, measure: str, method: str) -> dict[str, dict[str, Row]]:
     """Rows of one measure on clean images: data set -> attack -> row; signs first."""
     out: dict[str, dict[str, Row]] = {}
@@ -357,19 +175,6 @@ def num_seeds(geometry: Row) -> int:
 # ---- how they are put into words
 
 
-def short(kind: str, name: str) -> str:
-    """What people call a plug-in."""
-    return str(catalogue()[kind][name]["short"])
-
-
-def mean_percent(values: Sequence[float]) -> str:
-    return f"{100 * statistics.fmean(values):.0f} %"
-
-
-def each(attacks: Iterable[str], describe: Callable[[str], str]) -> str:
-    return "; ".join(f"{short('attacks', attack)}: {describe(attack)}" for attack in attacks)
-
-
 def told_of(found: Mapping[str, Any], describe: Callable[[Any], str]) -> dict[str, str]:
     """Each attack by its short name, with what is said of it."""
     return {
@@ -390,10 +195,6 @@ def in_groups(told: Mapping[str, str], answers: Mapping[str, str], words: Mappin
     )
 
 
-def count(answers: Mapping[str, str], answer: str) -> int:
-    return sum(given == answer for given in answers.values())
-
-
 def _all_above(seeds: int) -> str:
     number = _IN_WORDS[seeds]
     return f"All {number} backdoored models lie above all {number} benign ones"
@@ -408,23 +209,9 @@ def _chance_of_all_above(seeds: int) -> str:
 
 def summary() -> dict[str, Any]:
     """What summary.json holds. Raises `Failed` for what was not measured yet."""
-    for path, step in ((GEOMETRY_TABLE, "geometry_table"), (REMOVAL, "removal")):
-        if not path.exists():
-            raise Failed(f"{path} is not there yet: python -m evidence {step}")
-    every = read_all(RUNS)
-    runs = [run for run in every if run["model"] == TrainSpec.model]
-    if not runs:
-        raise Failed(f"There is nothing in {RUNS} yet: python -m evidence frontier")
-    measured = cards()
-    rows = table(runs, measured)
-    return {
-        "claims": claims(rows, read(GEOMETRY_TABLE), read(REMOVAL)["rows"]),
-        "table": rows,
-        "layers": layers(every),
-        "hardware": runs[0]["environment"],
-        "num_clean": runs[0]["num_clean"],
-        "num_curvature_images": num_curvature_images(runs, measured),
-    }
+    if not GEOMETRY_TABLE.exists():
+        raise Failed(f"{GEOMETRY_TABLE} is not there yet: python -m evidence geometry_table")
+    return {"claims": claims(read(GEOMETRY_TABLE))}
 
 
 def missing() -> list[str]:

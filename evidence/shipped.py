@@ -11,12 +11,11 @@ from ngf.places import ASSETS, ROOT
 from ngf.runs.files import plain, write_atomic
 
 EVIDENCE = ASSETS / "evidence"
-RUNS = EVIDENCE / "runs"  # of `frontier` and `sharpness`: one file per model
 GEOMETRY = EVIDENCE / "geometry"  # one file per model
 GEOMETRY_TABLE = EVIDENCE / "geometry.json"
-REMOVAL = EVIDENCE / "removal.json"
 LARGE = EVIDENCE / "large"  # one card per model
-SUMMARY = EVIDENCE / "summary.json"  # the claims and the table behind them
+METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
+SUMMARY = EVIDENCE / "summary.json"  # the claims
 RACE = ASSETS / "recordings" / "race"
 README = ROOT / "README.md"
 

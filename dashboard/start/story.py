@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from dashboard.charts.rates import RATES
 from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
 from dashboard.kit.evidence import evidence
-from dashboard.kit.spreadsheet import as_csv
 from ngf.catalogue import options_of
 from ngf.config import PurifySpec
 from ngf.runs.store import PurifyRun, TrainRun
@@ -100,73 +97,3 @@ def show_evidence() -> None:
     with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
         for item in found["claims"]:
             st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
-        _show_methods(found)
-        _show_layers(found)
-
-
-def _show_methods(found: Mapping[str, Any]) -> None:
-    """The table of attacks and methods, and what its numbers are of."""
-    table = pd.DataFrame([_row(row) for row in found["table"]])
-    st.dataframe(table, hide_index=True, width="stretch")
-    st.caption(
-        "*Measured*: mean (lowest–highest) over seeds 0 to "
-        f"{found['table'][0]['ca']['n'] - 1}; the whole test set; {found['num_clean']} clean "
-        f"images; λmax and Tr(H) on {found['num_curvature_images']:,} clean test images. “Rate by "
-        "rule”, SGD and Adam: the largest learning rate that keeps clean validation accuracy "
-        f"within one point. {found['hardware']['hardware']}, torch {found['hardware']['torch']}."
-    )
-    st.download_button(
-        "CSV",
-        as_csv(table),
-        "evidence.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key="start.evidence.csv",
-    )
-
-
-def _show_layers(found: Mapping[str, Any]) -> None:
-    """What the choice of the layer does."""
-    st.markdown(
-        "**Which layer?** Attack success rate after NGF on the layer that clean images point to, "
-        "and on the best layer in hindsight, which only someone who knows the trigger can find."
-    )
-    st.dataframe(
-        pd.DataFrame([_layers(net) for net in found["layers"]]),
-        hide_index=True,
-        width="stretch",
-    )
-
-
-def _layers(net: Mapping[str, Any]) -> dict[str, Any]:
-    def told(name: str) -> str:
-        return f"{net[name]['layer']}: {100 * net[name]['asr']:.1f} %"
-
-    return {
-        "Model": library.title("models", net["model"]),
-        "Attack": library.title("attacks", net["attack"]),
-        "Seed": net["seed"],
-        "auto": told("auto layer"),
-        "fisher": told("fisher layer"),
-        "Hindsight": told("best layer in hindsight"),
-    }
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    def told(name: str, factor: float) -> str:
-        about = row.get(name)
-        if about is None:
-            return "–"
-        low, high = (factor * edge(about["values"]) for edge in (min, max))
-        digits = 1 if factor == 100 else 0
-        return f"{factor * about['mean']:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-    return {
-        "Attack": library.title("attacks", row["attack"]),
-        "Method": row["method"],
-        **{f"{rate.short} (%)": told(rate.key, 100) for rate in RATES},
-        "λmax": told("lambda_max", 1),
-        "Tr(H)": told("trace", 1),
-        "Layer": ", ".join(dict.fromkeys(filter(None, row["layers"]))),
-    }
