@@ -15,7 +15,7 @@ import evidence
 from evidence import claims
 from evidence.computing import Failed
 from evidence.seeds import interval, quantile, rates, spread
-from evidence.shipped import GEOMETRY_TABLE, REMOVAL, RUNS, SUMMARY, read, read_all
+from evidence.shipped import GEOMETRY_TABLE, SUMMARY, read
 
 
 def test_the_shipped_summary_is_what_its_files_say() -> None:
@@ -70,28 +70,6 @@ def geometry(**values: tuple[str, str]) -> dict[str, Any]:
             after = {"attack": attack, "method": "ngf", "smoother_than_before": smoother}
             rows.append(common | after)
     return {"rows": rows, "num_images": 2000}
-
-
-def removal(attack: str, **asr: list[float]) -> list[dict[str, Any]]:
-    """Models of one attack; clean accuracy falls by a point with every method."""
-    return [
-        {
-            "attack": attack,
-            "seed": seed,
-            "before": {"ca": 0.99, "asr": 1.0},
-            "after": {method: {"ca": 0.98, "asr": of[seed]} for method, of in asr.items()},
-        }
-        for seed in range(len(asr["ngf"]))
-    ]
-
-
-def methods(**asr: float) -> dict[str, dict[str, dict[str, Any]]]:
-    """Rows of BadNets: attack success rate after each method, else 0.5."""
-    names = ("before", claims.AUTO, claims.LAST, claims.BY_RULE, *claims.RIVALS)
-    return {
-        name: {"badnets": {key: interval([asr.get(name[5:9], 0.5)] * 3) for key in ("ca", "asr")}}
-        for name in names
-    }
 
 
 def test_a_verdict_is_of_all_some_or_none() -> None:
@@ -154,64 +132,6 @@ def test_rows_of_different_numbers_of_seeds_decide_nothing() -> None:
         claims.a_backdoored_network_is_sharper(found, "trace", "trace")
 
 
-def test_curvature_of_different_numbers_of_images_makes_no_table() -> None:
-    runs = [{"results": {"ngf": {"curvature": {"n": 512}}, "sgd": {}}}]
-    assert claims.num_curvature_images(runs, {"badnets": [{"n": 512}]}) == 512
-    with pytest.raises(Failed, match=r"\[256, 512\] images"):
-        claims.num_curvature_images(runs, {"badnets": [{"n": 256}]})
-
-
-def test_removed_is_ten_percent_or_less_with_every_seed() -> None:
-    def decided(*rows: list[dict[str, Any]]) -> tuple[str, str]:
-        every = [row for of in rows for row in of]
-        claim = claims.one_layer_tuned_by_ngf_removes_the_backdoor(methods(), every)
-        return claim["verdict"], claim["short"]
-
-    gone, some, none = (
-        removal("badnets", ngf=[0.1, 0.02]),
-        removal("blend", ngf=[0.11, 0.02]),
-        removal("wanet", ngf=[0.2, 0.3]),
-    )
-    assert decided(gone) == (
-        "Supported",
-        "With the Lab's defaults, the attack success rate falls to 10 % or less with every seed "
-        "for 1 of 1 attacks, with some seeds for 0, with none for 0; clean accuracy falls by at "
-        "most 1.0 points.",
-    )
-    assert decided(gone, some, none)[0] == "Supported in part"
-    assert (
-        "for 1 of 3 attacks, with some seeds for 1, with none for 1;"
-        in decided(gone, some, none)[1]
-    )
-    assert decided(some, none)[0] == "Not supported"
-
-
-def test_the_last_layer_is_judged_by_its_mean() -> None:
-    decide = claims.the_layer_to_tune_is_the_last_one
-    assert decide(methods(last=0.05))["verdict"] == "Supported"
-    claim = decide(methods(last=0.9, auto=0.05))
-    assert claim["verdict"] == "Not supported"
-    assert claim["short"].endswith("BadNets: 90 % and 5 % (means).")
-
-
-def test_better_is_least_left_on_every_model() -> None:
-    ngf = removal("badnets", ngf=[0.1, 0.2], sgd=[0.2, 0.3], adam=[0.5, 0.3])
-    sgd = removal("blend", ngf=[0.1, 0.2], sgd=[0.0, 0.1], adam=[0.5, 0.3])
-    mixed = removal("wanet", ngf=[0.1, 0.2], sgd=[0.0, 0.3], adam=[0.5, 0.3])
-    claim = claims.ngf_does_better_than_sgd_and_adam(methods(), ngf + sgd + mixed)
-    assert claim["verdict"] == "Supported in part"
-    assert claim["short"] == (
-        "With the Lab's defaults, NGF leaves the lowest attack success rate with every seed for 1 "
-        "of 3 attacks, SGD for 1, Adam for 0; for 1 it depends on the seed."
-    )
-    assert (
-        "NGF with every seed: BadNets; SGD with every seed: Blend; by seed: WaNet."
-        in (claim["sentence"])
-    )
-    assert claims.ngf_does_better_than_sgd_and_adam(methods(), ngf)["verdict"] == "Supported"
-    assert claims.ngf_does_better_than_sgd_and_adam(methods(), sgd)["verdict"] == "Not supported"
-
-
 # ---- what ships
 
 
@@ -234,29 +154,9 @@ def test_published_counts_are_those_of_the_files() -> None:
         ]
         claim = found[f"A backdoored network sits in a sharper minimum than a benign one ({word})."]
         assert f"in {sum(above)} of {len(above)} pairs" in claim["short"]
-    left: dict[str, list[float]] = {}
-    for row in read(REMOVAL)["rows"]:
-        left.setdefault(row["attack"], []).append(row["after"]["ngf"]["asr"])
-    every = sum(max(values) <= 0.1 for values in left.values())
-    none = sum(min(values) > 0.1 for values in left.values())
-    claim = found["Natural gradient fine-tuning of one layer removes the backdoor at little cost."]
-    assert f"with every seed for {every} of {len(left)} attacks" in claim["short"]
-    assert f"with none for {none};" in claim["short"]
 
 
-def test_the_table_is_of_every_model_of_the_default_network() -> None:
-    found, runs = read(SUMMARY), read_all(RUNS)
-    small = [run for run in runs if run["model"] == "preact_resnet_tiny"]
-    assert len(found["layers"]) == len(runs)
-    for row in found["table"]:
-        mine = [run for run in small if run["attack"] == row["attack"]]
-        assert row["asr"]["n"] == len(mine) == 3
-        if row["method"] != "before":
-            values = [run["results"][row["method"]]["whole"]["asr"] for run in mine]
-            assert row["asr"]["values"] == values
-
-
-@pytest.mark.parametrize("name", ["RUNS", "GEOMETRY_TABLE", "REMOVAL"])
+@pytest.mark.parametrize("name", ["GEOMETRY_TABLE"])
 def test_what_is_not_measured_yet_is_named(monkeypatch, tmp_path, name: str) -> None:
     monkeypatch.setattr(claims, name, tmp_path / "gone")
     with pytest.raises(Failed, match="yet: python -m evidence "):
