@@ -9,8 +9,8 @@ import pytest
 from evidence import readme
 from evidence.computing import Failed
 from evidence.markdown import machine, one
-from evidence.readme import PARTS, renewed, rounded
 from evidence.methods import short
+from evidence.readme import PARTS, renewed, rounded
 from evidence.shipped import README
 from evidence.zoo import specs
 from ngf import models

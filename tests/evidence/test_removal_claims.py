@@ -9,7 +9,7 @@ from evidence.removal_claims import IN_PART, NOT, OPEN, SUPPORTED, claims, side,
 from evidence.statistics.estimates import Count, Estimate
 from tests.helpers.purification_rows import files, rows_of, usual
 
-NAMES = ("removes", "better", "direction", "last", "draw", "augmentation")
+NAMES = ("at little cost", "better", "direction", "last", "draw", "augmentation")
 
 
 def estimate(low: float, high: float, p_adjusted: float | None = None) -> Estimate:
@@ -55,7 +55,7 @@ def test_nothing_measured_claims_nothing() -> None:
 def test_verdicts_are_those_of_the_truth(found) -> None:
     verdicts = {name: claim["verdict"] for name, claim in found.items()}
     assert verdicts == {
-        "removes": NOT,  # 15 to 19 % are left
+        "at little cost": NOT,  # 15 to 19 % are left
         "better": SUPPORTED,
         "direction": SUPPORTED,
         "last": NOT,
@@ -70,7 +70,7 @@ def test_verdicts_are_those_of_the_truth(found) -> None:
 
 
 def test_effects_are_those_that_were_put_in(found) -> None:
-    (left, lost) = found["removes"]["effects"]
+    (left, lost) = found["at little cost"]["effects"]
     assert left["value"] == pytest.approx(0.17, abs=0.02) and left["low"] > 0.1
     assert lost["value"] == pytest.approx(0.008, abs=1e-6)
     effects = {of["what"]: of for of in found["better"]["effects"]}
@@ -100,20 +100,21 @@ def test_what_is_removed_at_little_cost_is_supported() -> None:
         return 0.03, 0.005
 
     how = {"default": ("ngf, one layer",)}
-    assert decided(gone, how=how)["removes"]["verdict"] == SUPPORTED
-    dear = decided(lambda *of: (0.03, 0.05), how=how)["removes"]
+    assert decided(gone, how=how)["at little cost"]["verdict"] == SUPPORTED
+    dear = decided(lambda *of: (0.03, 0.05), how=how)["at little cost"]
     assert dear["verdict"] == NOT, "at a great cost"
     one = {"badnets": 0.02, "blend": 0.6, "wanet": 0.6}
-    some = decided(lambda *of: (one[of[3]], 0.005), how=how)["removes"]
+    some = decided(lambda *of: (one[of[3]], 0.005), how=how)["at little cost"]
     assert some["verdict"] == IN_PART
     assert "for 1 of the 3 attacks with several models, clearly more for 2" in some["short"]
 
 
 def test_a_lottery_is_a_range_beyond_ten_points() -> None:
-    found = decided(noise=0.15, how={"default": ("ngf, one layer",)})
+    how = {"default": ("ngf, one layer",)}
+    found = decided(lambda *of: (0.5, 0.005), noise=0.12, seeds=5, models=4, how=how)
     assert found["draw"]["verdict"] == SUPPORTED
     (spread,) = found["draw"]["effects"]
-    assert spread["low"] > 0.1 and spread["purification_seeds"] == 3
+    assert spread["low"] > 0.1 and spread["purification_seeds"] == 5
 
 
 def test_noise_leaves_it_open() -> None:
