@@ -12,8 +12,9 @@ from ngf.runs.files import plain, write_atomic
 
 EVIDENCE = ASSETS / "evidence"
 RUNS = EVIDENCE / "runs"  # of `frontier` and `sharpness`: one file per model
-GEOMETRY = EVIDENCE / "geometry"  # one file per model
-GEOMETRY_TABLE = EVIDENCE / "geometry.json"
+MINIMA = EVIDENCE / "minima"  # one file per model
+MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
+SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say together
 REMOVAL = EVIDENCE / "removal.json"
 LARGE = EVIDENCE / "large"  # one card per model
 SUMMARY = EVIDENCE / "summary.json"  # the claims and the table behind them
