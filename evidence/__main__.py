@@ -75,27 +75,6 @@ STEPS = (
         writes="assets/evidence/runs/*.json",
     ),
     Step(
-        name="sharpness",
-        does="Measures the curvature of what frontier has purified, into its files.",
-        needs=("zoo", "frontier"),
-        takes="10 minutes",
-        writes="assets/evidence/runs/*.json",
-    ),
-    Step(
-        name="geometry",
-        does="Measures sharpness before and after purification.",
-        needs=("zoo",),
-        takes="8 hours; 2 to 25 minutes per model",
-        writes="assets/evidence/geometry/*.json",
-    ),
-    Step(
-        name="geometry_table",
-        does="Makes one table of what geometry has measured.",
-        needs=("geometry",),
-        writes="assets/evidence/geometry.json",
-        computes=False,
-    ),
-    Step(
         name="minima",
         does="Measures the curvature of every minimum on training and test images, and of benign "
         "models on the way of their training while their folders are there.",
@@ -111,6 +90,14 @@ STEPS = (
         writes="assets/evidence/minima_purified/*.json",
     ),
     Step(
+        name="sharpness_table",
+        does="Compares those minima: ratios, what of them is clean loss, detectors.",
+        needs=("minima", "minima_purified"),
+        takes="5 minutes",
+        writes="assets/evidence/sharpness.json",
+        computes=False,
+    ),
+    Step(
         name="removal",
         does="Purifies every backdoored model on signs with the Lab's defaults.",
         needs=("zoo",),
@@ -119,8 +106,8 @@ STEPS = (
     ),
     Step(
         name="claims",
-        does="Decides the paper's claims and makes the table behind them.",
-        needs=("cards", "frontier", "sharpness", "geometry_table", "removal"),
+        does="Decides the paper's claims.",
+        needs=("sharpness_table", "removal"),
         writes="assets/evidence/summary.json",
         computes=False,
     ),

@@ -2,8 +2,9 @@
 clean loss accounted for.
 
 All numbers are those of assets/evidence/sharpness.json. A ratio of 1 is "as sharp as"; a side is
-taken where the 95 % interval leaves 1 out and Holm's p over measures is below 0.05. The claim is about the minimum that training reached, so
-training images decide; test images are told beside them.
+taken where the 95 % interval leaves 1 out and Holm's p over measures is below 0.05. The claim is
+about the minimum that training reached, so training images decide; test images are told beside
+them.
 """
 
 from __future__ import annotations
@@ -29,23 +30,27 @@ CALLED = {  # inside a sentence
     COMPOSITE: "measures that no rescaling changes",
 }
 Row = Mapping[str, Any]
-Claim = dict[str, str]
+Claim = dict[str, Any]  # reported: in the paper; the other values are texts
 
 
-def claims(found: Row) -> list[Claim]:
-    """In the order of the paper. found: what sharpness.json holds."""
-    return [
-        *(a_backdoored_network_is_sharper(found, measure) for measure in CALLED),
-        *(the_purified_network_is_smoother(found, measure) for measure in CALLED),
-    ]
+def sharper(found: Row) -> list[Claim]:
+    """What the paper claims first, by each measure. found: what sharpness.json holds."""
+    made = [a_backdoored_network_is_sharper(found, measure) for measure in CALLED]
+    return [claim for claim in made if claim is not None]
 
 
-def a_backdoored_network_is_sharper(found: Row, measure: str) -> Claim:
+def smoother(found: Row) -> list[Claim]:
+    """What it claims last."""
+    made = [the_purified_network_is_smoother(found, measure) for measure in CALLED]
+    return [claim for claim in made if claim is not None]
+
+
+def a_backdoored_network_is_sharper(found: Row, measure: str) -> Claim | None:
     claim = f"A backdoored network sits in a sharper minimum than a benign one ({CALLED[measure]})."
     raw, equal = (effect(found, "backdoored", compared, measure) for compared in ("raw", "loss"))
-    answer, verdict = judged(raw, equal, above=True)
     if raw is None:
-        return unmeasured(claim)
+        return None
+    answer, verdict = judged(raw, equal, above=True)
     short = (
         f"On {ON[DECIDES]} a backdoored network is {times(raw)} as sharp as a benign one "
         f"({interval(raw)}; {counted(raw['n'])})"
@@ -61,6 +66,7 @@ def a_backdoored_network_is_sharper(found: Row, measure: str) -> Claim:
     told = [_of_images(found, measure, images) for images in ON]
     return {
         "claim": claim,
+        "reported": True,
         "answer": answer,
         "verdict": verdict,
         "short": short,
@@ -92,15 +98,15 @@ def _of_images(found: Row, measure: str, images: str) -> str:
     return f"{text}."
 
 
-def the_purified_network_is_smoother(found: Row, measure: str) -> Claim:
+def the_purified_network_is_smoother(found: Row, measure: str) -> Claim | None:
     claim = f"The purified network sits in a smoother minimum ({CALLED[measure]})."
     raw, equal, accuracy = (
         effect(found, "purified", compared, measure, method=METHOD)
         for compared in ("raw", "loss", "ca")
     )
-    answer, verdict = judged(raw, equal, above=False)
     if raw is None:
-        return unmeasured(claim)
+        return None
+    answer, verdict = judged(raw, equal, above=False)
     short = (
         f"On {ON[DECIDES]} a network is {times(raw)} as sharp after NGF as before "
         f"({interval(raw)}; {counted(raw['n'])})"
@@ -120,6 +126,7 @@ def the_purified_network_is_smoother(found: Row, measure: str) -> Claim:
     ]
     return {
         "claim": claim,
+        "reported": True,
         "answer": answer,
         "verdict": verdict,
         "short": f"{short}.",
@@ -175,13 +182,11 @@ def which_measure_tells(found: Row, images: str = DECIDES) -> str:
 # ---- what claims are decided by
 
 
-def judged(raw: Row | None, equal: Row | None, *, above: bool) -> tuple[str, str]:
+def judged(raw: Row, equal: Row | None, *, above: bool) -> tuple[str, str]:
     """(answer, verdict) of a claim that the ratio is above 1, or below.
 
-    raw: as the models are; equal: at the same clean loss. answer: yes, partly, no or unknown.
+    raw: as the models are; equal: at the same clean loss. answer: yes, partly, no or open.
     """
-    if raw is None:
-        return "unknown", "Not measured yet"
     as_is, at_equal = (_agrees(one, above) for one in (raw, equal))
     if as_is is True:
         if equal is None:
@@ -195,7 +200,9 @@ def judged(raw: Row | None, equal: Row | None, *, above: bool) -> tuple[str, str
         return "partly", "Supported in part"
     if at_equal is True:
         return "partly", "Only at equal clean loss"
-    return "no", "Not supported, it is the reverse" if as_is is False else "Not supported"
+    if as_is is False or at_equal is False:
+        return "no", "Not supported"
+    return "open", "Left open"
 
 
 def _agrees(one: Row | None, above: bool) -> bool | None:
@@ -270,12 +277,6 @@ def methods(found: Row) -> list[str]:
 
 
 # ---- how they are put into words
-
-
-def unmeasured(claim: str) -> Claim:
-    short = "There are too few models to compare yet."
-    answer, verdict = judged(None, None, above=True)
-    return {"claim": claim, "answer": answer, "verdict": verdict, "short": short, "sentence": short}
 
 
 def times(one: Row) -> str:

@@ -11,7 +11,7 @@ from ngf.places import ASSETS, ROOT
 from ngf.runs.files import plain, write_atomic
 
 EVIDENCE = ASSETS / "evidence"
-RUNS = EVIDENCE / "runs"  # of `frontier` and `sharpness`: one file per model
+RUNS = EVIDENCE / "runs"  # of `frontier`: one file per model
 MINIMA = EVIDENCE / "minima"  # one file per model
 MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
 SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say together

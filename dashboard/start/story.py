@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from dashboard.charts.rates import RATES
+from dashboard.charts.answer import answer_chart
 from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
-from dashboard.kit.evidence import evidence
-from dashboard.kit.spreadsheet import as_csv
+from dashboard.kit.evidence import answer_effects, evidence, of_group
+from dashboard.kit.show import show
 from ngf.catalogue import options_of
 from ngf.config import PurifySpec
 from ngf.runs.store import PurifyRun, TrainRun
@@ -25,9 +24,12 @@ _TRIGGERS = {  # what people see of the trigger of an attack
     "wanet": "a slight warp",
 }
 _VERDICTS = {  # those in between get a pair of scales
-    "supported": ":material/check_circle:",
-    "not supported": ":material/cancel:",
+    **dict.fromkeys(("yes", "Supported"), ":material/check_circle:"),
+    **dict.fromkeys(("no", "Not supported"), ":material/cancel:"),
+    **dict.fromkeys(("open", "Left open"), ":material/help:"),
 }
+_ANSWER = ("signs", "train")  # the data set and the images of the picture
+_MEASURES = ("lambda_max", "fisher_trace")
 
 
 def target_name(trained: TrainRun) -> str:
@@ -87,86 +89,37 @@ def door_state(page: str, race: PurifyRun | None) -> dict[str, str]:
 
 
 def show_evidence() -> None:
-    """What the paper claims, and whether our measurements support it."""
-    if (found := evidence("summary")) is None:
+    """The answer in one picture; what the paper claims, and whether our measurements support it."""
+    found, measured = evidence("summary"), evidence("sharpness")
+    claims = found["claims"] if found is not None else []
+    effects = answer_effects(of_group(measured["effects"], *_ANSWER)) if measured else []
+    if not claims and not effects:
         return
     st.header("What the paper claims, and what we measured")
-    for item in found["claims"]:
-        icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
+    if measured and effects:
+        _show_answer(measured, effects)
+    for item in claims:
+        icon = _VERDICTS.get(item.get("answer") or item["verdict"], ":material/balance:")
+        said = "*Reported*" if item.get("reported", True) else "*Not in the paper*"
         st.markdown(
-            f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
-            f"{item['short']}"
+            f"{icon} {said}: {item['claim']}  \n*Measured*: **{item['verdict']}.** {item['short']}"
         )
-    with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
-        for item in found["claims"]:
-            st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
-        _show_methods(found)
-        _show_layers(found)
+    if claims:
+        with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
+            for item in claims:
+                st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
 
 
-def _show_methods(found: Mapping[str, Any]) -> None:
-    """The table of attacks and methods, and what its numbers are of."""
-    table = pd.DataFrame([_row(row) for row in found["table"]])
-    st.dataframe(table, hide_index=True, width="stretch")
-    st.caption(
-        "*Measured*: mean (lowest–highest) over seeds 0 to "
-        f"{found['table'][0]['ca']['n'] - 1}; the whole test set; {found['num_clean']} clean "
-        f"images; λmax and Tr(H) on {found['num_curvature_images']:,} clean test images. “Rate by "
-        "rule”, SGD and Adam: the largest learning rate that keeps clean validation accuracy "
-        f"within one point. {found['hardware']['hardware']}, torch {found['hardware']['torch']}."
-    )
-    st.download_button(
-        "CSV",
-        as_csv(table),
-        "evidence.csv",
-        "text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key="start.evidence.csv",
-    )
-
-
-def _show_layers(found: Mapping[str, Any]) -> None:
-    """What the choice of the layer does."""
+def _show_answer(measured: Mapping[str, Any], effects: Sequence[Mapping[str, Any]]) -> None:
+    """How many times as sharp, on training images of the first data set."""
+    called = {item["name"]: item["title"] for item in measured["measures"]}
+    titles = {name: called[name] for name in _MEASURES}
     st.markdown(
-        "**Which layer?** Attack success rate after NGF on the layer that clean images point to, "
-        "and on the best layer in hindsight, which only someone who knows the trigger can find."
+        "**Is a backdoor a sharp place in the landscape?** *Sharp* means: the loss rises fast when "
+        "the weights move a little. A network that fits its images less well is sharper for that "
+        "alone, so we also compare networks with the same loss on clean images. A bar that does "
+        "not touch the line at 1 is a difference that chance does not explain."
     )
-    st.dataframe(
-        pd.DataFrame([_layers(net) for net in found["layers"]]),
-        hide_index=True,
-        width="stretch",
-    )
-
-
-def _layers(net: Mapping[str, Any]) -> dict[str, Any]:
-    def told(name: str) -> str:
-        return f"{net[name]['layer']}: {100 * net[name]['asr']:.1f} %"
-
-    return {
-        "Model": library.title("models", net["model"]),
-        "Attack": library.title("attacks", net["attack"]),
-        "Seed": net["seed"],
-        "auto": told("auto layer"),
-        "fisher": told("fisher layer"),
-        "Hindsight": told("best layer in hindsight"),
-    }
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    def told(name: str, factor: float) -> str:
-        about = row.get(name)
-        if about is None:
-            return "–"
-        low, high = (factor * edge(about["values"]) for edge in (min, max))
-        digits = 1 if factor == 100 else 0
-        return f"{factor * about['mean']:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-    return {
-        "Attack": library.title("attacks", row["attack"]),
-        "Method": row["method"],
-        **{f"{rate.short} (%)": told(rate.key, 100) for rate in RATES},
-        "λmax": told("lambda_max", 1),
-        "Tr(H)": told("trace", 1),
-        "Layer": ", ".join(dict.fromkeys(filter(None, row["layers"]))),
-    }
+    rows = {(row["question"], row["compared"]) for row in effects if row["measure"] in titles}
+    chart = answer_chart(effects, titles)
+    show(chart, "start.answer", name="the answer", height=120 + 80 * len(rows))
