@@ -212,6 +212,7 @@ def paper(name: str) -> Preset:
                 "factor_period": 10,
                 "inverse_period": 50,
                 "factor_decay": 0.95,
+                "augmentation": "weak",
             },
         ),
         Choice("ngf_as_released", {"lr": 0.01, "steps": 500}),

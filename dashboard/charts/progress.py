@@ -41,18 +41,25 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity over the steps. phrase: what it is called in a sentence."""
+    """One quantity over the steps.
+
+    phrase: what it is called in a sentence.
+    bound: the key of the largest value that it may have, drawn as a dotted line; a step that has
+        none is not drawn.
+    """
 
     key: str
     title: str
     column: str
     phrase: str
     logarithmic: bool = False
+    bound: str = ""
 
     def knows(self, event: Event) -> bool:
         """Whether the event has a value that can be drawn."""
         value = event.get(self.key)
-        return _is_number(value) and (value > 0 or not self.logarithmic)
+        bounded = not self.bound or _is_number(event.get(self.bound))
+        return bounded and _is_number(value) and (value > 0 or not self.logarithmic)
 
 
 _FISHER = Panel(
@@ -64,6 +71,10 @@ _FISHER = Panel(
 )
 _DISTANCE = Panel(
     "distance", "Distance", _COLUMNS["distance"], "the distance that the weights have moved"
+)
+# Without its bound it is a number of an earlier version, which was a guess of the curvature.
+_KL = Panel(
+    "kl", "KL of a step (nats)", _COLUMNS["kl"], "how far a step moves predictions", bound="radius"
 )
 _LOSS = Panel("loss", "Training loss", _COLUMNS["loss"], "the training loss")
 
@@ -111,7 +122,7 @@ def _panels(steps: Steps) -> list[Panel]:
     """What at least one lane knows; the loss is drawn for lanes that know nothing else."""
     events = [event for seen in steps.values() for event in seen]
     own = [key for key in _own_fields(steps) if len(set(_values(key, events))) > 1]
-    known = [_FISHER, _DISTANCE, *map(_own, own)]  # what never changes is in the table
+    known = [_FISHER, _KL, _DISTANCE, *map(_own, own)]  # what never changes is in the table
     wanted: set[Panel] = set()
     for seen in steps.values():
         told = [panel for panel in known if any(map(panel.knows, seen))]
@@ -134,7 +145,22 @@ def _traces(steps: Steps, panels: list[Panel]) -> list[Trace]:
                 )
                 traces.append({**trace, "showlegend": lane not in told})
                 told.add(lane)
+                if panel.bound:
+                    traces.append(_bound(lane, panel, drawn, marks[lane].color, axis))
     return traces
+
+
+def _bound(lane: str, panel: Panel, drawn: list[Event], color: str, axis: str) -> Trace:
+    """The largest value that was allowed, step by step."""
+    steps, values = [event["step"] for event in drawn], [event[panel.bound] for event in drawn]
+    return {
+        **line(lane_title(lane), *per_pixel(steps, values), color, yaxis=axis),
+        "mode": "lines",
+        "line": {"color": color, "dash": "dot", "width": 1},
+        "legendgroup": escape(lane),
+        "showlegend": False,
+        "hovertemplate": f"{escape(_COLUMNS[panel.bound])}: %{{y:.3g}}<extra></extra>",
+    }
 
 
 def _line(lane: str, panel: Panel, drawn: list[Event], mark: Mark, **about: Any) -> Trace:

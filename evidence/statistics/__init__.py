@@ -6,6 +6,7 @@
 | what of it is clean loss: at matched loss, and as a mediation | `loss` |
 | what purification changes, raw and at matched loss or accuracy | `purification` |
 | what attack success rate is left at equal clean accuracy | `equal_accuracy` |
+| what one method leaves more than another, over attacks | `over_attacks` |
 | which measure tells a backdoored model from a benign one | `detector` |
 
 They rest on `mixed` (linear mixed models), `resampling` (bootstrap intervals), `tables` (what a

@@ -17,15 +17,18 @@ def checked(
     keys: Sequence[str],
     positive: Iterable[str] = (),
     fractions: Iterable[str] = (),
+    finite: Iterable[str] = (),
 ) -> pd.DataFrame:
     """The frame with a fresh index. A row is one model (or one point), which `keys` tell apart.
 
     name: what the table is called in errors. positive: columns of which a logarithm is taken;
-    fractions: columns in [0, 1]. Raises ValueError for an empty table, a missing column, a value
-    that is not finite, not positive or not in [0, 1], and for two rows with the same keys.
+    fractions: columns in [0, 1]; finite: any numbers. Raises ValueError for an empty table, a
+    missing column, a value that is not finite, not positive or not in [0, 1], and for two rows with
+    the same keys.
     """
-    positive, fractions = list(positive), list(fractions)
-    lacking = [column for column in (*keys, *positive, *fractions) if column not in frame.columns]
+    positive, fractions, finite = list(positive), list(fractions), list(finite)
+    needed = (*keys, *positive, *fractions, *finite)
+    lacking = [column for column in needed if column not in frame.columns]
     if lacking:
         raise ValueError(f"The table of {name} has no column {', '.join(lacking)}.")
     if frame.empty:
@@ -33,7 +36,7 @@ def checked(
     frame = frame.reset_index(drop=True)
     for column in keys:
         _refuse(frame, frame[column].isna(), name, f"has no {column}", keys)
-    for column in (*positive, *fractions):
+    for column in (*positive, *fractions, *finite):
         wrong = pd.Series(~np.isfinite(frame[column].to_numpy(float)))
         _refuse(frame, wrong, name, f"has no finite {column}", keys)
     for column in positive:

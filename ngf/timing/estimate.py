@@ -17,7 +17,7 @@ from typing import Any
 
 from ngf.catalogue import catalogue, options_of
 from ngf.config import NUM_LIVE, Choice, PurifySpec, TrainSpec
-from ngf.defenses.fine_tuning.options import tunings
+from ngf.defenses.fine_tuning.options import FOLDS, tunings
 from ngf.machine import machine
 from ngf.places import cache_dir
 from ngf.runs.files import read_json, to_json, write_atomic
@@ -124,8 +124,9 @@ def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) 
     if isinstance(spec, TrainSpec):
         return training_time(spec, times[0], tests)
     layers = len(catalogue()["models"].get(model, {}).get("layers", ()))
+    folds = FOLDS if spec.choosing == "within" else 1
     lanes = sum(
-        lane_time(lane, found, spec.num_clean, layers)
+        lane_time(lane, found, spec.num_clean, layers, folds)
         for lane, found in zip(spec.lanes, times, strict=True)
     )
     # At the end all test images, clean and triggered, are measured before and after each defense.
@@ -146,9 +147,14 @@ def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> fl
     )
 
 
-def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: int) -> float:
-    """Seconds of one defense with its live measuring. times: `choose` and `begin` (for each clean
-    image), `first` step, `step` after it, `image`; `steps` of a defense that has no such option.
+def lane_time(
+    lane: Choice, times: Mapping[str, float], num_clean: int, layers: int, folds: int = 1
+) -> float:
+    """Seconds of one defense with its live measuring.
+
+    times: `choose` and `begin` (for each clean image), `first` step, `step` after it, `image`;
+        `steps` of a defense that has no such option.
+    folds: tunings behind each judgment of a setting.
     """
     options = options_of("defenses", lane)
     steps, period = options.get("steps") or times["steps"], options.get("inverse_period", math.inf)
@@ -159,5 +165,5 @@ def lane_time(lane: Choice, times: Mapping[str, float], num_clean: int, layers: 
         + steps * times["step"]
         + slow * max(1, math.ceil(steps / period))
     )
-    work = times["choose"] * num_clean + tunings(options, layers) * tuning
+    work = times["choose"] * num_clean + tunings(options, layers, folds=folds) * tuning
     return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
