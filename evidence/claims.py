@@ -1,8 +1,8 @@
 """The paper's claims, each with a verdict; assets/evidence/summary.json holds them.
 
 Nothing is written here that is not computed from the files of the other steps: claims about
-sharpness in `sharpness_claims`, about removal in `removal_claims`. A claim that nothing was measured
-of is not there yet.
+sharpness in `sharpness_claims`, about removal in `removal_claims`. A claim that nothing was
+measured of is not there yet.
 """
 
 from __future__ import annotations

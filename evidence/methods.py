@@ -61,9 +61,7 @@ def ended(found: pd.DataFrame, *, how: str = "", method: str = "") -> pd.DataFra
         return found
     kept = found[~found["diverged"]]
     kept = kept[kept["how"] == how] if how else kept
-    return (kept[kept["method"] == method] if method else kept).astype(
-        dict.fromkeys(RATES, float)
-    )
+    return (kept[kept["method"] == method] if method else kept).astype(dict.fromkeys(RATES, float))
 
 
 def points(found: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +261,9 @@ def about(files: Sequence[Row], found: pd.DataFrame) -> Row:
     environments = {tuple(sorted(file["environment"].items())): None for file in files}
     names = methods_in(found)
     steps = {
-        name: options_of("defenses", METHODS[name]).get("steps") for name in names if name in METHODS
+        name: options_of("defenses", METHODS[name]).get("steps")
+        for name in names
+        if name in METHODS
     }
     return {
         "models": len(files),

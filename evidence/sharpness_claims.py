@@ -10,12 +10,11 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from evidence.sharpness_table import ALL, COMPOSITE, CONTROL, MEASURES, TITLES, TOGETHER
 from evidence.statistics.loss import CAVEAT
-from ngf.catalogue import catalogue
 
 DATA = "signs"  # the data set with every attack, and with a population of benign models
 DECIDES = "train"
@@ -318,9 +317,7 @@ def _num(n: Mapping[str, int], key: str, one: str) -> str:
 def method_title(method: str) -> str:
     """`ngf, no regularizer` is `NGF, no regularizer`."""
     name, comma, rest = method.partition(",")
-    known: Sequence[str] = list(catalogue()["defenses"])
-    short = METHODS.get(name) or (catalogue()["defenses"][name]["short"] if name in known else name)
-    return f"{short}{comma}{rest}"
+    return f"{METHODS.get(name, name)}{comma}{rest}"
 
 
 def percent(share: float) -> str:

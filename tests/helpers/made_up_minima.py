@@ -26,7 +26,8 @@ File = dict[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class World:
     """effect: log ratio backdoored / benign of every measure at the same loss; loss: of the loss.
-    purified: log ratio after / before at the same loss; purified_loss: of the loss.
+    purified: log ratio after / before at the same loss; purified_loss: of the loss. measures: those
+    that were measured.
     """
 
     benign: int = 8
@@ -40,6 +41,7 @@ class World:
     noise: float = 0.1
     data: str = "signs"
     images: Sequence[str] = ("train", "test")
+    measures: Sequence[str] = tuple(MEASURES)
 
 
 def _row(
@@ -49,6 +51,7 @@ def _row(
     values = {
         name: float(np.exp(curve(np.array(log_loss)) + above + shared + rng.normal(0, 0.05)))
         for name in names
+        if name in world.measures
     }
     found = dict.fromkeys(MEASURES) | values
     about = {"data": world.data, "method": "", "purification_seed": None, **keys}
