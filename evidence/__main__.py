@@ -68,13 +68,6 @@ STEPS = (
         writes="assets/recordings/race",
     ),
     Step(
-        name="frontier",
-        does="Tries every method, learning rate and layer on some models.",
-        needs=("zoo",),
-        takes="1 hour; 5 minutes per model",
-        writes="assets/evidence/runs/*.json",
-    ),
-    Step(
         name="minima",
         does="Measures the curvature of every minimum on training and test images, and of benign "
         "models on the way of their training while their folders are there.",
@@ -98,23 +91,31 @@ STEPS = (
         computes=False,
     ),
     Step(
-        name="removal",
-        does="Purifies every backdoored model on signs with the Lab's defaults.",
+        name="purification",
+        does="Purifies every backdoored model on signs: every method, with default strengths, by "
+        "one rule, along a sweep, with weak and strong augmentation; over purification seeds.",
         needs=("zoo",),
-        takes="15 minutes",
-        writes="assets/evidence/removal.json",
+        takes="20 hours; 5 to 60 minutes per model",
+        writes="assets/evidence/purification/*.json",
+    ),
+    Step(
+        name="methods",
+        does="Makes the tables of what every method leaves.",
+        needs=("purification",),
+        writes="assets/evidence/methods.json",
+        computes=False,
     ),
     Step(
         name="claims",
-        does="Decides the paper's claims.",
-        needs=("sharpness_table", "removal"),
+        does="Decides the claims.",
+        needs=("sharpness_table", "purification"),
         writes="assets/evidence/summary.json",
         computes=False,
     ),
     Step(
         name="readme",
         does="Writes the tables and figures of README.md, those of benchmarks/results too.",
-        needs=("cards", "frontier", "removal", "claims"),
+        needs=("cards", "methods", "claims"),
         writes="README.md",
         computes=False,
     ),

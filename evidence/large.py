@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.images import select
 from evidence.computing import LANES, purified, targets_of, trained
-from evidence.removal import RATES, row
+from evidence.purification import RATES
 from evidence.shipped import LARGE, write
 from evidence.zoo import attacks
 from ngf.catalogue import build
@@ -71,7 +71,10 @@ def card(
     targets = {"before": run.id}
     if spec.attack.name != "none":
         purification = purified(store, run.id, lanes)
-        found["after"] = row(run, purification)["after"]
+        found["after"] = {
+            lane: {"layer": of["layer"], **{name: of["after"][name] for name in RATES}}
+            for lane, of in purification.finished()["lanes"].items()
+        }
         targets |= targets_of(purification)
     found["curvature"] = curvature(run, targets, num_images)
     return {**found, "seconds": time.perf_counter() - started, "environment": environment()}

@@ -19,13 +19,13 @@ import pandas as pd
 
 from evidence import purification
 from evidence.purification import METHODS
-from evidence.shipped import EVIDENCE, as_text, differs, read_all, write
+from evidence.shipped import METHODS as PATH
+from evidence.shipped import as_text, differs, read_all, write
 from evidence.statistics import over_attacks
 from evidence.statistics.equal_accuracy import at_equal_accuracy, summary
 from evidence.statistics.spreads import spreads
-from ngf.catalogue import options_of
+from ngf.catalogue import catalogue, options_of
 
-PATH = EVIDENCE / "methods.json"
 BEFORE = "before"  # the method, and the way to its strength, of a model that was not purified
 ALL = "all"  # attacks, in a row over several
 RATES = ("ca", "asr", "ra")
@@ -68,6 +68,11 @@ def points(found: pd.DataFrame) -> pd.DataFrame:
     """The sweeps as `at_equal_accuracy` takes them: the strength in units of the default."""
     swept = ended(found, how="sweep")
     return swept if swept.empty else swept.assign(strength=swept["times"])
+
+
+def short(kind: str, name: str) -> str:
+    """What people call a plug-in."""
+    return str(catalogue()[kind][name]["short"])
 
 
 def methods_in(found: pd.DataFrame) -> list[str]:

@@ -9,173 +9,34 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
-import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import RESULTS
-from evidence.claims import LAYER_CRITERIA, cards, short
+from evidence import readme_methods, readme_sharpness
 from evidence.computing import Failed
-from evidence.seeds import rates, spread
-from evidence.shipped import GEOMETRY_TABLE, README, REMOVAL, RUNS, SUMMARY, read, read_all
-from ngf.config import TrainSpec
+from evidence.markdown import machine, markdown, one, wrapped
+from evidence.shipped import README, SUMMARY, read
 from ngf.runs.files import write_atomic
 
-WIDTH = 119
-# methods of summary.json in the table, as they are called there
-METHODS = {
-    "before": "before",
-    "ngf, auto layer": "NGF, `auto` layer",
-    "ngf, best layer in hindsight": "NGF, best layer in hindsight",
-    "ngf, last layer": "NGF, last layer (rate by rule)",
-    "sgd, same layer": "SGD, same layer (rate by rule)",
-    "sgd, all layers": "SGD, all layers (rate by rule)",
-    "adam, all layers": "Adam, all layers (rate by rule)",
-    "ngf as released": "NGF as released",
-}
-Row = dict[str, Any]
+# ---- claims
 
 
-# ---- small parts
+def claims() -> str:
+    told = [
+        f"- *{item['claim']}* **{item['verdict']}.** {item['short']}"
+        for item in read(SUMMARY)["claims"]
+    ]
+    return "\n".join(told) or "Not measured yet."
 
 
-def one(values: Iterable[Any]) -> Any:
-    """The value that all of `values` are. Raises `Failed` when they differ: then the sentence that
-    names it is no longer true.
-    """
-    found = list(dict.fromkeys(values))
-    if len(found) != 1:
-        raise Failed(f"One value is meant for a sentence of README.md, there are {found}.")
-    return found[0]
-
-
-def wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
-
-
-def machine(environments: Iterable[Mapping[str, Any]], shared: str = "") -> str:
-    """Cores, processor and torch; of each machine, where there were several."""
-    told = Counter(
-        f"{found['cores']} {shared}cores of an {found['hardware']}, torch "
-        f"{found['torch'].partition('+')[0]}"
-        for found in environments
-    )
-    return " or ".join(sorted(told, key=lambda text: (-told[text], text)))
+# ---- how fast
 
 
 def rounded(value: float) -> str:
     """A number with two digits that count: 2214 is 2,200 and 4.54 is 4.5."""
     decimals = 1 - math.floor(math.log10(abs(value)))
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
-
-
-# ---- what was measured
-
-
-def setup() -> str:
-    runs = [run for run in read_all(RUNS) if run["model"] == TrainSpec.model]
-    points = [point for run in runs for point in run["points"]]
-    found = [card for of in cards().values() for card in of]
-    removal, geometry = read(REMOVAL), read(GEOMETRY_TABLE)
-    steps, released = (
-        one(point["steps"] for point in points if (point["method"] == "ngf_as_released") == own)
-        for own in (False, True)
-    )
-    seeds = one(item["asr"]["n"] for item in read(SUMMARY)["table"])
-    clean = one(run["before"]["n_clean"] for run in runs)
-    triggered = round(statistics.fmean(run["before"]["n_triggered"] for run in runs), -2)
-    curved = one(card["n"] for card in found)
-    where = machine(item["environment"] for item in (*runs, *found, removal))
-    return wrapped(
-        f"{short('data', one(run['data'] for run in runs))}, tiny ResNet, "
-        f"{one(run['num_clean'] for run in runs)} clean images, {steps} steps ({released} for the "
-        f"released code); mean (lowest–highest) over {seeds} seeds; {clean:,} clean and about "
-        f"{triggered:,.0f} triggered test images; λmax and Tr(H) on {curved} of the clean ones "
-        f"(the claims below: on {geometry['num_images']:,}); {where}."
-    )
-
-
-def methods() -> str:
-    def cells(item: Row) -> list[str]:
-        curved = [
-            spread(item[key]["values"]) if key in item else "–" for key in ("lambda_max", "trace")
-        ]
-        return [
-            item["attack"],
-            METHODS[item["method"]],
-            *(rates(item[key]["values"]) for key in ("ca", "asr", "ra")),
-            *curved,
-        ]
-
-    return markdown(
-        ("attack", "method", "CA %", "ASR %", "RA %", "λmax", "Tr(H)"),
-        [cells(item) for item in read(SUMMARY)["table"] if item["method"] in METHODS],
-    )
-
-
-def defaults() -> str:
-    found = read(REMOVAL)
-    triggered = {row["attack"]: row["before"]["n_triggered"] for row in found["rows"]}
-    most = max(triggered.values())
-    fewer = {attack: count for attack, count in triggered.items() if count < most}
-    return wrapped(
-        f"Every attack, with the Lab's defaults: {found['steps']} steps, {found['num_clean']} "
-        "clean images, NGF on one layer (the one with the largest Fisher trace), SGD and Adam on "
-        "all; in percent, mean (lowest–highest) over seeds; test images as above, "
-        f"{one(fewer.values())} triggered ones for {' and '.join(sorted(fewer, reverse=True))}, "
-        "which aim at one class."
-    )
-
-
-def removal() -> str:
-    by_attack: dict[str, list[Row]] = {}
-    for row in read(REMOVAL)["rows"]:
-        by_attack.setdefault(row["attack"], []).append(row)
-
-    def cells(attack: str, rows: Sequence[Row]) -> list[object]:
-        columns = [
-            [row["before"]["ca"] for row in rows],
-            [row["after"]["ngf"]["ca"] for row in rows],
-            [row["before"]["asr"] for row in rows],
-            *([row["after"][lane]["asr"] for row in rows] for lane in ("ngf", "sgd", "adam")),
-        ]
-        return [attack, len(rows), *map(rates, columns)]
-
-    return markdown(
-        ("attack", "seeds", "CA before", "CA after NGF", "ASR before", "NGF", "SGD", "Adam"),
-        [cells(attack, rows) for attack, rows in by_attack.items()],
-    )
-
-
-def layers() -> str:
-    found: dict[tuple[str, str], list[Row]] = {}
-    for item in read(SUMMARY)["layers"]:
-        found.setdefault((item["model"], item["attack"]), []).append(item)
-    head = ("ASR %, `auto`", "ASR %, `fisher`", "ASR %, best in hindsight")
-    return markdown(
-        ("network", "attack", "seeds", *head),
-        [
-            [*key, len(of), *(rates([item[name]["asr"] for item in of]) for name in LAYER_CRITERIA)]
-            for key, of in sorted(found.items())
-        ],
-    )
-
-
-def claims() -> str:
-    return "\n".join(
-        f"- *{item['claim']}* **{item['verdict']}.** {item['short']}"
-        for item in read(SUMMARY)["claims"]
-    )
-
-
-# ---- how fast
 
 
 def bench(name: str) -> Any:
@@ -315,11 +176,8 @@ def live() -> list[tuple[str, str, str]]:
 # ---- the step
 
 PARTS: dict[str, Callable[[], str]] = {
-    "setup": setup,
-    "methods": methods,
-    "defaults": defaults,
-    "removal": removal,
-    "layers": layers,
+    **readme_methods.PARTS,
+    **readme_sharpness.PARTS,
     "claims": claims,
     "machine": bench_machine,
     "speed": speed,

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from evidence import purification
-from evidence.methods import ended, frame, methods_in, points
+from evidence.methods import ended, frame, methods_in, points, short
 from evidence.statistics import over_attacks
 from evidence.statistics.equal_accuracy import DROPS, at_equal_accuracy
 from evidence.statistics.estimates import Estimate, holm
@@ -31,8 +31,11 @@ GRADIENT, GRADIENT_ALL = "gradient, one layer", "gradient, all layers"
 SGD_ALL = "sgd, all layers"
 RIVALS = ("sgd", "adam")  # how their methods begin
 SUPPORTED, IN_PART, NOT, OPEN = "Supported", "Supported in part", "Not supported", "Left open"
+ANSWERS = {SUPPORTED: "yes", IN_PART: "partly", NOT: "no", OPEN: "unknown"}
 _TITLES = {"ngf": "NGF", "gradient": "gradient at equal KL", "sgd": "SGD", "adam": "Adam"}
-Claim = dict[str, Any]  # claim, reported, verdict, short, sentence: texts; effects: rows
+# claim, verdict, answer, short and sentence are texts; reported: whether the paper says it;
+# effects: rows {what, value, low, high, p, p_adjusted, attacks, models, purification_seeds}.
+Claim = dict[str, Any]
 
 
 def claims(rows: Sequence[Mapping[str, Any]] | None = None) -> list[Claim]:
@@ -49,7 +52,7 @@ def claims(rows: Sequence[Mapping[str, Any]] | None = None) -> list[Claim]:
         a_purification_is_a_lottery(found),
         augmentation_decides_more_than_the_optimizer(found),
     ]
-    return [claim for claim in made if claim is not None]
+    return [claim | {"answer": ANSWERS[claim["verdict"]]} for claim in made if claim is not None]
 
 
 # ---- the claims
@@ -356,8 +359,6 @@ def _differences(found: Mapping[str, Estimate]) -> str:
 
 
 def _per_attack(of: pd.DataFrame) -> str:
-    from evidence.claims import short
-
     means = of.groupby(["attack", "seed"])["asr"].mean().groupby("attack").mean()
     return ", ".join(f"{short('attacks', str(name))} {percent(one)}" for name, one in means.items())
 
@@ -378,11 +379,13 @@ def _at_two_points(found: pd.DataFrame, rivals: Sequence[str]) -> str:
 def _cost_by_rule(found: pd.DataFrame, rivals: Sequence[str]) -> str:
     """What clean accuracy the comparison by rule leaves unequal."""
     told = [
-        f"{signed(more.value)} than {title(name)}"
+        f"{signed(more.value)} against {title(name)}"
         for name in rivals
         if (more := _by_one_rule(found, NGF, name, "ca")) is not None
     ]
-    return f"Clean accuracy by rule, NGF of one layer, points: {', '.join(told)}." if told else ""
+    return (
+        f"Clean accuracy of NGF of one layer by rule, in points: {', '.join(told)}." if told else ""
+    )
 
 
 def _by_rule(found: pd.DataFrame) -> str:

@@ -11,13 +11,12 @@ from ngf.places import ASSETS, ROOT
 from ngf.runs.files import plain, write_atomic
 
 EVIDENCE = ASSETS / "evidence"
-RUNS = EVIDENCE / "runs"  # of `frontier`: one file per model
 MINIMA = EVIDENCE / "minima"  # one file per model
 MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
 SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say together
-REMOVAL = EVIDENCE / "removal.json"
 LARGE = EVIDENCE / "large"  # one card per model
-SUMMARY = EVIDENCE / "summary.json"  # the claims and the table behind them
+METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
+SUMMARY = EVIDENCE / "summary.json"  # the claims
 RACE = ASSETS / "recordings" / "race"
 README = ROOT / "README.md"
 

@@ -161,13 +161,5 @@ def test_rules_are_told_with_their_numbers(prose: str) -> None:
     assert f"on {TrainSpec.training.num_images:,} images" in prose
 
 
-def test_attacks_on_triggered_images_are_named(prose: str) -> None:
-    from evidence.claims import short
-    from evidence.geometry import TRIGGERED_OF
-
-    names = [short("attacks", attack) for attack in sorted(TRIGGERED_OF)]
-    assert f"for {', '.join(names[:-1])} and {names[-1]}, on triggered images" in prose
-
-
 def test_every_part_has_its_place(text: str) -> None:
     assert re.findall("<!-- begin: (.*?) -->", text) == list(PARTS)
