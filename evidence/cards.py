@@ -26,7 +26,7 @@ from ngf.runs.folder import CARD
 from ngf.runs.store import Store, TrainRun
 
 # One start vector: the card holds the extreme eigenvalue and the trace, not the density.
-MEASUREMENT = HessianSpectrum(num_images=512, steps=14, probes=22, vectors=1)
+MEASUREMENT = HessianSpectrum(num_images=512, steps=12, probes=8, vectors=1)
 CURVATURE = (
     "lambda_max",
     "lambda_max_error",

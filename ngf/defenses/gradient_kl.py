@@ -38,7 +38,7 @@ class GradientKL(FineTuningDefense):
     needs_factors: ClassVar[bool] = True  # not to step, but to leave out what NGF leaves out
     lr_grid: ClassVar[tuple[float, ...]] = (0.3, 0.1, 0.03, 0.01, 0.003)
     layer: str = options.layer("fisher")
-    trust_region: float = trust_region(0.1)
+    trust_region: float = trust_region(0.03)
     radius_schedule: str = radius_schedule("cosine")
     lr: float = option(
         0.0,

@@ -23,7 +23,10 @@ from ngf.places import cache_dir
 from ngf.runs.files import read_json, to_json, write_atomic
 
 # What does not change the time of a step, or is accounted for apart.
-_FREE = ("steps", "lr", "damping", "trust_region", "inverse_period", "schedule", "rates")
+_FREE = (
+    *("steps", "lr", "damping", "trust_region", "inverse_period", "schedule", "rates"),
+    *("radius_schedule", "largest_change", "adaptive", "factor_decay"),
+)
 
 
 @dataclass(frozen=True)
