@@ -91,7 +91,7 @@ def rows_of(files: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         return pd.DataFrame(columns=[*KEYS, "run", "method", "purification_seed", "ca", CONTROL])
     found = found[found["images"].isin(IMAGES) & found[CONTROL].notna()].reset_index(drop=True)
     parts = found.reindex(columns=[*COMBINED]).astype(float)
-    found[COMPOSITE] = np.exp(np.log(parts.where(parts > 0)).mean(axis=1, skipna=False))
+    found[COMPOSITE] = np.exp(np.log(parts.where(parts > 0).to_numpy(float)).mean(axis=1))
     return found
 
 
@@ -249,7 +249,7 @@ def along(rows: pd.DataFrame) -> list[Row]:
         logs = of.assign(**{name: np.log(of[name].clip(lower=1e-12)) for name in names})
         means = np.exp(logs.groupby("run")[names].mean().mean())
         told.append(
-            {"method": method, "step": int(step), **means.to_dict()}
+            {"method": method, "step": int(str(step)), **means.to_dict()}
             | {"models": of["run"].nunique(), "purifications": len(of)}
         )
     return told
@@ -348,7 +348,7 @@ _LISTS = ("models", "purified", "along", "effects", "shares", "detectors", "left
 def _records(rows: pd.DataFrame, columns: Sequence[str]) -> list[Row]:
     kept = rows[[name for name in columns if name in rows]]
     return [
-        {key: value for key, value in row.items() if not _is_nothing(value)}
+        {str(key): value for key, value in row.items() if not _is_nothing(value)}
         for row in kept.to_dict("records")
     ]
 
