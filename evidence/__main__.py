@@ -68,20 +68,6 @@ STEPS = (
         writes="assets/recordings/race",
     ),
     Step(
-        name="geometry",
-        does="Measures sharpness before and after purification.",
-        needs=("zoo",),
-        takes="8 hours; 2 to 25 minutes per model",
-        writes="assets/evidence/geometry/*.json",
-    ),
-    Step(
-        name="geometry_table",
-        does="Makes one table of what geometry has measured.",
-        needs=("geometry",),
-        writes="assets/evidence/geometry.json",
-        computes=False,
-    ),
-    Step(
         name="minima",
         does="Measures the curvature of every minimum on training and test images, and of benign "
         "models on the way of their training while their folders are there.",
@@ -95,6 +81,14 @@ STEPS = (
         needs=("zoo",),
         takes="8 hours",
         writes="assets/evidence/minima_purified/*.json",
+    ),
+    Step(
+        name="sharpness_table",
+        does="Compares those minima: ratios, what of them is clean loss, detectors.",
+        needs=("minima", "minima_purified"),
+        takes="5 minutes",
+        writes="assets/evidence/sharpness.json",
+        computes=False,
     ),
     Step(
         name="purification",
@@ -114,7 +108,7 @@ STEPS = (
     Step(
         name="claims",
         does="Decides the claims.",
-        needs=("cards", "geometry_table", "purification"),
+        needs=("sharpness_table", "purification"),
         writes="assets/evidence/summary.json",
         computes=False,
     ),

@@ -54,7 +54,7 @@ from analysis.measurements.base import Measurement
 from analysis.model_under_test import evaluate, frozen_copy
 from analysis.result import Value
 from evidence.computing import of_zoo
-from evidence.shipped import EVIDENCE, read, write
+from evidence.shipped import MINIMA, read, write
 from evidence.zoo import specs
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import steps_at, waypoint
@@ -66,7 +66,6 @@ from ngf.runs.folder import waypoints
 from ngf.runs.store import Store, TrainRun
 from ngf.training.run import initial_model
 
-MINIMA = EVIDENCE / "minima"  # one file per model
 NUM_IMAGES = 1000
 KIND_OF = {"train": "train", "test": "clean"}  # a row's images -> as in `analysis.image_kinds`
 TRIGGERED = ("triggered_true", "triggered_target")

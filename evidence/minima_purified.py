@@ -26,7 +26,7 @@ from evidence.minima import (
     save,
     tell,
 )
-from evidence.shipped import EVIDENCE, read
+from evidence.shipped import MINIMA_PURIFIED, read
 from evidence.zoo import specs
 from ngf.checkpoints.waypoints import steps_at, waypoint
 from ngf.checkpoints.weights import load_model
@@ -35,7 +35,6 @@ from ngf.options import SpecError
 from ngf.runs.folder import waypoints
 from ngf.runs.store import PurifyRun, Store, TrainRun
 
-MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
 # Method -> its defense; each is a lane of one race, so that all see the same images and batches.
 METHODS = {
     "ngf": Choice("ngf"),

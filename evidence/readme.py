@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import RESULTS
-from evidence import readme_methods
+from evidence import readme_methods, readme_sharpness
 from evidence.computing import Failed
 from evidence.markdown import machine, markdown, one, wrapped
 from evidence.shipped import README, SUMMARY, read
@@ -23,10 +23,11 @@ from ngf.runs.files import write_atomic
 
 
 def claims() -> str:
-    return "\n".join(
+    told = [
         f"- *{item['claim']}* **{item['verdict']}.** {item['short']}"
         for item in read(SUMMARY)["claims"]
-    )
+    ]
+    return "\n".join(told) or "Not measured yet."
 
 
 # ---- how fast
@@ -176,6 +177,7 @@ def live() -> list[tuple[str, str, str]]:
 
 PARTS: dict[str, Callable[[], str]] = {
     **readme_methods.PARTS,
+    **readme_sharpness.PARTS,
     "claims": claims,
     "machine": bench_machine,
     "speed": speed,

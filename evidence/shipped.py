@@ -11,8 +11,9 @@ from ngf.places import ASSETS, ROOT
 from ngf.runs.files import plain, write_atomic
 
 EVIDENCE = ASSETS / "evidence"
-GEOMETRY = EVIDENCE / "geometry"  # one file per model
-GEOMETRY_TABLE = EVIDENCE / "geometry.json"
+MINIMA = EVIDENCE / "minima"  # one file per model
+MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
+SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say together
 LARGE = EVIDENCE / "large"  # one card per model
 METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
 SUMMARY = EVIDENCE / "summary.json"  # the claims

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ngf import places
 from ngf.runs.files import read_once
+
+Row = Mapping[str, Any]
 
 
 def evidence(name: str) -> dict[str, Any] | None:
     """What `assets/evidence/<name>.json` holds; None when the file is missing. Do not change it."""
     found: dict[str, Any] | None = read_once(places.ASSETS / "evidence" / f"{name}.json")
     return found
+
+
+def of_group(rows: Iterable[Row], data: str, images: str) -> list[Row]:
+    """The rows of one data set and one kind of images."""
+    return [row for row in rows if (row["data"], row["images"]) == (data, images)]
+
+
+def answer_effects(effects: Iterable[Row]) -> list[Row]:
+    """Those over all attacks that the picture of the answer is drawn of: backdoored against benign
+    and after NGF against before.
+    """
+    return [row for row in effects if row["attack"] == "all" and row.get("method", "ngf") == "ngf"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
+from dashboard.charts.answer import answer_chart
 from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library
-from dashboard.kit.evidence import evidence
+from dashboard.kit.evidence import answer_effects, evidence, of_group
+from dashboard.kit.show import show
 from ngf.catalogue import options_of
 from ngf.config import PurifySpec
 from ngf.runs.store import PurifyRun, TrainRun
@@ -22,9 +24,12 @@ _TRIGGERS = {  # what people see of the trigger of an attack
     "wanet": "a slight warp",
 }
 _VERDICTS = {  # those in between get a pair of scales
-    "supported": ":material/check_circle:",
-    "not supported": ":material/cancel:",
+    **dict.fromkeys(("yes", "Supported"), ":material/check_circle:"),
+    **dict.fromkeys(("no", "Not supported"), ":material/cancel:"),
+    **dict.fromkeys(("open", "Left open"), ":material/help:"),
 }
+_ANSWER = ("signs", "train")  # the data set and the images of the picture
+_MEASURES = ("lambda_max", "fisher_trace")
 
 
 def target_name(trained: TrainRun) -> str:
@@ -84,16 +89,37 @@ def door_state(page: str, race: PurifyRun | None) -> dict[str, str]:
 
 
 def show_evidence() -> None:
-    """What the paper claims, and whether our measurements support it."""
-    if (found := evidence("summary")) is None:
+    """The answer in one picture; what the paper claims, and whether our measurements support it."""
+    found, measured = evidence("summary"), evidence("sharpness")
+    claims = found["claims"] if found is not None else []
+    effects = answer_effects(of_group(measured["effects"], *_ANSWER)) if measured else []
+    if not claims and not effects:
         return
     st.header("What the paper claims, and what we measured")
-    for item in found["claims"]:
-        icon = _VERDICTS.get(item["verdict"].lower(), ":material/balance:")
+    if measured and effects:
+        _show_answer(measured, effects)
+    for item in claims:
+        icon = _VERDICTS.get(item.get("answer") or item["verdict"], ":material/balance:")
+        said = "*Reported*" if item.get("reported", True) else "*Not in the paper*"
         st.markdown(
-            f"{icon} *Reported*: {item['claim']}  \n*Measured*: **{item['verdict']}.** "
-            f"{item['short']}"
+            f"{icon} {said}: {item['claim']}  \n*Measured*: **{item['verdict']}.** {item['short']}"
         )
-    with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
-        for item in found["claims"]:
-            st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
+    if claims:
+        with st.expander("The numbers behind the verdicts", icon=":material/table_chart:"):
+            for item in claims:
+                st.markdown(f"*{item['claim']}*  \n{item['sentence']}")
+
+
+def _show_answer(measured: Mapping[str, Any], effects: Sequence[Mapping[str, Any]]) -> None:
+    """How many times as sharp, on training images of the first data set."""
+    called = {item["name"]: item["title"] for item in measured["measures"]}
+    titles = {name: called[name] for name in _MEASURES}
+    st.markdown(
+        "**Is a backdoor a sharp place in the landscape?** *Sharp* means: the loss rises fast when "
+        "the weights move a little. A network that fits its images less well is sharper for that "
+        "alone, so we also compare networks with the same loss on clean images. A bar that does "
+        "not touch the line at 1 is a difference that chance does not explain."
+    )
+    rows = {(row["question"], row["compared"]) for row in effects if row["measure"] in titles}
+    chart = answer_chart(effects, titles)
+    show(chart, "start.answer", name="the answer", height=120 + 80 * len(rows))
