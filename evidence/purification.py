@@ -9,7 +9,7 @@ row says how its strength (learning rate or radius) came about:
               the defender's own images; the same for its other purification seeds
     sweep     the default times half decades: what the trade-off between clean accuracy and attack
               success rate is read from
-    weak, strong   the default with that augmentation of the clean images
+    weak      the default, its clean images augmented weakly; `strong` is the default itself
 
 Rows that are there already are left alone, so the same command goes on after anything; a file is
 written after every row. Nothing that was measured is left out of the tables.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,11 @@ METHODS = {  # in the order of tables; whatever has one layer has the same one
     "adam, all layers": Choice("adam"),
 }
 BY_DEFAULT = ("ngf, one layer", "ngf, all layers", "gradient, all layers", "sgd, all layers")
-BY_DEFAULT_TOO = ("adam, all layers", "gradient, one layer", "sgd, one layer")
-SWEPT = ("ngf, one layer", "ngf, all layers", "gradient, all layers", "sgd, all layers")
-TIMES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the default, in a sweep
+BY_RULE = (*BY_DEFAULT, "gradient, one layer", "sgd, one layer", "adam, all layers")
+TIMES = (0.03, 0.1, 0.3, 3.0, 10.0)  # of the default, in a sweep
 SEEDS = range(5)  # of purification
 FEW_SEEDS = range(2)  # in sweeps and where augmentations are compared
+MODEL_SEEDS = range(3)  # of the models on which more than the rule is measured
 NUM_CLEAN = 500
 RATES = ("ca", "asr", "ra", "n_clean", "n_triggered")
 Row = dict[str, Any]
@@ -86,18 +86,17 @@ def specs() -> list[TrainSpec]:
 
 def planned(spec: TrainSpec) -> Iterator[Trial]:
     """What is measured of one model."""
-    main = spec.attack.name in MAIN
-    for method in BY_DEFAULT + BY_DEFAULT_TOO:
-        for seed in SEEDS if method in BY_DEFAULT or main else ():
-            yield Trial(method, "default", 0.0, seed)
-    for method in SWEPT if spec.attack.name in AUGMENTED and spec.seed < 3 else ():
-        for how in ("weak", "strong"):
-            for seed in FEW_SEEDS:
-                yield Trial(method, how, 0.0, seed)
-    for method in METHODS if main else ():
+    main, more = spec.attack.name in MAIN, spec.seed in MODEL_SEEDS
+    for method in BY_DEFAULT if more else ():
         for seed in SEEDS:
+            yield Trial(method, "default", 0.0, seed)
+    for method in METHODS if main else ():
+        for seed in SEEDS if more or method in BY_RULE else ():
             yield Trial(method, "rule", 0.0, seed)
-    for method in SWEPT if main else ():
+    for method in BY_DEFAULT if more and spec.attack.name in AUGMENTED else ():
+        for seed in FEW_SEEDS:
+            yield Trial(method, "weak", 0.0, seed)
+    for method in BY_DEFAULT if more and main else ():
         for value in TIMES:
             for seed in FEW_SEEDS:
                 yield Trial(method, "sweep", value, seed)
@@ -123,8 +122,23 @@ def rows() -> list[Row]:
     return [
         {**row, **{name: file[name] for name in ("run", "attack", "model_seed", "before")}}
         for file in read_all(FOLDER)
-        for row in file["rows"]
+        for row in (*file["rows"], *_again(file["rows"]))
     ]
+
+
+def _again(done: Sequence[Row]) -> Iterator[Row]:
+    """Rows by default that are rows of something else as well: the point 1 of a sweep, and the
+    strong side of a comparison of augmentations.
+    """
+    there = {(row["method"], row["seed"], row["how"]) for row in done}
+    swept = {(row["method"], row["seed"]) for row in done if row["times"] == 1.0}
+    for row in done:
+        own = row["method"], row["seed"]
+        if row["how"] == "default":
+            if (*own, "sweep") in there and own not in swept:
+                yield {**row, "how": "sweep", "times": 1.0}
+            if row.get("augmentation", "strong") == "strong" and (*own, "weak") in there:
+                yield {**row, "how": "strong"}
 
 
 class Bench:
@@ -190,8 +204,8 @@ class Bench:
             changed = {knob: self.chosen.get(trial.method, 0.0)}
         elif trial.how == "sweep":
             changed = {knob: float(f"{usual * trial.value:.2g}")}
-        elif trial.how in ("weak", "strong"):
-            changed = {"augmentation": trial.how}
+        elif trial.how == "weak":
+            changed = {"augmentation": "weak"}
         return dataclasses.replace(defense, **changed)
 
 

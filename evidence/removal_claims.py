@@ -43,7 +43,7 @@ def claims(rows: Sequence[Mapping[str, Any]] | None = None) -> list[Claim]:
 
     rows: as `purification.rows` gives them, which is the default.
     """
-    found = frame(purification.rows() if rows is None else rows)
+    found = frame(purification.rows() if rows is None else map(dict, rows))
     made = [
         ngf_of_one_layer_removes_the_backdoor(found),
         ngf_does_better_than_sgd_and_adam(found),
@@ -67,7 +67,7 @@ def ngf_of_one_layer_removes_the_backdoor(found: pd.DataFrame) -> Claim | None:
     if left is None or lost is None or before is None:
         return None
     apart = {
-        attack: one
+        str(attack): one
         for attack, own in of.groupby("attack")
         if (one := over_attacks.mean(own, "over")) is not None
     }
@@ -228,7 +228,9 @@ def augmentation_decides_more_than_the_optimizer(found: pd.DataFrame) -> Claim |
         for name in methods_in(found)
         if (
             more := over_attacks.difference(
-                *(ended(found, how=how, method=name) for how in ("strong", "weak")), "asr"
+                ended(found, how="strong", method=name),
+                ended(found, how="weak", method=name),
+                "asr",
             )
         )
         is not None
@@ -301,10 +303,10 @@ def _compared(
 
 
 def _by_one_rule(found: pd.DataFrame, one: str, other: str, column: str) -> Estimate | None:
-    pair = [ended(found, how="rule", method=name) for name in (one, other)]
-    if any(of.empty for of in pair):
+    first, second = (ended(found, how="rule", method=name) for name in (one, other))
+    if first.empty or second.empty:
         return None
-    return over_attacks.difference(*pair, column)
+    return over_attacks.difference(first, second, column)
 
 
 def _ranges(found: pd.DataFrame, method: str) -> pd.DataFrame | None:

@@ -47,7 +47,7 @@ def mean(results: pd.DataFrame, column: str) -> Estimate | None:
         value = float(y[0])
         return Estimate(value=value, low=value, high=value, estimator=mixed.ESTIMATOR, count=count)
     design = np.ones((len(y), 1))
-    random = {"attack": mixed.groups(labels(means, "attack").astype(str))}
+    random = {"attack": mixed.groups(labels(pd.DataFrame(means), "attack").astype(str))}
     found = mixed.fit(y, design, mixed.identifiable(design, random)).contrast([1])
     return from_t(found.value, found.stderr, found.df, estimator=mixed.ESTIMATOR, count=count)
 

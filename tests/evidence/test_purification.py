@@ -47,7 +47,7 @@ class FakePurification:
         yield from (1, 2)
 
     def summary(self) -> dict[str, Any]:
-        return {"radius": self.used, "layer": "linear", "distance": self.used}
+        return {"lr": self.used, "layer": "linear", "distance": self.used}
 
 
 @pytest.fixture
@@ -109,7 +109,10 @@ def test_the_file_has_a_row_for_each_trial_and_is_not_made_twice(asked) -> None:
     assert keys == [trial.key for trial in purification.planned(None)]
     assert (file["run"], file["attack"], file["before"]) == ("tiny-run", "badnets", BEFORE)
     assert purification.missing() == []
-    for row in purification.rows():
+    found = purification.rows()
+    again = [(row["method"], row["how"], row["times"], row["seed"]) for row in found[len(keys) :]]
+    assert again == [(ONE, "sweep", 1.0, 0), (ONE, "strong", 0.0, 0)], "the default is both"
+    for row in found:
         assert (row["run"], row["model_seed"], row["before"]) == ("tiny-run", 0, BEFORE)
 
 

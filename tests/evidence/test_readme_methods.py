@@ -42,7 +42,7 @@ def test_every_part_says_what_it_rests_on(told) -> None:
     assert "(2 models, 3 seeds)" in " ".join(found["spreads"].split())
     rows = found["methods"].splitlines()[2:]
     assert len(rows) == 3 * (1 + len(HOW["rule"])), "models before, then every method"
-    assert rows[0].startswith("| BadNets | before | – | 99.0 ± 0.0 | 95.0 ± 0.0 |")
+    assert rows[0].startswith("| BadNets | Before | – | 99.0 ± 0.0 | 95.0 ± 0.0 |")
     assert rows[1].startswith("| BadNets | NGF, one layer | 0.1 | 98.2 ± 0.0 / 0.0 |")
     assert rows[1].endswith("| 2 × 3 |")
     assert "| – |" not in found["removal"] and found["removal"].count("\n") == 4
