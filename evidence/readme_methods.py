@@ -21,9 +21,9 @@ def setup() -> str:
     if not about["rows"]:
         return "Not measured yet."
     budget = one(about["num_clean"])
-    steps = "; ".join(
-        f"{count} steps of {listed([title(name) for name in names])}"
-        for count, names in by_value(about["steps"]).items()
+    usual, *others = sorted(by_value(about["steps"]).items(), key=lambda of: -len(of[1]))
+    steps = f"{usual[0]} steps" + "".join(
+        f" ({count} for {listed([title(name) for name in names])})" for count, names in others
     )
     several = [max(counts) for counts in about["n_triggered"].values()]
     few = {name: max(of) for name, of in about["n_triggered"].items() if 2 * max(of) < max(several)}
@@ -77,7 +77,7 @@ def methods() -> str:
         out,
         {
             "attack": lambda item: short("attacks", item["attack"]),
-            "method": lambda item: title(item["method"]),
+            "method": lambda item: called(item["method"]),
             "strength": strengths,
             **{f"{rate.upper()} %": _share(rate) for rate in ("ca", "asr", "ra")},
             "n": tried,
@@ -163,7 +163,7 @@ def removal() -> str:
         )
 
     return markdown(
-        ("attack", "models", "before", *(title(name) for name in names)),
+        ("attack", "models", "before", *(called(name) for name in names)),
         [
             (
                 short("attacks", attack),
@@ -213,10 +213,16 @@ def equal_accuracy() -> str:
     return markdown(
         ("attack", "method", *head),
         [
-            (named(attack), title(method), *(text for drop in drops for text in cells(of[drop])))
+            (named(attack), called(method), *(text for drop in drops for text in cells(of[drop])))
             for (attack, method), of in found.items()
         ],
     )
+
+
+def called(method: str) -> str:
+    """At the beginning of a cell."""
+    told = title(method)
+    return told[:1].upper() + told[1:]
 
 
 def named(attack: str) -> str:
@@ -250,7 +256,7 @@ def augmentation() -> str:
         rows,
         {
             "attack": lambda item: named(item["attack"]),
-            "method": lambda item: title(item["method"]),
+            "method": lambda item: called(item["method"]),
             "models": lambda item: item["models"],
             "ASR %, weak": lambda item: f"{100 * item['asr_weak']:.1f}",
             "ASR %, strong": lambda item: f"{100 * item['asr_strong']:.1f}",

@@ -88,8 +88,8 @@ def ngf_of_one_layer_removes_the_backdoor(found: pd.DataFrame) -> Claim | None:
         "short": f"With the Lab's defaults, the attack success rate falls from "
         f"{percent(before.value)} to {percent(left.value)} ({interval(left)}) and clean accuracy "
         f"by {points_of(lost.value)} points ({interval(lost)}); {percent(GONE, 0)} or less is left "
-        f"clearly for {sides.count(1)} of {len(sides)} attacks, clearly more for "
-        f"{sides.count(-1)}; {left.count}.",
+        f"clearly for {sides.count(1)} of the {len(sides)} attacks with several models, "
+        f"clearly more for {sides.count(-1)}; {left.count}.",
         "sentence": "Attack success rate after NGF of one layer with the Lab's defaults, mean over "
         f"models: {_per_attack(of)}. “Clearly”: Holm's p below {LEVEL:g} over attacks."
         f"{_by_rule(found)}{_diverged(found, 'default', [NGF])}",

@@ -68,9 +68,9 @@ def caption(found: Row, rows: Sequence[Row], left_out: int) -> str:
     before = found["before"]
     return " ".join(
         [
-            f"*Measured*: one model; {seeds(SWEEP)} purification seeds along the sweep, small marks, "
-            f"lines through their means{picked}. {found['num_clean']} clean images in all; "
-            f"strengths are chosen within them by cross-fitting, with the first seed. "
+            f"*Measured*: one model; {seeds(SWEEP)} purification seeds along the sweep (small "
+            f"marks; lines go through their means){picked}. {found['num_clean']} clean images in "
+            f"all; strengths are chosen within them by cross-fitting, with the first seed. "
             f"{before['n_clean']:,} clean and {before['n_triggered']:,} triggered test images.",
             *filter(None, notes),
             f"{found['environment']['hardware']}.",

@@ -1,11 +1,11 @@
 """A mean over attacks, and what one method leaves more than another on the same models.
 
-    y = mean + u_attack + v_model + e
+    mean over purification seeds of y = mean + u_attack + v_model
 
-Purification seeds (e) are nested in models (v), models in attacks (u): repeating a purification
-says nothing about another model, nor models of one attack about another attack. Of one attack
-alone, the interval is over its models. The interval is that of a linear model: near 0 or 1 it can
-reach beyond what a share can be.
+Purification seeds are nested in models, models in attacks: repeating a purification says nothing
+about another model, nor models of one attack about another attack. So each model counts once, by
+its mean, and never a purification. Of one attack alone, the interval is over its models. It is that
+of a linear model: near 0 or 1 it can reach beyond what a share can be.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ def mean(results: pd.DataFrame, column: str) -> Estimate | None:
     models = labels(results, "attack", "seed").astype(str)
     if len(set(models)) < 2:
         return None
-    y = results[column].to_numpy(float)
     count = Count(
         attacks=results["attack"].nunique(),
         models=len(set(models)),
         purification_seeds=int(results.groupby(["attack", "seed"]).size().min()),
     )
+    means = results.groupby(["attack", "seed"], as_index=False)[column].mean()
+    spread = means.groupby("attack")[column].agg(np.ptp)
+    if float(spread.max()) < ALIKE:  # models of an attack are alike: each attack counts once
+        means = means.groupby("attack", as_index=False)[column].mean()
+    y = means[column].to_numpy(float)
     if np.ptp(y) < ALIKE:  # no spread was seen
         value = float(y[0])
-        return Estimate(
-            value=value, low=value, high=value, estimator=mixed.ESTIMATOR, count=count, p=None
-        )
+        return Estimate(value=value, low=value, high=value, estimator=mixed.ESTIMATOR, count=count)
     design = np.ones((len(y), 1))
-    random = {
-        "attack": mixed.groups(labels(results, "attack").astype(str)),
-        "model": mixed.groups(models),
-    }
+    random = {"attack": mixed.groups(labels(means, "attack").astype(str))}
     found = mixed.fit(y, design, mixed.identifiable(design, random)).contrast([1])
     return from_t(found.value, found.stderr, found.df, estimator=mixed.ESTIMATOR, count=count)
 

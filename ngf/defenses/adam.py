@@ -24,12 +24,11 @@ class Adam(FineTuningDefense):
 
     title: ClassVar[str] = "Adam fine-tuning"
     tunes_norms: ClassVar[bool] = True
-    lr_grid: ClassVar[tuple[float, ...]] = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+    usual: ClassVar[float] = 0.003
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {
         "schedule": "constant",
         "augmentation": "weak",
-        "rates": "grid",
     }
     layer: str = options.layer("all")
     lr: float = option(0.001, options.LR_HELP, ge=0.0, le=10.0)
@@ -45,7 +44,6 @@ class Adam(FineTuningDefense):
     batch_norm: str = options.batch_norm()
     schedule: str = options.schedule()
     augmentation: str = options.augmentation()
-    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -36,7 +36,7 @@ class GradientKL(FineTuningDefense):
     tunes_norms: ClassVar[bool] = False  # the layers of NGF
     strength: ClassVar[str] = "trust_region"
     needs_factors: ClassVar[bool] = True  # not to step, but to leave out what NGF leaves out
-    lr_grid: ClassVar[tuple[float, ...]] = (0.3, 0.1, 0.03, 0.01, 0.003)
+    usual: ClassVar[float] = 0.03
     layer: str = options.layer("fisher")
     trust_region: float = trust_region(0.03)
     radius_schedule: str = radius_schedule("cosine")
@@ -53,7 +53,6 @@ class GradientKL(FineTuningDefense):
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
     augmentation: str = options.augmentation()
-    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)

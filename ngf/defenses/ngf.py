@@ -88,11 +88,10 @@ class NGF(FineTuningDefense):
     tunes_norms: ClassVar[bool] = False
     strength: ClassVar[str] = "trust_region"
     needs_factors: ClassVar[bool] = True
-    lr_grid: ClassVar[tuple[float, ...]] = (0.3, 0.1, 0.03, 0.01, 0.003)
+    usual: ClassVar[float] = 0.03
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {
         "augmentation": "weak",
-        "rates": "grid",
         "lr": 0.01,
         "trust_region": 0.01,
         "radius_schedule": "constant",
@@ -134,7 +133,6 @@ class NGF(FineTuningDefense):
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
     augmentation: str = options.augmentation()
-    rates: str = options.rates()
     factor_period: int = option(
         5, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )

@@ -36,9 +36,7 @@ class NGFAsReleased(FineTuningDefense):
     tunes_norms: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
     batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
-    lr_grid: ClassVar[tuple[float, ...]] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
-    # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
-    former: ClassVar[Mapping[str, Any]] = {"rates": "grid"}
+    usual: ClassVar[float] = 0.3
     lr: float = option(
         0.01,
         "Nominal learning rate; the released schedule divides it by 10, then by 100. "
@@ -52,7 +50,6 @@ class NGFAsReleased(FineTuningDefense):
     damping: float = option(1e-3, "Added to the eigenvalues.", ge=1e-8, le=10.0, expert=True)
     weight_decay: float = option(1e-4, "L2 penalty, from step 200 on.", ge=0.0, le=1.0, expert=True)
     augmentation: str = options.augmentation("weak")
-    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -22,12 +22,11 @@ class SGD(FineTuningDefense):
 
     title: ClassVar[str] = "SGD fine-tuning"
     tunes_norms: ClassVar[bool] = True
-    lr_grid: ClassVar[tuple[float, ...]] = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+    usual: ClassVar[float] = 0.2
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {
         "schedule": "constant",
         "augmentation": "weak",
-        "rates": "grid",
     }
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
@@ -40,7 +39,6 @@ class SGD(FineTuningDefense):
     batch_norm: str = options.batch_norm()
     schedule: str = options.schedule()
     augmentation: str = options.augmentation()
-    rates: str = options.rates()
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -42,8 +42,6 @@ def names() -> dict[str, Any]:
     measurements as pages ask for.
     """
     evidence = ASSETS / "evidence"
-    removal = json.loads((evidence / "removal.json").read_text(encoding="utf-8"))["rows"]
-    lanes = tuple(Choice(name) for name in ("ngf", "sgd", "adam"))
     race = PurifySpec(parent=MODEL, lanes=(Choice("ngf"), Choice("sgd")))
     return {
         "presets": {
@@ -52,10 +50,8 @@ def names() -> dict[str, Any]:
         },
         "zoo": sorted(spec.id for spec in zoo.specs()),
         "zoo folders": sorted(path.name for path in (ASSETS / "zoo").iterdir()),
-        "frontier": sorted(path.stem for path in (evidence / "runs").glob("*.json")),
+        "purification": sorted(path.stem for path in (evidence / "purification").glob("*.json")),
         "geometry": sorted(path.stem for path in (evidence / "geometry").glob("*.json")),
-        "removal": sorted(row["run"] for row in removal),
-        "purified": sorted(PurifySpec(parent=row["run"], lanes=lanes).id for row in removal),
         "recording": race.id,
         "measurements": {
             name: MeasureSpec(target=MODEL, measurement=normalize("measurements", Choice(name))).id

@@ -36,11 +36,23 @@ CHOSEN = {
     "why": "It has the largest score.",
 }
 
-# What methods reach at learning rates.
+# What methods reach along a sweep of strengths, twice, and by rule.
 POINTS = [
-    {"method": method, "lr": lr, "ca": 0.99 - 10 * lr, "asr": asr, "picked": lr == 0.003}
-    for method, scale in (("ngf", 1.0), ("sgd", 0.5))
-    for lr, asr in ((0.001, 1.0), (0.003, 1 - 0.98 * scale))
+    {
+        "method": method,
+        "how": how,
+        "strength": strength,
+        "seed": seed,
+        "ca": 0.99 - 10 * strength,
+        "asr": asr + 0.02 * seed,
+    }
+    for method, scale in (("ngf, one layer", 1.0), ("sgd, all layers", 0.5))
+    for how, strength, asr in (
+        ("sweep", 0.001, 0.9),
+        ("sweep", 0.003, 1 - 0.98 * scale),
+        ("rule", 0.002, 1 - 0.9 * scale),
+    )
+    for seed in (0, 1)
 ]
 
 # Measured: the model purified by NGF, with the backdoored one beside it.

@@ -34,6 +34,7 @@ from ngf.finite import Diverged
 from ngf.models import Tuned, flow
 from ngf.optim.kfac import with_factors
 
+_NAMES = {"lr": "learning rate", "trust_region": "radius"}  # what may be a strength, in words
 TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
 # Decades below and above the usual rate that are tried at most: where a step a thousand times
 # shorter still harms, something else does (BatchNorm's statistics follow the clean images at any
@@ -57,22 +58,20 @@ class FineTuningDefense(ABC):
     needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
     strength: the option that says how far a tuning goes: the learning rate, or what takes its place
         in the rule. "Rate" below means its value; 0 applies the rule.
-    lr_grid: rates, largest first: what the rule goes down where `rates` is grid; the middle one is
-        usual for the method.
+    usual: the rate that the rule tries first, and that layers are compared at.
     """
 
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
     needs_factors: ClassVar[bool] = False
     strength: ClassVar[str] = "lr"
-    lr_grid: ClassVar[tuple[float, ...]]
+    usual: ClassVar[float]
     layer: str
     lr: float
     steps: int
     batch_size: int
     batch_norm: str
     augmentation: str = "weak"
-    rates: str = "open"
 
     @property
     def rate(self) -> float:
@@ -174,7 +173,7 @@ class FineTuningPurification:
             for name, trace in traces.items():
                 yield LayerScore(name, trace)
             return max(traces, key=traces.__getitem__)
-        lr = self.defense.rate or middle_lr(self.defense)
+        lr = self.defense.rate or self.defense.usual
         scores = {}
         for tried in score_layers(
             p, lambda layer, part: finished(self.defense, part, layer, lr), list(traces)
@@ -258,11 +257,6 @@ def finished(defense: FineTuningDefense, problem: Problem, layer: str, lr: float
     return tuning.model
 
 
-def middle_lr(defense: FineTuningDefense) -> float:
-    """The rate in the middle of the grid: what layers are compared at when none is given."""
-    return defense.lr_grid[len(defense.lr_grid) // 2]
-
-
 def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple[float, str]:
     """The learning rate that the rule picks, and the reason in one sentence, with the rates that
     diverged. Raises Diverged when all do.
@@ -278,39 +272,33 @@ def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple
             out.append(lr)
             return None
 
-    if defense.rates == "grid":
-        rates = "rate of the grid"
-        lr, kept = largest_harmless(((lr, after(lr)) for lr in defense.lr_grid), judge.start)
-    else:
-        rates = "rate tried"
-        lr, kept = open_search(after, judge.start, middle_lr(defense), _highest_lr(defense))
+    lr, kept = largest_harmless(after, judge.start, defense.usual, _highest(defense))
     if kept is None:
         raise Diverged(
-            f"Every learning rate {'of the grid' if defense.rates == 'grid' else 'that was tried'} "
-            f"diverges on {layer}",
+            f"Every {_NAMES[defense.strength]} that was tried diverges on {layer}",
             0,
-            advice=f"Start a new run with a learning rate of your own, below {min(out):g}, with "
-            "fewer steps, or on another layer.",
+            advice=f"Start a new run with a {_NAMES[defense.strength]} of your own, below "
+            f"{min(out):g}, with fewer steps, or on another layer.",
         )
-    why = _why(lr, kept, rates, judge, tried)
+    why = _why(lr, kept, _NAMES[defense.strength], judge, tried)
     return lr, f"{why} Diverged and left out: {_listed(out)}." if out else why
 
 
-def _why(lr: float, kept: float, rates: str, judge: Judge, tried: list[float]) -> str:
-    """The reason for a rate, in a sentence."""
+def _why(lr: float, kept: float, name: str, judge: Judge, tried: list[float]) -> str:
+    """The reason for a rate, which is called `name`, in a sentence."""
     if is_harmless(kept, judge.start):
         last = (
             " Nothing larger was tried, so this may not be its limit." if lr == max(tried) else ""
         )
         return (
-            f"{lr:g} is the largest {rates} that keeps clean validation accuracy within one point "
+            f"{lr:g} is the largest {name} tried that keeps clean accuracy within one point "
             f"({judge.start:.1%} before, {kept:.1%} after, {judge.words}; "
             f"tried: {_listed(tried)}).{last}"
         )
     sound = "" if lr == min(tried) else " that does not diverge"
     return (
-        f"No {rates} keeps clean validation accuracy within one point ({judge.words}); {lr:g} is "
-        f"the smallest{sound}."
+        f"No {name} that was tried keeps clean accuracy within one point ({judge.words}); "
+        f"{lr:g} is the smallest{sound}."
     )
 
 
@@ -318,7 +306,7 @@ def _listed(rates: Iterable[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in rates)
 
 
-def _highest_lr(defense: FineTuningDefense) -> float:
+def _highest(defense: FineTuningDefense) -> float:
     """The largest learning rate that the option lets through."""
     (about,) = (
         item.metadata for item in fields(cast(Any, defense)) if item.name == defense.strength
@@ -331,11 +319,11 @@ def half_decade(usual: float, k: int) -> float:
     return float(f"{usual * 10 ** (k / 2):.0e}")
 
 
-def open_search(
+def largest_harmless(
     after: Callable[[float], float | None], start: float, usual: float, highest: float
 ) -> tuple[float, float | None]:
-    """The rule without a list: the largest harmless rate of a series that ends far from what is
-    usual, and clean accuracy after it; where none is harmless the smallest that did not diverge,
+    """The rule: the largest harmless rate of a series that ends far from what is usual, and clean
+    accuracy after it; where none is harmless the smallest that did not diverge,
     and None where each diverged.
 
     after: clean accuracy after tuning at a rate; None where that diverged.
@@ -363,26 +351,6 @@ def open_search(
     elif harmless(best + 1):
         best += 1
     return half_decade(usual, best), found[best]
-
-
-def largest_harmless(
-    tried: Iterable[tuple[float, float | None]], start: float
-) -> tuple[float, float | None]:
-    """The rule: the first harmless of (learning rate, clean validation accuracy after it), else the
-    last that did not diverge; the last of all where each did.
-
-    tried: one at least, the largest rate first, as far as it is asked for; None where the
-        fine-tuning diverged.
-    start: clean validation accuracy before.
-    """
-    best: tuple[float, float | None] | None = None
-    for found in tried:
-        if found[1] is not None and is_harmless(found[1], start):
-            return found
-        if best is None or best[1] is None or found[1] is not None:
-            best = found
-    assert best is not None
-    return best
 
 
 def is_harmless(validation: float, start: float) -> bool:

@@ -18,7 +18,6 @@ LR_HELP = (
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")
-RATES = ("open", "grid")
 # Parts into which a defender's clean images are divided where there are no others to judge by.
 FOLDS = 2
 # Learning rates that the rule is taken to try: it knows when to stop, see `choosing`.
@@ -74,16 +73,6 @@ def augmentation(default: str = "strong") -> Any:
         "warped, blurred, tinted, noisy, partly hidden). Strong forgets more; some of it may "
         "resemble the trigger.",
         choices=tuple(AUGMENTATIONS),
-    )
-
-
-def rates() -> Any:
-    return option(
-        "open",
-        "Rates that the rule tries where lr is 0: open (up or down from a usual one, until clean "
-        "accuracy says stop) or grid (a fixed list, from its largest down).",
-        choices=RATES,
-        expert=True,
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from dashboard.attacks import attack_card
 from dashboard.kit import library
-from dashboard.kit.evidence import evidence
 from ngf.catalogue import build, catalogue
 from ngf.config import Choice
 from tests.helpers.pages import checked, read, text
@@ -109,11 +108,3 @@ def test_what_an_attack_has_changed_begins_a_paragraph(name):
     """The one rule by which a card finds it."""
     starts = [text.startswith("Changed: ") for text in ATTACKS[name]["about"].split("\n\n")]
     assert ATTACKS[name]["about"].count("Changed:") == sum(starts) <= 1
-
-
-def test_the_caption_of_the_chart_says_what_was_measured(open_page, store):
-    found, data = evidence("removal"), library.title("data", "signs")
-    said = text(open_page("attacks"))
-    assert f"{len(found['rows'])} models on {data}, 3–5 seeds per attack" in said
-    assert "NGF, SGD and Adam with the Lab's defaults" in said
-    assert f"**Purified**, {found['num_clean']} clean images, 3 seeds:" in said

@@ -87,9 +87,6 @@ def test_findings_of_measurements() -> None:
         "λmax is 100 ± 9 for the benign model, 400 ± 9 for the backdoored model and 20 ± 0.5 for "
         "the model purified by NGF; the last is 20 times smaller than the one before."
     )
-    assert FULL["frontier"].finding.startswith(
-        "NGF at the picked learning rate 0.003 has an attack success rate of 2.0 % and a clean "
-    )
 
 
 def test_one_model_alone() -> None:
@@ -114,7 +111,9 @@ def test_names_from_outside_are_escaped() -> None:
         measure_bars([replace(BARS[0], subject=subject)]),
         measure_bars([replace(BARS[0], label=evil), BARS[1]]),
         layer_chart([{**LAYERS[0], "layer": evil, "lane": evil}]),
-        frontier_chart([{**POINTS[0], "method": evil, "picked": True}]),
+        frontier_chart(
+            [{**POINTS[0], "method": evil}, {**POINTS[0], "method": evil, "how": "rule"}]
+        ),
         plane_chart(Measured(subject, PLANE, plane())),
         plane_chart(
             Measured(

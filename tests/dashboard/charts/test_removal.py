@@ -1,48 +1,80 @@
-"""The chart of attack success rates before and after purification says what the numbers say."""
+"""The charts of attack success rates before and after purification say what the numbers say."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from dashboard.charts.chart import NOTHING
-from dashboard.charts.removal import removal_chart
+from dashboard.charts.removal import attack_chart, removal_chart
 from tests.helpers.made_up_charts import ATTACKS
 
 
-def removal(attack: str, seed: int, **asr: float) -> dict:
-    """A model before and after; clean accuracy falls by two points with NGF."""
-    made = {
-        method: {
-            "ca": 0.97 if method == "ngf" else 0.99,
-            "asr": value,
-            "ra": 1 - value,
-            "n_clean": 100,
-            "n_triggered": 90,
-            "layer": "conv1",
-        }
-        for method, value in asr.items()
+def model(attack: str, method: str, seed: int, asr: float | None, reach: float = 0.0) -> dict:
+    """A row of the table `models`: ASR with its ends `reach` away."""
+    made: dict[str, Any] = {
+        "how": "default" if method != "before" else "before",
+        "attack": attack,
+        "method": method,
+        "run": f"{attack}-{seed}",
+        "model_seed": seed,
+        "purification_seeds": 0 if method == "before" else 5,
+        "diverged": 5 if asr is None else 0,
+        "strength": 0.1,
+        "layer": "conv1",
     }
-    return {"attack": attack, "seed": seed, "before": made.pop("before"), "after": made}
+    for rate, value in (("ca", 0.99), ("asr", asr), ("ra", None if asr is None else 1 - asr)):
+        made[rate] = None if asr is None else value
+        for end, sign in (("low", -1), ("high", 1)):
+            made[f"{rate}_{end}"] = None if asr is None else value + sign * reach
+    return made
 
 
-def test_the_chart_of_removal_says_where_ngf_fails_and_where_others_do_better() -> None:
-    rows = [
-        removal("badnets", seed, before=1.0, ngf=0.02 + 0.01 * seed, sgd=0.5, adam=0.9)
-        for seed in (0, 1)
-    ]
-    rows += [
-        removal("blend", seed, before=0.9, ngf=0.4, sgd=0.5, adam=0.1 + 0.2 * seed)
-        for seed in (0, 1)
-    ]
-    chart = removal_chart(rows, ATTACKS, 0.1)
-    json.dumps(chart.figure, allow_nan=False)
-    assert chart.finding == (
-        "NGF brings the attack success rate of every model to 10 % or less for BadNets, and of no "
-        "model to 10 % or less for Blend. NGF costs at most 2.0 points of clean accuracy. It does "
-        "better than SGD and Adam with every seed for BadNets. SGD or Adam does better with every "
-        "seed for Blend."
+ROWS = [
+    model(attack, method, seed, asr + 0.02 * seed, 0.0 if method == "before" else 0.1)
+    for attack, of in (
+        ("badnets", {"before": 0.9, "ngf, one layer": 0.2, "sgd, all layers": 0.6}),
+        ("blend", {"before": 0.8, "ngf, one layer": 0.4, "sgd, all layers": 0.3}),
     )
-    (ngf,) = [trace for trace in chart.figure["data"] if trace["name"] == "after NGF"]
-    assert ngf["x"] == [2.0, 3.0, 40.0, 40.0]
-    assert len(chart.table) == 16
-    assert removal_chart([], ATTACKS, 0.1).finding == NOTHING
+    for method, asr in of.items()
+    for seed in (0, 1)
+]
+
+
+def test_each_model_has_a_mark_and_the_reach_of_its_purifications() -> None:
+    chart = removal_chart(ROWS, ATTACKS)
+    json.dumps(chart.figure, allow_nan=False)
+    (ngf,) = [trace for trace in chart.figure["data"] if trace["name"] == "NGF, one layer"]
+    assert ngf["x"] == pytest.approx([20.0, 22.0, 40.0, 42.0])
+    assert ngf["error_x"]["array"] == pytest.approx([10.0] * 4)
+    assert ngf["y"][0] == ngf["y"][1] != ngf["y"][2]
+    assert "10.0 % to 30.0 % over 5 purification seeds" in ngf["customdata"][0]
+    assert len(chart.table) == 12
+    assert chart.finding == (
+        "Mean attack success rate over BadNets and Blend: before 86.0 %, after NGF, one layer "
+        "31.0 %, after SGD, all layers 46.0 %. Purifications of one model differ by up to 20 "
+        "points (NGF, one layer, BadNets, model of seed 0)."
+    )
+    assert removal_chart([], ATTACKS).finding == NOTHING
+
+
+def test_one_attack_has_its_methods_below_each_other() -> None:
+    rows = [row for row in ROWS if row["attack"] == "badnets"]
+    rows.append(model("badnets", "adam, all layers", 0, None))
+    chart = attack_chart(rows, ATTACKS)
+    axis = chart.figure["layout"]["yaxis"]
+    assert axis["ticktext"] == [
+        "Backdoored",
+        "NGF, one layer",
+        "SGD, all layers",
+        "Adam, all layers",
+    ]
+    places = [trace["y"] for trace in chart.figure["data"]]
+    assert [round(sum(of) / len(of)) for of in places[:3]] == [0, 1, 2] and places[3] == []
+    assert chart.finding.startswith(
+        "Attack success rate, mean over models: before 91.0 %, after NGF, one layer 21.0 %, after "
+        "SGD, all layers 61.0 %. Purifications"
+    )
+    assert chart.table["Diverged"].to_list()[-1] == 5

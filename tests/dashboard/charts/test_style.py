@@ -95,7 +95,8 @@ def test_charts_take_their_colors_and_shapes_from_the_table() -> None:
     subjects = (BACKDOORED, *(Subject("purified", lane) for lane in lanes))
     by_lane = [METHODS[lane] for lane in lanes]
     by_subject = [MODELS["backdoored"], *by_lane]
-    points = [{"method": lane, "lr": 0.1, "ca": 0.9, "asr": 0.5} for lane in lanes]
+    point = {"how": "sweep", "strength": 0.1, "seed": 0, "ca": 0.9, "asr": 0.5}
+    points = [point | {"method": lane} for lane in lanes]
     scores = [{"type": "layer", "lane": lane, "layer": "x", "score": 1.0} for lane in lanes]
     spectra = [Spectrum(who, [0.0, 1.0], [1.0, 0.5], [1.0], lambda_max=1.0) for who in subjects]
     drawn = {

@@ -10,7 +10,6 @@ from ngf.defenses.fine_tuning.choosing import (
     choose_lr,
     half_decade,
     largest_harmless,
-    open_search,
 )
 from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.defenses.sgd import SGD
@@ -20,21 +19,20 @@ from tests.helpers.purifications import finish, short
 
 
 def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
-    defense = short("sgd", lr=0.0, layer="last", rates="grid")
+    defense = short("sgd", lr=0.0, layer="last")
     lr, why = choose_lr(defense, problem, "last")
-    assert lr in defense.lr_grid
-    assert f"{lr:g}" in why
+    assert f"{lr:g} is the largest learning rate tried" in why
     start = accuracy(problem.model, problem.validation)
     tuned = short("sgd", lr=lr, layer="last").purify(problem)
     finish(tuned)
-    assert accuracy(tuned.model, problem.validation) >= start - 0.01 or lr == defense.lr_grid[-1]
+    assert accuracy(tuned.model, problem.validation) >= start - 0.01
 
 
 def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypatch):
-    monkeypatch.setattr(SGD, "lr_grid", (1e-9, 1e-10))
-    _lr, why = choose_lr(short("sgd", lr=0.0, rates="grid", batch_norm="eval"), problem, "linear")
-    assert why.startswith("1e-09 is the largest rate of the grid")
-    assert "tried: 1e-09). Nothing larger was tried" in why
+    monkeypatch.setattr(SGD, "usual", 1e-9)
+    monkeypatch.setattr(choosing, "_DECADES_UP", 0)
+    _lr, why = choose_lr(short("sgd", lr=0.0, batch_norm="eval"), problem, "linear")
+    assert "tried: 1e-09, 3e-09). Nothing larger was tried" in why
 
 
 def below(limit: float, tried: list[float]):
@@ -52,7 +50,7 @@ def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
     for k in range(-6, 14):
         tried: list[float] = []
         limit = half_decade(usual, k)
-        assert open_search(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
+        assert largest_harmless(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
         assert len(tried) == len(set(tried)) <= 3 + abs(k) // 2
     rates = [half_decade(usual, k) for k in range(-6, 7)]
     steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
@@ -61,16 +59,21 @@ def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
 
 def test_the_open_rule_ends_where_it_must():
     tried: list[float] = []
-    assert open_search(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
+    assert largest_harmless(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
     assert max(tried) <= 100.0, "no rate that the option does not let through"
     tried.clear()
-    lr, _kept = open_search(below(1e99, tried), 0.99, 0.2, float("inf"))
+    lr, _kept = largest_harmless(below(1e99, tried), 0.99, 0.2, float("inf"))
     assert lr == 6e5 and len(tried) == 8, "a rate that does nothing is not tried for ever"
-    assert open_search(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), "none is harmless"
-    diverges = open_search(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
+    assert largest_harmless(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), (
+        "none is harmless"
+    )
+    diverges = largest_harmless(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
     assert diverges == (0.2, 0.5), "the smallest that is sound"
-    assert open_search(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
-    assert open_search(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (0.02, 0.99)
+    assert largest_harmless(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
+    assert largest_harmless(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (
+        0.02,
+        0.99,
+    )
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "ngf", "ngf_as_released"])
@@ -106,34 +109,22 @@ def test_what_was_chosen_is_told_before_the_first_step(name, problem):
         assert step.lr > 0 and step.update_norm > 0 and step.distance > 0
 
 
-def test_the_largest_harmless_rate_of_what_was_tried():
-    def tried(*validation):
-        return [(1 / (k + 1), value) for k, value in enumerate(validation)]
-
-    assert largest_harmless(tried(0.5, 0.985, 0.99, 0.9), 0.99) == (1 / 2, 0.985)
-    assert largest_harmless(tried(None, 0.99), 0.99) == (1 / 2, 0.99)
-    assert largest_harmless(tried(0.9, 0.5, 0.6), 0.99) == (1 / 3, 0.6), "the smallest"
-    assert largest_harmless(tried(0.9, None), 0.99) == (1, 0.9), "the smallest that is sound"
-    assert largest_harmless(tried(None, None), 0.99) == (1 / 2, None)
-
-    def untouched():
-        yield 1.0, 0.99
-        raise AssertionError("what follows is not asked for")
-
-    assert largest_harmless(untouched(), 0.99) == (1.0, 0.99)
-
-
 def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch):
-    monkeypatch.setattr(SGD, "lr_grid", (1e20, 1e15, 1e-9))
-    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval", rates="grid")
+    rates = {0: 1e20, -2: 1e15}
+    monkeypatch.setattr(choosing, "half_decade", lambda usual, k: rates.get(k, 1e-9))
+    monkeypatch.setattr(choosing, "_highest", lambda defense: 1e99)
+    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
     lr, why = choose_lr(defense, problem, "all")
     assert lr == 1e-9
-    assert "largest rate of the grid" in why and "Diverged and left out: 1e+20, 1e+15." in why
+    assert "largest learning rate tried" in why
+    assert "Diverged and left out: 1e+20, 1e+15." in why
 
 
 def test_the_rule_says_when_every_rate_diverges(problem, monkeypatch):
-    monkeypatch.setattr(SGD, "lr_grid", (1e20, 1e15))
-    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval", rates="grid")
-    with pytest.raises(Diverged, match="Every learning rate of the grid diverges on all") as error:
+    monkeypatch.setattr(choosing, "half_decade", lambda usual, k: 1e20 if k else 1e21)
+    monkeypatch.setattr(choosing, "_highest", lambda defense: 1e99)
+    defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
+    match = "Every learning rate that was tried diverges on all"
+    with pytest.raises(Diverged, match=match) as error:
         choose_lr(defense, problem, "all")
-    assert "below 1e+15" in error.value.advice
+    assert "learning rate of your own, below 1e+20" in error.value.advice
