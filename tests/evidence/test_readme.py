@@ -17,7 +17,6 @@ from ngf.catalogue import catalogue
 from ngf.config import NUM_VALIDATION, PurifySpec, TrainSpec
 from ngf.defenses.fine_tuning.choosing import TOLERATED_DROP
 from ngf.defenses.fine_tuning.layer_choice import NEAR
-from ngf.defenses.fine_tuning.options import FOLDS
 
 # fmt: off
 WORDS = (
@@ -94,7 +93,7 @@ def test_ratios_are_told_with_two_digits(value: float, told: str) -> None:
 def test_the_step_writes_only_what_changed(monkeypatch, tmp_path) -> None:
     path = tmp_path / "README.md"
     text = README.read_text(encoding="utf-8")
-    path.write_text(text.replace("<!-- begin: setup -->\n", "<!-- begin: setup -->\n1"), "utf-8")
+    path.write_text(text.replace("| badnets | before | ", "| badnets | before | 1"), "utf-8")
     monkeypatch.setattr(readme, "README", path)
     assert readme.missing() == ["README.md"]
     readme.make("README.md")
@@ -116,11 +115,11 @@ def test_defaults_are_told_as_they_are(prose: str) -> None:
         name: {item["name"]: item["default"] for item in about["fields"]}
         for name, about in catalogue()["defenses"].items()
     }
-    assert defaults["ngf"]["trust_region"] == defaults["gradient_kl"]["trust_region"]
-    assert (
-        f"(NGF {defaults['ngf']['trust_region']:g} nats, SGD {defaults['sgd']['lr']:g}, Adam "
-        f"{defaults['adam']['lr']:g}) are fixed"
-    ) in prose
+    rates = [
+        f"{title} {defaults[name]['lr']:g}"
+        for title, name in (("NGF", "ngf"), ("SGD", "sgd"), ("Adam", "adam"))
+    ]
+    assert f"The Lab's defaults ({', '.join(rates)}) are fixed" in prose
     assert defaults["ngf"]["layer"] == "fisher"
 
 
@@ -156,9 +155,8 @@ def test_sizes_of_networks(prose: str) -> None:
 
 
 def test_rules_are_told_with_their_numbers(prose: str) -> None:
-    assert f"Judging on {NUM_VALIDATION:,} further clean images" in prose
-    assert FOLDS == 2 and "they are cut in two" in prose
-    assert TOLERATED_DROP == 0.01 and "loses at most one point of clean accuracy" in prose
+    assert f"on {NUM_VALIDATION:,} clean validation images" in prose
+    assert TOLERATED_DROP == 0.01 and "loses at most one point of accuracy" in prose
     assert f"of the layers within {NEAR} of the best" in prose
     assert f"{PurifySpec.num_clean} clean images, 100 steps" in prose
     assert f"on {TrainSpec.training.num_images:,} images" in prose
