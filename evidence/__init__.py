@@ -4,5 +4,5 @@ steps.
 
 Each step is a module with two functions: `missing()` names what is not there yet, `make(name)`
 makes one of it and says so. What the steps share: `shipped` (where files lie), `computing` (runs),
-`seeds` (numbers of which there is one per seed).
+`statistics` (what is told of many models).
 """

@@ -12,6 +12,7 @@ from dashboard.charts.style import GRAY, MODELS, base_layout, percent, upright
 
 CHANCE = 0.5
 CONTROL = "loss"  # knows no sharpness
+TOGETHER = "all measures"  # none of the single ones
 
 
 def detector_chart(rows: Sequence[Row], titles: Mapping[str, str]) -> Chart:
@@ -64,7 +65,7 @@ def detector_chart(rows: Sequence[Row], titles: Mapping[str, str]) -> Chart:
 def _finding(ordered: Sequence[Row], titles: Mapping[str, str]) -> str:
     if not ordered:
         return ""
-    single = [row for row in ordered if row["measure"] != CONTROL]
+    single = [row for row in ordered if row["measure"] not in (CONTROL, TOGETHER)]
     clear = sum(row["low"] > CHANCE for row in single)
     best = single[0]
     text = (

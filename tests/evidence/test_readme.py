@@ -8,7 +8,8 @@ import pytest
 
 from evidence import readme
 from evidence.computing import Failed
-from evidence.readme import PARTS, machine, one, renewed, rounded
+from evidence.markdown import machine, one
+from evidence.readme import PARTS, renewed, rounded
 from evidence.shipped import README
 from evidence.zoo import specs
 from ngf import models

@@ -51,7 +51,7 @@ def names() -> dict[str, Any]:
         "zoo": sorted(spec.id for spec in zoo.specs()),
         "zoo folders": sorted(path.name for path in (ASSETS / "zoo").iterdir()),
         "purification": sorted(path.stem for path in (evidence / "purification").glob("*.json")),
-        "geometry": sorted(path.stem for path in (evidence / "geometry").glob("*.json")),
+        "minima": sorted(path.stem for path in (evidence / "minima").glob("*.json")),
         "recording": race.id,
         "measurements": {
             name: MeasureSpec(target=MODEL, measurement=normalize("measurements", Choice(name))).id
