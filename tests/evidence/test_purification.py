@@ -111,7 +111,7 @@ def test_the_file_has_a_row_for_each_trial_and_is_not_made_twice(asked) -> None:
     assert purification.missing() == []
     found = purification.rows()
     again = [(row["method"], row["how"], row["times"], row["seed"]) for row in found[len(keys) :]]
-    assert again == [(ONE, "sweep", 1.0, 0), (ONE, "strong", 0.0, 0)], "the default is both"
+    assert again == [(ONE, "strong", 0.0, 0)], "the default is the strong side as well"
     for row in found:
         assert (row["run"], row["model_seed"], row["before"]) == ("tiny-run", 0, BEFORE)
 
