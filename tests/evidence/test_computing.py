@@ -55,6 +55,6 @@ def test_a_weak_model_is_no_evidence_and_does_not_get_into_the_zoo(tmp_path, mon
 
 def test_a_model_that_is_not_in_the_zoo_says_what_to_do(tmp_path) -> None:
     store = Store(tmp_path)
-    assert of_zoo(store, "signs-badnets-s0-e92d669fdf").source == "zoo"
+    assert of_zoo(store, "signs-badnets-s0-36a7376469").source == "zoo"
     with pytest.raises(Failed, match="nothing-s0 is not in the zoo yet: python -m evidence zoo"):
         of_zoo(store, "nothing-s0")

@@ -30,8 +30,8 @@ from ngf.presets import presets
 from ngf.runs.store import PurifyRun, Store, open_run
 
 HERE = Path(__file__).parent
-MODEL = "signs-badnets-s0-e92d669fdf"  # a model of the zoo
-BENIGN = "signs-none-s0-1c8392ad8a"
+MODEL = "signs-badnets-s0-36a7376469"  # a model of the zoo
+BENIGN = "signs-none-s0-127bd5635e"
 
 
 # ---- names of runs

@@ -182,8 +182,8 @@ def test_purify_ends_with_before_and_after(store: Store) -> None:
     assert with_default["defense"] == "ngf" and with_default["attack"] == "badnets"
 
 
-MODEL = "signs-badnets-s0-e92d669fdf"  # of the zoo
-BENIGN = "signs-none-s0-1c8392ad8a"
+MODEL = "signs-badnets-s0-36a7376469"  # of the zoo
+BENIGN = "signs-none-s0-127bd5635e"
 PROBE = ("measure", MODEL, "--measurement", "trigger_probe", "--set")
 FISHER = ("measure", MODEL, "--measurement", "fisher_trace")
 PLANE = ("measure", MODEL, "--measurement", "loss_plane", "--set", "plane=models")
