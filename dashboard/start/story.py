@@ -75,9 +75,9 @@ def training_on(spec: PurifySpec) -> str:
 def caveat() -> str:
     """How much a single race proves."""
     return (
-        "It is one race, on one model, at one learning rate for each method; the evidence below "
-        "says how far it carries."
-        if evidence("summary")
+        "It is one race, on one model, with one setting for each method; the evidence below says "
+        "how far it carries."
+        if (evidence("summary") or {}).get("claims")
         else "It is one race on one model; other models can end otherwise."
     )
 
