@@ -38,7 +38,7 @@ class GradientKL(FineTuningDefense):
     needs_factors: ClassVar[bool] = True  # not to step, but to leave out what NGF leaves out
     usual: ClassVar[float] = 0.03
     layer: str = options.layer("fisher")
-    trust_region: float = trust_region(0.03)
+    trust_region: float = trust_region(0.01)
     radius_schedule: str = radius_schedule("cosine")
     lr: float = option(
         0.0,

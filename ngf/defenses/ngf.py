@@ -93,7 +93,6 @@ class NGF(FineTuningDefense):
     former: ClassVar[Mapping[str, Any]] = {
         "augmentation": "weak",
         "lr": 0.01,
-        "trust_region": 0.01,
         "radius_schedule": "constant",
         "adaptive": False,
         "regularizer": 0.1,
@@ -103,7 +102,7 @@ class NGF(FineTuningDefense):
         "factor_decay": 0.95,
     }
     layer: str = options.layer("fisher")
-    trust_region: float = trust_region(0.03)
+    trust_region: float = trust_region(0.01)
     radius_schedule: str = radius_schedule("cosine")
     lr: float = option(
         0.0,
