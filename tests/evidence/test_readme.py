@@ -17,6 +17,7 @@ from ngf.catalogue import catalogue
 from ngf.config import NUM_VALIDATION, PurifySpec, TrainSpec
 from ngf.defenses.fine_tuning.choosing import TOLERATED_DROP
 from ngf.defenses.fine_tuning.layer_choice import NEAR
+from ngf.defenses.fine_tuning.options import FOLDS
 
 # fmt: off
 WORDS = (
@@ -93,7 +94,7 @@ def test_ratios_are_told_with_two_digits(value: float, told: str) -> None:
 def test_the_step_writes_only_what_changed(monkeypatch, tmp_path) -> None:
     path = tmp_path / "README.md"
     text = README.read_text(encoding="utf-8")
-    path.write_text(text.replace("| badnets | before | ", "| badnets | before | 1"), "utf-8")
+    path.write_text(text.replace("| BadNets | Before | ", "| BadNets | Before | 1"), "utf-8")
     monkeypatch.setattr(readme, "README", path)
     assert readme.missing() == ["README.md"]
     readme.make("README.md")
@@ -116,8 +117,8 @@ def test_defaults_are_told_as_they_are(prose: str) -> None:
         for name, about in catalogue()["defenses"].items()
     }
     rates = [
-        f"{title} {defaults[name]['lr']:g}"
-        for title, name in (("NGF", "ngf"), ("SGD", "sgd"), ("Adam", "adam"))
+        f"NGF {defaults['ngf']['trust_region']:g} nats",
+        *(f"{title} {defaults[title.lower()]['lr']:g}" for title in ("SGD", "Adam")),
     ]
     assert f"The Lab's defaults ({', '.join(rates)}) are fixed" in prose
     assert defaults["ngf"]["layer"] == "fisher"
@@ -132,8 +133,10 @@ def test_the_zoo_is_as_large_as_it_says(prose: str) -> None:
         )
         for spec in every
     }
+    benign = seeds.pop("none")
     low, high = min(seeds.values()), max(seeds.values())
     assert f"under every attack with {WORDS[low]} to {WORDS[high]} seeds" in prose
+    assert f"{WORDS[benign]} benign ones" in prose
 
 
 def test_measures_are_counted(prose: str) -> None:
@@ -155,10 +158,11 @@ def test_sizes_of_networks(prose: str) -> None:
 
 
 def test_rules_are_told_with_their_numbers(prose: str) -> None:
-    assert f"on {NUM_VALIDATION:,} clean validation images" in prose
-    assert TOLERATED_DROP == 0.01 and "loses at most one point of accuracy" in prose
+    assert f"Judging on {NUM_VALIDATION:,} further clean images" in prose
+    assert TOLERATED_DROP == 0.01 and "loses at most one point of clean accuracy" in prose
+    assert FOLDS == 2 and "they are cut in two" in prose
     assert f"of the layers within {NEAR} of the best" in prose
-    assert f"{PurifySpec.num_clean} clean images, 100 steps" in prose
+    assert f"within the defender's own {PurifySpec.num_clean} clean images" in prose
     assert f"on {TrainSpec.training.num_images:,} images" in prose
 
 
