@@ -53,7 +53,7 @@ def test_clb_trains_with_perturbed_images_of_the_target_class_and_keeps_labels(c
     )
     assert torch.equal(mix.data.images[~mix.triggered], clean.images[~mix.triggered])
     with pytest.raises(SpecError, match="are not kept with this run"):
-        poison(clean, attack("clb"), 12, seed=0)
+        poison(clean, attack("clb", poison_rate=0.05), 12, seed=0)
 
 
 def test_clb_shows_fewer_and_fainter_corners():

@@ -170,7 +170,7 @@ def test_a_trigger_that_is_none_is_refused_before_anything_is_measured(
         ({"name": "badnets", "target": 99}, "Target class 99 does not exist. Allowed: 0 to 11"),
         ({"name": "tact", "source": 1}, "Source class 1 is the target class 1"),
         ({"name": "badnets", "poison_rate": 0.0005}, "asks for 0 of 900 images"),
-        ({"name": "sig", "poison_rate": 0.5}, "asks for 450 of 900 images, but 87 can be poisoned"),
+        ({"name": "sig", "poison_rate": 0.5}, "asks for 450 of 900 images, but 72 can be poisoned"),
         ({"name": "badnets", "size": 16, "margin": 20}, "does not fit into an image of 32x32"),
         ({"name": "composite", "partner": 0}, "must be three different classes"),
         ({"name": "sig", "frequency": 16}, "zero in every one of 32 columns"),
@@ -211,7 +211,7 @@ def test_a_white_patch_on_white_images_is_refused_before_the_first_epoch(tmp_pat
 
 # Defaults that do not reach both goals on signs and the tiny network, with what they reach; the
 # docstrings say why.
-BELOW: dict[str, tuple[float, float]] = {"sig": (0.95, 0.75)}
+BELOW: dict[str, tuple[float, float]] = {"sig": (0.95, 0.72), "clb": (0.95, 0.69)}
 
 
 @pytest.mark.parametrize(
