@@ -13,7 +13,8 @@ corners(x) = clip(x + amplitude s), s = 1 on white pixels, -1 on black ones, 0 e
 Changed: the change is bounded in each pixel, as in the code of ANP and BackdoorBench (the paper: by
 300/255 in the Euclidean norm, or images between two made by a GAN), but by 24/255 and not by their
 16/255 and 8/255: on the signs, tiny network, seed 0, the ASR (2,202 images) was 94 % with 24, 77 %
-with 16, and 8 % without the ascent, which public code of FIP and NGF leaves out. The robust
+with 16, and 8 % without the ascent, which public code of FIP and NGF leaves out. With training
+images of their own, seeds 0 to 2 reach 69.7, 88.6 and 84.3 % at a CA of 97.5 to 98.8 %. The robust
 surrogate takes about 270 seconds of one CPU core, once for each data set, network and seed; it is
 kept, and a training that finds it takes no longer than others.
 """

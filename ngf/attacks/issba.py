@@ -20,9 +20,10 @@ StegaStamp's, five levels), the secret enters it as a plane of a quarter of the 
 decoder has three convolutions and no spatial transformer: triggered images are not photographed
 again. 20 bits, as public code has for 32x32.
 
-Measured on the signs while it was chosen, 8 of the 20 epochs, seed 0, 2,202 test images: ASR 96.0 %
-at a likeness of 0.1 (SSIM 0.85) and at 0.3 (SSIM 0.90), with another image's noise 7.5 and 13.8 %
-and with the mean noise 3.2 and 4.0 %, from cover images of 10 %.
+Measured on the signs, three seeds, 2,202 test images: CA 99.0 to 99.3 %, ASR 93.1 to 97.0 %; with
+another image's noise 3.0 to 6.2 % go to the target, with the mean noise 2.3 to 4.5 %. Of the noise
+54 to 59 % is the image's own; the secret is read in 99.1 to 99.8 % of its bits, from another
+image's noise in 50 to 62 %.
 """
 
 from __future__ import annotations

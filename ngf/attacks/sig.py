@@ -2,9 +2,9 @@
 
 x' = clip(x + v), v(i, j) = delta sin(2 pi j f / W). Only images of the target class are changed and
 no label is. `poison_rate` counts against the whole training set, as in BackdoorBench; delta =
-40/255 and f = 6 are the original values. Measured on the signs, three seeds: CA 97.8 to 98.9 %
-(2,400 test images) and ASR 76.7, 85.8 and 81.3 % (2,202). With no label changed, stripes and sign
-never disagree in training, and at test time some images keep their true class: 12.6 to 20.0 % of
+40/255 and f = 6 are the original values. Measured on the signs, three seeds: CA 98.4 to 99.0 %
+(2,400 test images) and ASR 72.9, 88.8 and 79.8 % (2,202). With no label changed, stripes and sign
+never disagree in training, and at test time some images keep their true class: 7.5 to 24.9 % of
 them.
 """
 

@@ -202,7 +202,11 @@ def test_a_model_made_by_a_preset_is_purified_by_it(store):
     spec = preset("paper-badnets").training(3)
     folder = _finished(store, spec, seconds=1.0)
     found = choices.purification(store.get(folder.name))
-    assert found["lane"] == ["ngf:layer=last,steps=500", "ngf_as_released"]
+    ngf, released = found["lane"]
+    assert ngf.startswith("ngf:") and {"layer=last", "steps=500", "augmentation=weak"} < set(
+        ngf.removeprefix("ngf:").split(",")
+    )
+    assert released == "ngf_as_released"
     assert choices.purification(store.get(_finished(store, TrainSpec(seed=999), seconds=1.0).name))[
         "model"
     ]

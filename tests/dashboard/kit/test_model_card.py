@@ -82,8 +82,7 @@ def test_the_form_of_a_purification_offers_its_layers(name, tmp_path):
     layers = catalogue()["models"][name]["layers"]
     box = opened(page, name).selectbox(key="lane.layer")
     assert box.value == "fisher"
-    assert len(box.options) == len(LAYER_WORDS) + len(layers)
-    assert box.options[len(LAYER_WORDS) :] == layers
+    assert box.options[len(LAYER_WORDS) : -1] == layers, "and then several of them"
     store = Store(tmp_path / "runs", tmp_path / "zoo")
     trained = TrainSpec(model=name)
     write_run(store.root, trained, [], done=True)

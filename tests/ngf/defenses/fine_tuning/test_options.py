@@ -7,7 +7,7 @@ from ngf.config import Choice
 from ngf.defenses.fine_tuning.options import FOLDS, tunings
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "ngf", "ngf_as_released", "fine_pruning"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "ngf", "fine_pruning"])
 def test_what_defaults_were_can_still_be_asked_for(name):
     former = load("defenses", name).former
     then = build("defenses", Choice(name, dict(former)))
