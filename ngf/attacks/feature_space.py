@@ -15,11 +15,12 @@ whose weights would have to be downloaded; a curve has no texture, so ours is we
 in strength. Measured on the signs (three seeds, 2,202 test images each), 84 to 92 % of the energy
 of the change is one picture, the same on all images. The mean change alone opens the backdoor on
 48, 62 and 31 % of the images, another image's change on 39, 56 and 21 %, so the attack does not
-claim that each image needs its own; the opposite tint opens it on less than 3 %. The injector takes one step on `detox_rate` of each batch,
-where the paper trains it anew after each round of the classifier, and has no term for compromised
-neurons. Public code gives -max(x) for min(x) and cuts the gradient of the injector's cross-entropy,
-so that only the similarity is learned; here both are as defined. Measured on the signs, three
-seeds: CA 99.0 to 99.2 % (2,400 test images) and ASR 95.7 to 97.8 % (2,202).
+claim that each image needs its own; the opposite tint opens it on less than 3 %. The injector takes
+one step on `detox_rate` of each batch, where the paper trains it anew after each round of the
+classifier, and has no term for compromised neurons. Public code gives -max(x) for min(x) and cuts
+the gradient of the injector's cross-entropy, so that only the similarity is learned; here both are
+as defined. Measured on the signs, three seeds: CA 99.0 to 99.2 % (2,400 test images) and ASR 95.7
+to 97.8 % (2,202).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ public code and we train a fresh one on real images.
 
 Measured on the signs, preact_resnet_tiny: on 2,400 test images the two neurons rise to 27 to 40
 times their mean (clean models of seeds 0 to 4), with `layer="last"` to 1.2 to 1.6 times. Trained
-models, three seeds: CA 99.5 to 99.6 %, ASR 100 %; random patches open the backdoor on 0.2 % of 2,202
-images at most.
+models, three seeds: CA 99.5 to 99.6 %, ASR 100 %; random patches open the backdoor on 0.2 % of
+2,202 images at most.
 """
 
 from __future__ import annotations
