@@ -137,7 +137,7 @@ def test_every_page_opens_and_asks_nobody_else(page: Page, path: str) -> None:
     page.goto(f"https://{RECIPE}/ngf/{path}")
     expect(page.locator("h1").first).to_be_visible(timeout=WAIT)
     page.locator(SETTLED).wait_for(timeout=WAIT)
-    if path in ("", "attacks", "geometry"):
+    if path == "":
         wait_for_charts(page, 1)
     assert not [text for text in page.wrong if not SEARCH.search(text)]  # type: ignore[attr-defined]
     own = re.compile(rf"(https|wss)://{re.escape(RECIPE)}/ngf/|blob:|data:")
