@@ -206,7 +206,6 @@ def test_a_run_is_asked_for_by_a_preset(store, capsys):
             "damping": 0.001,
             "adaptive": False,
             "augmentation": "weak",
-            "trust_region": 0.01,
             "radius_schedule": "constant",
             "regularizer": 0.1,
             "factor_period": 10,
