@@ -21,7 +21,8 @@ class DataSet(Protocol):
     def facts(self) -> Mapping[str, Any]:
         """`classes` (names), `shape` (C, H, W), `pools` (name -> images), `survives_flip` (for each
         class, whether a mirrored image still belongs to it); `fingerprint` where the images may
-        differ from machine to machine; `left_out` where files are no part of it: `said` in words,
+        differ from machine to machine; `block` where images are made so many at once, each
+        independent of its place; `left_out` where files are no part of it: `said` in words,
         `files` as [name, why]. May read files; raises DataError.
         """
         ...

@@ -111,7 +111,8 @@ class Splits:
         block = self.source.facts.get("block", 1)
         if block == 1:
             return self._order(size)[: self.num_train]
-        first = block * self._order(-(-size // block))[: -(-wanted // block)]
+        short = size % block > 0  # the last block, which may be among them
+        first = block * self._order(-(-size // block))[: -(-wanted // block) + short]
         among = (first[:, None] + np.arange(block)).ravel()
         among = among[among < size]
         return among[self._order(len(among))][: self.num_train]

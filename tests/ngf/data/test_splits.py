@@ -40,6 +40,7 @@ def test_a_smaller_choice_is_the_beginning_of_a_larger_one(block):
         return Splits(Pool(), seed=3, num_train=count).train_index()
 
     assert list(index(50)) == list(index(9_000))[:50]
+    assert len(set(index(10_000))) == 10_000, "also where the last block is short"
     everything = index(25_000)
     assert sorted(everything) == list(range(25_000))
 
