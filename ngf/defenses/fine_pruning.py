@@ -30,7 +30,7 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
-from ngf.defenses.fine_tuning.judging import Judge
+from ngf.defenses.fine_tuning.judging import parts
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, few, scope
 from ngf.finite import Diverged
 from ngf.models import classifier, flow
@@ -204,7 +204,7 @@ class PruningThenTuning:
         """
         return [
             (_most_dormant_first(self._features(part.clean)), self._features(held), held.labels)
-            for part, held in Judge(self.problem).parts
+            for part, held in parts(self.problem)
         ]
 
     @torch.no_grad()

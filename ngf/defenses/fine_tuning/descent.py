@@ -39,10 +39,11 @@ class Descent:
         """Nothing to restore."""
 
 
-def scheduled(lr: float, step: int, steps: int, schedule: str) -> float:
-    """The learning rate of step number `step`, 0 the first, of `steps`: `lr` itself (constant), or
-    lr (1 + cos(pi step / steps)) / 2 (cosine; Loshchilov & Hutter 2017, arXiv 1608.03983).
+def scheduled(first: float, step: int, steps: int, schedule: str) -> float:
+    """The learning rate, or radius, of step number `step`, 0 the first, of `steps`: `first` itself
+    (constant), or first (1 + cos(pi step / steps)) / 2 (cosine; Loshchilov & Hutter 2017, arXiv
+    1608.03983).
     """
     if schedule == "constant":
-        return lr
-    return lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+        return first
+    return first * 0.5 * (1 + math.cos(math.pi * step / steps))

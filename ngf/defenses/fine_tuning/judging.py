@@ -29,18 +29,13 @@ _ROUNDING = 1e-12  # a drop of exactly the tolerated size is tolerated
 class Judge:
     """What a setting does to clean accuracy.
 
-    parts: a problem to tune on, and the images that then judge: one pair with validation images,
-        else one for each fold.
+    parts: see the function of that name.
     count: images that judge, over all parts.
     start: accuracy of the model as it came on the same images.
     """
 
     def __init__(self, problem: Problem, folds: int = FOLDS) -> None:
-        self.parts = (
-            cross_fitted(problem, folds)
-            if problem.validation is None
-            else [(problem, problem.validation)]
-        )
+        self.parts = parts(problem, folds)
         self.count = sum(len(held) for _, held in self.parts)
         self.start = self._share([self._right(problem.model, held) for _, held in self.parts])
 
@@ -80,6 +75,15 @@ class Judge:
             f"on the {self.count:,} clean images in {len(self.parts)} parts, each judged by a "
             "model that was tuned on the rest"
         )
+
+
+def parts(problem: Problem, folds: int = FOLDS) -> list[tuple[Problem, Images]]:
+    """A problem to tune on, and the images that then judge: one pair with validation images, else
+    one for each fold.
+    """
+    if problem.validation is None:
+        return cross_fitted(problem, folds)
+    return [(problem, problem.validation)]
 
 
 def keeps(after: float, start: float, tolerated: float) -> bool:

@@ -9,7 +9,7 @@ probe for backdoors: Wang et al. 2019, Neural Cleanse). A backdoor makes one of 
 The score of a layer is one minus the highest success that these perturbations still have after
 tuning it, or 0 when clean accuracy on held-out images fell too far. Scores are blunt, since a
 trigger need not be small everywhere: among the layers within 0.1 of the best score the one with the
-largest Fisher trace is taken. (The margin was set after seeing ten models; see assets/evidence.)
+largest Fisher trace is taken. (The margin was set after seeing ten models of the first zoo.)
 """
 
 from __future__ import annotations

@@ -393,7 +393,7 @@ class FineTuning:
                 "from."
             )
         self.step, self.start = state["step"], state["start"]
-        self.bound = Bound(**state.get("bound", {}))  # of SGD there may be older ones
+        self.bound = Bound(**state["bound"])
         self.model.load_state_dict(state["model"])
         self.rule.load_state_dict(state["rule"])
         self.optimizer.load_state_dict(state["optimizer"])

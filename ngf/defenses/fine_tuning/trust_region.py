@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ngf.defenses.fine_tuning.descent import scheduled
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, OldCheckpoint
 from ngf.finite import Diverged
 from ngf.options import option
@@ -147,9 +148,8 @@ class TrustRegionRule(ABC):
 
     def radius(self, step: int) -> float:
         """The largest KL that step `step` may have."""
-        if self.bounds.radius_schedule == "constant":
-            return self.bounds.trust_region
-        return self.bounds.trust_region * (1 + math.cos(math.pi * step / self.bounds.steps)) / 2
+        b = self.bounds
+        return scheduled(b.trust_region, step, b.steps, b.radius_schedule)
 
     def _search(self, batch: Batch, radius: float, lr: float) -> Taken:
         """The longest step that was found within the radius and the other bounds."""
