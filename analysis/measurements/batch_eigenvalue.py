@@ -9,7 +9,6 @@ the bound of its Lanczos residual.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,11 +20,9 @@ from analysis.curvature.krylov import Ritz, lanczos
 from analysis.curvature.operators import Hessian
 from analysis.measurements.base import Measurement, Picture
 from analysis.model_under_test import chunks, evaluate, frozen_copy, parameters_of
-from analysis.quantiles import LEVELS, quantiles
+from analysis.quantiles import LEVELS, mean_and_median, quantiles
 from analysis.result import Partial, Value
 from ngf.options import option
-
-_MEDIAN = np.array([0.5])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +117,7 @@ def _partial(
     at = quantiles(top)
     return Partial(
         values={
-            **_summary(top),
+            **mean_and_median("batch_lambda_max", top),
             "batch_lambda_max_bound": _worst(top, bound),
             "num_batches": len(found),
             **more,
@@ -136,18 +133,6 @@ def _partial(
         fraction=fraction,
         done=fraction == 1,
     )
-
-
-def _summary(top: np.ndarray) -> dict[str, Value]:
-    several = len(top) > 1
-    median = quantiles(top, _MEDIAN)
-    error = float(top.std(ddof=1)) / math.sqrt(len(top)) if several else None
-    return {
-        "batch_lambda_max_mean": float(top.mean()),
-        "batch_lambda_max_mean_stderr": error,
-        "batch_lambda_max_median": float(median.value[0]),
-        "batch_lambda_max_median_stderr": float(median.stderr[0]) if several else None,
-    }
 
 
 def _worst(top: np.ndarray, bound: np.ndarray) -> float:

@@ -22,14 +22,13 @@ from torch import Generator, Tensor, nn
 from analysis.curvature.input_hessian import InputHessian, top_each, trace_each
 from analysis.measurements.base import Measurement, Picture
 from analysis.model_under_test import chunks, frozen_copy
-from analysis.quantiles import LEVELS, quantiles
+from analysis.quantiles import LEVELS, mean_and_median, quantiles
 from analysis.result import Partial, Value
 from ngf.options import option
 
 # Images in one graph: more gain nothing on a CPU. At least four chunks, so that there is something
 # to see early.
 _CHUNK, _LEAST_CHUNKS = 64, 4
-_MEDIAN = np.array([0.5])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ class InputCurvature(Measurement):
             values: dict[str, Value] = {"num_measured": done, **bounds}
             arrays["level"] = LEVELS
             for name in ("lambda_max", "trace"):
-                values |= _summary(f"input_{name}", arrays[name])
+                values |= mean_and_median(f"input_{name}", arrays[name])
                 at = quantiles(arrays[name])
                 arrays[f"input_{name}_quantile"] = at.value
                 arrays[f"input_{name}_quantile_stderr"] = at.stderr
@@ -129,17 +128,3 @@ class InputCurvature(Measurement):
             "trace_variance": samples.var(0, ddof=1) / self.probes,
             "image_loss": hessian.losses.cpu().double().numpy(),
         }
-
-
-def _summary(name: str, sample: np.ndarray) -> dict[str, Value]:
-    """Mean and median over images, with their standard errors (None for a single image)."""
-    several = len(sample) > 1
-    median = quantiles(sample, _MEDIAN)
-    return {
-        f"{name}_mean": float(sample.mean()),
-        f"{name}_mean_stderr": float(sample.std(ddof=1)) / math.sqrt(len(sample))
-        if several
-        else None,
-        f"{name}_median": float(median.value[0]),
-        f"{name}_median_stderr": float(median.stderr[0]) if several else None,
-    }
