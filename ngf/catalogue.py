@@ -97,7 +97,8 @@ def build(kind: str, choice: Choice, revision: int = REVISION) -> Any:
     """
     cls = load(kind, choice.name)
     about = {item.name: describe_field(item) for item in fields(cls)}
-    return cls(**{**_former(vars(cls), revision), **_check_options(choice, about)})
+    former = _former(getattr(cls, "former", {}), revision)
+    return cls(**{**former, **_check_options(choice, about)})
 
 
 def normalize(kind: str, choice: Choice) -> Choice:
@@ -121,13 +122,12 @@ def options_of(kind: str, choice: Choice, revision: int = REVISION) -> dict[str,
     """
     about = catalogue()[kind].get(choice.name, {})
     defaults = {item["name"]: item["default"] for item in about.get("fields", [])}
-    return {**defaults, **_former(about, revision), **choice.options}
+    return {**defaults, **_former(about.get("former", {}), revision), **choice.options}
 
 
-def _former(about: Mapping[str, Any], revision: int) -> Mapping[str, Any]:
-    """What a plug-in says of the defaults that it had in specifications of an earlier revision."""
-    found: Mapping[str, Any] = about.get("former", {}) if revision < REVISION else {}
-    return found
+def _former(former: Mapping[str, Any], revision: int) -> Mapping[str, Any]:
+    """The defaults that a plug-in had in specifications of this revision, where others than now."""
+    return former if revision < REVISION else {}
 
 
 def _check_options(choice: Choice, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
