@@ -17,7 +17,7 @@ from dashboard.kit import library, readings, visitor
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import show_refusal, submit_all
 from ngf.catalogue import catalogue, normalize
-from ngf.config import Choice, MeasureSpec, Target
+from ngf.config import Choice, MeasureSpec, Spec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
 
@@ -196,8 +196,8 @@ def find(run_id: str) -> Run | None:
     return library.find(run_id)
 
 
-def progress(specs: Sequence[MeasureSpec]) -> dict[str, list[str]]:
-    """Ids by state; `missing` for those that nobody asked for."""
+def progress(specs: Sequence[Spec]) -> dict[str, list[str]]:
+    """Ids by state, of measurements or other runs; `missing` for those that nobody asked for."""
     out: dict[str, list[str]] = {}
     for item in specs:
         run = library.find(item.id)

@@ -28,8 +28,8 @@ def models() -> list[TrainRun]:
     chosen before, goes back to.
     """
     found = {run.id: run for run in library.trained()}
-    asked = st.query_params, st.session_state
-    for name in (asked[0].get("model"), asked[0].get("run"), asked[1].get("lab.model")):
+    address, before = st.query_params, st.session_state.get("lab.model")
+    for name in (address.get("model"), address.get("run"), before):
         run = library.find_model_run(name or "")
         origin = run.training() if run is not None else None
         if origin is not None and origin.status == "done":

@@ -7,11 +7,11 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard.charts.repeats import Repeat, repeats_chart
-from dashboard.kit import library
+from dashboard.kit import library, measuring
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal, submit_all
 from ngf.config import REVISION, PurifySpec
-from ngf.runs.folder import ACTIVE, AGAIN
+from ngf.runs.folder import ACTIVE
 from ngf.runs.store import PurifyRun
 
 TIMES = 5
@@ -31,6 +31,7 @@ def finished(spec: PurifySpec) -> list[PurifyRun]:
         if isinstance(run, PurifyRun)
         and isinstance(facts.spec, PurifySpec)
         and facts.ended == "done"
+        and facts.spec.parent == spec.parent
         and replace(facts.spec, seed=spec.seed) == spec
     }
     return [found[seed] for seed in sorted(found)]
@@ -43,10 +44,10 @@ def show_repeats(run: PurifyRun) -> None:
         "Another seed draws other clean images, other batches and, for NGF, other labels from the "
         "model. One run is an anecdote: the band shows where others ended."
     )
-    states = _states(run.spec)
-    if states.keys() & {"missing", *AGAIN} and run.spec.revision == REVISION:
+    states = measuring.progress(wanted(run.spec))
+    left = len(measuring.to_do(states))
+    if left and run.spec.revision == REVISION:
         seconds = sum(about.get("seconds", 0.0) for about in run.finished()["lanes"].values())
-        left = sum(len(states.get(state, ())) for state in ("missing", *AGAIN))
         st.button(
             f"Repeat ×{TIMES}",
             icon=":material/casino:",
@@ -66,17 +67,8 @@ def _submit(spec: PurifySpec) -> None:
     submit_all(_PLACE, *wanted(spec))
 
 
-def _states(spec: PurifySpec) -> dict[str, list[str]]:
-    """Ids by state of the runs that the button asks for."""
-    states: dict[str, list[str]] = {}
-    for one in wanted(spec):
-        found = library.find_model_run(one.id)
-        states.setdefault(found.status if found else "missing", []).append(one.id)
-    return states
-
-
 def _draw(spec: PurifySpec, active: bool) -> None:
-    states = _states(spec)
+    states = measuring.progress(wanted(spec))
     if active:
         st.caption(f"{len(states.get('done', ()))} of {TIMES} runs done.")
         if not states.keys() & set(ACTIVE):
