@@ -95,7 +95,7 @@ def test_geometry_shows_its_pictures(page, server):
     page.get_by_role("button", name=re.compile(r"Measure \(\d+\)")).click()
     wait_for_charts(page, 3)
     for heading in ("Loss around the minimum", "Curvature", "The numbers"):
-        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
     expect(page.get_by_text(re.compile(r"n = \d+")).first).to_be_visible(timeout=WAIT)
 
 
