@@ -27,6 +27,7 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.events import FineTuningStep
 from ngf.defenses.fine_tuning.options import LAYER_WORDS
+from ngf.defenses.fine_tuning.replay import Prefix
 from ngf.finite import Diverged
 from ngf.models import Flow, Tuned, no_last_layer
 from ngf.optim.kfac import Tap, split_matrix, weight_matrix
@@ -286,7 +287,15 @@ class FineTuning:
                 kind=self.augmentation,
             )
             self.model.train(self.batch_norm == "train")
-            return self.model(images), labels, tap, lambda: self.model(images)
+            prefix = Prefix(self.model)
+            with prefix.recorded():
+                logits = self.model(images)
+
+            def again() -> Tensor:
+                with prefix.replayed():
+                    return self.model(images)
+
+            return logits, labels, tap, again
 
     @torch.no_grad()
     def _after(
