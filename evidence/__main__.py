@@ -79,7 +79,7 @@ STEPS = (
         name="minima_purified",
         does="Purifies some models with five seeds and measures curvature along the way.",
         needs=("zoo",),
-        takes="8 hours",
+        takes="an hour",
         writes="assets/evidence/minima_purified/*.json",
     ),
     Step(

@@ -315,7 +315,7 @@ def _num(n: Mapping[str, int], key: str, one: str) -> str:
 
 
 def method_title(method: str) -> str:
-    """`ngf, no regularizer` is `NGF, no regularizer`."""
+    """`ngf, with regularizer` is `NGF, with regularizer`."""
     name, comma, rest = method.partition(",")
     return f"{METHODS.get(name, name)}{comma}{rest}"
 

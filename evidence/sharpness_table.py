@@ -7,7 +7,7 @@ first.
 
     models     final models and the checkpoints of benign trainings: loss, ca and measures
     purified   what each method made of a model with each purification seed, at its last step
-    along      the way there: geometric means over models and purification seeds, by step
+    along      the way there: geometric means over models and the purifications that were followed
     effects    ratios with 95 % intervals. question: `backdoored` (against benign models) or
                `purified` (against the same model before). compared: `raw`; `loss` and `ca`, at the
                same clean loss or accuracy as benign models along their training; `direct`, what a
@@ -238,9 +238,12 @@ def last_steps(rows: pd.DataFrame) -> pd.DataFrame:
 
 def along(rows: pd.DataFrame) -> list[Row]:
     """Geometric means of what is measured along purifications: over the purification seeds of a
-    model, then over models, where all purifications of a method were measured at that step.
+    model, then over models, where all purifications of a method were measured at that step. One
+    that was measured at its last step alone is left out.
     """
     told = []
+    one = rows.groupby(["method", "run", "purification_seed"])["step"]
+    rows = rows[one.transform("size") > 1]
     names = [name for name in ALONG if name in rows]
     for (method, step), of in rows.groupby(["method", "step"], sort=True):
         every = rows[rows["method"] == method].groupby(["run", "purification_seed"]).ngroups

@@ -19,7 +19,12 @@ from dashboard.kit.evidence import answer_effects, evidence, of_group
 from dashboard.kit.show import show
 
 IMAGES = {"train": "Training images", "test": "Test images"}
-METHODS = {"ngf": "NGF", "ngf, no regularizer": "NGF, no regularizer", "sgd": "SGD", "adam": "Adam"}
+METHODS = {
+    "ngf": "NGF",
+    "ngf, with regularizer": "NGF, with regularizer",
+    "sgd": "SGD",
+    "adam": "Adam",
+}
 Row = Mapping[str, Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_rows_go_from_the_model_before_to_the_last_step(monkeypatch, tmp_path):
         monkeypatch.setattr(minima_purified, name, Plan(measurements={}, fisher_draws=1))
     store = Store()
     origin, model = store.get(MODEL), load_model(store, MODEL).model
-    spec = SimpleNamespace(seed=3, lane_names=lambda: ("sgd",))
+    spec = SimpleNamespace(seed=0, lane_names=lambda: ("sgd",))
     run = SimpleNamespace(id="run", path=tmp_path, spec=spec)
     pictures = Pictures(store, MODEL)
     with pytest.raises(SpecError, match="has kept no weights"):
@@ -50,11 +51,15 @@ def test_rows_go_from_the_model_before_to_the_last_step(monkeypatch, tmp_path):
         for images in ("train", "test", "triggered_true", "triggered_target")
     ]
     assert {(one["kind"], one["method"], one["purification_seed"]) for one in rows} == {
-        ("purified", "sgd", 3)
+        ("purified", "sgd", 0)
     }
     before, after = rows[1], rows[5]
     assert before["ca"] == after["ca"] and before["loss"] < after["loss"]  # halved logits
     assert rows[3]["asr"] > 0.5 and rows[3]["fisher_trace"] is None
+    run.spec.seed = 3
+    assert list(purified_rows(store, origin, run, "sgd", "sgd", pictures)) == [
+        {**row, "purification_seed": 3, "seconds": ANY} for row in rows[4:]
+    ]
 
 
 def test_what_is_there_is_left_alone(monkeypatch, tmp_path):

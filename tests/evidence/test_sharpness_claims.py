@@ -77,14 +77,14 @@ def test_purified_is_told_with_and_without_the_regularizer() -> None:
     n = {"attacks": 3, "models": 9, "purification_seeds": 5}
     effects = [
         ratio(0.6, 0.8, question="purified", method=method, compared=compared, n=n)
-        for method in ("ngf", "ngf, no regularizer")
+        for method in ("ngf", "ngf, with regularizer")
         for compared in ("raw", "loss", "ca")
     ]
     (claim,) = smoother({"effects": effects, "shares": []})
     assert claim["verdict"] == "Supported" and "9 models of 3 attacks" in claim["short"]
     assert "5 purification seeds each" in claim["short"]
     assert "at the same clean accuracy 0.69 times" in claim["short"]
-    assert "NGF, no regularizer, training images: 0.69 times" in claim["sentence"]
+    assert "NGF, with regularizer, training images: 0.69 times" in claim["sentence"]
 
 
 def test_the_best_detector_stands_beside_the_loss() -> None:

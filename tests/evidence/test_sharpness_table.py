@@ -116,7 +116,7 @@ def test_purified_is_compared_with_itself_raw_and_at_equal_loss_and_accuracy() -
     later = rows_of(made_up_minima.purified(world, files, seeds=2, steps=2))
     of = of_world(world)
     effects = purified(of, sharpness_table.last_steps(later), ["lambda_max"])
-    for method in ("ngf", "ngf, no regularizer"):
+    for method in ("ngf", "ngf, with regularizer"):
         told = {row["compared"]: row for row in effects if row["method"] == method}
         assert set(told) == {"raw", "loss", "ca"}
         assert 0.66 < told["loss"]["ratio"] < 0.83 and told["loss"]["high"] < 0.95
@@ -124,6 +124,10 @@ def test_purified_is_compared_with_itself_raw_and_at_equal_loss_and_accuracy() -
     way = sharpness_table.along(later)
     assert [row["step"] for row in way if row["method"] == "ngf"] == [0, 1, 2]
     assert all(row["models"] == 6 and row["purifications"] == 12 for row in way)
+    followed = later[(later["purification_seed"] == 0) | (later["step"] == later["steps"])]
+    (last,) = [row for row in sharpness_table.along(followed) if row["step"] == 2][:1]
+    assert last["models"] == last["purifications"] == 6
+    assert not sharpness_table.along(later.iloc[:0])
 
 
 def test_detectors_are_tried_by_measure_and_by_loss_alone() -> None:

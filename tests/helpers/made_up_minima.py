@@ -92,7 +92,7 @@ def purified(world: World, files: Sequence[File], seeds: int = 5, steps: int = 3
         before = [row for row in file["rows"] if row["attack"] != "none"]
         rows = []
         for row in before:
-            for method in ("ngf", "ngf, no regularizer"):
+            for method in ("ngf", "ngf, with regularizer"):
                 for number in range(seeds):
                     for step in range(steps + 1):
                         share = step / steps
