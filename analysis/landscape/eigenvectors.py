@@ -1,5 +1,8 @@
-"""The directions of steepest curvature, scaled so that one distance means one predicted rise of the
-loss in all of them.
+"""The directions of steepest curvature: of the Hessian H, or of D H D with D the length of each
+filter, which no rescaling of a layer changes (see `analysis.curvature.rescale`).
+
+A distance along them is a predicted rise of the loss, so that all look alike and their shape is
+seen; or a length, so that the steeper one of two models is steeper in a picture, too.
 """
 
 from __future__ import annotations
@@ -11,11 +14,16 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from analysis.curvature.krylov import lanczos
-from analysis.curvature.operators import Hessian
+from analysis.curvature.operators import Hessian, Scaled
+from analysis.curvature.rescale import scaling
 from analysis.landscape.directions import Direction, from_flat
 from analysis.landscape.loss_at import one_thread
 
-UNIT = "1 where the quadratic model rises by 1 nat, d where by d^2"
+DISTANCES = ("rise", "length")
+RISE = "1 where the quadratic model rises by 1 nat, d where by d^2"
+LENGTH = "Euclidean length in the weights"
+# sqrt(sum over filters of (change of the filter / its own length)^2)
+FILTER_LENGTH = "root of the summed squares of the filters' relative changes"
 _TOLERANCE = 0.01  # residual of a converged eigenvalue, relative to it: 0.5 % on the axis
 # Two eigenvalues of a model of the zoo are that certain after about 10 products; further ones lie
 # closer to the bulk and take more.
@@ -25,12 +33,13 @@ _ROUNDING = 1e-6  # an eigenvalue below this share of the largest is not positiv
 
 @dataclass(frozen=True, kw_only=True)
 class Eigenvector:
-    """An eigenvector of the Hessian with a positive eigenvalue.
+    """An eigenvector with a positive eigenvalue, of H or of D H D.
 
     value: Ritz value.
-    error: an eigenvalue of the Hessian lies within this distance of it.
-    direction: v sqrt(2 / value) for the unit vector v, so that at distance d along it the quadratic
-        model rises by value |d v sqrt(2 / value)|^2 / 2 = d^2.
+    error: an eigenvalue lies within this distance of it.
+    direction: s v, or s D v, for the unit vector v. At distance d along it the quadratic model
+        rises by value (s d)^2 / 2: by d^2 with s = sqrt(2 / value), where a distance is a rise. s
+        is 1 where it is a length.
     """
 
     value: float
@@ -45,17 +54,24 @@ def top_eigenvectors(
     names: Sequence[str],
     count: int,
     generator: Generator,
+    *,
+    filters: bool = False,
+    distance: str = "rise",
 ) -> Iterator[tuple[list[Eigenvector], int]]:
     """Yield the `count` largest so far, descending, and the number of products.
 
     names: of the parameters that may move.
+    filters: whether those of D H D; then biases and BatchNorm do not move.
+    distance: of `DISTANCES`, what 1 along a direction is.
 
     The last ones have converged, or are as good as 40 products (20 more for each after the second)
     make them; `error` says which. Yields nothing before all are positive. Raises ValueError if
     there are fewer than `count` directions of positive curvature.
     """
-    operator = Hessian(model, images, labels, names=names)
+    hessian = Hessian(model, images, labels, names=names)
     parameters = {name: model.get_parameter(name) for name in names}
+    sizes = scaling(parameters, "filter") if filters else None
+    operator = hessian if sizes is None else Scaled(hessian, sizes)
     stream = lanczos(operator, _MOST_PRODUCTS + _PRODUCTS_MORE * max(0, count - 2), generator)
     found: list[Eigenvector] = []
     while True:
@@ -71,7 +87,12 @@ def top_eigenvectors(
             Eigenvector(
                 value=float(value),
                 error=float(error),
-                direction=from_flat(ritz.vector(steps - 1 - k) * math.sqrt(2 / value), parameters),
+                direction=from_flat(
+                    ritz.vector(steps - 1 - k)
+                    * (math.sqrt(2 / value) if distance == "rise" else 1.0)
+                    * (1.0 if sizes is None else sizes.to(hessian.dtype)),
+                    parameters,
+                ),
             )
             for k, (value, error) in enumerate(zip(values, errors, strict=True))
         ]
@@ -83,3 +104,10 @@ def top_eigenvectors(
             f"The loss curves upward in fewer than {count} directions here, so there are no "
             f"{count} eigenvectors to walk along. Choose more layers, or random directions."
         )
+
+
+def unit(filters: bool, distance: str) -> str:
+    """What a distance along an eigenvector is, in words."""
+    if distance == "rise":
+        return RISE
+    return FILTER_LENGTH if filters else LENGTH

@@ -18,7 +18,7 @@ from analysis.landscape.directions import (
     orthogonal_to,
     project,
 )
-from analysis.landscape.eigenvectors import UNIT, Eigenvector
+from analysis.landscape.eigenvectors import Eigenvector
 from analysis.landscape.interpolation import differing, states_of
 from ngf.checkpoints.waypoints import Waypoint
 
@@ -116,13 +116,13 @@ def random_planes(
     return planes
 
 
-def eigenvector_plane(model: nn.Module, found: Sequence[Eigenvector]) -> Plane:
-    """The plane through the weights along two eigenvectors, in units of the loss."""
+def eigenvector_plane(model: nn.Module, found: Sequence[Eigenvector], unit: str) -> Plane:
+    """The plane through the weights along two eigenvectors."""
     first, second = found
     start = {name: model.get_parameter(name).detach() for name in first.direction}
     return Plane(
         states=(start, first.direction, second.direction),
-        unit=UNIT,
+        unit=unit,
         curvatures=(first.value, second.value),
         errors=(first.error, second.error),
         cosine_after=cosine(first.direction, second.direction),

@@ -2,10 +2,10 @@
 
 Random planes: Li et al. 2018 (arXiv 1712.09913), two filter-normalized directions, orthogonalized
 after normalizing; one plane says little, so several can be drawn, and the spread between them is
-part of the answer. Eigenvector planes: the two largest Ritz vectors of the Hessian, with axes in
-units of the loss. Model planes: Garipov et al. 2018 (arXiv 1802.10026), through the backdoored and
-two purified models. The picture is complete at once and gets exact: a quadratic model first, then
-coarse to fine.
+part of the answer. Eigenvector planes: the two largest Ritz vectors of the Hessian, or of the
+filter-scaled Hessian. Model planes: Garipov et al. 2018 (arXiv 1802.10026), through the backdoored
+and two purified models. The picture is complete at once and gets exact: a quadratic model first,
+then coarse to fine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from analysis.curvature.gradients import mean_gradient
 from analysis.landscape.directions import dot, from_flat
-from analysis.landscape.eigenvectors import UNIT, top_eigenvectors
+from analysis.landscape.eigenvectors import DISTANCES, top_eigenvectors, unit
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP
 from analysis.landscape.loss_at import LossAt, one_thread
 from analysis.landscape.planes import (
@@ -52,7 +52,7 @@ class LossPlane(Measurement):
     """Loss and accuracy on planes through the weights.
 
     Values:
-        plane: random, eigenvectors or models.
+        plane: random, eigenvectors, filter_eigenvectors or models.
         loss, rate_center: at the measured model, in nats and as a share of right answers.
         rate: what that share is called on these images.
         cosine, cosine_after: between the directions before and after they are made orthogonal; the
@@ -81,8 +81,8 @@ class LossPlane(Measurement):
     plane: str = option(
         "random",
         "What spans the plane: random filter-normalized directions, the two steepest "
-        "eigenvectors, or three models.",
-        choices=("random", "eigenvectors", "models"),
+        "eigenvectors of the Hessian or of the filter-scaled Hessian, or three models.",
+        choices=("random", "eigenvectors", "filter_eigenvectors", "models"),
     )
     points: int = option(
         41,
@@ -93,11 +93,17 @@ class LossPlane(Measurement):
     )
     reach: float = option(
         0.5,
-        "How far the axes reach: as a share of each filter's length; for eigenvectors, 1 is "
-        "where a rise by 1 nat is predicted; for models, how far beyond them, as a share of their "
-        "extent.",
+        "How far the axes reach: as a share of each filter's length; for eigenvectors see "
+        "distance; for models, how far beyond them, as a share of their extent.",
         ge=0.001,
         le=100.0,
+    )
+    distance: str = option(
+        "rise",
+        "What 1 along an eigenvector is: a predicted rise by 1 nat, or a length (for the "
+        "filter-scaled Hessian relative to the filters), which shows the steeper of two models as "
+        "steeper.",
+        choices=DISTANCES,
     )
     planes: int = option(
         1,
@@ -195,8 +201,8 @@ class LossPlane(Measurement):
         """The planes as they become known: the first time at once, and the last one holds."""
         names = parameters_of(frozen, self.layers)
         generator = torch.Generator().manual_seed(seed)
-        if self.plane == "eigenvectors":
-            yield from _along_eigenvectors(frozen, images, labels, names, generator)
+        if self._eigenvectors:
+            yield from self._along_eigenvectors(frozen, images, labels, names, generator)
             return
         if self.plane == "models" and self.layers.strip():
             raise ValueError(
@@ -214,6 +220,48 @@ class LossPlane(Measurement):
             at_center = [derivatives(frozen, *few, p.states[1:], names=weights) for p in planes]
         slopes, curvatures = zip(*at_center, strict=True)
         yield _Spanned(planes=planes, slopes=slopes, curvatures=curvatures)
+
+    @property
+    def _eigenvectors(self) -> bool:
+        return self.plane in ("eigenvectors", "filter_eigenvectors")
+
+    def _along_eigenvectors(
+        self,
+        frozen: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        names: Sequence[str],
+        generator: torch.Generator,
+    ) -> Iterator[_Spanned]:
+        """The plane along the two steepest eigenvectors, after each product that changes them."""
+        filters = self.plane == "filter_eigenvectors"
+        one = unit(filters, self.distance)
+        if self.distance == "rise":
+            # This unit makes the curvature the same, whichever the eigenvectors are.
+            rise = 2 * np.eye(2)
+            yield _Spanned(planes=[Plane(unit=one)], slopes=[np.zeros(2)], curvatures=[rise])
+        with one_thread():
+            gradient = mean_gradient(frozen, names, images, labels)
+        downhill = from_flat(gradient, {name: frozen.get_parameter(name) for name in names})
+        stream = top_eigenvectors(
+            frozen,
+            images,
+            labels,
+            names,
+            2,
+            generator,
+            filters=filters,
+            distance=self.distance,
+        )
+        for found, products in stream:
+            yield _Spanned(
+                planes=[eigenvector_plane(frozen, found, one)],
+                slopes=[np.array([dot(e.direction, downhill) for e in found])],
+                curvatures=[
+                    2 * np.eye(2) if self.distance == "rise" else np.diag([e.value for e in found])
+                ],
+                products=products,
+            )
 
     def _picture(self, spanned: _Spanned, center: Reading, num_classes: int) -> _Picture:
         """What is shown before a cell is measured: the quadratic model."""
@@ -261,7 +309,7 @@ class LossPlane(Measurement):
                 "path_share": picture.path_share,
                 "third": self.third,
             }
-        if self.plane == "eigenvectors":
+        if self._eigenvectors:
             values |= {
                 "lambda_a_error": first.errors[0],
                 "lambda_b_error": first.errors[1],
@@ -315,26 +363,3 @@ class _Picture:
     surface: ProgressiveSurface
     way: Mapping[str, np.ndarray] = field(default_factory=dict)
     path_share: float | None = None
-
-
-def _along_eigenvectors(
-    frozen: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    names: Sequence[str],
-    generator: torch.Generator,
-) -> Iterator[_Spanned]:
-    """The plane along the two steepest eigenvectors, after each product that changes them."""
-    # The axes' unit makes this the curvature, whichever the eigenvectors are.
-    rise = 2 * np.eye(2)
-    yield _Spanned(planes=[Plane(unit=UNIT)], slopes=[np.zeros(2)], curvatures=[rise])
-    with one_thread():
-        gradient = mean_gradient(frozen, names, images, labels)
-    downhill = from_flat(gradient, {name: frozen.get_parameter(name) for name in names})
-    for found, products in top_eigenvectors(frozen, images, labels, names, 2, generator):
-        yield _Spanned(
-            planes=[eigenvector_plane(frozen, found)],
-            slopes=[np.array([dot(e.direction, downhill) for e in found])],
-            curvatures=[rise],
-            products=products,
-        )

@@ -3,8 +3,9 @@
 Random ones after Li et al. 2018 (arXiv 1712.09913): each filter of a Gaussian direction gets the
 length of the filter of the weights, biases and BatchNorm stay, so that networks of different scale
 can be compared. One direction says little, so several are drawn and their spread is shown. Or along
-the steepest eigenvectors of the Hessian, in units of the loss. Nothing is smoothed or clipped; a
-loss that overflows shows the largest that does not.
+the steepest eigenvectors of the Hessian, or of the filter-scaled Hessian (see
+`analysis.landscape.eigenvectors`). Nothing is smoothed or clipped; a loss that overflows shows the
+largest that does not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from analysis.landscape.coarse_to_fine import order
 from analysis.landscape.directions import Direction, State, filter_normalized, moving
-from analysis.landscape.eigenvectors import UNIT, top_eigenvectors
+from analysis.landscape.eigenvectors import DISTANCES, top_eigenvectors, unit
 from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement
@@ -33,14 +34,15 @@ class LossSlice(Measurement):
     """Loss and accuracy while walking away from the weights, in random directions or along
     eigenvectors.
 
-    A distance of 1 moves each filter by its own length, or, along an eigenvector, as far as the
-    quadratic model rises by 1 nat (by d^2 nats at a distance of d).
+    In a random direction, a distance of 1 moves each filter by its own length. Along an eigenvector
+    it is a predicted rise by 1 nat (by d^2 nats at a distance of d), or a length: in the weights,
+    or for the filter-scaled Hessian relative to the filters.
 
     Values:
         loss, loss_stderr: at the weights, in nats; the error is over images.
         ca: share of right answers there.
         rate: what `ca` is called on these images.
-        direction: random or eigenvectors.
+        direction: random, eigenvectors or filter_eigenvectors.
         unit: of the distance.
         num_directions: K.
         num_not_finite: points whose loss overflows; they show the largest that does not.
@@ -66,15 +68,23 @@ class LossSlice(Measurement):
     )
     reach: float = option(
         0.5,
-        "Largest distance on either side, as a share of each filter's length; for eigenvectors, "
-        "1 is where a rise by 1 nat is predicted.",
+        "Largest distance on either side, as a share of each filter's length; for eigenvectors "
+        "see distance.",
         ge=0.001,
         le=100.0,
     )
     direction: str = option(
         "random",
-        "Random filter-normalized directions, or the steepest eigenvectors of the Hessian.",
-        choices=("random", "eigenvectors"),
+        "Random filter-normalized directions, the steepest eigenvectors of the Hessian, or those "
+        "of the filter-scaled Hessian.",
+        choices=("random", "eigenvectors", "filter_eigenvectors"),
+    )
+    distance: str = option(
+        "rise",
+        "What 1 along an eigenvector is: a predicted rise by 1 nat, or a length (for the "
+        "filter-scaled Hessian relative to the filters), which shows the steeper of two models as "
+        "steeper.",
+        choices=DISTANCES,
     )
 
     def measure(
@@ -118,7 +128,9 @@ class LossSlice(Measurement):
                 "ca": center.rate,
                 "rate": self.rate,
                 "direction": self.direction,
-                "unit": UNIT if self.direction == "eigenvectors" else "length of each filter",
+                "unit": "length of each filter"
+                if self.direction == "random"
+                else unit(self._filters, self.distance),
                 "num_directions": self.directions,
                 "num_not_finite": int((~np.isfinite(table[0])).sum()),
                 **stamp(),
@@ -136,6 +148,10 @@ class LossSlice(Measurement):
                 values=values, arrays=arrays, fraction=done / (2 * half), done=done == 2 * half
             )
 
+    @property
+    def _filters(self) -> bool:
+        return self.direction == "filter_eigenvectors"
+
     def _directions(
         self, frozen: nn.Module, images: Tensor, labels: Tensor, seed: int
     ) -> tuple[list[Direction], dict[str, np.ndarray]]:
@@ -143,7 +159,16 @@ class LossSlice(Measurement):
         names, generator = parameters_of(frozen, self.layers), torch.Generator().manual_seed(seed)
         if self.direction == "random":
             return [filter_normalized(frozen, generator, names) for _ in range(self.directions)], {}
-        *_, (found, _) = top_eigenvectors(frozen, images, labels, names, self.directions, generator)
+        *_, (found, _) = top_eigenvectors(
+            frozen,
+            images,
+            labels,
+            names,
+            self.directions,
+            generator,
+            filters=self._filters,
+            distance=self.distance,
+        )
         return [e.direction for e in found], {
             "eigenvalues": np.array([e.value for e in found]),
             "residuals": np.array([e.error for e in found]),

@@ -204,6 +204,19 @@ def test_eigenvector_axes_are_in_units_of_the_loss(case, layers):
     np.testing.assert_allclose(before, loss, atol=3e-5)
 
 
+@pytest.mark.parametrize("plane", ["eigenvectors", "filter_eigenvectors"])
+def test_eigenvector_axes_are_lengths_where_that_is_asked_for(plane):
+    model, images, labels = cases.no_batch_norm()
+    measurement = LossPlane(plane=plane, distance="length", points=3, reach=0.01)
+    partials = list(measurement.measure(model, images, labels, seed=0))
+    values, loss = partials[-1].values, partials[-1].arrays["loss"][0].astype(float)
+    rises = [loss[1, 0] + loss[1, 2] - 2 * loss[1, 1], loss[0, 1] + loss[2, 1] - 2 * loss[1, 1]]
+    for rise, axis in zip(rises, "ab", strict=True):
+        assert rise == pytest.approx(1e-4 * values[f"lambda_{axis}"], rel=0.05)
+    before = next(p for p in reversed(partials) if not p.arrays["known"].any()).arrays["loss"][0]
+    np.testing.assert_allclose(before, loss, atol=3e-5)
+
+
 @pytest.mark.parametrize("between", ["interpolated", "reestimated"])
 @pytest.mark.parametrize("case", ["conv_net", "residual_net", "no_batch_norm"])
 def test_a_plane_through_models_is_the_naive_loop(case, between):

@@ -79,6 +79,34 @@ def test_a_slice_along_eigenvectors():
     assert partial.values["direction"] == "eigenvectors"
 
 
+@pytest.mark.parametrize("direction", ["eigenvectors", "filter_eigenvectors"])
+@pytest.mark.parametrize("distance", ["rise", "length"])
+def test_a_slice_in_every_unit(direction, distance):
+    model, images, labels = cases.no_batch_norm()  # without a kink
+    measurement = LossSlice(
+        direction=direction, distance=distance, directions=1, points=3, reach=0.01
+    )
+    partial = last(measurement.measure(model, images, labels, seed=1))
+    dense = oracles.dense_hessian(model, images, labels)
+    if direction == "filter_eigenvectors":
+        sizes = torch.cat(
+            [
+                p.detach().flatten(1).norm(dim=1).repeat_interleave(p[0].numel())
+                if p.ndim > 1
+                else torch.zeros(p.numel())
+                for p in model.parameters()
+            ]
+        )
+        dense = sizes[:, None] * dense * sizes
+    wanted = float(torch.linalg.eigvalsh(dense)[-1])
+    np.testing.assert_allclose(partial.arrays["eigenvalues"], [wanted], rtol=0.01)
+    rise = np.diff(partial.arrays["loss"], 2)[0, 0]  # curvature times 0.01^2
+    assert rise == pytest.approx(1e-4 * (2 if distance == "rise" else wanted), rel=0.02)
+    assert ("relative" in partial.values["unit"]) == (
+        (direction, distance) == ("filter_eigenvectors", "length")
+    )
+
+
 def test_a_slice_moves_the_chosen_layers_only():
     model, images, labels = cases.conv_net()
     partial = last(
