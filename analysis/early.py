@@ -91,10 +91,10 @@ def _check_models(about: Mapping[str, Any], options: _Options, run: Run, store: 
             f"{about['short']} needs two models. Choose a purified model (run:lane); its "
             "backdoored parent is the other."
         )
-    if needs["path"] == "needed" and run.source == "zoo":
+    if needs["path"] == "needed" and run.source != "user":
         raise SpecError(
-            f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last "
-            "ones only. Start a run of your own in the Lab."
+            f"{run.id} kept no weights on its way: runs that ship keep the last ones "
+            "only. Start a run of your own in the Lab."
         )
 
 

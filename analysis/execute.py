@@ -151,8 +151,8 @@ def path_of(run: Run, lane: str, start: nn.Module, check: Callable[[], None]) ->
     folder = _folder(run, lane)
     if run.status == "done" and not steps_at(folder):
         raise SpecError(
-            f"{run.id} kept no weights on its way: runs of the zoo and recordings keep the last "
-            "ones only. Start a run of your own in the Lab."
+            f"{run.id} kept no weights on its way: runs that ship keep the last ones "
+            "only. Start a run of your own in the Lab."
         )
 
     def going() -> bool:

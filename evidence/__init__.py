@@ -1,4 +1,4 @@
-"""Writes what ships in `assets`: the zoo and its cards, the recording, what was measured of the
+"""Writes what ships in `assets`: the zoo and its cards, recordings, what was measured of the
 paper's claims; and, from that, the tables of README.md. `python -m evidence --list` tells the
 steps.
 

@@ -61,11 +61,11 @@ STEPS = (
         writes="assets/zoo/*/card.json",
     ),
     Step(
-        name="recording",
-        does="Records the race of the first page.",
+        name="recordings",
+        does="Records a race of NGF and SGD for each attack, that of the first page among them.",
         needs=("zoo",),
-        takes="10 seconds",
-        writes="assets/recordings/race",
+        takes="10 minutes",
+        writes="assets/recordings/*",
     ),
     Step(
         name="minima",

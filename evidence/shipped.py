@@ -17,7 +17,6 @@ SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say t
 LARGE = EVIDENCE / "large"  # one card per model
 METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
 SUMMARY = EVIDENCE / "summary.json"  # the claims
-RACE = ASSETS / "recordings" / "race"
 README = ROOT / "README.md"
 
 

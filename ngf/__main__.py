@@ -475,7 +475,7 @@ def _delete(options: argparse.Namespace) -> int:
 
 def _control(options: argparse.Namespace) -> int:
     run = Store().get(options.run)
-    if run.source == "zoo" or run.status in ("done", "failed"):
+    if run.source != "user" or run.status in ("done", "failed"):
         raise _Conflict(f"{run.id} is {run.status}.")
     run.control(options.word)
     return _print(run.summary()) if options.json else OK

@@ -15,6 +15,8 @@ ROOT = _HERE.parent  # the folder that holds the packages
 ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else ROOT / "assets"
 ZOO = ASSETS / "zoo"
 EARLIER = ASSETS / "earlier"  # models of earlier zoos, which old runs and links go back to
+RECORDINGS = ASSETS / "recordings"  # purifications of models of the zoo
+MEASUREMENTS = ASSETS / "measurements"  # of these and of the zoo: what pages show at once
 
 
 def cache_dir() -> Path:

@@ -39,9 +39,8 @@ def _past(root: str) -> dict[_What, list[tuple[float, float]]]:
     were made here.
     """
     table: dict[_What, list[tuple[float, float]]] = {}
-    recorded = library.recording()
     look = library.store().look()
-    runs = [*look.facts.items(), *([(recorded, recorded.facts)] if recorded is not None else [])]
+    runs = [*look.facts.items(), *((run, run.facts) for run in library.recordings())]
     for run, facts in runs:
         if isinstance(run, MeasureRun) or facts.ended != "done":
             continue

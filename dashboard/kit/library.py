@@ -6,11 +6,8 @@ import functools
 import operator
 import os
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dashboard.charts.style import percent
@@ -19,7 +16,8 @@ from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import REVISION, PurifySpec, TrainSpec
 from ngf.runs.folder import RESULT
-from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run, spec_of
+from ngf.runs.recorded import RACE
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
 
 ModelRun = TrainRun | PurifyRun  # a run that makes models, unlike a measurement
 ModelSpec = TrainSpec | PurifySpec
@@ -116,7 +114,7 @@ def describe_train(run: TrainRun) -> str:
     text += f" · {options}" if options else ""
     text += " · weak" if run.weak else ""
     text += " · of an earlier version" if spec.revision < REVISION else ""
-    return text if run.source == "zoo" else f"{text} · made here"
+    return f"{text} · made here" if run.source == "user" else text
 
 
 def describe(run: Run) -> str:
@@ -142,15 +140,14 @@ def _described(run: Run) -> str:
 
 
 def measurable() -> list[ModelRun]:
-    """What the Geometry page can show: finished purifications, newest first, then the recording,
-    then trained models.
+    """What the Geometry page can show: finished purifications, newest first, then those that
+    ship, then trained models.
     """
     runs = [run for run, facts in store().look().facts.items() if facts.ended == "done"]
     pure = [run for run in runs if isinstance(run, PurifyRun)]
-    recorded = recording()
-    if recorded is not None and recorded.spec.id not in {run.id for run in pure}:
-        pure.append(recorded)
-    return [*pure, *(run for run in runs if isinstance(run, TrainRun))]
+    own = {run.id for run in pure}
+    recorded = [run for run in recordings() if run.id not in own]
+    return [*pure, *recorded, *(run for run in runs if isinstance(run, TrainRun))]
 
 
 def describe_measurable(run: Run) -> str:
@@ -170,14 +167,24 @@ def tell_apart(runs: Mapping[str, _AnyRun], words: Callable[[_AnyRun], str]) -> 
     }
 
 
+def recordings() -> list[PurifyRun]:
+    """The purifications that ship: that of the first page first, then by the attack."""
+    return _recordings(store())
+
+
+@functools.lru_cache(maxsize=4)
+def _recordings(where: Store) -> list[PurifyRun]:
+    found = []
+    for path in sorted(places.RECORDINGS.glob("*/" + RESULT)):
+        run = open_run(where, path.parent, "shipped")
+        if isinstance(run, PurifyRun):
+            found.append(run)
+    return sorted(found, key=lambda run: (run.id != RACE.id, run.spec.parent, run.id))
+
+
 def recording() -> PurifyRun | None:
-    """The recorded race that ships with the project, or None when it is missing."""
-    path = places.ASSETS / "recordings" / "race"
-    if not (path / RESULT).exists():
-        return None
-    run = open_run(store(), path, "zoo", spec_of(path).id)  # its folder is named by its role
-    assert isinstance(run, PurifyRun)
-    return run
+    """The recorded race of the first page, or None when it is missing."""
+    return next((run for run in recordings() if run.id == RACE.id), None)
 
 
 def plain(text: object) -> str:
@@ -190,23 +197,6 @@ def plain(text: object) -> str:
     escaped = re.sub(r"([\\`*_{}\[\]<>$~|#:&])", r"\\\1", " ".join(str(text).split()))
     escaped = re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escaped)  # no list, no line under a heading
     return re.sub(r"(:(?=\S)|\bwww(?=\.)|@)", "\\1\u2060", escaped, flags=re.IGNORECASE)
-
-
-def adopt(run: PurifyRun) -> None:
-    """Copy the recording into the store under its own id, so that it can be measured."""
-    target = store().root / run.spec.id
-    if find(run.spec.id) is not None:
-        return
-    store().root.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=store().root))
-    try:
-        shutil.copytree(run.path, temporary / run.spec.id)
-        os.rename(temporary / run.spec.id, target)
-    except OSError:
-        if find(run.spec.id) is None:  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def disk_use() -> str:

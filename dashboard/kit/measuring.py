@@ -68,7 +68,7 @@ class View:
         else the benign one.
         """
         after = Target.parse(self.sides[-1].target)
-        run = find(after.run)
+        run = library.find(after.run)
         lanes = run.sound_lanes() if isinstance(run, PurifyRun) else ()
         others = [str(Target(after.run, lane)) for lane in lanes if lane != after.lane]
         benign = [side.target for side in self.sides[:1] if len(self.sides) > 2]
@@ -159,12 +159,10 @@ def planes() -> list[str]:
 
 def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str] = QUICK) -> None:
     """Ask for the measurements `names` that are not there yet (for a button)."""
-    run = find(run_id)
+    run = library.find(run_id)
     if run is None:
         return
     view = view or View(sides(run, lane))
-    if isinstance(run, PurifyRun):
-        library.adopt(run)
     submit_all(REFUSED, *(item for name in names for _, item in view.specs(name)))
 
 
@@ -186,14 +184,6 @@ def show_stop(ids: list[str], key: str) -> None:
 
 def _found(ids: list[str]) -> list[Run]:
     return [run for run_id in ids if (run := library.find(run_id)) is not None]
-
-
-def find(run_id: str) -> Run | None:
-    """A run of the store, or the recording under the name that its specification has."""
-    recorded = library.recording()
-    if recorded is not None and run_id == recorded.spec.id:
-        return recorded
-    return library.find(run_id)
 
 
 def progress(specs: Sequence[Spec]) -> dict[str, list[str]]:

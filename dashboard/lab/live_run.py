@@ -65,7 +65,7 @@ def _watch(run_id: str, drawn: str) -> None:
 
 def _buttons(run: ModelRun, status: str) -> None:
     shown = [(command, *about[:2]) for command, about in _COMMANDS.items() if status in about[2]]
-    if run.source == "zoo" or not shown:
+    if run.source != "user" or not shown:
         return
     if refusal := visitor.why_not(run):
         st.caption(f":material/visibility: {refusal}")

@@ -25,7 +25,8 @@ def shown_run(spec: ModelSpec | None, addressed: ModelRun | None) -> ModelRun | 
     fits = addressed is not None and (spec is None or isinstance(addressed.spec, type(spec)))
     if fits and built == first:
         return addressed
-    return library.find_model_run(built)
+    found = library.find_model_run(built)
+    return found if found is None or found.source != "shipped" else None  # start it here
 
 
 def start(spec: ModelSpec | None, run: ModelRun | None) -> None:

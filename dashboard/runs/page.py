@@ -172,8 +172,8 @@ def show_run(run_id: str) -> None:
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         show_links(run)
-        if run.source == "zoo":
-            st.caption("Part of the zoo: read-only.")
+        if run.source != "user":
+            st.caption("Ships with the program: read-only.")
         elif refusal := visitor.why_not(run, "delete"):
             st.caption(f":material/visibility: {refusal}")
         else:

@@ -20,7 +20,7 @@ notice("start")
 race = library.recording()
 if race is None:
     st.info(
-        "The recorded race is not there yet; `python -m evidence recording` makes it. The Lab "
+        "The recorded race is not there yet; `python -m evidence recordings` makes it. The Lab "
         "works without it.",
         icon=":material/movie:",
     )

@@ -97,7 +97,7 @@ def check_like(
 
 def made_again(run: Run) -> str:
     """What to do when a file of a run is no good."""
-    if run.source == "zoo":
+    if run.source != "user":
         return (
             f"{run.id} ships with the program: put its folder back as it was, or choose another "
             "model."

@@ -57,7 +57,7 @@ from ngf.runs.index import Index
 from ngf.runs.log import Outline, read_events, read_lines, read_outline
 from ngf.runs.rows import RATES, Row
 
-Source = Literal["user", "zoo"]
+Source = Literal["user", "zoo", "shipped"]  # the last: found by name, not listed
 # A run that failed for these reasons goes on from its checkpoint; after any other it starts anew,
 # because the same steps would only fail again or, with other code, give another curve. What the
 # failed attempt has left is set aside.
@@ -188,7 +188,7 @@ class Run:
         """Ask the run to `pause`, `resume` or `cancel`. A run that has ended stays as it is."""
         if command not in COMMANDS:
             raise ValueError(f"Unknown command {command!r}. Allowed: {', '.join(COMMANDS)}.")
-        if self.source == "zoo" or (self.path / RESULT).exists():
+        if self.source != "user" or (self.path / RESULT).exists():
             return
         if command == "resume" and self.status == "running":
             (self.path / CONTROL).unlink(missing_ok=True)
@@ -324,12 +324,12 @@ _RUNS: dict[str, type[TrainRun] | type[PurifyRun] | type[MeasureRun]] = {
 class Look:
     """Every run of a store with its facts, in the order of `Store.runs`, and what is damaged.
 
-    earlier: facts of a model of an earlier zoo, which is not among them, by its name.
+    shipped: facts of a run that ships and is not among them, by its name.
     """
 
     facts: Mapping[Run, Facts]
     damaged: Mapping[str, str]
-    earlier: Callable[[str], Facts | None] = field(default=lambda name: None, repr=False)
+    shipped: Callable[[str], Facts | None] = field(default=lambda name: None, repr=False)
 
     @cached_property
     def _by_id(self) -> dict[str, Facts]:
@@ -349,7 +349,7 @@ class Look:
             if parent is None or parent in seen:
                 return None
             seen.add(parent)
-            found = self._by_id.get(parent) or self.earlier(parent)
+            found = self._by_id.get(parent) or self.shipped(parent)
         return found
 
     def summary(self, run: Run) -> Row | None:
@@ -371,13 +371,17 @@ def open_run(store: Store, path: Path, source: Source = "user", run_id: str = ""
 class Store:
     """The runs below `root` (default `NGF_RUNS`, else ./runs) and, read-only, those of `zoo`.
 
-    Models of earlier zoos can be found by their names, but are not listed.
+    What else ships is found by its name, but not listed: models of earlier zoos, recorded
+    purifications and their measurements. A run of the same name below `root` comes first.
     """
 
     def __init__(self, root: Path | None = None, zoo: Path | None = None):
         self.root = places.real(root) if root else places.runs_dir()
         self.zoo = places.real(zoo or places.ZOO)
-        self._ships = zoo is None  # then earlier zoos ship as well
+        # What ships beside the zoo, which a zoo of one's own is without.
+        self._shipped = (
+            (places.EARLIER, places.RECORDINGS, places.MEASUREMENTS) if zoo is None else ()
+        )
         self._index = Index(self.root)
         self._elsewhere: dict[Path, Index] = {}  # of the zoo and of recordings, by their folder
         self._told: set[str] = set()  # damaged folders that were logged
@@ -391,7 +395,8 @@ class Store:
 
     def submit(self, spec: Spec, owner: str = "") -> Run:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
-        run. What people ask for comes in through `ngf.runs.submit`, which checks it.
+        run. What people ask for comes in through `ngf.runs.submit`, which checks it. A recording or
+        measurement that ships does not count: who asks for it wants to see it happen here.
 
         A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. No
         checkpoint and no event is deleted (see `_set_aside`).
@@ -407,7 +412,7 @@ class Store:
                 f"There is a folder {self.root / spec.id}, which is damaged: {exc} Delete it with "
                 f"`ngf delete {spec.id}`, then ask again."
             ) from exc
-        if run is None:
+        if run is None or (run.source == "shipped" and not isinstance(run, TrainRun)):
             self._create(spec, owner)
             run = open_run(self, self.root / spec.id)
         elif run.source == "user":
@@ -491,14 +496,15 @@ class Store:
                 return open_run(self, self.zoo / name, "zoo")
             if os.path.lexists(self.root / name / SPEC):
                 return self._own(name)
-            if (facts := self._earlier_facts(name)) is not None:
-                return _RUNS[facts.spec.kind](self, places.EARLIER / name, "zoo", facts=facts)
+            for folder in self._shipped:
+                if os.path.lexists(folder / name / SPEC):
+                    return open_run(self, folder / name, "shipped")
         return None
 
-    def _earlier_facts(self, name: str) -> Facts | None:
-        """Facts of a model of an earlier zoo; None when there is none of this name."""
-        path = places.EARLIER / name
-        return self.facts(path) if self._ships and os.path.lexists(path / SPEC) else None
+    def _shipped_facts(self, name: str) -> Facts | None:
+        """Facts of a run that ships beside the zoo; None when there is none of this name."""
+        paths = (folder / name for folder in self._shipped)
+        return next((self.facts(path) for path in paths if os.path.lexists(path / SPEC)), None)
 
     def _own(self, name: str) -> Run:
         """The run of a visitor in the folder of this name. Raises SpecError."""
@@ -557,7 +563,7 @@ class Store:
             _log.error("%s is left out: %s", name, damaged[name])
         self._told |= damaged.keys()
         self._index.save(entry.name for entry in found)
-        return Look(runs, damaged, self._earlier_facts)
+        return Look(runs, damaged, self._shipped_facts)
 
     def damaged(self) -> Mapping[str, str]:
         """Name and fault of the folders that are left out because they are damaged."""
@@ -576,9 +582,9 @@ class Store:
         if run_id not in damaged:
             run_id = self.get(run_id).id
         if os.path.lexists(self.zoo / run_id) or (
-            run_id not in damaged and self.get(run_id).source == "zoo"
+            run_id not in damaged and self.get(run_id).source != "user"
         ):
-            raise ValueError(f"{run_id} belongs to the zoo, which is read-only.")
+            raise ValueError(f"{run_id} ships with the program, which is read-only.")
         waiting = [
             run.id
             for run, facts in look.facts.items()

@@ -74,7 +74,8 @@ def store(tmp_path, monkeypatch):
 def empty(store, tmp_path, monkeypatch):
     """A store with no run at all: no zoo, no recording."""
     monkeypatch.setattr("ngf.places.ZOO", tmp_path / "no-zoo")
-    monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "no-assets")
+    for name in ("ASSETS", "EARLIER", "RECORDINGS", "MEASUREMENTS"):
+        monkeypatch.setattr(f"ngf.places.{name}", tmp_path / "no-assets")
     return store
 
 

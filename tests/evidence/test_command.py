@@ -137,7 +137,7 @@ def test_an_unknown_step_is_refused_with_those_there_are(steps, capsys) -> None:
 
 def test_steps_come_after_what_they_need() -> None:
     names = [step.name for step in STEPS]
-    assert names[:3] == ["zoo", "cards", "recording"]
+    assert names[:3] == ["zoo", "cards", "recordings"]
     assert names[3:6] == ["minima", "minima_purified", "sharpness_table"]
     assert names[6:] == ["purification", "methods", "claims", "readme", "large"]
     for step in STEPS:

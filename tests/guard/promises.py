@@ -27,7 +27,8 @@ from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec
 from ngf.places import ASSETS, ROOT
 from ngf.presets import presets
-from ngf.runs.store import PurifyRun, Store, open_run
+from ngf.runs.recorded import RACE as RECORDED
+from ngf.runs.store import PurifyRun, Store
 
 HERE = Path(__file__).parent
 MODEL = "signs-badnets-s0-36a7376469"  # a model of the zoo
@@ -73,11 +74,7 @@ def names() -> dict[str, Any]:
 def _asked(name: str, kind: str, plane: str) -> dict[str, list[str]]:
     """What the Geometry page asks for, by measurement: `target id` of each run."""
     store = Store()
-    run = (
-        store.get(name)
-        if name != "recording"
-        else open_run(store, ASSETS / "recordings" / "race", "zoo")
-    )
+    run = store.get(name if name != "recording" else RECORDED.id)
     lane = "ngf" if isinstance(run, PurifyRun) else ""
     view = View(sides(run, lane, True), kind, 0, False, plane)
     return {

@@ -13,7 +13,7 @@ from tests.helpers.run_folders import TRAIN, write_run
 def test_a_recording_and_a_run_look_alike(store, tmp_path):
     """The recorded race is a run folder like any other: the same reader, the same chart."""
     race = library.recording()
-    assert race is not None, "assets/recordings/race is not there: run `python -m evidence zoo`"
+    assert race is not None, "no recording: run `python -m evidence recordings`"
     copy = store.root / race.spec.id
     shutil.copytree(race.path, copy)
     assert store.get(race.spec.id).events() == race.events()

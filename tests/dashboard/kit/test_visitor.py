@@ -11,6 +11,7 @@ from dashboard.kit import measuring, visitor
 from dashboard.kit.signature import Visitor
 from dashboard.kit.visitor import NotYours
 from ngf.config import PurifySpec
+from ngf.runs.files import write_atomic
 from ngf.runs.folder import REQUEST
 from ngf.runs.store import Run, Store
 from tests.helpers.pages import button, checked, text
@@ -38,7 +39,7 @@ def owned(store: Store, owner: str) -> Run:
 
 def give(folder: Path, owner: str) -> None:
     about = json.loads((folder / REQUEST).read_text())
-    (folder / REQUEST).write_text(json.dumps(about | {"owner": owner}))
+    write_atomic(folder / REQUEST, json.dumps(about | {"owner": owner}))  # as the program does
 
 
 @pytest.mark.parametrize(("who", "owner", "said"), CASES)

@@ -6,9 +6,10 @@ import json
 from itertools import pairwise
 
 from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
-from ngf.places import ASSETS
+from ngf.places import RECORDINGS
 from ngf.runs.files import read_json, to_json
 from ngf.runs.folder import RESULT
+from ngf.runs.recorded import RACE as RECORDED
 from ngf.runs.store import Store, open_run
 
 LANES = (Choice("ngf", {"steps": 40}), Choice("sgd"), Choice("sgd", {"lr": 0.5}))
@@ -91,9 +92,9 @@ def test_a_result_of_one_lane_without_lanes(store: Store) -> None:
 
 
 def test_the_recording_that_ships(store: Store) -> None:
-    path = ASSETS / "recordings" / "race"
+    path = RECORDINGS / RECORDED.id
     found = read_json(path / RESULT)["lanes"]
-    rows = open_run(store, path, "zoo").rows()
+    rows = open_run(store, path, "shipped").rows()
     assert len(rows) == len(found) >= 2
     for row in rows:
         lane = found[row["lane"]]

@@ -22,6 +22,7 @@ from ngf.runs.child import write_error
 from ngf.runs.files import to_json
 from ngf.runs.folder import ERROR, EVENTS, RESULT, SPEC, STATE
 from ngf.runs.log import read_events
+from ngf.runs.recorded import RACE as RECORDED
 from ngf.runs.store import Store, fair_order
 from ngf.runs.submit import submit
 from tests.helpers.processes import (
@@ -63,6 +64,29 @@ def test_zoo_is_part_of_the_store_and_read_only(store: Store, tmp_path: Path) ->
     assert files == sorted(path.name for path in (store.zoo / made.id).iterdir())
 
 
+def test_a_recording_is_found_until_it_is_run_here(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    recorded = store.get(RECORDED.id)
+    assert (recorded.source, recorded.status) == ("shipped", "done")
+    assert recorded.id not in {run.id for run in store.runs()}
+    measured = store.submit(
+        MeasureSpec(target=f"{recorded.id}:ngf", measurement=Choice("fisher_trace"))
+    )
+    origin = measured.training()
+    assert origin is not None and origin.id == RECORDED.parent and measured.is_ready()
+    (facts,) = (found for run, found in store.look().facts.items() if run.id == measured.id)
+    assert store.look().origin(facts) == origin.spec
+    with pytest.raises(ValueError, match="read-only"):
+        store.delete(recorded.id)
+    own = submit(RECORDED, store)
+    assert (own.source, own.status) == ("user", "queued") and own.path != recorded.path
+    assert store.get(RECORDED.id).path == own.path
+    assert own.id in {run.id for run in store.runs()}
+    for run in (measured, own):
+        store.delete(run.id)
+    assert store.get(RECORDED.id).path == recorded.path
+
+
 def test_models_of_earlier_zoos_are_found_but_not_listed(tmp_path: Path) -> None:
     """What was made of them can still be opened, and is never computed again."""
     store = Store(tmp_path / "runs")
@@ -70,7 +94,7 @@ def test_models_of_earlier_zoos_are_found_but_not_listed(tmp_path: Path) -> None
     assert len(earlier) == 65
     assert not {run.id for run in store.runs()} & set(earlier)
     model = store.get("signs-badnets-s0-e92d669fdf")
-    assert model.source == "zoo" and model.status == "done"
+    assert model.source == "shipped" and model.status == "done"
     assert isinstance(model.spec, TrainSpec) and model.spec.revision == 1
     assert submit(model.spec, store).path == model.path
     with pytest.raises(ValueError, match="read-only"):
@@ -172,6 +196,7 @@ import errno, os, sys
 from pathlib import Path
 from ngf.config import TrainSpec, Training
 from ngf.runs.child import execute
+from ngf.runs.recorded import RACE as RECORDED
 from ngf.runs.store import Store, fair_order
 root = Path({str(tmp_path)!r})
 store = Store(root / "runs", root / "zoo")
