@@ -68,12 +68,26 @@ STEPS = (
         writes="assets/recordings/*",
     ),
     Step(
+        name="measurements",
+        does="Measures what pages show first: the models of the recordings, before and after.",
+        needs=("recordings",),
+        takes="2 hours; half a minute per measurement",
+        writes="assets/measurements/*",
+    ),
+    Step(
         name="minima",
         does="Measures the curvature of every minimum on training and test images, and of benign "
         "models on the way of their training while their folders are there.",
         needs=("zoo",),
         takes="2 hours; 1 minute per model, 25 seconds per checkpoint",
         writes="assets/evidence/minima/*.json",
+    ),
+    Step(
+        name="pairs",
+        does="Walks out of backdoored minima, and of benign ones with the same clean loss.",
+        needs=("zoo",),
+        takes="15 minutes",
+        writes="assets/evidence/pairs.json",
     ),
     Step(
         name="minima_purified",

@@ -16,7 +16,7 @@ class Failed(RuntimeError):
 
 def trained(store: Store, spec: TrainSpec) -> TrainRun:
     """The finished training, computed if it is not there. Raises `Failed`, for weak models, too."""
-    run = _finished(store, spec)
+    run = finished(store, spec)
     assert isinstance(run, TrainRun)
     return run
 
@@ -28,7 +28,7 @@ def purified(
 
     seed: of the purification; draws its clean images and their batches.
     """
-    run = _finished(store, PurifySpec(parent=parent, lanes=lanes, seed=seed))
+    run = finished(store, PurifySpec(parent=parent, lanes=lanes, seed=seed))
     assert isinstance(run, PurifyRun)
     if ended := run.diverged():
         steps = ", ".join(f"{lane} at step {step}" for lane, step in ended.items())
@@ -36,7 +36,8 @@ def purified(
     return run
 
 
-def _finished(store: Store, spec: Spec) -> Run:
+def finished(store: Store, spec: Spec) -> Run:
+    """The finished run, computed if it is not there. Raises `Failed`, for weak models, too."""
     run = _strong(submit(spec, store))  # of a weak model no purification is computed either
     if run.status != "done" and (ended := execute(run)) != "done":
         error = run.error or {"message": f"It is {ended}.", "advice": ""}

@@ -19,11 +19,6 @@ from analysis.curvature.rescale import scaling
 from analysis.landscape.directions import Direction, from_flat
 from analysis.landscape.loss_at import one_thread
 
-DISTANCES = ("rise", "length")
-RISE = "1 where the quadratic model rises by 1 nat, d where by d^2"
-LENGTH = "Euclidean length in the weights"
-# sqrt(sum over filters of (change of the filter / its own length)^2)
-FILTER_LENGTH = "root of the summed squares of the filters' relative changes"
 _TOLERANCE = 0.01  # residual of a converged eigenvalue, relative to it: 0.5 % on the axis
 # Two eigenvalues of a model of the zoo are that certain after about 10 products; further ones lie
 # closer to the bulk and take more.
@@ -62,7 +57,7 @@ def top_eigenvectors(
 
     names: of the parameters that may move.
     filters: whether those of D H D; then biases and BatchNorm do not move.
-    distance: of `DISTANCES`, what 1 along a direction is.
+    distance: of `analysis.distances`, what 1 along a direction is.
 
     The last ones have converged, or are as good as 40 products (20 more for each after the second)
     make them; `error` says which. Yields nothing before all are positive. Raises ValueError if
@@ -104,10 +99,3 @@ def top_eigenvectors(
             f"The loss curves upward in fewer than {count} directions here, so there are no "
             f"{count} eigenvectors to walk along. Choose more layers, or random directions."
         )
-
-
-def unit(filters: bool, distance: str) -> str:
-    """What a distance along an eigenvector is, in words."""
-    if distance == "rise":
-        return RISE
-    return FILTER_LENGTH if filters else LENGTH

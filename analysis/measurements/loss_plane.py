@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.curvature.gradients import mean_gradient
+from analysis.distances import DISTANCES, unit
 from analysis.landscape.directions import dot, from_flat
-from analysis.landscape.eigenvectors import DISTANCES, top_eigenvectors, unit
+from analysis.landscape.eigenvectors import top_eigenvectors
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP
 from analysis.landscape.loss_at import LossAt, one_thread
 from analysis.landscape.planes import (

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.distances import DISTANCES, unit
 from analysis.landscape.coarse_to_fine import order
 from analysis.landscape.directions import Direction, State, filter_normalized, moving
-from analysis.landscape.eigenvectors import DISTANCES, top_eigenvectors, unit
+from analysis.landscape.eigenvectors import top_eigenvectors
 from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement

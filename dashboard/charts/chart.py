@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +18,14 @@ class Chart:
     `rows` are those of its table.
 
     `alt` tells a reader who cannot see the figure what is on it; by default the finding does.
+    `findings` are sentences for a figure that is cut at a step, by that step, ascending.
     """
 
     figure: dict[str, Any]
     rows: Sequence[Mapping[str, Any]]
     finding: str
     alt: str = ""
+    findings: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alt", self.alt or self.finding)

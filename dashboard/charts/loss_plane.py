@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import Trace, base_layout, escape, number, percent
+from dashboard.charts.style import Trace, base_layout, escape, listed, number, percent
 from dashboard.charts.subject import BACKDOORED, Measured, Subject
 from dashboard.charts.titles import lane_title
 from ngf.config import Target
@@ -26,6 +26,7 @@ _PLANES = {
     "random": ("Random direction 1", "Random direction 2"),
     "models": ("Along the models", "Across"),
     "eigenvectors": ("Steepest direction", "Second steepest direction"),
+    "filter_eigenvectors": ("Steepest direction", "Second steepest direction"),
 }
 # Marks lie on a ground of many colors, so they are white, with a black rim where there can be one.
 _WHITE = "#FFFFFF"
@@ -382,17 +383,37 @@ def _origin(ground: _Ground) -> Subject:
     return _who(names[0], ground) or ground.measured.subject
 
 
+def _at(ground: _Ground, place: Sequence[float]) -> float:
+    """The loss at the nearest cell."""
+    row, column = _nearest(ground.arrays["b"], place[1]), _nearest(ground.arrays["a"], place[0])
+    return float(ground.loss[row, column])
+
+
+def _between(ground: _Ground) -> str:
+    """`The loss is 7.9 at the backdoored model, 0.07 at the model purified by NGF and ...`"""
+    names = [str(name) for name in ground.arrays["point_names"]]
+    said = []
+    for name, place in zip(names, ground.arrays["points"], strict=True):
+        who = _who(name, ground)
+        called = "the third model" if who is None else who.phrase
+        said.append(f"{number(_at(ground, place), 2)} at {called}")
+    return f"The loss is {listed(said)}"
+
+
 def _finding(ground: _Ground) -> str:
     loss, arrays = ground.loss, ground.arrays
     finite = loss[np.isfinite(loss)]
     if not len(finite):
         return "The loss is not finite anywhere on this plane."
-    center = loss[_nearest(arrays["b"], 0.0), _nearest(arrays["a"], 0.0)]
-    text = (
-        f"The loss of {_origin(ground).phrase} is {number(float(center))} at the origin and at "
-        f"most {number(float(finite.max()))}; it stays below {number(LEVEL)} on "
-        f"{percent(float((loss < LEVEL).mean()), 0)} of this plane"
-    )
+    if ground.measured.values.get("plane") == "models" and len(arrays.get("points", ())) > 1:
+        text = _between(ground)
+    else:
+        center = _at(ground, (0.0, 0.0))
+        text = (
+            f"The loss of {_origin(ground).phrase} is {number(center)} at the origin and at "
+            f"most {number(float(finite.max()))}; it stays below {number(LEVEL)} on "
+            f"{percent(float((loss < LEVEL).mean()), 0)} of this plane"
+        )
     planes = len(arrays["loss"])
     if planes > 1:
         text += f" (plane {min(ground.which + 1, planes)} of {planes})"

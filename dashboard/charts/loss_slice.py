@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import image_kinds
+from analysis.distances import FILTER_LENGTH, LENGTH
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.style import IMAGES, Mark, Trace, band, base_layout, escape, line, number
 from dashboard.charts.subject import Measured, Subject
@@ -19,6 +20,8 @@ class Walk:
     """The mean loss along a line through the weights; a band runs from `low` to `high`.
 
     images: name of one of `analysis.image_kinds.KINDS`, or empty where nobody knows.
+    curvature: the eigenvalue of the direction, where it is an eigenvector's.
+    unit: of the distance.
     """
 
     subject: Subject
@@ -27,6 +30,8 @@ class Walk:
     mean: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    curvature: float | None = None
+    unit: str = ""
 
     @property
     def mark(self) -> Mark:
@@ -65,17 +70,33 @@ class Walk:
 
 def slices(found: Sequence[Measured]) -> list[Walk]:
     """What `loss_slice` has found; no distances where it has found nothing yet."""
-    return [
-        Walk(
-            item.subject,
-            item.values.get("data") or "",
-            *(
-                item.arrays[key].tolist() if "distance" in item.arrays else []
-                for key in ("distance", "mean", "low", "high")
-            ),
-        )
-        for item in found
-    ]
+    return [_walk(item) for item in found]
+
+
+def _walk(item: Measured) -> Walk:
+    distance, mean, low, high = (
+        item.arrays[key].tolist() if "distance" in item.arrays else []
+        for key in ("distance", "mean", "low", "high")
+    )
+    return Walk(
+        item.subject,
+        item.values.get("data") or "",
+        distance,
+        mean,
+        low,
+        high,
+        curvature=float(item.arrays["eigenvalues"][0]) if _one_way(item) else None,
+        unit=_unit(item),
+    )
+
+
+def _one_way(item: Measured) -> bool:
+    return len(item.arrays.get("eigenvalues", ())) == 1
+
+
+def _unit(item: Measured) -> str:
+    """What the axis names: not those of random directions and of rises, which need a sentence."""
+    return str(item.values["unit"]) if item.values.get("unit") in (LENGTH, FILTER_LENGTH) else ""
 
 
 def slice_chart(walks: Sequence[Walk]) -> Chart:
@@ -88,7 +109,7 @@ def slice_chart(walks: Sequence[Walk]) -> Chart:
         for trace in walk.traces(_name(walk, several), walk.subject.mark.color)
     ]
     layout = base_layout(
-        "Distance from the weights",
+        _axis(walks),
         "Loss",
         showlegend=len(walks) > 1,
         yaxis={"rangemode": "tozero"},
@@ -103,6 +124,12 @@ def slice_chart(walks: Sequence[Walk]) -> Chart:
 
 def _name(walk: Walk, several: bool) -> str:
     return walk.subject.title + (f", {image_kinds.title(walk.images)}" if several else "")
+
+
+def _axis(walks: Sequence[Walk]) -> str:
+    units = {walk.unit for walk in walks}
+    (unit,) = units if len(units) == 1 else [""]
+    return f"Distance from the weights ({unit})" if unit else "Distance from the weights"
 
 
 def _finding(walks: Sequence[Walk]) -> str:
@@ -120,4 +147,6 @@ def _rise(walk: Walk) -> str:
     reach, start = max(map(abs, loss)), loss[walk.at(0.0)]
     ends = [y for x, y in loss.items() if abs(x) >= 0.999 * reach]
     rise = sum(ends) / len(ends) - start
-    return f"{'rises' if rise >= 0 else 'falls'} by {number(abs(rise))} (from {number(start)})"
+    curvature = "" if walk.curvature is None else f", curvature {number(walk.curvature)}"
+    word = "rises" if rise >= 0 else "falls"
+    return f"{word} by {number(abs(rise))} (from {number(start)}{curvature})"

@@ -77,6 +77,21 @@ def race_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
     return make_chart(traces, layout, rows, finding, _alt(steps, total, finding))
 
 
+def told_along(spec: PurifySpec, events: Iterable[Event]) -> dict[int, str]:
+    """What `race_finding` says at each step, of what had happened by then."""
+    seen = steps_of(spec, events)
+    points = {
+        lane: [event for event in of if event.get("ca") is not None] for lane, of in seen.items()
+    }
+    steps = sorted({event["step"] for of in points.values() for event in of})
+    return {
+        step: race_finding(
+            {lane: [event for event in of if event["step"] <= step] for lane, of in points.items()}
+        )
+        for step in steps
+    }
+
+
 def _diverged(events: Iterable[Event]) -> list[str]:
     """A sentence on each lane that diverged; its curves end before that."""
     return [

@@ -12,7 +12,7 @@ from dashboard.charts.bend import bend_chart
 from dashboard.charts.chart import Chart
 from dashboard.charts.layers import layer_chart
 from dashboard.charts.loss_line import line_chart, lines
-from dashboard.charts.loss_plane import VIEWS, plane_chart
+from dashboard.charts.loss_plane import VIEWS, Arrays, plane_chart
 from dashboard.charts.loss_slice import slice_chart, slices
 from dashboard.charts.picture import About, picture_chart
 from dashboard.charts.progress import internals_chart
@@ -140,8 +140,14 @@ def _each(
 
 
 def _planes(found: Found, options: ChartOptions) -> list[Chart]:
-    among = [item.arrays for item in found if "loss" in item.arrays]
+    def among(item: Measured) -> list[Arrays]:
+        """Those on the same images: on others, the losses are of another size."""
+        like = [other for other in found if other.values.get("data") == item.values.get("data")]
+        return [other.arrays for other in like if "loss" in other.arrays]
+
     return [
-        plane_chart(item, view=options.view, log=options.log, which=options.which, among=among)
+        plane_chart(
+            item, view=options.view, log=options.log, which=options.which, among=among(item)
+        )
         for item in found
     ]

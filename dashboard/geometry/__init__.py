@@ -1,5 +1,6 @@
 """Geometry: the minimum of each model, on the same images and the same axes."""
 
+from analysis.asking import PLANES, WALKS
 from analysis.image_kinds import KINDS
 from dashboard.kit.pages import RUN, SEED, Page, Param
 
@@ -15,7 +16,8 @@ PAGE = Page(
         "seed": SEED,
         "benign": Param(1, ge=0, le=1),
         "overlaid": Param(0, ge=0, le=1),
-        "plane": Param("random", choices=("random", "eigenvectors", "models")),
+        "walk": Param("steepest", choices=tuple(WALKS)),
+        "plane": Param("models", choices=tuple(PLANES)),
         "cells": Param(21, ge=21, le=81),
         "view": Param(choices=("contour", "surface")),
         "log": Param(0, ge=0, le=1),

@@ -13,11 +13,6 @@ from dashboard.kit.measuring import View
 from dashboard.kit.pages import SEED_MAX
 from ngf.runs.store import PurifyRun, Run
 
-PLANES = {
-    "random": "Two random directions",
-    "eigenvectors": "Two steepest directions",
-    "models": "Through the models",
-}
 CELLS = (21, 41, 81)  # along each axis
 
 
@@ -46,57 +41,51 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
 
 
 def choose_view(run: Run, lane: str) -> View:
-    """Images, seed, models and plane."""
-    kinds, planes = measuring.kinds(run), measuring.planes()
+    """Images, seed, models, walk and plane; the last two are chosen above their pictures."""
+    kinds = measuring.kinds(run)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         images = forms.select(
             "Measure the loss on",
             "geometry.images",
             kinds,
             format_func=image_kinds.title,
-            width=250,
+            width=280,
             help="Target labels: the class that the attacker wants. Only a model with an attack "
             "has triggered images.",
-        )
-        plane = (
-            forms.select("Plane", "geometry.plane", planes, format_func=_plane, width=215)
-            if len(planes) > 1
-            else "random"
-        )
-        cells = forms.select(
-            "Cells",
-            "geometry.cells",
-            CELLS,
-            format_func=lambda n: f"{n} × {n}",
-            width=105,
-            help="Points of the plane. Four times as many take four times as long.",
-        )
-        seed = st.number_input(
-            "Seed",
-            0,
-            SEED_MAX,
-            key="geometry.seed",
-            step=1,
-            width=125,
-            help="Draws the images and the directions.",
         )
         benign = measuring.benign(run) is not None and st.toggle(
             "Benign model, too",
             key="geometry.benign",
             help="Same data, network and seed, trained without an attack.",
         )
-        overlaid = st.toggle("In one picture", key="geometry.overlaid")
+        overlaid = st.toggle("All models in one picture", key="geometry.overlaid")
+        with st.popover("More settings", icon=":material/tune:"):
+            cells = forms.select(
+                "Points along each side of a plane",
+                "geometry.cells",
+                CELLS,
+                format_func=lambda n: f"{n} × {n}",
+                help="Four times as many points take four times as long.",
+            )
+            seed = st.number_input(
+                "Seed",
+                0,
+                SEED_MAX,
+                key="geometry.seed",
+                step=1,
+                help="Draws the images and the random directions.",
+            )
+    sides = measuring.sides(run, lane, benign)
+    if not lane and st.session_state["geometry.plane"] == "models":
+        st.session_state["geometry.plane"] = "steepest"  # there is one model alone
     return View(
-        measuring.sides(run, lane, benign),
+        sides,
         images,
         seed,
         overlaid,
-        plane,
+        st.session_state["geometry.plane"],
         cells,
         st.session_state["geometry.matrix"],
         st.session_state["geometry.way"],
+        st.session_state["geometry.walk"],
     )
-
-
-def _plane(name: str) -> str:
-    return PLANES.get(name, name)

@@ -126,6 +126,7 @@ url.write(
         "images": view.images,
         "seed": view.seed,
         "plane": view.plane,
+        "walk": view.walk,
         "cells": view.cells,
         "matrix": view.matrix,
         "way": view.way,

@@ -20,6 +20,7 @@ from dashboard.kit import glossary, library, readings
 from dashboard.kit.measuring import Side, View
 from dashboard.kit.readings import Reading, findings
 from dashboard.kit.show import show
+from ngf.catalogue import options_of
 from ngf.config import MeasureSpec
 from ngf.runs.folder import FINAL
 from ngf.runs.store import MeasureRun, Run
@@ -75,20 +76,34 @@ def beside(
     drawn = {one: draw(chart, found, one) for one in dict.fromkeys(options)}
     single = len(drawn[options[0]]) < 2
     columns = [st.container()] if single else list(st.columns(len(pairs)))
+    titles = titles_of(pairs)
     for i, (column, (side, run)) in enumerate(zip(columns, pairs, strict=False)):
         with column:
             if not single:
-                st.markdown(f"**{side.subject.title}**")
+                st.markdown(f"**{titles[i]}**")
             show(
                 drawn[options[i]][i],
-                key if single else f"{key}.{side.subject.title}",
-                name=name if single else f"{name} of {side.subject.phrase}",
+                key if single else f"{key}.{titles[i]}",
+                name=name if single else f"{name} of {side.subject.phrase}, {titles[i]}",
                 height=height,
                 link=link,
                 every_ms=EVERY_MS,
                 url=_address(run, chart, runs, options[i]) if going else None,
             )
     return columns
+
+
+def titles_of(pairs: Pairs) -> list[str]:
+    """What stands above the picture of each: its model, or its images where the model is one."""
+    models = [side.subject.title for side, _ in pairs]
+    if len(set(models)) == len(models):
+        return models
+    return [_images(run) for _, run in pairs]
+
+
+def _images(run: MeasureRun) -> str:
+    about = options_of("measurements", run.spec.measurement)
+    return image_kinds.title(about["data"])
 
 
 def _address(run: Run, chart: str, beside: Sequence[Run], options: ChartOptions) -> str:

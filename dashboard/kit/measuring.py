@@ -7,23 +7,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import streamlit as st
 
+from analysis import asking
 from analysis.image_kinds import KINDS, kinds_of
 from dashboard.charts.subject import BENIGN, Subject
 from dashboard.kit import library, readings, visitor
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import show_refusal, submit_all
-from ngf.catalogue import catalogue, normalize
+from ngf.catalogue import catalogue
 from ngf.config import Choice, MeasureSpec, Spec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
 
 # What one click measures: what is cheap and shows a picture first. The rest has its own buttons.
 QUICK = ("loss_slice", "loss_plane", "fisher_trace", "loss_line", "hessian_spectrum")
-PLANE_IMAGES = 256  # a plane has hundreds of cells; half the images are twice the speed
 REFUSED = "measuring"  # where what a button asked for and did not get is said
 
 
@@ -35,33 +34,32 @@ class Side:
     target: str  # as in MeasureSpec: `id` or `id:lane`
     kinds: tuple[str, ...] = tuple(KINDS)
 
+    @property
+    def role(self) -> str:
+        return self.subject.role
+
 
 @dataclass(frozen=True)
 class View:
     """What the reader wants to see: which models, on which images, under which seed, on which
-    plane.
+    plane and walk (see `analysis.asking`).
     """
 
     sides: tuple[Side, ...]
     images: str = "clean"
     seed: int = 0
     overlaid: bool = False
-    plane: str = "random"
+    plane: str = "models"
     cells: int = 21
     matrix: str = "hessian"
     way: str = "line"
+    walk: str = "steepest"
 
     def specs(self, name: str) -> list[tuple[Side, MeasureSpec]]:
         """The runs that measure `name`, one per model; none if this version has no such
         measurement.
         """
         return list(_specs(self, name))
-
-    def options(self, name: str) -> dict[str, Any]:
-        """What the reader chose for a measurement, beside images and seed."""
-        if name != "loss_plane":
-            return {}
-        return {"plane": self.plane, "points": self.cells, "num_images": PLANE_IMAGES}
 
     def third(self) -> str:
         """The third model of a plane: what another defense of the race made of the same model,
@@ -80,24 +78,16 @@ class View:
 
 @functools.lru_cache(maxsize=512)  # a page asks several times for each
 def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
-    about = catalogue()["measurements"].get(name)
-    if about is None:
-        return ()
-    options, needs = view.options(name), about["needs"]
-    for option, values in about["needs_with"].items():
-        needs = values.get(options.get(option), needs)
-    if needs["others"]:
-        options[needs["others"]] = view.third()
-    if needs["all_images"]:  # the backdoor is on triggered images, whatever is chosen
-        wanted = {kind.name for kind in KINDS.values() if kind.test} | {view.images}
-        pairs = [(side, kind) for side in view.sides for kind in side.kinds if kind in wanted]
-    else:
-        pairs = [(side, view.images) for side in view.sides if view.images in side.kinds]
-    if needs["models"] == "pair":
-        pairs = [(side, kind) for side, kind in pairs if side.subject.role == "purified"]
-    elif needs["models"] == "one":  # the one before purification, if there are several
-        pairs = pairs[-2:][:1]
-    return tuple((side, spec(name, side, view.seed, data=kind, **options)) for side, kind in pairs)
+    return tuple(
+        asking.specs(
+            name,
+            view.sides,
+            images=view.images,
+            seed=view.seed,
+            options=asking.options_of(name, walk=view.walk, plane=view.plane, cells=view.cells),
+            third=view.third,
+        )
+    )
 
 
 def benign(run: Run) -> TrainRun | None:
@@ -137,24 +127,9 @@ def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     return tuple(out)
 
 
-def spec(measurement: str, side: Side, seed: int, **options: Any) -> MeasureSpec:
-    """The run that measures one side; options that the measurement does not have are left
-    out. Raises SpecError.
-    """
-    known = {item["name"] for item in catalogue()["measurements"][measurement]["fields"]}
-    choice = Choice(measurement, {name: value for name, value in options.items() if name in known})
-    return MeasureSpec(target=side.target, seed=seed, measurement=normalize("measurements", choice))
-
-
 def kinds(run: Run) -> list[str]:
     """The images that can be measured on; a benign model has no trigger."""
     return list(_kinds(run.training()))
-
-
-def planes() -> list[str]:
-    """What can span the plane, as far as this version knows."""
-    fields = catalogue()["measurements"].get("loss_plane", {}).get("fields", [])
-    return next((list(item["choices"]) for item in fields if item["name"] == "plane"), [])
 
 
 def submit(run_id: str, lane: str, view: View | None = None, names: Sequence[str] = QUICK) -> None:

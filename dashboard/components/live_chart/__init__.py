@@ -40,6 +40,7 @@ def live_chart(
     scrub: bool = False,
     autoplay: bool = False,
     link: str | None = None,
+    steps: str | None = None,
 ) -> None:
     """Draw `chart` and keep it up to date.
 
@@ -52,6 +53,8 @@ def live_chart(
     autoplay: presses Play once, unless the reader's system asks for reduced motion.
     link: surfaces with the same link turn together, and keep their camera when they change to a
         map and back.
+    steps: charts with the same name stand at the same step: that of the one with a slider. On the
+        others a ball lies there, on each trace whose number `layout.meta.balls` holds.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
@@ -60,12 +63,14 @@ def live_chart(
         "figure": chart.figure,
         "finding": chart.finding,
         "alt": chart.alt,
+        "findings": [[step, said] for step, said in chart.findings.items()],
         "url": url,
         "every": every_ms,
         "height": height,
         "scrub": scrub,
         "autoplay": autoplay,
         "link": link,
+        "steps": steps,
         "lib": PLOTLY,
     }
     _mount(data=data, key=key)

@@ -24,8 +24,9 @@ function fade(color, opacity) {
   return `rgba(${parts.join()},${opacity})`
 }
 
-// The figure cut at x = `last`, in the colors of `theme`, laid out for `width` and `height` pixels.
-function dress(figure, theme, { width, height, last }) {
+// The figure cut at x = `last`, in the colors of `theme`, laid out for `width` and `height` pixels. A ball lies at
+// x = `at` on each trace that `meta.balls` names by its number.
+function dress(figure, theme, { width, height, last, at = Infinity }) {
   const source = figure.layout
   const narrow = width < NARROW
   const bars = { color: theme.text } // of errors; Plotly would draw them dark on dark
@@ -54,7 +55,18 @@ function dress(figure, theme, { width, height, last }) {
       layout[key] = { ...value, ...Object.fromEntries(names.map((name) => [name, axis(value[name] ?? {}, theme)])) }
     }
   }
-  return { data, layout }
+  const rolling = (source.meta?.balls ?? []).map((place) => ball(figure.data[place], at, theme))
+  return { data: [...data, ...rolling], layout }
+}
+
+function ball(trace, at, theme) {
+  const x = Math.min(Math.max(at, trace.x[0]), trace.x.at(-1))
+  const after = Math.max(1, trace.x.findIndex((value) => value >= x))
+  const [a, b] = [trace.x[after - 1], trace.x[after] ?? trace.x[after - 1]]
+  const share = b > a ? (x - a) / (b - a) : 0
+  const y = trace.y[after - 1] * (1 - share) + (trace.y[after] ?? trace.y[after - 1]) * share
+  const marker = { size: 16, color: trace.line.color, symbol: "circle", line: { width: 2, color: theme.back } }
+  return { type: "scatter", mode: "markers", x: [x], y: [y], marker, hoverinfo: "skip", showlegend: false, cliponaxis: false }
 }
 
 function cut(trace, last) {

@@ -9,6 +9,7 @@ const SLOWEST_MS = 15000 // longest pause between two tries when the server does
 const ADDRESS_MS = 300 // after the last turn; browsers refuse a hundred changes of the address in some seconds
 const ROTATED = ["plotly_relayouting", "plotly_relayout"]
 const groups = new Map() // name -> { camera, charts }: surfaces that are turned together
+const scrubbed = new Map() // name -> { at, charts }: charts that show the same step
 
 // The camera is kept behind the # of the address, which no server sees: nine numbers, so that a link shows what was seen.
 const CAMERA = ["eye", "center", "up"].flatMap((part) => ["x", "y", "z"].map((axis) => [part, axis]))
@@ -100,6 +101,7 @@ class LiveChart {
     this.data = data
     this.url = data.url
     this.#join(data.link)
+    this.#joinSteps(data.steps)
     if (moved) { this.version = null; this.polls = 0 }
     this.final = false // an address means that there may be news, such as a stopped run that was started again
     // What was polled is at least as new as what a rerun brings.
@@ -112,14 +114,24 @@ class LiveChart {
     }
   }
 
-  #take({ figure, finding, alt }) {
+  #take({ figure, finding, alt, findings }) {
     this.figure = figure
-    const words = finding.replaceAll(" %", "\u00a0%") // no line break inside a number
-    if (this.finding.textContent !== words) this.finding.textContent = words // said aloud only when it changes
+    this.words = finding
+    this.findings = findings ?? [] // [step, sentence], ascending
+    this.#say()
     this.figureBox.setAttribute("aria-label", alt || finding)
     this.steps = [...new Set(figure.data.filter((trace) => !trace.fill).flatMap((trace) => trace.x ?? []))]
       .filter((x) => typeof x === "number").sort((a, b) => a - b)
     this.#draw()
+  }
+
+  // The sentence for what is shown: that of the last step, or of the one at which the slider stands.
+  #say() {
+    const at = this.shown === null ? Infinity : this.steps[this.shown]
+    const told = at === Infinity ? undefined : this.findings.findLast(([step]) => step <= at)?.[1]
+    const words = (told ?? this.words).replaceAll(" %", "\u00a0%") // no line break inside a number
+    this.finding.setAttribute("aria-live", this.playing ? "off" : "polite")
+    if (this.finding.textContent !== words) this.finding.textContent = words // said aloud only when it changes
   }
 
   #wait(ms) {
@@ -192,7 +204,8 @@ class LiveChart {
     const theme = readTheme(this.root)
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
-      width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown] })
+      width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown],
+      at: this.together?.at ?? Infinity })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
     const drawn = JSON.stringify([data, layout])
@@ -274,7 +287,29 @@ class LiveChart {
 
   #show(index) {
     this.shown = index >= this.steps.length - 1 ? null : Math.max(0, index)
+    this.#say()
+    if (this.together) {
+      this.together.at = this.shown === null ? Infinity : this.steps[this.shown]
+      for (const other of this.together.charts) if (other !== this) other.followStep()
+    }
     return this.#draw()
+  }
+
+  // ---- charts that show the same step: one has the slider, on the others a ball rolls along
+
+  #joinSteps(name) {
+    const group = name ? scrubbed.get(name) ?? { at: Infinity, charts: new Set() } : null
+    if (group === this.together) return
+    this.together?.charts.delete(this)
+    this.together = group
+    if (!group) return
+    scrubbed.set(name, group)
+    group.charts.add(this)
+  }
+
+  followStep() {
+    if (this.rolling) return
+    this.rolling = requestAnimationFrame(() => { this.rolling = null; if (!this.closed) this.#draw() })
   }
 
   #toggle() { this.playing ? this.#pause() : this.#start() }
@@ -305,7 +340,9 @@ class LiveChart {
   close() {
     this.closed = true
     this.#join(null)
+    this.#joinSteps(null)
     cancelAnimationFrame(this.frame)
+    cancelAnimationFrame(this.rolling)
     this.off.abort()
     this.sizes.disconnect()
     this.themes.disconnect()

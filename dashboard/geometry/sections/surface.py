@@ -10,10 +10,24 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.charts.registry import ChartOptions
 from dashboard.charts.style import percent
 from dashboard.charts.subject import Measured
-from dashboard.geometry.section import Section, beside, explain, measured_on, submitted
+from dashboard.geometry.section import (
+    Section,
+    beside,
+    explain,
+    measured_on,
+    submitted,
+    switch,
+    titles_of,
+)
 from dashboard.kit.measuring import View
 from dashboard.kit.readings import findings
 
+PLANES = {
+    "models": "Through the models",
+    "steepest": "Two steepest directions",
+    "random": "Two random directions",
+    "eigenvectors": "Two steepest, each in its own unit",
+}
 VIEWS = {"contour": "Map", "surface": "3-D"}
 # A browser gives a page only so many contexts for three dimensions, and each costs a graphics
 # card's memory.
@@ -32,12 +46,14 @@ def default_view() -> str:
 
 
 def _draw(view: View) -> bool:
+    planes = {name: PLANES[name] for name in PLANES if name != "models" or _purified(view)}
+    switch("plane", planes)
     pairs = submitted(view.specs("loss_plane"))
     if not pairs:
         return False
     found = findings([run for _, run in pairs])
     shape, which, log = _choose(found)
-    titles = [side.subject.title for side, _ in pairs]
+    titles = titles_of(pairs)
     solid = _solid(titles)
     columns = beside(
         "planes",
@@ -58,6 +74,10 @@ def _draw(view: View) -> bool:
     measured_on(pairs, _more(found, shape))
     explain(CANNOT, "surface", "batchnorm")
     return True
+
+
+def _purified(view: View) -> bool:
+    return any(side.role == "purified" for side in view.sides)
 
 
 def _choose(found: Sequence[Measured]) -> tuple[str, int, bool]:

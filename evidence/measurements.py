@@ -1,0 +1,134 @@
+"""Measures what pages show first: the models of the recordings, before and after, and a benign one.
+
+Ordinary measurements, computed where the recordings are, because the way of an optimizer is drawn
+from weights that do not ship. They are copied to assets/measurements in the run-folder format, the
+arrays in single precision. Delete a folder there to measure it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import asking
+from analysis.image_kinds import kinds_of
+from evidence import recordings
+from evidence.computing import finished, of_zoo, purified
+from ngf.catalogue import catalogue, normalize
+from ngf.config import Choice, MeasureSpec, PurifySpec, Target, TrainSpec
+from ngf.places import MEASUREMENTS
+from ngf.runs.files import replacing
+from ngf.runs.folder import ARRAYS, REQUEST, RESULT, SPEC
+from ngf.runs.recorded import LANES, RACE
+
+# Of every model; in the order of the page.
+SHOWN = ("loss_slice", "loss_plane", "hessian_spectrum", "fisher_trace", "sharpness", "loss_line")
+WALKS = ("steepest", "random")
+# Of the race of the first page alone: doubts, and what takes long.
+OF_THE_RACE = ("pyhessian_check", "rescaling", "input_curvature", "batch_eigenvalue")
+ALONG = ("clean", asking.TRIGGERED)  # images that its way is measured on
+
+
+@dataclass(frozen=True)
+class Model:
+    """See `asking.Model`."""
+
+    target: str
+    role: str
+    kinds: tuple[str, ...]
+
+
+def benign() -> TrainSpec:
+    """The benign model beside all recordings."""
+    return TrainSpec(attack=Choice("none"))
+
+
+def models(recording: PurifySpec, lane: str) -> tuple[Model, ...]:
+    """Benign, backdoored and purified by `lane`, as the page names them."""
+    attack = next(
+        name
+        for name in catalogue()["attacks"]
+        if TrainSpec(attack=Choice(name)).id == recording.parent
+    )
+    kinds = kinds_of(attacked=True, in_loop=catalogue()["attacks"][attack].get("controlled", False))
+    return (
+        Model(benign().id, "benign", kinds_of(attacked=False, in_loop=False)),
+        Model(recording.parent, "backdoored", kinds),
+        Model(str(Target(recording.id, lane)), "purified", kinds),
+    )
+
+
+def asked(recording: PurifySpec) -> Iterator[MeasureSpec]:
+    """What the page asks for of this recording, with the choices that it starts with."""
+    names = (*SHOWN, *OF_THE_RACE) if recording.id == RACE.id else SHOWN
+    lanes = recording.lane_names()
+    for lane in lanes:
+        (other,) = (name for name in lanes if name != lane)
+        for name in names:
+            for walk in WALKS if name == "loss_slice" else WALKS[:1]:
+                found = asking.specs(
+                    name,
+                    models(recording, lane),
+                    images="clean",
+                    seed=0,
+                    options=asking.options_of(name, walk=walk, plane="models", cells=21),
+                    third=lambda other=other: str(Target(recording.id, other)),
+                )
+                yield from (spec for _, spec in found)
+    if recording.id == RACE.id:
+        yield from (along(lane, images) for images in ALONG for lane in lanes)
+
+
+def along(lane: str, images: str) -> MeasureSpec:
+    """Sharpness along a lane of the race of the first page."""
+    choice = normalize("measurements", Choice("along_run", {"data": images}))
+    return MeasureSpec(target=str(Target(RACE.id, lane)), measurement=choice)
+
+
+@functools.cache
+def specs() -> dict[str, tuple[PurifySpec, MeasureSpec]]:
+    """All of them with their recording, by their names, the race of the first page first."""
+    found: dict[str, tuple[PurifySpec, MeasureSpec]] = {}
+    for recording in sorted(recordings.specs(), key=lambda spec: spec.id != RACE.id):
+        for spec in asked(recording):
+            found.setdefault(spec.id, (recording, spec))
+    return found
+
+
+def missing() -> list[str]:
+    return [name for name in specs() if not (MEASUREMENTS / name / RESULT).exists()]
+
+
+def make(name: str) -> None:
+    """Measure, and copy what ships of it; the result last, with it a run counts as there."""
+    recording, spec = specs()[name]
+    store = recordings.store()
+    purified(store, of_zoo(store, recording.parent).id, LANES)
+    run = finished(store, spec)
+    target = MEASUREMENTS / name
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (SPEC, REQUEST):
+        shutil.copy2(run.path / file, target / file)
+    with replacing(target / ARRAYS) as out:
+        out.write(shrunk((run.path / ARRAYS).read_bytes()))
+    shutil.copy2(run.path / RESULT, target / RESULT)
+    print(f"{name}: {spec.measurement.name} of {spec.target}", flush=True)
+
+
+def shrunk(arrays: bytes) -> bytes:
+    """An .npz file, compressed, its numbers in single precision: seven digits, of which a picture
+    shows three.
+    """
+    with np.load(io.BytesIO(arrays)) as found:
+        kept = {
+            name: value.astype(np.float32) if value.dtype == np.float64 else value
+            for name, value in found.items()
+        }
+    out = io.BytesIO()
+    np.savez_compressed(out, **kept)
+    return out.getvalue()
