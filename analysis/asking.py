@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from analysis.image_kinds import KINDS
@@ -70,7 +70,7 @@ def specs(
     images: str,
     seed: int,
     options: Mapping[str, Any],
-    third: Callable[[], str],
+    third: str,
 ) -> list[tuple[_Model, MeasureSpec]]:
     """The runs that measure `name`, one per model and kind of images; none if this version has no
     such measurement. What needs a pair is measured on purified models.
@@ -85,7 +85,7 @@ def specs(
     for option, values in about["needs_with"].items():
         needs = values.get(options.get(option), needs)
     if needs["others"]:
-        options[needs["others"]] = third()
+        options[needs["others"]] = third
     pairs = [
         (model, kind)
         for model in models

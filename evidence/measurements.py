@@ -68,7 +68,7 @@ def asked(recording: PurifySpec) -> Iterator[MeasureSpec]:
     names = (*SHOWN, *OF_THE_RACE) if recording.id == RACE.id else SHOWN
     lanes = recording.lane_names()
     for lane in lanes:
-        (other,) = (name for name in lanes if name != lane)
+        third = str(Target(recording.id, next(name for name in lanes if name != lane)))
         for name in names:
             for walk in WALKS if name == "loss_slice" else WALKS[:1]:
                 found = asking.specs(
@@ -77,7 +77,7 @@ def asked(recording: PurifySpec) -> Iterator[MeasureSpec]:
                     images="clean",
                     seed=0,
                     options=asking.options_of(name, walk=walk, plane="models", cells=21),
-                    third=lambda other=other: str(Target(recording.id, other)),
+                    third=third,
                 )
                 yield from (spec for _, spec in found)
     if recording.id == RACE.id:

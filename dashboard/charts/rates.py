@@ -10,6 +10,7 @@ from dashboard.charts.pixels import per_pixel
 from dashboard.charts.style import IMAGES, Mark, Trace, line
 
 Event = Mapping[str, Any]  # one line of events.jsonl
+_THICK, _THIN = 4.0, 1.75  # the curve that a reader is to follow, and the others
 AXIS = {"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]}  # of shares in percent
 
 
@@ -50,7 +51,7 @@ def rate_curve(
     steps, values = per_pixel(
         [event["step"] for event in seen], [event[rate.key] for event in seen]
     )
-    return line(
+    found = line(
         name,
         steps,
         [percents(value) for value in values],
@@ -60,3 +61,5 @@ def rate_curve(
         every=max(1, len(steps) // 25),
         **more,
     )
+    found["line"]["width"] = _THICK if rate.key == "asr" else _THIN
+    return found

@@ -85,7 +85,7 @@ def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
             images=view.images,
             seed=view.seed,
             options=asking.options_of(name, walk=view.walk, plane=view.plane, cells=view.cells),
-            third=view.third,
+            third=view.third(),
         )
     )
 

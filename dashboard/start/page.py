@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
+from dashboard.charts.race import told_along
 from dashboard.charts.registry import draw_run
 from dashboard.charts.titles import lane_title
 from dashboard.kit import glossary, library
@@ -12,12 +15,13 @@ from dashboard.kit.run_card import before_after, counts, outcome_sentence, prove
 from dashboard.kit.show import show
 from dashboard.kit.trigger import show_trigger
 from dashboard.kit.url import follow, notice
-from dashboard.start import story
+from dashboard.start import hero, story
 
 follow("start")
 st.title("A hidden door in a neural network, and how to close it")
 notice("start")
 race = library.recording()
+hero.show_hero(race)
 if race is None:
     st.info(
         "The recorded race is not there yet; `python -m evidence recordings` makes it. The Lab "
@@ -38,13 +42,16 @@ else:
         st.markdown(story.training_on(spec))
     with chart:
         st.caption(f"Replay of a real run, recorded step by step. {provenance(race)}")
+        events = race.events()
+        drawn = replace(draw_run("race", spec, events), findings=told_along(spec, events))
         show(
-            draw_run("race", spec, race.events()),
+            drawn,
             "start.race",
             name="the race",
             scrub=True,
             autoplay=True,
             height=440,
+            steps=hero.STEPS,
         )
         glossary.explain(*glossary.RATES, "ngf", "trigger", "target")
     st.header("3. What is left of the door")

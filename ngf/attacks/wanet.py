@@ -22,7 +22,7 @@ the signs with the tiny network, n = 2,202 and 2,400 test images, seed 0 where n
   target, and 9.6 and 9.7 % of those with noise;
 - the defaults, seeds 0 to 4: CA 98.7 to 99.1 %, ASR 88.3 to 92.6 %; test images with noise keep
   their label in 91.1 to 92.4 % (3.8 to 5.0 % go to the target), with another warp each in 89.1 to
-  90.7 % (7.4 to 9.4 %).
+  90.7 % (7.4 to 9.4 %). Of the 4,000 cover images of the training itself, 95.5 to 96.1 % do.
 """
 
 from __future__ import annotations

@@ -1,0 +1,158 @@
+"""The first look: a sharp and a smooth minimum, a network that is led out of a trap, and every
+attack beside benign networks. All of it measured beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from analysis import asking
+from dashboard.charts.every_attack import every_attack_chart
+from dashboard.charts.pair import pair_chart, pairs_finding
+from dashboard.charts.ratios import interval, side
+from dashboard.charts.style import number
+from dashboard.charts.titles import lane_title, short
+from dashboard.charts.way_out import way_out_chart
+from dashboard.kit import library
+from dashboard.kit.evidence import answer_effects, evidence, of_group
+from dashboard.kit.pages import script
+from dashboard.kit.readings import findings
+from dashboard.kit.show import show
+from ngf.runs.store import PurifyRun
+
+STEPS = "start.race"  # the charts that stand at the step of the race
+GROUP = ("signs", "test")  # data set and images of the third picture
+MEASURES = ("filter_lambda_max", "lambda_max", "fisher_trace")
+_HEIGHT = 300
+
+
+def show_hero(race: PurifyRun | None) -> None:
+    """Three pictures in a row, as far as they were measured."""
+    pairs = (evidence("pairs") or {}).get("pairs", [])
+    way = _way(race)
+    measured = evidence("sharpness")
+    if not pairs and not way:
+        return
+    sharp, out, every = st.columns(3, gap="medium")
+    if pairs:
+        with sharp:
+            _sharp_or_smooth(pairs)
+    if way and race is not None:
+        with out:
+            _way_out(race, way)
+    if measured and measured["models"]:
+        with every:
+            _every_attack(measured)
+    said = " ".join(filter(None, [pairs_finding(pairs) if pairs else "", _not_said(measured)]))
+    if said:
+        st.caption(f"**What this does not say.** {said}")
+
+
+def _sharp_or_smooth(pairs: list[Mapping[str, Any]]) -> None:
+    st.markdown("#### Sharp or smooth?")
+    st.markdown(
+        "Both networks read clean signs equally well. Move their *weights* a little, where it "
+        "hurts most, and the loss rises: how fast is how *sharp* the place is."
+    )
+    names = {pair["attack"]: pair for pair in pairs}
+    chosen = st.session_state.get("start.pair")
+    pair = names.get(chosen if isinstance(chosen, str) else "", pairs[0])
+    show(pair_chart(pair), "start.pair.chart", name="sharp or smooth", height=_HEIGHT)
+    st.selectbox(
+        "Attack",
+        list(names),
+        key="start.pair",
+        format_func=lambda name: (
+            f"{short('attacks', name)}: {number(names[name]['ratio'], 2)} times as sharp"
+        ),
+    )
+
+
+def _way(race: PurifyRun | None) -> list[Any]:
+    """What was measured along the first lane, on triggered and on clean images."""
+    if race is None:
+        return []
+    target = f"{race.id}:{race.sound_lanes()[0]}"
+    specs = [
+        asking.spec("along_run", target, 0, data=images) for images in (asking.TRIGGERED, "clean")
+    ]
+    runs = [library.find_measurement(spec.id) for spec in specs]
+    return findings([run for run in runs if run is not None])
+
+
+def _way_out(race: PurifyRun, way: list[Any]) -> None:
+    lane = race.sound_lanes()[0]
+    st.markdown("#### The way out of the trap")
+    st.markdown(
+        "The backdoor is a trap: wrong answers on signs with the trigger, at no cost on clean "
+        f"ones. Watch {lane_title(lane)} climb out of it, step by step, as the race below plays."
+    )
+    show(
+        way_out_chart(way, lane_title(lane)),
+        "start.way",
+        name="the way out",
+        height=_HEIGHT,
+        steps=STEPS,
+    )
+    st.page_link(
+        script("geometry"),
+        label="See the valley from above",
+        icon=":material/landscape:",
+        query_params={"run": race.id, "lane": lane},
+    )
+
+
+def _every_attack(measured: Mapping[str, Any]) -> None:
+    st.markdown("#### Every attack")
+    st.markdown(
+        "Each mark is a network, measured on clean test signs. Where all marks of an attack lie "
+        "right of the benign ones, its backdoor can be seen in the landscape."
+    )
+    titles = {item["name"]: item["title"] for item in measured["measures"]}
+    names = [name for name in MEASURES if name in titles]
+    chosen = st.session_state.get("start.measure")
+    name = chosen if chosen in names else names[0]
+    models = [row for row in of_group(measured["models"], *GROUP) if row["kind"] == "final"]
+    show(
+        every_attack_chart(models, name, titles[name]),
+        "start.every",
+        name="every attack",
+        height=_HEIGHT,
+    )
+    st.pills(
+        "Measure",
+        names,
+        key="start.measure",
+        format_func=titles.__getitem__,
+        default=names[0],
+        required=True,
+    )
+
+
+def _not_said(measured: Mapping[str, Any] | None) -> str:
+    """What the statistics over all models say, with the clean loss accounted for."""
+    if not measured:
+        return ""
+    effects = {
+        (row["question"], row["compared"]): row
+        for row in answer_effects(of_group(measured["effects"], *GROUP))
+        if row["measure"] == "lambda_max"
+    }
+    said = []
+    for question, words in (
+        ("backdoored", "over all attacks, backdoored networks are {} benign ones"),
+        ("purified", "after NGF, networks are {} before"),
+    ):
+        row = effects.get((question, "loss"))
+        if row is not None:
+            low, high = row["low"], row["high"]
+            times = (
+                f"{row['ratio']:.2f} times ({interval(low, high)}: {side(low, high)}) as sharp as"
+            )
+            said.append(words.format(times))
+    if not said:
+        return ""
+    return f"At the same clean loss, by the largest Hessian eigenvalue, {'; '.join(said)}."
