@@ -106,4 +106,6 @@ def test_a_plane_through_models_has_the_first_of_them_at_its_origin() -> None:
     solid = plane_chart(by_adam, view="surface").figure["data"][-1]["marker"]["symbol"]
     assert solid == ["square-open", "diamond", "square-open"], "three dimensions have few shapes"
     finding = plane_chart(Measured(NGF, {**PLANE, "plane": "models"}, arrays)).finding
-    assert finding.startswith("The loss of the backdoored model is 0.1 at the origin")
+    assert finding == (
+        "The loss is 0.1 at the backdoored model and 1.2 at the model purified by NGF."
+    )

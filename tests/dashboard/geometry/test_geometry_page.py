@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from analysis import asking
 from analysis.measurements.base import Picture
 from dashboard.charts.registry import pictures
 from dashboard.geometry.sections.declared import declared
@@ -51,7 +52,7 @@ def test_geometry_submits_measurements_on_a_click_only(open_page, store):
 def test_geometry_shows_each_model_on_one_pair_of_axes(open_page, store, zoo_model):
     for run in (measuring.benign(zoo_model), zoo_model):
         measured(store, "loss_slice", run.id, {"num_directions": 3}, SLICE)
-    page = open_page("geometry", run=zoo_model.id)
+    page = open_page("geometry", run=zoo_model.id, walk="random")
     said = text(page)
     assert "**Benign**" in said and "**Backdoored**" in said
     assert "Clean images · n = 64 · seed 0 · BatchNorm in eval mode" in said
@@ -65,7 +66,7 @@ def test_geometry_says_what_is_partial_and_what_a_measurement_notes(open_page, s
         store, "loss_slice", zoo_model.id, {"note": "Memory ran *out* once."}, SLICE, complete=False
     )
     measured(store, "hessian_spectrum", zoo_model.id, {"lambda_max": 3.0}, {}, complete=None)
-    page = open_page("geometry", run=zoo_model.id, benign="0")
+    page = open_page("geometry", run=zoo_model.id, benign="0", walk="random")
     assert (
         len(
             [
@@ -80,16 +81,16 @@ def test_geometry_says_what_is_partial_and_what_a_measurement_notes(open_page, s
 
 
 def test_a_link_to_a_surface_brings_its_choices_back(open_page, store, zoo_model):
-    options = {"num_images": measuring.PLANE_IMAGES, "points": 21}
+    options = {"num_images": asking.PLANE_IMAGES, "points": 21}
     for run in (measuring.benign(zoo_model), zoo_model):
         measured(store, "loss_plane", run.id, {"plane": "random", "loss": 0.1}, PLANE, **options)
-    page = open_page("geometry", run=zoo_model.id, view="contour", log="1")
+    page = open_page("geometry", run=zoo_model.id, plane="random", view="contour", log="1")
     assert page.segmented_control(key="geometry.view").value == "contour"
     assert page.toggle(key="geometry.log").value is True
     page.segmented_control(key="geometry.view").set_value("surface").run()
     checked(page.selectbox(key="geometry.cells").set_value(41).run())
     assert (page.query_params["cells"], page.query_params["log"]) == ("41", "1")
-    page = open_page("geometry", run=zoo_model.id, benign="0")
+    page = open_page("geometry", run=zoo_model.id, benign="0", plane="random")
     assert page.segmented_control(key="geometry.view").value == "surface", "one model alone"
     page = open_page("geometry", run=zoo_model.id, cells="33")
     assert page.selectbox(key="geometry.cells").value == 21
@@ -214,7 +215,7 @@ def test_measurements_that_this_version_does_not_know_do_not_matter(
         **known,
         "measurements": {**fewer, "brand_new": known["measurements"]["fisher_trace"]},
     }
-    monkeypatch.setattr(measuring, "catalogue", lambda: changed)
+    monkeypatch.setattr(asking, "catalogue", lambda: changed)
     measuring._specs.cache_clear()
     page = open_page("geometry", run=zoo_model.id)
     headings = [item.value for item in page.header]
@@ -285,3 +286,12 @@ def test_pages_of_a_race_whose_first_lane_diverged(open_page, store):
     targets = {run.spec.target for run in store.runs() if isinstance(run, MeasureRun)}
     assert f"{race.id}:ngf" in targets and f"{race.id}:sgd" not in targets
     open_page("runs")
+
+
+def test_a_training_alone_has_no_plane_through_models(open_page, store, zoo_model):
+    page = open_page("geometry", run=zoo_model.id, plane="models")
+    assert page.segmented_control(key="geometry.plane").value == "steepest"
+    recorded = library.recording()
+    page = open_page("geometry", run=recorded.id)
+    assert page.segmented_control(key="geometry.plane").value == "models"
+    assert page.segmented_control(key="geometry.walk").value == "steepest"
