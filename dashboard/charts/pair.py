@@ -13,7 +13,7 @@ from dashboard.charts.titles import short
 
 SHARPER = 1.25  # of two curvatures: below this ratio nobody sees a difference in the picture
 _MANY = 15  # markers would hide a line with more points
-_HIGHEST = 2.0  # nats; beyond them a walk says nothing about a minimum
+_HIGHEST = 1.0  # nats; beyond them a walk says nothing about a minimum
 Pair = Mapping[str, Any]  # as `evidence.pairs` writes it
 
 
@@ -25,12 +25,14 @@ def pair_chart(pair: Pair) -> Chart:
         (f"With a backdoor ({name})", pair["backdoored"], MODELS["backdoored"]),
     ]
     traces = [_trace(words, walk, mark) for words, walk, mark in shown]
-    top = max(y for trace in traces for y in trace["y"])
+    top = min(_HIGHEST, max(y for trace in traces for y in trace["y"]))
+    reach = 1.05 * max(map(abs, _below(pair["matched"], top)))
     layout = base_layout(
         "Distance from the weights, relative to the filters",
         "Loss rises by (nats)",
         showlegend=True,
-        yaxis={"range": [-0.03 * top, 1.05 * min(top, _HIGHEST)]},
+        xaxis={"range": [-reach, reach]},
+        yaxis={"range": [-0.03 * top, 1.05 * top]},
     )
     rows = [
         {
@@ -46,6 +48,12 @@ def pair_chart(pair: Pair) -> Chart:
         for distance, rise in zip(walk["distance"], walk["rise"], strict=True)
     ]
     return make_chart(traces, layout, rows, pair_finding(pair))
+
+
+def _below(walk: Mapping[str, Any], top: float) -> list[float]:
+    """Distances at which the loss has risen by less."""
+    pairs = zip(walk["distance"], walk["rise"], strict=True)
+    return [distance for distance, rise in pairs if rise <= top]
 
 
 def _trace(words: str, walk: Mapping[str, Any], mark: Mark) -> dict[str, Any]:

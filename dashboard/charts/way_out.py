@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,27 @@ def way_out_chart(found: Sequence[Measured], method: str) -> Chart:
         for kind, arrays in ways.items()
         for step, loss in zip(arrays["step"], arrays["loss"], strict=True)
     ]
-    return make_chart(traces, layout, rows, _finding(ways, method))
+    made = make_chart(traces, layout, rows, _finding(ways, method))
+    return replace(made, findings=_told_along(ways, method))
+
+
+def _told_along(ways: Mapping[str, Mapping[str, np.ndarray]], method: str) -> dict[int, str]:
+    """The loss at each step that was measured on all kinds of images."""
+    at = {
+        kind: dict(zip(arrays["step"].tolist(), arrays["loss"].tolist(), strict=True))
+        for kind, arrays in ways.items()
+    }
+    steps = sorted(set.intersection(*(set(of) for of in at.values()))) if at else []
+    return {
+        int(step): f"{_after(int(step), method)}, the loss is "
+        + " and ".join(f"{number(of[step], 2)} on {WORDS[kind]}" for kind, of in at.items())
+        + "."
+        for step in steps
+    }
+
+
+def _after(step: int, method: str) -> str:
+    return f"After {step} steps of {method}" if step else "Before the first step"
 
 
 def _finding(ways: Mapping[str, Mapping[str, np.ndarray]], method: str) -> str:

@@ -10,8 +10,10 @@ import streamlit as st
 from dashboard.components.live_chart import preload
 from dashboard.geometry.choices import choose_run, choose_view
 from dashboard.geometry.evidence import show_evidence
+from dashboard.geometry.section import Section, submitted
 from dashboard.geometry.sections import sections
 from dashboard.geometry.sections.surface import default_view
+from dashboard.geometry.verdict import verdict
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import script
@@ -41,6 +43,13 @@ def measure_button(
             args=(run.id, lane, view, names),
             **widget,
         )
+
+
+def offer(section: Section) -> None:
+    """The button that measures what the section is drawn of, as far as it is missing."""
+    names = section.needs(view)
+    key = f"geometry.measure.{names[-1]}.{section.heading}"
+    measure_button(run, lane, view, names, missing, "Measure this", key)
 
 
 st.title("Geometry")
@@ -106,17 +115,27 @@ for run_id in states.get("failed", [])[:3]:
     st.error(f"{library.plain(run_id)} failed: {reason(error)}")
 if any(view.images not in side.kinds for side in view.sides):
     st.caption("A benign model has no triggered images, so it is not shown for these.")
+if words := verdict(view):
+    st.markdown(f"**What these models show.** {words}")
+later: list[Section] = []
 for section in sections():
     names = section.needs(view)
     if not any(view.specs(name) for name in names):
         continue
+    if not section.switched and not any(submitted(view.specs(name)) for name in names):
+        later.append(section)
+        continue
     st.header(section.heading)
     st.markdown(section.question)
-    if not section.draw(view):
-        st.caption(":material/hourglass_empty: Not measured yet.")
-    key = f"geometry.measure.{names[-1]}.{section.heading}"
-    measure_button(run, lane, view, names, missing, "Measure this", key)
+    section.draw(view)
+    offer(section)
 show_evidence()
+if later:
+    st.header("More to measure")
+    for section in later:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{section.heading}.** {section.question}", width="stretch")
+            offer(section)
 preload()
 url.write(
     "geometry",

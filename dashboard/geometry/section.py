@@ -36,12 +36,15 @@ class Section:
     question: what it answers, below its heading.
     needs: names of the measurements that it is drawn of, under a view.
     draw: draws them, and says whether somebody asked for any.
+    switched: whether it has a choice above its picture, which has to stand there before anything is
+        measured.
     """
 
     heading: str
     question: str
     needs: Callable[[View], tuple[str, ...]]
     draw: Callable[[View], bool]
+    switched: bool = False
 
 
 def submitted(pairs: Sequence[tuple[Side, MeasureSpec]]) -> list[tuple[Side, MeasureRun]]:

@@ -54,8 +54,8 @@ def show_hero(race: PurifyRun | None) -> None:
 def _sharp_or_smooth(pairs: list[Mapping[str, Any]]) -> None:
     st.markdown("#### Sharp or smooth?")
     st.markdown(
-        "Both networks read clean signs equally well. Move their *weights* a little, where it "
-        "hurts most, and the loss rises: how fast is how *sharp* the place is."
+        "Two networks, equally good on clean signs. Push their *weights* where it hurts most: the "
+        "faster the loss rises, the *sharper* the place."
     )
     names = {pair["attack"]: pair for pair in pairs}
     chosen = st.session_state.get("start.pair")
@@ -87,8 +87,8 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
     lane = race.sound_lanes()[0]
     st.markdown("#### The way out of the trap")
     st.markdown(
-        "The backdoor is a trap: wrong answers on signs with the trigger, at no cost on clean "
-        f"ones. Watch {lane_title(lane)} climb out of it, step by step, as the race below plays."
+        "A backdoor is a trap: all is well on clean signs. Watch the ball leave it as the race "
+        f"below plays: {lane_title(lane)} sees clean signs only."
     )
     show(
         way_out_chart(way, lane_title(lane)),
@@ -108,8 +108,8 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
 def _every_attack(measured: Mapping[str, Any]) -> None:
     st.markdown("#### Every attack")
     st.markdown(
-        "Each mark is a network, measured on clean test signs. Where all marks of an attack lie "
-        "right of the benign ones, its backdoor can be seen in the landscape."
+        "Each mark is a network on clean signs. Where all marks of an attack lie right of the "
+        "benign ones, the backdoor shows in the landscape."
     )
     titles = {item["name"]: item["title"] for item in measured["measures"]}
     names = [name for name in MEASURES if name in titles]

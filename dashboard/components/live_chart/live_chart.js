@@ -127,10 +127,11 @@ class LiveChart {
 
   // The sentence for what is shown: that of the last step, or of the one at which the slider stands.
   #say() {
-    const at = this.shown === null ? Infinity : this.steps[this.shown]
+    const at = this.data?.scrub ? this.#step() : this.together?.at ?? Infinity
     const told = at === Infinity ? undefined : this.findings.findLast(([step]) => step <= at)?.[1]
     const words = (told ?? this.words).replaceAll(" %", "\u00a0%") // no line break inside a number
-    this.finding.setAttribute("aria-live", this.playing ? "off" : "polite")
+    const quiet = this.playing || (this.together && !this.data.scrub) // not a sentence for each step of a replay
+    this.finding.setAttribute("aria-live", quiet ? "off" : "polite")
     if (this.finding.textContent !== words) this.finding.textContent = words // said aloud only when it changes
   }
 
@@ -204,7 +205,7 @@ class LiveChart {
     const theme = readTheme(this.root)
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
-      width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown],
+      width, height: this.data.height, last: this.#step(),
       at: this.together?.at ?? Infinity })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
@@ -285,11 +286,13 @@ class LiveChart {
     this.play.setAttribute("aria-label", `${this.playing ? "Pause" : "Play"} the replay (Space)`)
   }
 
+  #step() { return this.shown === null ? Infinity : this.steps[this.shown] }
+
   #show(index) {
     this.shown = index >= this.steps.length - 1 ? null : Math.max(0, index)
     this.#say()
     if (this.together) {
-      this.together.at = this.shown === null ? Infinity : this.steps[this.shown]
+      this.together.at = this.#step()
       for (const other of this.together.charts) if (other !== this) other.followStep()
     }
     return this.#draw()
@@ -309,7 +312,12 @@ class LiveChart {
 
   followStep() {
     if (this.rolling) return
-    this.rolling = requestAnimationFrame(() => { this.rolling = null; if (!this.closed) this.#draw() })
+    this.rolling = requestAnimationFrame(() => {
+      this.rolling = null
+      if (this.closed) return
+      this.#say()
+      this.#draw()
+    })
   }
 
   #toggle() { this.playing ? this.#pause() : this.#start() }

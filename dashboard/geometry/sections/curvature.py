@@ -50,4 +50,5 @@ SECTION = Section(
     question="How many directions are steep, and how steep?",
     needs=lambda view: (f"{view.matrix}_spectrum",),
     draw=_draw,
+    switched=True,
 )

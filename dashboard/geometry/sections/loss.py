@@ -47,4 +47,5 @@ SECTION = Section(
     question="How fast does the loss rise when the weights walk away?",
     needs=lambda view: ("loss_slice",),
     draw=_draw,
+    switched=True,
 )

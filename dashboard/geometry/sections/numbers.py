@@ -73,7 +73,7 @@ def _table(view: View) -> None:
     not known yet are left out.
     """
     found = {name: submitted(view.specs(name)) for name in FOUND_BY}
-    of = {side.subject.title: _values(side, found) for side in view.sides}
+    of = {side.subject.title: values_of(side, found) for side in view.sides}
     of = {model: values for model, values in of.items() if values}
     rows = [
         {
@@ -88,7 +88,7 @@ def _table(view: View) -> None:
         st.table(pd.DataFrame(rows).set_index("Measure"))
 
 
-def _values(side: Side, found: dict[str, list[Any]]) -> dict[str, Any]:
+def values_of(side: Side, found: dict[str, list[Any]]) -> dict[str, Any]:
     """The measures of one model with their errors, from all that find them."""
     values: dict[str, Any] = {}
     for name, pairs in found.items():

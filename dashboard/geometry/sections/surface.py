@@ -145,4 +145,5 @@ SECTION = Section(
     question="What does the ground look like when the weights walk along two directions at once?",
     needs=lambda view: ("loss_plane",),
     draw=_draw,
+    switched=True,
 )

@@ -46,4 +46,5 @@ SECTION = Section(
     question="Is there a way from one model to the other on which the loss stays low?",
     needs=lambda view: (f"loss_{view.way}",),
     draw=_draw,
+    switched=True,
 )

@@ -31,7 +31,7 @@ def test_both_walk_over_the_same_distances():
     assert benign["x"] == backdoored["x"] and benign["y"][-1] < backdoored["y"][-1]
     assert [row["Run"] for row in chart.rows] == ["m"] * 3 + ["b"] * 3
     low, high = chart.figure["layout"]["yaxis"]["range"]
-    assert low < 0 < max(backdoored["y"]) < high
+    assert low < 0 < max(benign["y"]) <= high <= 1.05
 
 
 def test_the_sentence_says_which_is_sharper():

@@ -246,18 +246,19 @@ def test_a_declared_picture_is_a_section(open_page, store, zoo_model, monkeypatc
     monkeypatch.setitem(catalogue()["measurements"], "fisher_trace", about)
     page = open_page("geometry", run=zoo_model.id, benign="0")
     said = text(page)
-    assert about["title"] in [header.value for header in page.header] and "How much?" in said
+    assert f"**{about['title']}.** How much?" in said, "it is offered below"
     values = {"fisher_trace": 4.0, "fisher_trace_stderr": 0.5}
     measured(store, "fisher_trace", zoo_model.id, values, {})
     page = open_page("geometry", run=zoo_model.id, benign="0")
-    assert "Much." in text(page)
+    assert about["title"] in [header.value for header in page.header]
+    assert "How much?" in text(page) and "Much." in text(page)
 
 
-def test_every_declared_picture_has_a_heading_on_the_page(open_page, store, zoo_model):
-    page = open_page("geometry", run=zoo_model.id)
-    headings = [header.value for header in page.header]
+def test_every_declared_picture_is_offered_on_the_page(open_page, store, zoo_model):
+    said = text(open_page("geometry", run=zoo_model.id))
     assert len(declared()) == len(pictures())
-    assert {section.heading for section in declared()} <= set(headings)
+    assert all(f"**{section.heading}.** {section.question}" in said for section in declared())
+    assert "Not measured yet" not in said
 
 
 def test_pages_of_a_race_whose_first_lane_diverged(open_page, store):
