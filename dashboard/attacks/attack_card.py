@@ -127,7 +127,7 @@ def show_card(name: str, about: Mapping[str, Any], models: Sequence[TrainRun]) -
     """
     found = zoo_runs(name, models)
     with st.container(border=True, key=f"attacks.{name}"):
-        st.header(about["title"])
+        st.header(about["title"], anchor=name.replace("_", "-"))
         st.markdown(library.plain(about["summary"]))
         st.caption(". ".join(f"{KINDS[kind]}: {_MEANS[kind]}" for kind in kinds(about)) + ".")
         figure, words = st.columns([3, 2], gap="large")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard.attacks import KINDS
 from dashboard.attacks.attack_card import kinds, show_card
+from dashboard.attacks.gallery import show_gallery
 from dashboard.attacks.removal import show_removal
 from dashboard.kit import glossary, library, url
 from ngf.catalogue import catalogue
@@ -13,7 +14,7 @@ from ngf.catalogue import catalogue
 st.title("Attacks")
 st.markdown(
     "Every way of hiding a backdoor that can be picked here. Each picture is of a model that was "
-    "really trained with it: images, the same with the trigger, and five times the difference."
+    "really trained with it."
 )
 known = {name: about for name, about in catalogue()["attacks"].items() if name != "none"}
 values, fresh = url.follow("attacks", {"attack": list(known)})
@@ -48,7 +49,9 @@ if not any(run.spec.attack.name != "none" for run in models):
     )
 if not shown:
     st.info("No attack fits these filters.", icon=":material/inbox:")
-show_removal(shown)
+else:
+    show_gallery(shown, known, models)
 for name in shown:
     show_card(name, known[name], models)
+show_removal(shown)
 url.write("attacks", {"attack": tuple(wanted), "kind": tuple(chosen)})

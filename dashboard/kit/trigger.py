@@ -109,7 +109,7 @@ def pictures(
         parts = []
         for row in rows:
             words = f"{readable(label)}, {row}"
-            parts.append(f'<img src="{_source(arrays[row][i])}" alt="{html.escape(words)}">')
+            parts.append(f'<img src="{source(arrays[row][i])}" alt="{html.escape(words)}">')
             if (says := arrays.get(f"says_{row}")) is not None:
                 parts.append(f"<span>{html.escape(_verdict(says[i], label, aims[i]))}</span>")
         columns.append(f"<figure>{''.join(parts)}</figure>")
@@ -140,7 +140,8 @@ def legend(arrays: Mapping[str, Any]) -> str:
     return text
 
 
-def _source(image: np.ndarray) -> str:
+def source(image: np.ndarray) -> str:
+    """An image, uint8 (H, W, 3), as the source of an <img>."""
     return _png(np.ascontiguousarray(image).tobytes(), image.shape)
 
 
