@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -106,6 +107,13 @@ def _kinds(name: str, needs: Mapping[str, Any], images: str) -> Iterable[str]:
     if name == "loss_plane" and needs["models"] == "pair":
         return [images, TRIGGERED]
     return [images]
+
+
+def probe(target: str, attack: Choice) -> MeasureSpec:
+    """What a trigger does to a model. The poison rate does not matter to it. Raises SpecError."""
+    options = {name: value for name, value in attack.options.items() if name != "poison_rate"}
+    text = json.dumps(Choice(attack.name, options).to_json(), sort_keys=True, separators=(",", ":"))
+    return spec("trigger_probe", target, 0, attack=text)
 
 
 def spec(name: str, target: str, seed: int, **options: Any) -> MeasureSpec:

@@ -90,13 +90,22 @@ def along(lane: str, images: str) -> MeasureSpec:
     return MeasureSpec(target=str(Target(RACE.id, lane)), measurement=choice)
 
 
+def first_drawing() -> MeasureSpec:
+    """The trigger that the studio opens with, on the model that was trained with it."""
+    attack = Choice("drawn")
+    return asking.probe(TrainSpec(attack=attack).id, attack)
+
+
 @functools.cache
-def specs() -> dict[str, tuple[PurifySpec, MeasureSpec]]:
-    """All of them with their recording, by their names, the race of the first page first."""
-    found: dict[str, tuple[PurifySpec, MeasureSpec]] = {}
+def specs() -> dict[str, tuple[PurifySpec | None, MeasureSpec]]:
+    """All of them by their names, each with the recording that it is of; the race of the first page
+    first.
+    """
+    found: dict[str, tuple[PurifySpec | None, MeasureSpec]] = {}
     for recording in sorted(recordings.specs(), key=lambda spec: spec.id != RACE.id):
         for spec in asked(recording):
             found.setdefault(spec.id, (recording, spec))
+    found[first_drawing().id] = None, first_drawing()
     return found
 
 
@@ -108,7 +117,8 @@ def make(name: str) -> None:
     """Measure, and copy what ships of it; the result last, with it a run counts as there."""
     recording, spec = specs()[name]
     store = recordings.store()
-    purified(store, of_zoo(store, recording.parent).id, LANES)
+    if recording is not None:
+        purified(store, of_zoo(store, recording.parent).id, LANES)
     run = finished(store, spec)
     target = MEASUREMENTS / name
     target.mkdir(parents=True, exist_ok=True)

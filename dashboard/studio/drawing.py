@@ -21,7 +21,7 @@ from ngf.outside.pictures import names_of
 from ngf.runs.store import TrainRun
 
 _PLACE = ("row", "column", "scale", "alpha", "target", "poison")
-_FIRST = ("signs", "badnets", 0)  # data, attack and seed of the model that is tried first
+_FIRST = ("signs", "drawn", 0)  # of the model that is tried first: it knows the first drawing
 
 
 def restore_widgets(values: Mapping[str, Any], fresh: bool, models: Sequence[TrainRun]) -> None:

@@ -4,14 +4,13 @@ training with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis import asking
 from dashboard.kit import library, visitor
 from dashboard.kit.submit import submit_all
-from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, TrainSpec
 from ngf.runs.content import filled
 from ngf.runs.folder import OPEN
@@ -22,11 +21,8 @@ REFUSED = "studio"  # where the page shows that a probe was refused
 
 
 def probe_spec(trained: TrainRun, attack: Choice) -> MeasureSpec:
-    """The measurement of a trigger on a model. The poison rate does not matter to it."""
-    options = {name: value for name, value in attack.options.items() if name != "poison_rate"}
-    text = json.dumps(Choice(attack.name, options).to_json(), sort_keys=True, separators=(",", ":"))
-    measurement = normalize("measurements", Choice("trigger_probe", {"attack": text}))
-    return MeasureSpec(target=trained.id, measurement=measurement)
+    """The measurement of a trigger on a model."""
+    return asking.probe(trained.id, attack)
 
 
 def train_spec(trained: TrainRun | None, attack: Choice) -> TrainSpec:

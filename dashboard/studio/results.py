@@ -197,7 +197,7 @@ def _sentence(values: Mapping[str, Any], run: MeasureRun | None) -> str:
             "eval mode. Brackets: 95 % Wilson interval."
         )
     if run is None:
-        return "Not measured yet: change something, or press Measure."
+        return "Change something, or press Measure, to see what the model makes of it."
     if run.status in ("queued", "lost") and not library.store().supervised:
         return (
             ":material/power_off: Nothing executes runs at the moment. `make dashboard` starts "

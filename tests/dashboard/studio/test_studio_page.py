@@ -52,7 +52,7 @@ def test_the_studio_opens_on_an_empty_store(open_page, empty):
 def test_the_studio_opens_on_the_zoo_and_measures_nothing_by_itself(open_page, store):
     page = open_page("studio", drawing=HEART, row="3", alpha="50")
     assert not page.error
-    assert "Not measured yet" in text(page)
+    assert "press Measure, to see what the model makes of it" in text(page)
     assert page.slider(key="studio.row").value == 3
     assert len(page.get("html")) >= 1 and "data:image/png" in page.get("html")[-1].proto.body
     assert probes(store) == [], "a link chooses; it starts nothing"
@@ -79,13 +79,21 @@ def test_a_bad_link_to_the_studio_opens_on_defaults(open_page, store):
     assert page.session_state["studio.drawing"] == HEART
 
 
-def test_a_change_is_measured_once_and_earlier_probes_go(open_page, store):
+def test_the_first_drawing_opens_the_first_model_at_once(open_page, store):
     page = open_page("studio")
+    said = text(page)
+    assert "*Measured*: attack success rate [9" in said, "what ships was measured on this model"
+    assert not [item for item in page.button if item.key == "studio.measure"]
+    assert probes(store) == []
+
+
+def test_a_change_is_measured_once_and_earlier_probes_go(open_page, store):
+    page = open_page("studio", target="2")
     checked(button(page, "studio.measure").click().run())
     (first,) = probes(store)
     assert first.status == "queued"
     attack = json.loads(first.spec.measurement.options["attack"])
-    assert attack == {"name": "drawn"}, "defaults are left out"
+    assert attack == {"name": "drawn", "options": {"target": 2}}, "defaults are left out"
     for row in range(8):
         checked(page.slider(key="studio.row").set_value(row).run())
     assert store.find(first.id) is None or first.status in ("cancelled", "queued")
