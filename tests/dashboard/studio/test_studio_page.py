@@ -93,7 +93,7 @@ def test_a_change_is_measured_once_and_earlier_probes_go(open_page, store):
     (first,) = probes(store)
     assert first.status == "queued"
     attack = json.loads(first.spec.measurement.options["attack"])
-    assert attack == {"name": "drawn", "options": {"target": 2}}, "defaults are left out"
+    assert attack == {"name": "drawn", "target": 2}, "defaults are left out"
     for row in range(8):
         checked(page.slider(key="studio.row").set_value(row).run())
     assert store.find(first.id) is None or first.status in ("cancelled", "queued")
