@@ -12,7 +12,6 @@ from dashboard.geometry.choices import choose_run, choose_view
 from dashboard.geometry.evidence import show_evidence
 from dashboard.geometry.section import Section, submitted
 from dashboard.geometry.sections import sections
-from dashboard.geometry.sections.surface import default_view
 from dashboard.geometry.verdict import verdict
 from dashboard.kit import library, measuring, url
 from dashboard.kit.measuring import View
@@ -68,7 +67,6 @@ url.restore_widgets(
     {
         **values,
         **{name: bool(values[name]) for name in ("benign", "overlaid", "log")},
-        "view": values["view"] or default_view(),
     },
     fresh,
 )
@@ -107,7 +105,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 if active:
     measuring.watch(specs, states)
 else:
-    st.caption(measuring.sentence(states))
+    st.caption(measuring.sentence(states) + measuring.shipped_sentence(specs))
 show_refusal(measuring.REFUSED)
 for run_id in states.get("failed", [])[:3]:
     failed = library.find(run_id)
@@ -153,8 +151,6 @@ url.write(
             name: int(st.session_state.get(f"geometry.{name}", values[name]))
             for name in ("benign", "overlaid", "log")
         },
-        "view": ""
-        if st.session_state.get("geometry.view") == default_view()
-        else st.session_state.get("geometry.view", values["view"]),
+        "view": st.session_state.get("geometry.view", values["view"]),
     },
 )

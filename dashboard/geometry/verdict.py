@@ -82,7 +82,8 @@ def _after_rescaling(compared: Compared) -> str:
 
 
 def _name(measure: Measure) -> str:
-    return measure.title[:1].lower() + measure.title[1:]
+    title = measure.title
+    return title if title.startswith("Fisher") else title[:1].lower() + title[1:]
 
 
 def verdict(view: View) -> str:

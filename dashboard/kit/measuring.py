@@ -194,6 +194,18 @@ def sentence(states: Mapping[str, list[str]]) -> str:
     )
 
 
+def shipped_sentence(specs: Sequence[Spec]) -> str:
+    """How many of them were measured beforehand, on another machine."""
+    runs = [library.find(item.id) for item in specs]
+    count = sum(run is not None and run.source == "shipped" for run in runs)
+    if not count:
+        return ""
+    return (
+        f" {count} of them come with the program, measured on another machine; what you choose "
+        "beyond them is measured on this one."
+    )
+
+
 def show_progress(run: Run, lane: str) -> None:
     """One line below the button of the Lab, which moves while something is measured."""
     show_refusal(REFUSED)

@@ -40,11 +40,6 @@ CANNOT = (
 )
 
 
-def default_view() -> str:
-    """A map on phones, whose screens and graphics are small; else the surface."""
-    return "contour" if "Mobi" in (st.context.headers.get("User-Agent") or "") else "surface"
-
-
 def _draw(view: View) -> bool:
     planes = {name: PLANES[name] for name in PLANES if name != "models" or _purified(view)}
     switch("plane", planes)

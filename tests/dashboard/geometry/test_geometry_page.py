@@ -84,14 +84,14 @@ def test_a_link_to_a_surface_brings_its_choices_back(open_page, store, zoo_model
     options = {"num_images": asking.PLANE_IMAGES, "points": 21}
     for run in (measuring.benign(zoo_model), zoo_model):
         measured(store, "loss_plane", run.id, {"plane": "random", "loss": 0.1}, PLANE, **options)
-    page = open_page("geometry", run=zoo_model.id, plane="random", view="contour", log="1")
-    assert page.segmented_control(key="geometry.view").value == "contour"
-    assert page.toggle(key="geometry.log").value is True
-    page.segmented_control(key="geometry.view").set_value("surface").run()
+    page = open_page("geometry", run=zoo_model.id, plane="random", view="surface", log="0")
+    assert page.segmented_control(key="geometry.view").value == "surface"
+    assert page.toggle(key="geometry.log").value is False
+    page.segmented_control(key="geometry.view").set_value("contour").run()
     checked(page.selectbox(key="geometry.cells").set_value(41).run())
-    assert (page.query_params["cells"], page.query_params["log"]) == ("41", "1")
+    assert (page.query_params["cells"], page.query_params["log"]) == ("41", "0")
     page = open_page("geometry", run=zoo_model.id, benign="0", plane="random")
-    assert page.segmented_control(key="geometry.view").value == "surface", "one model alone"
+    assert page.segmented_control(key="geometry.view").value == "contour", "a map, unless asked"
     page = open_page("geometry", run=zoo_model.id, cells="33")
     assert page.selectbox(key="geometry.cells").value == 21
 
