@@ -90,6 +90,12 @@ STEPS = (
         writes="assets/evidence/pairs.json",
     ),
     Step(
+        name="equal_steps",
+        does="Draws steps of equal length in the weights and in the predictions, for the lesson.",
+        needs=("zoo",),
+        writes="assets/evidence/equal_steps.json",
+    ),
+    Step(
         name="minima_purified",
         does="Purifies some models with five seeds and measures curvature along the way.",
         needs=("zoo",),

@@ -17,6 +17,7 @@ SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say t
 LARGE = EVIDENCE / "large"  # one card per model
 METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
 SUMMARY = EVIDENCE / "summary.json"  # the claims
+EQUAL_STEPS = EVIDENCE / "equal_steps.json"  # of a last layer in two directions
 PAIRS = EVIDENCE / "pairs.json"  # walks out of a backdoored and a benign minimum
 README = ROOT / "README.md"
 

@@ -12,7 +12,7 @@ KINDS = {
 PAGE = Page(
     title="Attacks",
     icon=":material/collections:",
-    order=2,
+    order=3,
     about=(
         "Every way of hiding a backdoor, with its picture, its source, and what it did to our "
         "models."

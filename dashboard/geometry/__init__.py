@@ -7,7 +7,7 @@ from dashboard.kit.pages import RUN, SEED, Page, Param
 PAGE = Page(
     title="Geometry",
     icon=":material/landscape:",
-    order=4,
+    order=5,
     about="See the minimum before and after: loss slices, curvature, Fisher information.",
     parameters={
         "run": RUN,

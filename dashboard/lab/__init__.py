@@ -5,7 +5,7 @@ from dashboard.kit.pages import RUN, SEED, Page, Param
 PAGE = Page(
     title="Lab",
     icon=":material/science:",
-    order=1,
+    order=2,
     about="Choose an attack and a model, press Start, and watch the race run on this machine.",
     parameters={
         "view": Param("purify", choices=("purify", "train")),

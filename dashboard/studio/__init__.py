@@ -6,7 +6,7 @@ from ngf.attacks.shared.drawing import LONGEST
 PAGE = Page(
     title="Trigger studio",
     icon=":material/brush:",
-    order=3,
+    order=4,
     about=(
         "Paint a trigger of your own, see what a model makes of it, and train one that obeys it."
     ),
