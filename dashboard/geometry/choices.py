@@ -43,38 +43,37 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
 def choose_view(run: Run, lane: str) -> View:
     """Images, seed, models, walk and plane; the last two are chosen above their pictures."""
     kinds = measuring.kinds(run)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        images = forms.select(
-            "Measure the loss on",
-            "geometry.images",
-            kinds,
-            format_func=image_kinds.title,
-            width=280,
-            help="Target labels: the class that the attacker wants. Only a model with an attack "
-            "has triggered images.",
+    images = forms.select(
+        "Measure the loss on",
+        "geometry.images",
+        kinds,
+        format_func=image_kinds.title,
+        help="Target labels: the class that the attacker wants. Only a model with an attack has "
+        "triggered images.",
+    )
+    benign = measuring.benign(run) is not None and st.toggle(
+        "Benign model, too",
+        key="geometry.benign",
+        help="Same data, network and seed, trained without an attack.",
+    )
+    overlaid = st.toggle("All models in one picture", key="geometry.overlaid")
+    first, second = st.columns(2)
+    with first:
+        cells = forms.select(
+            "Points along a plane",
+            "geometry.cells",
+            CELLS,
+            format_func=lambda n: f"{n} × {n}",
+            help="Four times as many points take four times as long.",
         )
-        benign = measuring.benign(run) is not None and st.toggle(
-            "Benign model, too",
-            key="geometry.benign",
-            help="Same data, network and seed, trained without an attack.",
-        )
-        overlaid = st.toggle("All models in one picture", key="geometry.overlaid")
-        with st.popover("More settings", icon=":material/tune:"):
-            cells = forms.select(
-                "Points along each side of a plane",
-                "geometry.cells",
-                CELLS,
-                format_func=lambda n: f"{n} × {n}",
-                help="Four times as many points take four times as long.",
-            )
-            seed = st.number_input(
-                "Seed",
-                0,
-                SEED_MAX,
-                key="geometry.seed",
-                step=1,
-                help="Draws the images and the random directions.",
-            )
+    seed = second.number_input(
+        "Seed",
+        0,
+        SEED_MAX,
+        key="geometry.seed",
+        step=1,
+        help="Draws the images and the random directions.",
+    )
     sides = measuring.sides(run, lane, benign)
     if not lane and st.session_state["geometry.plane"] == "models":
         st.session_state["geometry.plane"] = "steepest"  # there is one model alone

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from analysis import image_kinds
 from dashboard.components.live_chart import preload
 from dashboard.geometry.choices import choose_run, choose_view
 from dashboard.geometry.evidence import show_evidence
@@ -52,10 +53,6 @@ def offer(section: Section) -> None:
 
 
 st.title("Geometry")
-st.markdown(
-    "Fine-tuning moves the weights to another place. Is the ground flatter there? The same "
-    "measurements, on the same images, model by model."
-)
 values, fresh = url.follow("geometry")
 if fresh and values["run"] and values["run"] not in {run.id for run in library.measurable()}:
     url.ignore(
@@ -70,7 +67,10 @@ url.restore_widgets(
     },
     fresh,
 )
-chosen = choose_run(values, fresh)
+bar = st.container(horizontal=True, vertical_alignment="center")
+settings = bar.popover("Choose models and images", icon=":material/tune:", key="geometry.choose")
+with settings:
+    chosen = choose_run(values, fresh)
 url.notice("geometry")
 if chosen is None:
     st.info(
@@ -82,7 +82,8 @@ run, lane = chosen
 show_weak(run)
 if (benign := measuring.benign(run)) is not None:
     show_weak(benign, "The benign model")
-view = choose_view(run, lane)
+with settings:
+    view = choose_view(run, lane)
 wanted = dict.fromkeys(
     [*measuring.QUICK, *(name for section in sections() for name in section.needs(view))]
 )
@@ -90,7 +91,7 @@ specs = list({item.id: item for name in wanted for _, item in view.specs(name)}.
 states = measuring.progress(specs)
 missing = measuring.to_do(states)
 active = [run_id for name in ACTIVE for run_id in states.get(name, [])]
-with st.container(horizontal=True, vertical_alignment="center"):
+with bar:
     measure_button(
         run, lane, view, measuring.QUICK, missing, "Measure", "geometry.measure", type="primary"
     )
@@ -102,10 +103,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
         icon=":material/science:",
         query_params={"run": run.id},
     )
+st.caption(f"{library.plain(library.describe(run))} · {image_kinds.title(view.images)}")
 if active:
     measuring.watch(specs, states)
-else:
-    st.caption(measuring.sentence(states) + measuring.shipped_sentence(specs))
 show_refusal(measuring.REFUSED)
 for run_id in states.get("failed", [])[:3]:
     failed = library.find(run_id)
@@ -128,6 +128,8 @@ for section in sections():
     section.draw(view)
     offer(section)
 show_evidence()
+if not active:
+    st.caption(measuring.sentence(states) + measuring.shipped_sentence(specs))
 if later:
     st.header("More to measure")
     for section in later:

@@ -35,14 +35,34 @@ SETTLED = (
 RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
 
 
-# the last number of NGF's attack success in the first chart of the page, and how many points it has
+# the last number of NGF's attack success in the race of the page, and how many points it has
 ASR = """() => {
-  const plot = document.querySelector('.js-plotly-plot'); if (!plot || !plot.data) return null
-  const trace = plot.data.find(t => /NGF/i.test(t.name || '') && /ASR|attack/i.test(t.name || ''))
+  const traces = [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data ?? [])
+  const trace = traces.find(t => /NGF/i.test(t.name || '') && /ASR|attack/i.test(t.name || ''))
   if (!trace || !trace.y || !trace.y.length) return null
   const seen = Array.from(trace.y).filter(v => v !== null)
   return {first: seen[0], last: seen[seen.length - 1], count: seen.length}
 }"""
+
+
+# how many points are drawn of lines, marks and maps of which at least 100 pixels are on the screen
+SEEN = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(plot => {
+    const box = plot.getBoundingClientRect()
+    return Math.min(box.bottom, innerHeight) - Math.max(box.top, 0) >= 100
+  }).flatMap(plot => plot.data ?? []).reduce((sum, t) => sum + (t.z ?? t.y ?? []).length, 0)"""
+
+
+@pytest.mark.parametrize(
+    ("path", "size"), [("", (1280, 900)), ("", (390, 844)), ("geometry", (1280, 900))]
+)
+def test_something_measured_is_on_the_first_screen_of_an_empty_store(browser, server, path, size):
+    """These come first: nothing has been run or measured yet."""
+    with browser.new_context(viewport={"width": size[0], "height": size[1]}) as context:
+        page = context.new_page()
+        visit(page, server, path)
+        page.wait_for_function(f"() => ({SEEN})() > 10", timeout=WAIT)
+        page.locator(SETTLED).wait_for(timeout=WAIT)
+        assert "Not measured yet" not in page.inner_text("body")
 
 
 def test_the_replay_moves_by_itself(page, server):
