@@ -52,7 +52,7 @@ def show_hero(race: PurifyRun | None) -> None:
 
 
 def _sharp_or_smooth(pairs: list[Mapping[str, Any]]) -> None:
-    st.markdown("#### Sharp or smooth?")
+    st.header("Sharp or smooth?", anchor=False)
     st.markdown(
         "Two networks, equally good on clean signs. Push their *weights* where it hurts most: the "
         "faster the loss rises, the *sharper* the place."
@@ -85,7 +85,7 @@ def _way(race: PurifyRun | None) -> list[Any]:
 
 def _way_out(race: PurifyRun, way: list[Any]) -> None:
     lane = race.sound_lanes()[0]
-    st.markdown("#### The way out of the trap")
+    st.header("The way out of the trap", anchor=False)
     st.markdown(
         "A backdoor is a trap: all is well on clean signs. Watch the ball leave it as the race "
         f"below plays: {lane_title(lane)} sees clean signs only."
@@ -106,7 +106,7 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
 
 
 def _every_attack(measured: Mapping[str, Any]) -> None:
-    st.markdown("#### Every attack")
+    st.header("Every attack", anchor=False)
     st.markdown(
         "Each mark is a network on clean signs. Where all marks of an attack lie right of the "
         "benign ones, the backdoor shows in the landscape."
