@@ -51,7 +51,7 @@ if not shown:
     st.info("No attack fits these filters.", icon=":material/inbox:")
 else:
     show_gallery(shown, known, models)
+show_removal(shown)
 for name in shown:
     show_card(name, known[name], models)
-show_removal(shown)
 url.write("attacks", {"attack": tuple(wanted), "kind": tuple(chosen)})

@@ -45,7 +45,7 @@ def measure_button(
         )
 
 
-def offer(section: Section) -> None:
+def offer(section: Section, run: Run, lane: str, view: View, missing: Set[str]) -> None:
     """The button that measures what the section is drawn of, as far as it is missing."""
     names = section.needs(view)
     key = f"geometry.measure.{names[-1]}.{section.heading}"
@@ -126,7 +126,7 @@ for section in sections():
     st.header(section.heading)
     st.markdown(section.question)
     section.draw(view)
-    offer(section)
+    offer(section, run, lane, view, missing)
 show_evidence()
 if not active:
     st.caption(measuring.sentence(states) + measuring.shipped_sentence(specs))
@@ -135,7 +135,7 @@ if later:
     for section in later:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{section.heading}.** {section.question}", width="stretch")
-            offer(section)
+            offer(section, run, lane, view, missing)
 preload()
 url.write(
     "geometry",

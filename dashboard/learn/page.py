@@ -25,9 +25,10 @@ step: int = st.session_state["learn.step"]
 try:
     path = found[step - 1]
     lesson = parse(path.read_text(encoding="utf-8"), path.name)
-except (IndexError, OSError, ValueError) as error:
-    said = "A file of assets/lessons is missing." if isinstance(error, IndexError) else str(error)
-    st.error(f"This lesson cannot be shown. {library.plain(said)}", icon=":material/error:")
+except IndexError:
+    st.info("The text of this lesson is missing in assets/lessons.", icon=":material/school:")
+except (OSError, ValueError) as error:
+    st.error(f"This lesson cannot be shown. {library.plain(error)}", icon=":material/error:")
 else:
     about = SHOWN[step - 1]
     numbers = about.numbers()

@@ -13,7 +13,7 @@ def test_every_tile_leads_to_its_card(open_page, store):
     page = open_page("attacks")
     (gallery,) = (item.proto.body for item in page.get("html") if "ngf-gallery" in item.proto.body)
     leads = re.findall(r'href="#([\w-]+)"', gallery)
-    assert leads == [item.proto.anchor for item in page.header][: len(ATTACKS)]
+    assert leads == [item.proto.anchor for item in page.header][-len(ATTACKS) :]
     assert len(leads) == len(ATTACKS)
     assert gallery.count("<img") == 2 * len(ATTACKS), "each has a model in the zoo"
     assert len(re.findall(r"ASR \d+\.\d %", gallery)) == len(ATTACKS)
