@@ -26,7 +26,9 @@ try:
     path = found[step - 1]
     lesson = parse(path.read_text(encoding="utf-8"), path.name)
 except IndexError:
-    st.info("The text of this lesson is missing in assets/lessons.", icon=":material/school:")
+    st.info(
+        "The text of this lesson is not there: put assets/lessons back.", icon=":material/school:"
+    )
 except (OSError, ValueError) as error:
     st.error(f"This lesson cannot be shown. {library.plain(error)}", icon=":material/error:")
 else:

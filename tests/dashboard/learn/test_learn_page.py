@@ -51,4 +51,4 @@ def test_a_damaged_lesson_says_what_is_wrong(open_page, store, tmp_path, monkeyp
     (folder / "1.md").write_text("No title.", encoding="utf-8")
     monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "assets")
     assert "does not begin with a title" in open_page("learn").error[0].value
-    assert "is missing" in open_page("learn", step="2").info[0].value
+    assert "is not there" in open_page("learn", step="2").info[0].value
