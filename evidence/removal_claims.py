@@ -60,7 +60,7 @@ def claims(rows: Sequence[Mapping[str, Any]] | None = None) -> list[Claim]:
 
 def ngf_of_one_layer_removes_the_backdoor(found: pd.DataFrame) -> Claim | None:
     of = ended(found, how="default", method=NGF)
-    if of.empty:
+    if not _several(of):
         return None
     of = of.assign(over=of["asr"] - GONE, lost=of["ca_before"] - of["ca"])
     left, lost, before = (over_attacks.mean(of, name) for name in ("asr", "lost", "asr_before"))
@@ -98,6 +98,11 @@ def ngf_of_one_layer_removes_the_backdoor(found: pd.DataFrame) -> Claim | None:
             effect("clean accuracy that it costs", lost),
         ],
     }
+
+
+def _several(found: pd.DataFrame) -> bool:
+    """Whether there is more than one model of an attack: one each says little of any."""
+    return not found.empty and bool((found.groupby("attack")["run"].nunique() > 1).any())
 
 
 def ngf_does_better_than_sgd_and_adam(found: pd.DataFrame) -> Claim | None:
@@ -167,6 +172,8 @@ def the_layer_to_tune_is_the_last_one(found: pd.DataFrame) -> Claim | None:
 
 def a_purification_is_a_lottery(found: pd.DataFrame) -> Claim | None:
     """The range over purification seeds of one model, as wide as the number of seeds makes it."""
+    if not _several(ended(found, how="default", method=NGF)):
+        return None
     ranges = {name: _ranges(found, name) for name in methods_in(found)}
     of = ranges.get(NGF)
     mean = None if of is None else over_attacks.mean(of, "range")
