@@ -12,6 +12,7 @@ from dashboard.charts.titles import short
 
 NONE = "none"
 _CALLED = "Benign"
+_TICKS = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
 
 
 def every_attack_chart(models: Sequence[Mapping[str, Any]], measure: str, title: str) -> Chart:
@@ -32,9 +33,9 @@ def every_attack_chart(models: Sequence[Mapping[str, Any]], measure: str, title:
     traces = [_marks(name, values[name], place) for place, name in enumerate(order)]
     benign = statistics.median(values[NONE]) if NONE in values else None
     layout = base_layout(
-        f"{escape(title)} (logarithmic)",
+        escape(title),
         "",
-        xaxis={"type": "log", "dtick": "D2", "exponentformat": "none"},
+        xaxis={"type": "log", "tickvals": _TICKS, "ticktext": [f"{tick:g}" for tick in _TICKS]},
         yaxis={
             "tickvals": list(range(len(order))),
             "ticktext": [f"{escape(_name(name))}  " for name in order],

@@ -122,14 +122,7 @@ def _every_attack(measured: Mapping[str, Any]) -> None:
         name="every attack",
         height=_HEIGHT,
     )
-    st.pills(
-        "Measure",
-        names,
-        key="start.measure",
-        format_func=titles.__getitem__,
-        default=names[0],
-        required=True,
-    )
+    st.selectbox("Measure", names, key="start.measure", format_func=titles.__getitem__)
 
 
 def _not_said(measured: Mapping[str, Any] | None) -> str:
