@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from analysis.image_kinds import KINDS
+from analysis.image_kinds import KINDS, kinds_of
 from ngf.catalogue import catalogue, normalize
 from ngf.config import Choice, MeasureSpec
 
@@ -87,12 +87,8 @@ def specs(
         needs = values.get(options.get(option), needs)
     if needs["others"]:
         options[needs["others"]] = third
-    pairs = [
-        (model, kind)
-        for model in models
-        for kind in model.kinds
-        if kind in _kinds(name, needs, images)
-    ]
+    wanted = _kinds(name, needs, images)
+    pairs = [(model, kind) for model in models for kind in model.kinds if kind in wanted]
     if needs["models"] == "pair":
         pairs = [(model, kind) for model, kind in pairs if model.role == "purified"]
     elif needs["models"] == "one":  # the one before purification, if there are several
@@ -100,13 +96,24 @@ def specs(
     return [(model, spec(name, model.target, seed, data=kind, **options)) for model, kind in pairs]
 
 
-def _kinds(name: str, needs: Mapping[str, Any], images: str) -> Iterable[str]:
+def _kinds(name: str, needs: Mapping[str, Any], images: str) -> list[str]:
     """What is measured on, where a reader has chosen `images`."""
     if needs["all_images"]:  # the backdoor is on triggered images, whatever is chosen
         return [*(kind.name for kind in KINDS.values() if kind.test), images]
     if name == "loss_plane" and needs["models"] == "pair":
         return [images, TRIGGERED]
     return [images]
+
+
+def kinds_under(attack: str) -> tuple[str, ...]:
+    """The images that a model trained under this attack can be measured on."""
+    in_loop = catalogue()["attacks"].get(attack, {}).get("controlled", False)
+    return kinds_of(attacked=attack != "none", in_loop=in_loop)
+
+
+def along(target: str, images: str = "clean") -> MeasureSpec:
+    """Sharpness on the way to a model, at the steps whose weights were kept."""
+    return spec("along_run", target, 0, data=images)
 
 
 def probe(target: str, attack: Choice) -> MeasureSpec:

@@ -28,6 +28,7 @@ from evidence.minima import NUM_IMAGES, Pictures
 from evidence.shipped import EQUAL_STEPS, write
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
+from ngf.defenses.fine_tuning.trust_region import mean_kl
 from ngf.optim.natural_gradient import SoftmaxFisher, with_ones
 from ngf.runs.store import Store
 
@@ -91,8 +92,8 @@ def _along(pushes: list[Tensor], angle: float) -> Tensor:
 
 def kl(before: Tensor, push: Tensor) -> float:
     """Mean KL divergence of probabilities (N, C) from those after their logits moved by `push`."""
-    p = before.clamp_min(torch.finfo(before.dtype).tiny)
-    return float((p * (p.log() - (p.log() + push).log_softmax(1))).sum(1).mean())
+    logits = before.clamp_min(torch.finfo(before.dtype).tiny).log()
+    return mean_kl(logits, logits + push)
 
 
 def _length(layer: LastLayer, push: Tensor) -> float:

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis import asking
-from analysis.image_kinds import kinds_of
 from evidence import recordings
 from evidence.computing import finished, of_zoo, purified
-from ngf.catalogue import catalogue, normalize
+from evidence.zoo import attacks
 from ngf.config import Choice, MeasureSpec, PurifySpec, Target, TrainSpec
 from ngf.places import MEASUREMENTS
 from ngf.runs.files import replacing
 from ngf.runs.folder import ARRAYS, REQUEST, RESULT, SPEC
-from ngf.runs.recorded import LANES, RACE
+from ngf.runs.recorded import LANES, RACE, recorded
 
 # Of every model; in the order of the page.
 SHOWN = ("loss_slice", "loss_plane", "hessian_spectrum", "fisher_trace", "sharpness", "loss_line")
@@ -48,24 +47,20 @@ def benign() -> TrainSpec:
     return TrainSpec(attack=Choice("none"))
 
 
-def models(recording: PurifySpec, lane: str) -> tuple[Model, ...]:
+def models(attack: str, lane: str) -> tuple[Model, ...]:
     """Benign, backdoored and purified by `lane`, as the page names them."""
-    attack = next(
-        name
-        for name in catalogue()["attacks"]
-        if TrainSpec(attack=Choice(name)).id == recording.parent
-    )
-    kinds = kinds_of(attacked=True, in_loop=catalogue()["attacks"][attack].get("controlled", False))
+    recording, kinds = recorded(attack), asking.kinds_under(attack)
     return (
-        Model(benign().id, "benign", kinds_of(attacked=False, in_loop=False)),
+        Model(benign().id, "benign", asking.kinds_under("none")),
         Model(recording.parent, "backdoored", kinds),
         Model(str(Target(recording.id, lane)), "purified", kinds),
     )
 
 
-def asked(recording: PurifySpec) -> Iterator[MeasureSpec]:
-    """What the page asks for of this recording, with the choices that it starts with."""
-    names = (*SHOWN, *OF_THE_RACE) if recording.id == RACE.id else SHOWN
+def asked(attack: str) -> Iterator[MeasureSpec]:
+    """What the page asks for of this attack's recording, with the choices that it starts with."""
+    recording = recorded(attack)
+    names = (*SHOWN, *OF_THE_RACE) if recording == RACE else SHOWN
     lanes = recording.lane_names()
     for lane in lanes:
         third = str(Target(recording.id, next(name for name in lanes if name != lane)))
@@ -73,21 +68,16 @@ def asked(recording: PurifySpec) -> Iterator[MeasureSpec]:
             for walk in WALKS if name == "loss_slice" else WALKS[:1]:
                 found = asking.specs(
                     name,
-                    models(recording, lane),
+                    models(attack, lane),
                     images="clean",
                     seed=0,
                     options=asking.options_of(name, walk=walk, plane="models", cells=21),
                     third=third,
                 )
                 yield from (spec for _, spec in found)
-    if recording.id == RACE.id:
-        yield from (along(lane, images) for images in ALONG for lane in lanes)
-
-
-def along(lane: str, images: str) -> MeasureSpec:
-    """Sharpness along a lane of the race of the first page."""
-    choice = normalize("measurements", Choice("along_run", {"data": images}))
-    return MeasureSpec(target=str(Target(RACE.id, lane)), measurement=choice)
+    if recording == RACE:
+        targets = [str(Target(recording.id, lane)) for lane in lanes]
+        yield from (asking.along(target, images) for images in ALONG for target in targets)
 
 
 def first_drawing() -> MeasureSpec:
@@ -102,9 +92,10 @@ def specs() -> dict[str, tuple[PurifySpec | None, MeasureSpec]]:
     first.
     """
     found: dict[str, tuple[PurifySpec | None, MeasureSpec]] = {}
-    for recording in sorted(recordings.specs(), key=lambda spec: spec.id != RACE.id):
-        for spec in asked(recording):
-            found.setdefault(spec.id, (recording, spec))
+    under = [attack for attack in attacks() if attack != "none"]
+    for attack in sorted(under, key=lambda attack: recorded(attack) != RACE):
+        for spec in asked(attack):
+            found.setdefault(spec.id, (recorded(attack), spec))
     found[first_drawing().id] = None, first_drawing()
     return found
 

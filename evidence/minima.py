@@ -321,14 +321,14 @@ def make(run_id: str) -> None:
     pictures, last = Pictures(store, run_id), run.spec.training.epochs
     for (kind, step), wanted in left.items():
         weights = Weights(run=run, kind=kind, step=step, steps=last)
-        model = load_model(store, run_id).model if kind == "final" else _kept(run.spec, step)
+        model = load_model(store, run_id).model if kind == "final" else model_after(run.spec, step)
         plans = plans_of(kind, run.spec.attack.name)
         made = list(rows(weights, model, pictures, {name: plans[name] for name in wanted}))
         save(path, made)
         tell(made)
 
 
-def _kept(spec: TrainSpec, step: int) -> nn.Module:
+def model_after(spec: TrainSpec, step: int) -> nn.Module:
     """The model after an epoch of its training."""
     model = initial_model(spec)
     found = waypoint(on_the_way(spec.id), step, spec.training.epochs, model.state_dict())

@@ -17,29 +17,25 @@ goes along the steepest eigenvector of the filter-scaled Hessian, over the same 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
+from analysis import asking
 from analysis.measurements.loss_slice import LossSlice
 from analysis.model_under_test import evaluate, frozen_copy
 from evidence.computing import Failed, of_zoo
-from evidence.minima import NUM_IMAGES, Pictures, on_the_way
+from evidence.minima import NUM_IMAGES, Pictures, model_after, on_the_way
 from evidence.shipped import PAIRS, read, write
 from evidence.zoo import specs as zoo_specs
-from ngf.checkpoints.waypoints import steps_at, waypoint
+from ngf.checkpoints.waypoints import steps_at
 from ngf.checkpoints.weights import load_model
 from ngf.config import TrainSpec
 from ngf.environment import environment
 from ngf.runs.store import Store
-from ngf.training.run import initial_model
 
-WALK = LossSlice(
-    direction="filter_eigenvectors", distance="length", directions=1, points=31, reach=0.3
-)
+WALK = LossSlice(**asking.WALKS["steepest"], points=31)
 DIGITS = 5
 Walk = dict[str, Any]
 
@@ -62,43 +58,30 @@ def missing() -> list[str]:
     return [spec.id for spec in specs() if spec.id not in there]
 
 
-def benign_weights() -> Iterator[tuple[TrainSpec, int, nn.Module]]:
-    """Training, epoch and weights of every benign training on signs that has kept any."""
+@functools.cache
+def benign_losses() -> dict[tuple[TrainSpec, int], float]:
+    """Clean loss after each epoch of a benign training on signs whose weights were kept, on the
+    same images. Raises `Failed` where there is none.
+    """
+    found: dict[tuple[TrainSpec, int], float] = {}
     for spec in zoo_specs():
         if spec.data != "signs" or spec.attack.name != "none":
             continue
-        folder = on_the_way(spec.id)
-        for step in steps_at(folder):
-            model = initial_model(spec)
-            state = waypoint(folder, step, spec.training.epochs, model.state_dict()).state
-            model.load_state_dict(dict(state))
-            yield spec, step, model.eval()
-
-
-class Benign:
-    """Clean loss of all benign weights, on the same images; the weights are read again when they
-    are needed.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._losses: dict[tuple[TrainSpec, int], float] = {}
-        for spec, step, model in benign_weights():
-            x, y = Pictures(store, spec.id).take("test", NUM_IMAGES)
-            self._losses[spec, step] = evaluate(frozen_copy(model, x, y), x, y).loss
-        if not self._losses:
-            raise Failed(
-                "No benign training has kept weights on its way: delete a benign model of the zoo "
-                "and train it again with `python -m evidence zoo`."
-            )
-
-    def nearest(self, loss: float) -> tuple[TrainSpec, int, nn.Module]:
-        """Those with the nearest clean loss, by its logarithm."""
-        spec, step = min(
-            self._losses, key=lambda known: abs(np.log(self._losses[known]) - np.log(loss))
+        x, y = Pictures(Store(), spec.id).take("test", NUM_IMAGES)
+        for step in steps_at(on_the_way(spec.id)):
+            found[spec, step] = evaluate(frozen_copy(model_after(spec, step), x, y), x, y).loss
+    if not found:
+        raise Failed(
+            "No benign training has kept weights on its way: delete a benign model of the zoo and "
+            "train it again with `python -m evidence zoo`."
         )
-        return next(
-            found for found in benign_weights() if found[0].id == spec.id and found[1] == step
-        )
+    return found
+
+
+def nearest(loss: float) -> tuple[TrainSpec, int]:
+    """The benign training and the epoch with the nearest clean loss, by its logarithm."""
+    losses = benign_losses()
+    return min(losses, key=lambda known: abs(np.log(losses[known]) - np.log(loss)))
 
 
 def walk(store: Store, spec: TrainSpec, step: int, model: nn.Module) -> Walk:
@@ -126,18 +109,17 @@ def walk(store: Store, spec: TrainSpec, step: int, model: nn.Module) -> Walk:
 
 def make(run_id: str) -> None:
     """The pair of one backdoored model."""
-    torch.set_num_threads(1)
     store = Store()
-    benign = _benign(str(store.root))
     spec = of_zoo(store, run_id).spec
     last = spec.training.epochs
     backdoored = walk(store, spec, last, load_model(store, run_id).model)
     same_seed = next(
         other for other in zoo_specs() if other.attack.name == "none" and other.seed == spec.seed
     )
+    matched = nearest(backdoored["loss"])
     found = {
         "backdoored": backdoored,
-        "matched": walk(store, *benign.nearest(backdoored["loss"])),
+        "matched": walk(store, *matched, model_after(*matched)),
         "benign": walk(store, same_seed, last, load_model(store, same_seed.id).model),
     }
     ratio = found["backdoored"]["curvature"] / found["matched"]["curvature"]
@@ -158,9 +140,3 @@ def make(run_id: str) -> None:
         + f"; ratio {ratio:.2f}",
         flush=True,
     )
-
-
-@functools.cache
-def _benign(root: str) -> Benign:
-    """Measured once for all models of one call."""
-    return Benign(Store())

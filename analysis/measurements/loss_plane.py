@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.curvature.gradients import mean_gradient
-from analysis.distances import DISTANCES, unit
+from analysis.distances import distance_option, unit
 from analysis.landscape.directions import dot, from_flat
 from analysis.landscape.eigenvectors import top_eigenvectors
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP
@@ -99,13 +99,7 @@ class LossPlane(Measurement):
         ge=0.001,
         le=100.0,
     )
-    distance: str = option(
-        "rise",
-        "What 1 along an eigenvector is: a predicted rise by 1 nat, or a length (for the "
-        "filter-scaled Hessian relative to the filters), which shows the steeper of two models as "
-        "steeper.",
-        choices=DISTANCES,
-    )
+    distance: str = distance_option()
     planes: int = option(
         1,
         "Random planes; their spread says how much the choice matters.",

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.distances import DISTANCES, unit
+from analysis.distances import distance_option, unit
 from analysis.landscape.coarse_to_fine import order
 from analysis.landscape.directions import Direction, State, filter_normalized, moving
 from analysis.landscape.eigenvectors import top_eigenvectors
@@ -80,13 +80,7 @@ class LossSlice(Measurement):
         "of the filter-scaled Hessian.",
         choices=("random", "eigenvectors", "filter_eigenvectors"),
     )
-    distance: str = option(
-        "rise",
-        "What 1 along an eigenvector is: a predicted rise by 1 nat, or a length (for the "
-        "filter-scaled Hessian relative to the filters), which shows the steeper of two models as "
-        "steeper.",
-        choices=DISTANCES,
-    )
+    distance: str = distance_option()
 
     def measure(
         self,

@@ -43,6 +43,11 @@ class About(NamedTuple):
     changed: list[str]
 
 
+def anchor(name: str) -> str:
+    """Where the card of an attack is on the page."""
+    return name.replace("_", "-")
+
+
 def kinds(about: Mapping[str, Any]) -> list[str]:
     """The kinds of an attack, that is, what the attacker must be able to do; there may be two."""
     found = [
@@ -127,7 +132,7 @@ def show_card(name: str, about: Mapping[str, Any], models: Sequence[TrainRun]) -
     """
     found = zoo_runs(name, models)
     with st.container(border=True, key=f"attacks.{name}"):
-        st.header(about["title"], anchor=name.replace("_", "-"))
+        st.header(about["title"], anchor=anchor(name))
         st.markdown(library.plain(about["summary"]))
         st.caption(". ".join(f"{KINDS[kind]}: {_MEANS[kind]}" for kind in kinds(about)) + ".")
         figure, words = st.columns([3, 2], gap="large")

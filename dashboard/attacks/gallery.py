@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.attacks.attack_card import zoo_runs
+from dashboard.attacks.attack_card import anchor, zoo_runs
 from dashboard.charts.style import percent
 from dashboard.kit import library
 from dashboard.kit.trigger import preview, source
@@ -48,7 +48,7 @@ def _tile(name: str, about: Mapping[str, Any], found: Sequence[TrainRun]) -> str
     rates = [run.finished()["asr"] for run in signs]
     said = f"ASR {percent(mean(rates))}" if rates else "not trained yet"
     return (
-        f'<a href="#{name.replace("_", "-")}"><div class="pair">{_images(signs)}</div>'
+        f'<a href="#{anchor(name)}"><div class="pair">{_images(signs)}</div>'
         f"<b>{html.escape(library.short('attacks', name))}</b><span>{html.escape(said)}</span></a>"
     )
 

@@ -17,6 +17,13 @@ def evidence(name: str) -> dict[str, Any] | None:
     return found
 
 
+def pairs() -> list[Row]:
+    """A backdoored and a benign network with the same clean loss, for each attack: the pair whose
+    curvatures differ most first. Empty where the file is missing.
+    """
+    return list((evidence("pairs") or {}).get("pairs", []))
+
+
 def of_group(rows: Iterable[Row], data: str, images: str) -> list[Row]:
     """The rows of one data set and one kind of images."""
     return [row for row in rows if (row["data"], row["images"]) == (data, images)]

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from analysis import asking
-from analysis.image_kinds import KINDS, kinds_of
-from dashboard.charts.subject import BENIGN, Subject
+from analysis.image_kinds import KINDS
+from dashboard.charts.subject import BENIGN, Measured, Subject
 from dashboard.kit import library, readings, visitor
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import show_refusal, submit_all
-from ngf.catalogue import catalogue
 from ngf.config import Choice, MeasureSpec, Spec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
@@ -105,9 +104,7 @@ def _kinds(origin: TrainRun | None) -> tuple[str, ...]:
     """The images that a model of this training can be measured on."""
     if origin is None:
         return tuple(KINDS)
-    attack = origin.spec.attack.name
-    in_loop = catalogue()["attacks"].get(attack, {}).get("controlled", False)
-    return kinds_of(attacked=attack != "none", in_loop=in_loop)
+    return asking.kinds_under(origin.spec.attack.name)
 
 
 def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
@@ -226,6 +223,13 @@ def watch(specs: Sequence[MeasureSpec], drawn: Mapping[str, list[str]]) -> None:
     st.caption(sentence(states))
     if states != drawn:
         st.rerun()
+
+
+def along(run: PurifyRun, *images: str) -> list[Measured]:
+    """What was measured along the first lane of a race, on each of these kinds of images."""
+    target = f"{run.id}:{run.sound_lanes()[0]}"
+    runs = [library.find_measurement(asking.along(target, kind).id) for kind in images]
+    return readings.findings([found for found in runs if found is not None])
 
 
 def read(item: MeasureSpec) -> Reading | None:

@@ -6,25 +6,21 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis import asking
 from analysis.measures import MEASURES
 from dashboard.charts.along_run import SHOWN, along_chart
 from dashboard.charts.registry import left_out
 from dashboard.kit import glossary, measuring
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal, submit_all
-from ngf.catalogue import normalize
-from ngf.config import Choice, MeasureSpec
+from ngf.config import MeasureSpec
 from ngf.runs.folder import ACTIVE, AGAIN, WAYPOINTS
 from ngf.runs.store import PurifyRun
 
 
 def specs(run: PurifyRun) -> dict[str, MeasureSpec]:
     """The measurement per lane, on clean images."""
-    choice = normalize("measurements", Choice("along_run"))
-    return {
-        lane: MeasureSpec(target=f"{run.id}:{lane}", measurement=choice)
-        for lane in run.sound_lanes()
-    }
+    return {lane: asking.along(f"{run.id}:{lane}") for lane in run.sound_lanes()}
 
 
 def show_along(run: PurifyRun) -> None:

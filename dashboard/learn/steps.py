@@ -14,8 +14,8 @@ from dashboard.charts.pair import SHARPER, pair_chart
 from dashboard.charts.registry import ChartOptions, draw
 from dashboard.charts.style import number, percent
 from dashboard.charts.titles import lane_title, short
-from dashboard.kit import library
-from dashboard.kit.evidence import evidence
+from dashboard.kit import library, measuring
+from dashboard.kit.evidence import evidence, pairs
 from dashboard.kit.measuring import Side, View, sides
 from dashboard.kit.pages import script
 from dashboard.kit.readings import findings
@@ -68,40 +68,36 @@ def _door(answered: bool) -> None:
 # ---- 2. what a minimum is
 
 
-def _pairs() -> list[Mapping[str, Any]]:
-    return list((evidence("pairs") or {}).get("pairs", []))
-
-
 def _pair_numbers() -> Numbers:
-    pairs = _pairs()
-    if not pairs:
+    found = pairs()
+    if not found:
         return {}
-    chosen = _chosen(pairs)
+    chosen = _chosen(found)
     return {
-        "attack": short("attacks", pairs[0]["attack"]),
+        "attack": short("attacks", found[0]["attack"]),
         "times": number(chosen["ratio"], 2),
-        "sharper": str(sum(pair["ratio"] >= SHARPER for pair in pairs)),
-        "pairs": str(len(pairs)),
+        "sharper": str(sum(pair["ratio"] >= SHARPER for pair in found)),
+        "pairs": str(len(found)),
     }
 
 
-def _chosen(pairs: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _chosen(found: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     name = st.session_state.get("learn.pair")
-    return next((pair for pair in pairs if pair["attack"] == name), pairs[0])
+    return next((pair for pair in found if pair["attack"] == name), found[0])
 
 
 def _minimum(answered: bool) -> None:
-    pairs = _pairs()
-    if not pairs:
+    found = pairs()
+    if not found:
         st.info("The pictures of this step do not ship with this version.")
         return
     if not answered:
         return
-    pair = _chosen(pairs)
+    pair = _chosen(found)
     show(pair_chart(pair), "learn.pair.chart", name="two minima", height=340)
     st.selectbox(
         "Attack",
-        [pair["attack"] for pair in pairs],
+        [pair["attack"] for pair in found],
         key="learn.pair",
         format_func=lambda name: short("attacks", name),
     )
@@ -134,29 +130,22 @@ def _valley_numbers() -> Numbers:
     if race is None:
         return {}
     lane = race.sound_lanes()[0]
-    found = _along(race)
+    found = measuring.along(race, asking.TRIGGERED)
     losses = [item.arrays["loss"] for item in found if "loss" in item.arrays]
     ends = {"before": number(losses[0][0], 2), "after": number(losses[0][-1], 2)} if losses else {}
     return {"clean": str(race.spec.num_clean), "method": lane_title(lane), **ends}
-
-
-def _along(race: PurifyRun) -> list[Any]:
-    target = f"{race.id}:{race.sound_lanes()[0]}"
-    spec = asking.spec("along_run", target, 0, data=asking.TRIGGERED)
-    run = library.find_measurement(spec.id)
-    return findings([run] if run is not None else [])
 
 
 def _valley(answered: bool) -> None:
     race = library.recording()
     if race is None or not answered:
         return
-    pairs: list[tuple[Side, Any]] = [
+    measured: list[tuple[Side, Any]] = [
         (side, run)
         for side, spec in _view(race).specs("loss_plane")
         if (run := library.find_measurement(spec.id)) is not None
     ]
-    if not pairs:
+    if not measured:
         st.info("The map of this step does not ship with this version.")
         return
     images = {asking.TRIGGERED: "Signs with the trigger", "clean": "Clean signs"}
@@ -168,7 +157,7 @@ def _valley(answered: bool) -> None:
         required=True,
         format_func=images.__getitem__,
     )
-    found = [item for item in findings([run for _, run in pairs]) if item.values["data"] == kind]
+    found = [item for item in findings([run for _, run in measured]) if item.values["data"] == kind]
     for chart in draw("planes", found, ChartOptions(log=True)):
         show(chart, f"learn.valley.{kind}", name="the valley", height=460)
 

@@ -16,10 +16,9 @@ from dashboard.charts.ratios import interval, side
 from dashboard.charts.style import number
 from dashboard.charts.titles import lane_title, short
 from dashboard.charts.way_out import way_out_chart
-from dashboard.kit import library
-from dashboard.kit.evidence import answer_effects, evidence, of_group
+from dashboard.kit import measuring
+from dashboard.kit.evidence import answer_effects, evidence, of_group, pairs
 from dashboard.kit.pages import script
-from dashboard.kit.readings import findings
 from dashboard.kit.show import show
 from ngf.runs.store import PurifyRun
 
@@ -31,35 +30,35 @@ _HEIGHT = 300
 
 def show_hero(race: PurifyRun | None) -> None:
     """Three pictures in a row, as far as they were measured."""
-    pairs = (evidence("pairs") or {}).get("pairs", [])
-    way = _way(race)
+    found = pairs()
+    way = measuring.along(race, asking.TRIGGERED, "clean") if race is not None else []
     measured = evidence("sharpness")
-    if not pairs and not way:
+    if not found and not way:
         return
     sharp, out, every = st.columns(3, gap="medium")
-    if pairs:
+    if found:
         with sharp:
-            _sharp_or_smooth(pairs)
+            _sharp_or_smooth(found)
     if way and race is not None:
         with out:
             _way_out(race, way)
     if measured and measured["models"]:
         with every:
             _every_attack(measured)
-    said = " ".join(filter(None, [pairs_finding(pairs) if pairs else "", _not_said(measured)]))
+    said = " ".join(filter(None, [pairs_finding(found) if found else "", _not_said(measured)]))
     if said:
         st.caption(f"**What this does not say.** {said}")
 
 
-def _sharp_or_smooth(pairs: list[Mapping[str, Any]]) -> None:
+def _sharp_or_smooth(found: list[Mapping[str, Any]]) -> None:
     st.header("Sharp or smooth?", anchor=False)
     st.markdown(
-        "Two networks, equally good on clean signs. Push their *weights* where it hurts most: the "
-        "faster the loss rises, the *sharper* the place."
+        "Two networks with the same loss on clean signs. Push their *weights* where it hurts most: "
+        "the faster the loss rises, the *sharper* the place."
     )
-    names = {pair["attack"]: pair for pair in pairs}
+    names = {pair["attack"]: pair for pair in found}
     chosen = st.session_state.get("start.pair")
-    pair = names.get(chosen if isinstance(chosen, str) else "", pairs[0])
+    pair = names.get(chosen if isinstance(chosen, str) else "", found[0])
     show(pair_chart(pair), "start.pair.chart", name="sharp or smooth", height=_HEIGHT)
     st.selectbox(
         "Attack",
@@ -69,18 +68,6 @@ def _sharp_or_smooth(pairs: list[Mapping[str, Any]]) -> None:
             f"{short('attacks', name)}: {number(names[name]['ratio'], 2)} times as sharp"
         ),
     )
-
-
-def _way(race: PurifyRun | None) -> list[Any]:
-    """What was measured along the first lane, on triggered and on clean images."""
-    if race is None:
-        return []
-    target = f"{race.id}:{race.sound_lanes()[0]}"
-    specs = [
-        asking.spec("along_run", target, 0, data=images) for images in (asking.TRIGGERED, "clean")
-    ]
-    runs = [library.find_measurement(spec.id) for spec in specs]
-    return findings([run for run in runs if run is not None])
 
 
 def _way_out(race: PurifyRun, way: list[Any]) -> None:
@@ -108,8 +95,8 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
 def _every_attack(measured: Mapping[str, Any]) -> None:
     st.header("Every attack", anchor=False)
     st.markdown(
-        "Each mark is a network on clean signs. Where all marks of an attack lie right of the "
-        "benign ones, the backdoor shows in the landscape."
+        "Each mark is a network on clean signs, further right where it is sharper. A higher loss "
+        "on clean signs makes sharper, too: what is left at the same loss stands below."
     )
     titles = {item["name"]: item["title"] for item in measured["measures"]}
     names = [name for name in MEASURES if name in titles]

@@ -64,6 +64,8 @@ class NGFAsReleased(FineTuningDefense):
 
 
 class _ReleasedRule:
+    tries = False
+
     def __init__(self, settings: NGFAsReleased, last: str) -> None:
         self.settings, self.last = settings, last
         self.ekfac = ReleasedEKFAC(damping=settings.damping)

@@ -16,6 +16,8 @@ from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning
 class Descent:
     """Steps along the gradients themselves."""
 
+    tries = False
+
     def __init__(
         self, *, momentum: float, weight_decay: float = 0.0, schedule: str = "constant"
     ) -> None:

@@ -117,7 +117,12 @@ class Bound:
 class Rule(Protocol):
     """How gradients become a step: a direction for each tuned layer, and an optimizer that goes
     there.
+
+    tries: whether it looks at `Batch.after`, for which the loop keeps what flows before the tuned
+        layers.
     """
+
+    tries: bool
 
     def begin(self, tuning: FineTuning) -> None:
         """Measure what is needed before the first step."""
@@ -287,6 +292,8 @@ class FineTuning:
                 kind=self.augmentation,
             )
             self.model.train(self.batch_norm == "train")
+            if not self.rule.tries:
+                return self.model(images), labels, tap, lambda: self.model(images)
             prefix = Prefix(self.model)
             with prefix.recorded():
                 logits = self.model(images)

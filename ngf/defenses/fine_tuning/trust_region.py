@@ -97,6 +97,8 @@ class TrustRegionRule(ABC):
     A subclass gives the direction, and may have a model of the curvature.
     """
 
+    tries = True
+
     def __init__(self, settings: Bounded) -> None:
         self.bounds = settings
         self.velocity: dict[str, Tensor] = {}
