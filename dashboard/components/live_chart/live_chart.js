@@ -52,7 +52,7 @@ class LiveChart {
   constructor(root) {
     this.root = root
     this.figureBox = make("div", "ngf-figure", root, { role: "figure" })
-    this.scrubBox = make("div", "ngf-scrub", root)
+    this.scrubBox = make("div", "ngf-scrub", root, { hidden: "", style: "display: none" }) // until there is a figure
     this.play = make("button", "ngf-play", this.scrubBox, { type: "button" })
     this.slider = make("input", "", this.scrubBox, { type: "range", min: 0, step: 1 })
     this.output = make("output", "", this.scrubBox)
