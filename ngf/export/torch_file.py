@@ -41,7 +41,7 @@ _LARGEST_HEADER = 10**8  # bytes, as in safetensors
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor of a safetensors file: its type by the file's name for it, its shape, its bytes."""
+    """One tensor of a safetensors file: its type as it is called there, its shape, its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
