@@ -15,13 +15,12 @@ from typing import Any
 import streamlit as st
 
 from dashboard.charts.chart import Chart
+from dashboard.components.library import script
 
 PLOTLY = "vendor/plotly.min.js"  # served by dashboard.server.api
 _HERE = Path(__file__).parent
 _MARKUP = '<div class="ngf-live"></div>'
-_SCRIPT = "\n".join(
-    (_HERE / name).read_text(encoding="utf-8") for name in ("dress.js", "save.js", "live_chart.js")
-)
+_SCRIPT = script("dress.js", "save.js", "live_chart.js")
 _STYLE = (_HERE / "live_chart.css").read_text(encoding="utf-8")
 
 

@@ -56,12 +56,8 @@ def test_a_race_from_its_folder(monkeypatch):
     ]
     assert list(table["asr_low"])[1] == result["lanes"]["ngf"]["after"]["asr_interval"][0]
     known = [e for e in run.events() if e.get("lane") == "ngf" and e.get("asr") is not None]
-    curve = (
-        next(trace for trace in left["figure"].data if trace.name == "ngf ASR")
-        if any(trace.name == "ngf ASR" for trace in left["figure"].data)
-        else None
-    )
-    assert curve is None or list(curve.y) == [100 * event["asr"] for event in known]
+    (curve,) = [trace for trace in left["curves"].data if trace.name == "ngf ASR"]
+    assert list(curve.y) == [100 * event["asr"] for event in known]
     assert left["figures"], "the course of the loss is drawn"
 
 
