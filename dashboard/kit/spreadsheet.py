@@ -36,6 +36,7 @@ def as_csv(table: pd.DataFrame, about: Iterable[str] = ()) -> str:
         `#` is one of their letters.
     """
     lines = [f"# {_CONTROL.sub(' ', line)}\n" for line in about]
-    quoting = csv.QUOTE_NONNUMERIC if lines else csv.QUOTE_MINIMAL
     clean = table.map(harmless).rename(columns=harmless)
-    return "".join(lines) + clean.to_csv(index=False, quoting=quoting)
+    if not lines:
+        return clean.to_csv(index=False)
+    return "".join(lines) + clean.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)

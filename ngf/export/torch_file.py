@@ -17,7 +17,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from ngf.options import SpecError
 
@@ -63,11 +63,11 @@ def read_safetensors(raw: bytes) -> dict[str, Stored]:
         raise SpecError(f"These weights are no safetensors: {error}.") from error
 
 
-def _stored(about: Mapping[str, object], body: memoryview) -> Stored:
-    dtype, shape, (start, end) = about["dtype"], about["shape"], about["data_offsets"]  # type: ignore[misc]
-    if dtype not in _TYPES:
-        raise ValueError(f"it holds numbers of type {dtype!r}")
-    found = Stored(str(dtype), tuple(int(size) for size in shape), bytes(body[start:end]))  # type: ignore[attr-defined]
+def _stored(about: Mapping[str, Any], body: memoryview) -> Stored:
+    start, end = about["data_offsets"]
+    found = Stored(about["dtype"], tuple(map(int, about["shape"])), bytes(body[start:end]))
+    if found.dtype not in _TYPES:
+        raise ValueError(f"it holds numbers of type {found.dtype!r}")
     if len(found.raw) != math.prod(found.shape) * _TYPES[found.dtype][0]:
         raise ValueError("a tensor has another size than its shape says")
     return found
