@@ -42,10 +42,10 @@ def test_every_file_of_the_recorded_race_is_there(tmp_path):
     assert "python -m ngf purify" in text and "PARTIAL" not in text and "CAREFUL" not in text
 
     # what was taken is a run again
-    for name in (SPEC, REQUEST, RESULT):
-        folder = tmp_path / run.id
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(files[name])
+    folder = tmp_path / run.id
+    folder.mkdir()
+    for name, raw in files.items():
+        (folder / name).write_bytes(raw)
     again = Store(tmp_path).get(run.id)
     assert again.status == "done" and again.spec == run.spec
 
