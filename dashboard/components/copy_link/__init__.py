@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 _HERE = Path(__file__).parent
-_MARKUP = '<button type="button" class="ngf-copy"></button>'
+_MARKUP = '<button type="button" class="ngf-copy" aria-live="polite">Copy link</button>'
 
 # Registered once per process, see `dashboard.components.live_chart`.
 _mount = st.components.v2.component(

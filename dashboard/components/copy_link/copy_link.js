@@ -1,6 +1,6 @@
 // Copies the address of the page as it is at the moment of the press.
 
-const WORDS = "Copy link"
+const WORDS = "Copy link" // as in the markup, which may show an answer when a script runs again
 const SHOWN_MS = 2500 // how long the answer stands there
 
 async function copy(text) {
@@ -19,8 +19,6 @@ export default function ({ parentElement }) {
   if (!button) return undefined
   const off = new AbortController()
   let timer
-  button.textContent = WORDS
-  button.setAttribute("aria-live", "polite")
   button.addEventListener("click", async () => {
     try {
       await copy(location.href)
