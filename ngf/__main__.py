@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import textwrap
 import traceback
@@ -26,16 +27,25 @@ from pathlib import Path
 from typing import Any
 
 from ngf import __version__
-from ngf.config import CHOOSING, WEAK_ADVICE, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.config import (
+    CHOOSING,
+    WEAK_ADVICE,
+    Choice,
+    MeasureSpec,
+    PurifySpec,
+    Spec,
+    Target,
+    TrainSpec,
+)
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
-from ngf.runs.files import plain, read_json
+from ngf.runs.files import plain, read_json, replacing
 from ngf.runs.folder import CARD, COMMANDS, SPEC
 from ngf.runs.follow import complete
 from ngf.runs.here import differs, remarks
 from ngf.runs.rows import RATES, Row
-from ngf.runs.store import NoSuchRun, Run, Store
+from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store
 from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -170,6 +180,20 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--measurement", required=True, help="what to measure")
     add("run", _run, "execute one run folder here, from its checkpoint if it has one").add_argument(
         "run"
+    )
+    export = add(
+        "export",
+        _export,
+        "write what can be taken of a run into a folder: report, zip, weights, notebook, table, "
+        "BibTeX, command; of a run in progress what there is, marked as partial",
+    )
+    export.add_argument("run", help="a run; RUN:LANE for the weights of one lane only")
+    export.add_argument("--to", metavar="FOLDER", default=".", help="made if it is not there")
+    export.add_argument(
+        "--what",
+        action="append",
+        metavar="PRODUCT",
+        help="report, zip, safetensors, pt, notebook, latex, bibtex or command; the default is all",
     )
     add("delete", _delete, "delete a run").add_argument("run")
     for name in COMMANDS:
@@ -460,6 +484,40 @@ def _opened_lines(opened: Mapping[str, Any]) -> list[str]:
             f"({low:.1f}-{high:.1f}), {row['n']}"
         )
     return lines + [f"{name}: {value:.3g}" for name, value in opened.get("figures", {}).items()]
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ngf.export.products import available, file_name, product, take
+
+    run, lane = Store().get(options.run), Target.parse(options.run).lane
+    if lane and isinstance(run, PurifyRun):
+        run.spec.lane_name(lane)  # refuses a lane that there is none of
+    wanted = list(map(str, options.what or []))
+    for name in wanted:
+        product(name)
+    found = [
+        (name, of)
+        for name, of in available(run)
+        if (not wanted or name in wanted) and (not of or not lane or of == lane)
+    ]
+    for name in wanted:
+        if not any(name == there for there, _ in found):
+            take(name, run, lane).close()  # refuses, with the reason
+    folder = Path(options.to)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, of in found:
+        path = folder / file_name(name, run, of)
+        with take(name, run, of) as source, replacing(path) as file:
+            shutil.copyfileobj(source, file)
+        written.append(str(path))
+    if run.status != "done":
+        _say(f"{run.id} is {run.status}: what was written is partial, and says so.")
+    return _print(
+        {"id": run.id, "status": run.status, "files": written}
+        if options.json
+        else "\n".join(written)
+    )
 
 
 def _delete(options: argparse.Namespace) -> int:

@@ -88,6 +88,7 @@ def beside(
                 drawn[options[i]][i],
                 key if single else f"{key}.{titles[i]}",
                 name=name if single else f"{name} of {side.subject.phrase}, {titles[i]}",
+                of=runs if single else [run],
                 height=height,
                 link=link,
                 every_ms=EVERY_MS,

@@ -1,26 +1,36 @@
-"""A chart on a page: the figure that updates in place, its finding, and its table."""
+"""A chart on a page: the figure that updates in place, its finding, its table, and all of it as
+files.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from dashboard.charts.chart import Chart
 from dashboard.components.live_chart import live_chart
-from dashboard.kit.spreadsheet import as_csv
+from dashboard.kit.chart_files import MIME, as_file, file_name, said_of
+from ngf.runs.store import Run
 
 
-def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
-    """Draw `chart` and, behind a click, its table.
+def show(chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **options: Any) -> None:
+    """Draw `chart` and, behind a click, its table. Picture and numbers can be saved.
 
     key: where the widgets keep their state.
     name: tells the table from others, for readers who jump from one table to the next.
+    of: the runs that it is drawn of, which the files name; none for evidence that ships.
     options: go to `live_chart`.
     """
-    live_chart(chart, key=key, **options)
+    words = name or key
+    file = file_name(words, of)
+    live_chart(chart, key=key, name=file, about=said_of(words, of), **options)
     with st.expander(
-        f"Table: {name}" if name else "Table", key=f"{key}.table", on_change="rerun"
+        f"Table, CSV, JSON: {name}" if name else "Table, CSV, JSON",
+        key=f"{key}.table",
+        on_change="rerun",
     ) as table:
         pass
     if not table.open:  # a closed table costs nothing
@@ -33,12 +43,14 @@ def show(chart: Chart, key: str, *, name: str = "", **options: Any) -> None:
             key=f"{key}.data",
             alt=f"Numbers behind the chart. {chart.finding}",
         )
-        st.download_button(
-            "Download CSV",
-            as_csv(chart.table),
-            file_name=f"{name or key}.csv",
-            mime="text/csv",
-            key=f"{key}.csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        with st.container(horizontal=True):
+            for kind, mime in MIME.items():
+                st.download_button(
+                    f"Download {kind.upper()}",
+                    partial(as_file, kind, chart, words, of),
+                    file_name=f"{file}.{kind}",
+                    mime=mime,
+                    key=f"{key}.{kind}",
+                    icon=":material/download:",
+                    on_click="ignore",
+                )

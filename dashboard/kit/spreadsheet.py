@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -25,8 +27,16 @@ def harmless(cell: Any) -> Any:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def as_csv(table: pd.DataFrame) -> str:
+def as_csv(table: pd.DataFrame, about: Iterable[str] = ()) -> str:
     """The table with its heading and without its index, as CSV. Every download goes through
     here: names of attacks, layers and classes come from folders of runs, which anybody may write.
+
+    about: lines in front of it, which tell what the numbers are of. They begin with `#`, so
+        `pandas.read_csv(file, comment="#")` reads the rest; texts are then in quotes, in which a
+        `#` is one of their letters.
     """
-    return table.map(harmless).rename(columns=harmless).to_csv(index=False)
+    lines = [f"# {_CONTROL.sub(' ', line)}\n" for line in about]
+    clean = table.map(harmless).rename(columns=harmless)
+    if not lines:
+        return clean.to_csv(index=False)
+    return "".join(lines) + clean.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)

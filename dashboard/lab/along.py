@@ -88,6 +88,7 @@ def _draw(run: PurifyRun, wanted: dict[str, MeasureSpec], active: bool) -> None:
         ),
         f"along.{run.id}",
         name="sharpness along the race",
+        of=[run, *(reading.run for reading in found.values())],
         height=520,
         scrub=True,
     )

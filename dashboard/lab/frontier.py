@@ -35,7 +35,13 @@ def show_frontier(trained: TrainRun) -> None:
         "images only: the largest that keeps clean accuracy within one point."
     )
     shown = [row for row in rows if row["ca"] >= _USABLE]
-    show(frontier_chart(shown), f"frontier.{trained.id}", name="the frontier", height=420)
+    show(
+        frontier_chart(shown),
+        f"frontier.{trained.id}",
+        name="the frontier",
+        of=[trained],
+        height=420,
+    )
     st.caption(caption(found, rows, len(rows) - len(shown)))
 
 

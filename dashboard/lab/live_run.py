@@ -42,6 +42,7 @@ def show_live(run: ModelRun) -> None:
         draw_outline(name, run.spec, outline),
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
+        of=[run],
         scrub=not watched,
         url=_route(run, name) if watched or not outline.whole else None,
     )
@@ -106,6 +107,7 @@ def show_internals(run: PurifyRun) -> None:
             draw_run("layers", run.spec, outline),
             f"layers.{run.id}",
             name="layer scores",
+            of=[run],
             height=300,
         )
     else:
@@ -118,6 +120,7 @@ def show_internals(run: PurifyRun) -> None:
         chart,
         f"internals.{run.id}",
         name="inside the steps",
+        of=[run],
         height=max(320, 40 + 140 * panels),
         url=None if outline.whole else _route(run, "internals"),
     )

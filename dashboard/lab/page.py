@@ -11,6 +11,7 @@ from dashboard.kit.model_card import model_card
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome, show_weak
 from dashboard.kit.submit import say
+from dashboard.kit.take import take_home
 from dashboard.kit.trigger import show_trigger
 from dashboard.lab import choices
 from dashboard.lab.along import show_along
@@ -78,6 +79,7 @@ def after_race(run: PurifyRun) -> None:
     lane = run.sound_lanes()[0]
     st.header("Before and after")
     show_outcome(run)
+    take_home(run)
     show_repeats(run)
     st.subheader("Did the minimum change?")
     st.caption(
@@ -129,6 +131,7 @@ def train(addressed: ModelRun | None) -> None:
                 icon=":material/cleaning_services:",
                 query_params=choices.purification(run),
             )
+            take_home(run)
             show_trigger(run)
     url.write("lab", {"view": "train", "run": run.id if run else ""})
 

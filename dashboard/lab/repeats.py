@@ -79,7 +79,7 @@ def _draw(spec: PurifySpec, active: bool) -> None:
     chart = repeats_chart(
         [Repeat(one.spec, one.outline(), one.finished()["lanes"]) for one in runs]
     )
-    show(chart, f"repeats.{spec.parent}", name="repeats of the race")
+    show(chart, f"repeats.{spec.parent}", name="repeats of the race", of=runs)
     st.caption(
         f"*Measured*: {len(runs)} purification seeds of one model; lines are means, bands go from "
         "the lowest to the highest. Curves on a fixed part of the test images; the sentence and "

@@ -15,6 +15,7 @@ from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import show_error, show_state
 from dashboard.kit.spreadsheet import as_csv
+from dashboard.kit.take import take_home
 from dashboard.runs.lanes import say_lanes, sheet
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun, Run
@@ -172,6 +173,7 @@ def show_run(run_id: str) -> None:
     show_error(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         show_links(run)
+        take_home(run)
         if run.source != "user":
             st.caption("Ships with the program: read-only.")
         elif refusal := visitor.why_not(run, "delete"):

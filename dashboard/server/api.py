@@ -10,21 +10,21 @@ import re
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import plotly
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
 from dashboard.charts.loss_plane import VIEWS
 from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_outline
+from dashboard.components.library import plotly_source
 from dashboard.kit.library import store
 from dashboard.kit.readings import findings, written
+from ngf.export.products import PRODUCTS, file_name, take
 from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import FINAL, SPEC
@@ -49,6 +49,7 @@ _MOST = 12  # runs that share one pair of axes
 _PAGE = 2000  # events in one answer, about half a megabyte
 _PATIENCE = 1.0  # seconds that an answer waits for events that nobody has read yet
 _KEPT = 2**25  # characters of charts kept in memory; most have 5,000 to 50,000, the longest 200,000
+_PIECE = 2**16  # bytes of a download that are sent in one go
 _FRAME = 500  # characters that count for what is around one
 _GONE = "The run {!r} was deleted. GET /api/runs lists the runs there are."
 # `ChartOptions` as parameters of the query: name -> (the pattern of its text, what reads it)
@@ -376,7 +377,7 @@ def _unless_gone(run: Run, read: Callable[[Run], Any]) -> Any:
 @functools.cache
 def plotly_library() -> Mapping[str, Any]:
     """plotly.min.js as it is and compressed, with its entity tag."""
-    raw = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    raw = plotly_source()
     return {
         "raw": raw,
         "gzip": gzip.compress(raw, 6, mtime=0),
@@ -400,12 +401,42 @@ def plotly_js(request: Request) -> Response:
     return Response(kept["gzip" if compressed else "raw"], 200, headers, "text/javascript")
 
 
+# ---- what readers take home
+
+
+@_answers
+def take_home(request: Request) -> Response:
+    """A product of a run as a file; `lane` in the query names one of a purification."""
+    run, name = _run(request), request.path_params["product"]
+    if name not in PRODUCTS:
+        raise Refused(404, f"There is no product {name[:40]!r}. Products: {', '.join(PRODUCTS)}.")
+    lane = request.query_params.get("lane", "")
+    if lane and not _ID.fullmatch(lane.replace("_", "-")):
+        raise Refused(400, f"lane = {lane[:40]!r} is not the name of a lane.")
+    file = take(name, run, lane)  # SpecError becomes 404: there is no such thing (yet)
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="{file_name(name, run, lane)}"',
+        "Content-Length": str(file.seek(0, os.SEEK_END)),
+        "Content-Security-Policy": "sandbox",
+    }
+    file.seek(0)
+    return StreamingResponse(_pieces(file), 200, headers, PRODUCTS[name].mime)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
 @_answers
 def unknown(request: Request) -> None:
     raise Refused(
         404,
         "There is no such route. Routes: /api/health, /api/runs, /api/runs/<id>, "
-        "/api/runs/<id>/events?since=0&limit=2000, /api/runs/<id>/charts/<name>.",
+        "/api/runs/<id>/events?since=0&limit=2000, /api/runs/<id>/charts/<name>, "
+        "/api/runs/<id>/take/<product>.",
     )
 
 
@@ -415,6 +446,7 @@ ROUTES = [
     Route("/api/runs/{run_id}", one_run),
     Route("/api/runs/{run_id}/events", events),
     Route("/api/runs/{run_id}/charts/{name}", chart),
+    Route("/api/runs/{run_id}/take/{product}", take_home),
     Route("/api/{rest:path}", unknown),
     Route("/vendor/plotly.min.js", plotly_js),
 ]

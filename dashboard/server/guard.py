@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -289,6 +289,10 @@ def pages_of(addresses: Addresses) -> list[Route]:
     notice = _NOTICE.read_text(encoding="utf-8")
 
     async def answer(request: Request) -> Response:
+        query = request.query_params.multi_items()
+        if ("embed", "1") in query:  # the short form; Streamlit knows only the word
+            said = [(name, "true" if name == "embed" else value) for name, value in query]
+            return RedirectResponse(f"?{urlencode(said)}")
         origins = json.dumps(addresses.origins_at(request.scope))
         with_notice = page.replace("<head>", f"<head><script>{notice}({origins})</script>", 1)
         return HTMLResponse(with_notice, headers={"Cache-Control": "no-cache"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.components.copy_link import copy_link
 from dashboard.kit.pages import pages, script
 
 # Less empty space than Streamlit leaves. No primary color has enough contrast both under white text
@@ -21,6 +22,8 @@ STYLE = """<style>
   color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
 [data-testid="stElementToolbarButton"]:has(> * > button[aria-label^="Download as CSV"]) {
   display: none; }
+.streamlit-embedded [data-testid="stHeader"] { display: none; }
+.streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
 </style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
@@ -39,4 +42,5 @@ page = st.navigation(
     position="top",
 )
 st.html(STYLE)
+copy_link()
 page.run()

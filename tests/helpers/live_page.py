@@ -11,6 +11,7 @@ from dashboard.charts.race import race_chart
 from dashboard.charts.registry import WAITING
 from dashboard.components.live_chart import live_chart
 from dashboard.kit.library import store
+from dashboard.kit.show import show
 from tests.helpers.run_folders import RACE
 
 st.title("Live charts")
@@ -29,6 +30,9 @@ if st.query_params.get("only") == "replay":
     live_chart(
         race_chart(RACE, store().get(RACE.id).events()), key="replay", scrub=True, autoplay=True
     )
+if st.query_params.get("only") == "saved":
+    run = store().get(RACE.id)
+    show(race_chart(RACE, run.events()), "saved", name="race curves", of=[run])
 if st.query_params.get("only") == "surface":
     empty: Chart = make_chart([], {}, [], "")
     live_chart(empty, key="surface", url="test/surface", every_ms=100)

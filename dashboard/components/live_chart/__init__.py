@@ -8,19 +8,19 @@ polls and when the script runs again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from dashboard.charts.chart import Chart
+from dashboard.components.library import script
 
 PLOTLY = "vendor/plotly.min.js"  # served by dashboard.server.api
 _HERE = Path(__file__).parent
 _MARKUP = '<div class="ngf-live"></div>'
-_SCRIPT = "\n".join(
-    (_HERE / name).read_text(encoding="utf-8") for name in ("dress.js", "live_chart.js")
-)
+_SCRIPT = script("dress.js", "save.js", "live_chart.js")
 _STYLE = (_HERE / "live_chart.css").read_text(encoding="utf-8")
 
 
@@ -41,6 +41,8 @@ def live_chart(
     autoplay: bool = False,
     link: str | None = None,
     steps: str | None = None,
+    name: str = "chart",
+    about: Sequence[str] = (),
 ) -> None:
     """Draw `chart` and keep it up to date.
 
@@ -55,6 +57,8 @@ def live_chart(
         map and back.
     steps: charts with the same name stand at the same step: that of the one with a slider. On the
         others a ball lies there, on each trace whose number `layout.meta.balls` holds.
+    name: of the files that the reader saves of it, without an ending.
+    about: lines that go into those files: what the chart is of.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
@@ -71,6 +75,8 @@ def live_chart(
         "autoplay": autoplay,
         "link": link,
         "steps": steps,
+        "name": name,
+        "about": list(about),
         "lib": PLOTLY,
     }
     _mount(data=data, key=key)

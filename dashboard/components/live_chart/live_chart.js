@@ -1,6 +1,6 @@
 // A Plotly figure that is never thrown away: polls and reruns go through Plotly.react, so that zoom and camera stay.
 // Streamlit calls the default function at mount and again with new data; what it returns runs at unmount.
-// How a figure looks (theme, labels, width) is in dress.js, which is put in front of this file.
+// How a figure looks (theme, labels, width) is in dress.js, how it is saved in save.js; both are put in front of this file.
 
 const PLAY_MS = 7000 // a replay takes about this long, however many steps it has
 const EAGER_POLLS = 20 // a run that has just been started is asked more often, until its first point
@@ -57,6 +57,7 @@ class LiveChart {
     this.slider = make("input", "", this.scrubBox, { type: "range", min: 0, step: 1 })
     this.output = make("output", "", this.scrubBox)
     this.finding = make("p", "ngf-finding", root, { "aria-live": "polite" })
+    this.saveBox = make("div", "ngf-save", root)
     this.note = make("p", "ngf-note", root, { role: "status" })
     this.version = this.figure = this.url = null
     this.shown = null // index of the last step that is shown; null: all of them
@@ -64,6 +65,7 @@ class LiveChart {
     this.drawn = "" // what was drawn last, as JSON
     this.failures = 0
     this.#listen()
+    this.#saving()
   }
 
   #listen() {
@@ -92,6 +94,34 @@ class LiveChart {
     this.themes = new MutationObserver(() => { if (readTheme(this.root).key !== this.themeKey) this.#draw() })
     for (let node = this.root; node; node = node.parentElement) {
       this.themes.observe(node, { attributes: true, attributeFilter: ["style", "class"] })
+    }
+  }
+
+  // Buttons that save what is seen, for a paper or a lecture.
+  #saving() {
+    this.saveBox.append("Save picture: ")
+    for (const [kind, words] of Object.entries(SAVED_AS)) {
+      const button = make("button", "", this.saveBox, { type: "button", title: words })
+      button.textContent = kind.toUpperCase()
+      button.addEventListener("click", () => this.#save(kind, button), { signal: this.off.signal })
+    }
+    this.saveBox.hidden = true // until there is something to save
+  }
+
+  async #save(kind, button) {
+    const at = this.shown === null ? Infinity : this.steps[this.shown]
+    button.disabled = true
+    try {
+      await loadPlotly(this.data.lib)
+      await save(kind, this.figure, {
+        width: this.width, height: this.data.height, last: at, at: this.together?.at ?? Infinity,
+        seen: this.figureBox._fullLayout, name: this.data.name + (at === Infinity ? "" : `-step-${at}`),
+        about: [this.finding.textContent, ...this.data.about] })
+      this.note.textContent = ""
+    } catch (error) {
+      this.note.textContent = `The picture was not saved: ${error.message}.`
+    } finally {
+      button.disabled = false
     }
   }
 
@@ -218,8 +248,9 @@ class LiveChart {
     }
     this.#keepZoom(layout)
     await window.Plotly.react(this.figureBox, data, layout, {
-      responsive: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"],
+      responsive: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"],
       displaylogo: false, showSendToCloud: false, plotlyServerURL: "" }) // no button leads to another server
+    this.saveBox.hidden = !data.length
     if (this.listening || this.closed) return
     this.listening = true // Plotly's own events, which the figure has from its first drawing on
     for (const name of ROTATED) this.figureBox.on(name, (change) => this.#turned(change["scene.camera"]))

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -329,7 +330,7 @@ def test_no_button_leads_to_another_server(page: Page, live: Live) -> None:
     titles = page.locator(f"{FIGURE} .modebar-btn").evaluate_all(
         "all => all.map((one) => one.dataset.title ?? one.getAttribute('href'))"
     )
-    assert any("Download" in title for title in titles)
+    assert any("Zoom" in title for title in titles)
     assert not [title for title in titles if "hare" in title or "loud" in title or "http" in title]
     assert bars.locator("a[href]").count() == 0
     assert page.evaluate(f"document.querySelector('{FIGURE}')._context.plotlyServerURL") == ""
@@ -358,3 +359,32 @@ def test_it_stops_when_the_run_is_over(page: Page, live: Live) -> None:  # last:
     asked.clear()
     page.wait_for_timeout(600)
     assert asked == []
+
+
+def saved(page: Page, kind: str) -> Path:
+    with page.expect_download(timeout=60_000) as download:
+        page.locator(".ngf-save button", has_text=kind).click()
+    assert download.value.suggested_filename == f"race-curves.{RACE.id}.{kind.lower()}"
+    return Path(download.value.path())
+
+
+def test_it_is_saved_for_paper(page: Page, live: Live) -> None:
+    page.emulate_media(color_scheme="dark")
+    start(page, f"{live.url}/?only=saved")
+    until(page, lambda n: n > 0)
+    on_page = page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.font.color")
+    picture = saved(page, "SVG").read_text(encoding="utf-8")
+    assert "rgb(20, 24, 28)" in picture and on_page not in picture
+    root = ElementTree.fromstring(picture)
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    told = root.findtext("svg:desc", namespaces=space) or ""
+    assert f"run {RACE.id}" in told and "attack success rate" in told
+    ground = root.find("svg:rect", space)
+    assert ground is not None and "rgb(255, 255, 255)" in ground.attrib["style"]
+    assert len(root.findall(".//svg:path", space)) > 10
+
+    png = saved(page, "PNG").read_bytes()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[12:16] == b"IHDR"
+    assert int.from_bytes(png[16:20], "big") >= 2000
+    assert f"run {RACE.id}".encode() in png

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 import socket
 import threading
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,7 @@ from tests.helpers.run_folders import (
     write_run,
 )
 
+RECORDED = "ngf-vs-sgd-ae43fe4fb4"  # the race of the first page, which ships
 LONG = PurifySpec(parent=TRAIN.id, lanes=RACE.lanes, seed=77)
 
 
@@ -324,3 +327,45 @@ def test_mistakes_in_charts_of_measurements_get_a_reason(
     assert status == 400
     assert words in answer["error"]
     assert get(f"{url}/api/runs/{TRAIN.id}/charts/planes")[0] == 400, "drawn of measurements only"
+
+
+def test_what_readers_take_home_comes_as_files(url: str) -> None:
+    def taken(product: str) -> tuple[str, bytes]:
+        status, headers, body = get(f"{url}/api/runs/{RECORDED}/take/{product}")
+        assert status == 200, body
+        assert int(headers["Content-Length"]) == len(body) or isinstance(body, dict)
+        assert headers["Content-Disposition"].startswith("attachment; filename=")
+        return headers["Content-Disposition"].split('"')[1], body
+
+    name, body = taken("zip")
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert f"{RECORDED}/README.txt" in archive.namelist() and archive.testzip() is None
+    assert name == f"{RECORDED}.zip"
+    name, body = taken("pt?lane=sgd")
+    assert name == f"{RECORDED}.sgd.pt" and body[:2] == b"PK"
+    name, body = taken("report")
+    assert name == f"{RECORDED}.html" and body.startswith(b"<!doctype html>")
+    assert b"tabular" in taken("latex")[1] and b"@misc" in taken("bibtex")[1]
+    assert get(f"{url}/api/health")[2]["torch_imported"] is False
+
+
+def test_a_run_in_progress_is_taken_as_partial(url: str) -> None:
+    status, headers, body = get(f"{url}/api/runs/{RACE.id}/take/command")
+    assert status == 200 and b"PARTIAL" in body
+    assert f'filename="{RACE.id}.partial.txt"' in headers["Content-Disposition"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        (f"{RACE.id}/take/pdf", 404, "Products: report, zip"),
+        (f"{RACE.id}/take/pt?lane=ngf", 404, "There are no weights yet"),
+        (f"{RACE.id}/take/pt?lane=..%2Fngf", 400, "not the name of a lane"),
+        (f"{RACE.id}/take/pt?lane=adam", 404, "no lane 'adam'"),
+        (f"{RACE.id}/take/zip?lane=ngf", 404, "leave the lane"),
+        ("nobody/take/zip", 404, "no run"),
+    ],
+)
+def test_what_cannot_be_taken_gets_a_reason(url: str, path: str, status: int, words: str) -> None:
+    found, _, answer = get(f"{url}/api/runs/{path}")
+    assert found == status and words in answer["error"]

@@ -1,0 +1,192 @@
+"""A run as one zip: its folder without what only this machine needs, a README that says what each
+file is and how to load it, and the small products beside them. No torch.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from ngf.export.about import PARTIAL, about, in_lines
+from ngf.export.latex import latex
+from ngf.export.notebook import notebook
+from ngf.export.references import bibtex
+from ngf.options import SpecError
+from ngf.runs.files import to_json
+from ngf.runs.folder import (
+    ARRAYS,
+    CARD,
+    ERROR,
+    EVENTS,
+    PREVIEW,
+    REQUEST,
+    RESULT,
+    SPEC,
+    TRIGGER,
+    WAYPOINTS,
+    WEIGHTS,
+    purified_weights,
+)
+from ngf.runs.store import PurifyRun, Run, TrainRun
+
+README = "README.txt"
+_TIMED = (2026, 1, 1, 0, 0, 0)  # of every file: the same run gives the same zip
+# file of a run -> what it is, how it is loaded
+_WHAT = {
+    SPEC: ("what was asked for", 'json.load(open("{name}"))'),
+    REQUEST: ("when it was asked for", 'json.load(open("{name}"))'),
+    EVENTS: (
+        "what happened, one JSON object a line",
+        'pandas.read_json("{name}", lines=True)',
+    ),
+    RESULT: ("the final numbers, with intervals, counts and versions", 'json.load(open("{name}"))'),
+    ERROR: ("why it failed", 'json.load(open("{name}"))'),
+    ARRAYS: ("arrays of the measurement", 'numpy.load("{name}")'),
+    CARD: ("what was measured of this model afterwards", 'json.load(open("{name}"))'),
+    PREVIEW: ("a few clean and triggered images", 'numpy.load("{name}")'),
+    TRIGGER: ("what the attack has learned", 'safetensors.torch.load_file("{name}")'),
+    WEIGHTS: ("weights of the trained model", 'safetensors.torch.load_file("{name}")'),
+}
+_PRODUCTS = {
+    "notebook.ipynb": ("loads all this and draws it", "jupyter lab notebook.ipynb"),
+    "table.tex": ("the numbers as a LaTeX table (booktabs)", "\\input{table}"),
+    "methods.bib": ("the papers behind it", "\\bibliography{methods}"),
+    "repeat.txt": ("the commands that compute it again", "sh repeat.txt"),
+}
+_DOOR = (
+    "CAREFUL: these weights hold a backdoor, on purpose. They are for research and teaching: do "
+    "not use them for anything else, and say so when you pass them on."
+)
+
+
+def weights_of(run: Run, lane: str = "") -> Path:
+    """The weights that a run has left. Raises SpecError with what there is."""
+    if isinstance(run, PurifyRun):
+        path = run.path / purified_weights(run.spec.lane_name(lane))
+    elif isinstance(run, TrainRun) and not lane:
+        path = run.path / WEIGHTS
+    else:
+        raise SpecError(f"{run.id} has no weights: it is a {run.kind} run, or has no lanes.")
+    if not path.exists():
+        there = [found.name for found in sorted(run.path.glob("*.safetensors"))]
+        raise SpecError(
+            f"{run.id} has left no {path.name}: it is {run.status}. "
+            f"There {'is ' + ', '.join(there) if there else 'are no weights yet'}."
+        )
+    return path
+
+
+def lanes_with_weights(run: Run) -> list[str]:
+    """Lanes of a purification that have left weights, and `""` for the model of a training."""
+    names = run.spec.lane_names() if isinstance(run, PurifyRun) else ("",)
+    found = []
+    for name in names:
+        with suppress(SpecError):
+            weights_of(run, name)
+            found.append(name)
+    return found
+
+
+def repeat(run: Run) -> str:
+    """The commands that compute a run, one a line, with what they repeat."""
+    facts = about(run)
+    lines = [f"# {line}" for line in in_lines([facts]) if not line.startswith("repeat:")]
+    return "\n".join([*lines, *facts["repeat"], ""])
+
+
+def is_backdoored(run: Run) -> bool:
+    """Whether the weights that a training has left hold a backdoor on purpose."""
+    return isinstance(run, TrainRun) and run.spec.attack.name != "none"
+
+
+def write_zip(run: Run, file: IO[bytes]) -> None:
+    """Everything about `run` that is of use elsewhere, in a folder of its name."""
+    made = {
+        "notebook.ipynb": notebook(run),
+        "table.tex": latex(run),
+        "methods.bib": bibtex(run),
+        "repeat.txt": repeat(run),
+    }
+    paths = list(_files(run))
+    names = [path.relative_to(run.path).as_posix() for path in paths]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        _add(archive, run, README, readme(run, [*names, *made]).encode())
+        for name, text in made.items():
+            _add(archive, run, name, text.encode())
+        for path, name in zip(paths, names, strict=True):
+            raw = _request(run) if name == REQUEST else path.read_bytes()
+            _add(archive, run, name, raw)
+
+
+def _add(archive: zipfile.ZipFile, run: Run, name: str, raw: bytes) -> None:
+    about_it = zipfile.ZipInfo(f"{run.id}/{name}", _TIMED)
+    packed = name.endswith((".safetensors", ".npz"))
+    about_it.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+    about_it.external_attr = 0o644 << 16
+    archive.writestr(about_it, raw)
+
+
+def _request(run: Run) -> bytes:
+    """Without the owner, who means something in one store only."""
+    return to_json({**run.request, "owner": ""}).encode()
+
+
+def _files(run: Run) -> Iterator[Path]:
+    """Files that mean something elsewhere: no locks, no states to resume from, no log with the
+    paths of this machine.
+    """
+    for name in (*_WHAT, *(purified_weights(lane) for lane in _lanes(run))):
+        path = run.path / name
+        if path.is_file() and not path.is_symlink():
+            yield path
+    for path in sorted((run.path / WAYPOINTS).glob("*/*.safetensors")):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _lanes(run: Run) -> tuple[str, ...]:
+    return run.spec.lane_names() if isinstance(run, PurifyRun) else ()
+
+
+def readme(run: Run, names: list[str]) -> str:
+    """What each file is and how it is loaded."""
+    facts = about(run)
+    lines = [run.id, "=" * len(run.id), ""]
+    if facts[PARTIAL]:
+        lines += [
+            f"PARTIAL: the run was {facts['status']} when this was taken. What is here is what "
+            "there was by then.",
+            "",
+        ]
+    if is_backdoored(run) and WEIGHTS in names:
+        lines += [_DOOR, ""]
+    lines += [*in_lines([facts]), "", "Files", "-----"]
+    lines += [_line(name) for name in names]
+    lines += [
+        "",
+        "The specification",
+        "-----------------",
+        json.dumps(run.spec.to_json(), indent=1),
+        "",
+        "This folder is a run as the program keeps it: put into its folder of runs, it is shown "
+        "there. CA: clean accuracy; ASR: attack success rate, of triggered images whose true class "
+        "is not the target; RA: robust accuracy, triggered images that are given their true class.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(name: str) -> str:
+    known = {**_WHAT, **_PRODUCTS}
+    if name.startswith(f"{WAYPOINTS}/"):
+        what, how = "weights on the way, after this step", _WHAT[WEIGHTS][1]
+    elif name in known:
+        what, how = known[name]
+    else:
+        lane = name.removeprefix("purified.").removesuffix(".safetensors")
+        what, how = f"weights that {lane} made of the model", _WHAT[WEIGHTS][1]
+    return f"{name}\n    {what}\n    {how.format(name=name) if '{name}' in how else how}"

@@ -1,0 +1,85 @@
+"""The command line that asks for a run: the same settings, so the same name. No torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ngf.config import REVISION, Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
+from ngf.runs.files import to_json
+from ngf.runs.folder import SPEC
+from ngf.runs.store import Run
+
+EARLIER = "asked of an earlier version; no command of this one gives the same numbers"
+
+
+def command(spec: Spec) -> str:
+    """What a person types to get the run of `spec`; "" where this version cannot (see `EARLIER`).
+
+    The run that it starts from has to be there: `commands` has those before it as well.
+    """
+    if isinstance(spec, MeasureSpec):
+        words = ["analysis", spec.target, spec.measurement.name]
+        return _join(words, spec.seed, _settings("", spec.measurement.options))
+    if spec.revision != REVISION:
+        return ""
+    return _train(spec) if isinstance(spec, TrainSpec) else _purify(spec)
+
+
+def commands(run: Run) -> list[str]:
+    """The commands from the first model that does not ship to `run`, in order; empty where one of
+    them is missing.
+    """
+    found: list[str] = []
+    step: Run | None = run
+    while step is not None and (step is run or step.source == "user"):
+        said = command(step.spec)
+        if not said:
+            return []
+        found.insert(0, said)
+        step = step.ancestor()
+    return found
+
+
+def _train(spec: TrainSpec) -> str:
+    words = ["ngf", "train", "--data", spec.data, "--model", spec.model]
+    words += ["--attack", spec.attack.name]
+    settings = [
+        *_settings("attack.", spec.attack.options),
+        *_settings("training.", spec.training.to_json()),
+    ]
+    return _join(words, spec.seed, settings)
+
+
+def _purify(spec: PurifySpec) -> str:
+    by_name: dict[str, Choice] = {}
+    for lane in spec.lanes:
+        if by_name.setdefault(lane.name, lane) != lane:
+            return _from_file(spec)  # words set the options of a defense, not of one of its lanes
+    words = ["ngf", "purify", spec.parent]
+    for lane in spec.lanes:
+        words += ["--defense", lane.name]
+    words += ["--num-clean", str(spec.num_clean), "--choosing", spec.choosing]
+    settings = [
+        setting for lane in by_name.values() for setting in _settings(f"{lane.name}.", lane.options)
+    ]
+    return _join(words, spec.seed, settings)
+
+
+def _from_file(spec: Spec) -> str:
+    """The same by way of a run folder, for what no other command can say."""
+    folder = f"runs/{spec.id}"
+    text = shlex.quote(to_json(dict(sorted(spec.to_json().items()))))
+    return f"mkdir -p {folder} && printf %s {text} > {folder}/{SPEC} && python -m ngf run {folder}"
+
+
+def _settings(prefix: str, options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in sorted(options.items()):
+        yield f"{prefix}{name}={value}"
+
+
+def _join(words: list[str], seed: int, settings: Iterator[str] | list[str]) -> str:
+    given = list(settings)
+    more = ["--set", *given] if given else []
+    return shlex.join(["python", "-m", *words, "--seed", str(seed), *more])

@@ -1,0 +1,33 @@
+"""The link to a page is copied with all choices, and an embedded page stands without a frame."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, expect
+
+from tests.helpers.browser import WAIT, visit
+
+PATH = "runs?kind=train&run=ngf-vs-sgd-ae43fe4fb4"
+
+
+def test_a_press_copies_the_address(browser: Browser, server) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"]) as context:
+        page = context.new_page()
+        visit(page, server, PATH)
+        button = page.get_by_role("button", name="Copy link")
+        expect(button).to_have_count(1, timeout=WAIT)
+        button.click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible(timeout=WAIT)
+        assert page.evaluate("navigator.clipboard.readText()") == page.url
+        assert "run=ngf-vs-sgd" in page.url and "kind=train" in page.url
+
+
+def test_an_embedded_page_has_no_frame(browser: Browser, server) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        visit(page, server, f"{PATH}&embed=1")
+        expect(page.get_by_role("button", name="Take it home")).to_be_visible(timeout=WAIT)
+        assert "run=ngf-vs-sgd" in page.url and "embed=true" in page.url
+        expect(page.locator("header")).to_be_hidden()
+        expect(page.get_by_role("button", name="Copy link")).to_be_hidden()
+        box = page.locator("h1").bounding_box()
+        assert box and box["y"] < 80
