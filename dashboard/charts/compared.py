@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,10 +45,7 @@ class Entry:
     """
 
     target: str
-    name: str
     fields: Mapping[str, Value]
-    group: Value
-    mark: Mark
     model: str
     seed: int
     role: Literal["benign", "backdoored", "purified"]
@@ -57,6 +54,9 @@ class Entry:
     points: Sequence[Event] = ()
     steps: int = 0
     diverged: int | None = None
+    name: str = ""
+    group: Value = Value("", "")
+    mark: Mark = series_mark(0)
 
     @property
     def purified(self) -> bool:
@@ -168,20 +168,3 @@ def rate_of(
 def mean_rate(entries: Sequence[Entry], key: str, when: Literal["before", "after"]) -> Mean | None:
     """The mean of a rate over a group."""
     return mean_of(rate_of(entries, key, when), least=0.0, most=1.0)
-
-
-def ends(
-    named: Sequence[tuple[str, float]], words: Callable[[float], str], few: int = 4
-) -> str:
-    """`a 1.0 %, b 2.0 % and c 3.0 %`, and of more than a few the lowest and the highest:
-    `from 1.0 % (a) to 9.0 % (g)`.
-    """
-    if len(named) <= few:
-        told = [f"{words(value)} for {name}" for name, value in named]
-        return " and ".join(filter(None, [", ".join(told[:-1]), *told[-1:]]))
-    (low, least), (high, most) = (
-        pick(named, key=lambda item: item[1]) for pick in (min, max)
-    )
-    if words(least) == words(most):
-        return f"{words(least)} for all {len(named)}"
-    return f"from {words(least)} ({low}) to {words(most)} ({high})"

@@ -6,7 +6,7 @@ from ngf.runs.folder import STATUSES
 PAGE = Page(
     title="Runs",
     icon=":material/list:",
-    order=5,
+    order=6,
     about="Everything that was computed here, and what ships with the project.",
     parameters={
         "kind": Param((), choices=("train", "purify", "measure"), many=True),

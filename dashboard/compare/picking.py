@@ -1,0 +1,158 @@
+"""The table in which models are ticked, with its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.rates import RATES
+from dashboard.charts.titles import lane_title
+from dashboard.compare.lanes import MOST, Lane
+from dashboard.kit import library
+from ngf.runs.store import PurifyRun
+
+FILTERS = {
+    "attack": "Attack",
+    "defense": "Defense",
+    "data": "Data",
+    "seed": "Seed",
+    "source": "Source",
+}
+SOURCES = {"user": "made here", "shipped": "recording that ships", "zoo": "zoo"}
+ROWS = 300  # in the table; filters find the rest
+TICKED, TURN = "compare.ticked", "compare.turn"  # in the session
+
+
+def known_values(known: Mapping[str, Lane]) -> dict[str, list[str]]:
+    """The values that each filter offers."""
+    found = {
+        name: {value for lane in known.values() if (value := value_of(lane, name))}
+        for name in FILTERS
+    }
+    return {name: sorted(of, key=_in_order) for name, of in found.items()}
+
+
+def value_of(lane: Lane, name: str) -> str:
+    """A model's value for the filter `name`; its seed is that of the model."""
+    if name == "seed":
+        return "" if lane.model_seed is None else str(lane.model_seed)
+    if name == "source":
+        return lane.run.source
+    return str(lane.row.get(name) or "")
+
+
+def _in_order(value: str) -> tuple[int, int, str]:
+    return (0, int(value), "") if value.isdigit() else (1, 0, value)
+
+
+def fitting(known: Mapping[str, Lane], chosen: Mapping[str, Sequence[str]]) -> list[Lane]:
+    """The models that fit every filter; a filter without a choice lets all pass."""
+    return [
+        lane
+        for lane in known.values()
+        if all(not wanted or value_of(lane, name) in wanted for name, wanted in chosen.items())
+    ]
+
+
+def words(name: str, value: str) -> str:
+    """A value of the filter `name` in words."""
+    if name == "source":
+        return SOURCES.get(value, value)
+    if name == "defense":
+        return lane_title(value)
+    return value if name == "seed" else library.title({"attack": "attacks"}.get(name, name), value)
+
+
+def tick(targets: Sequence[str]) -> None:
+    """Tick these and nothing else, for a button or a link; the table is drawn anew."""
+    st.session_state[TICKED] = tuple(targets)
+    st.session_state[TURN] = st.session_state.get(TURN, 0) + 1
+
+
+def after_choice(
+    ticked: Sequence[str], shown: Sequence[str], chosen: Sequence[str]
+) -> tuple[str, ...]:
+    """What is ticked when of the rows `shown` those in `chosen` are: the others keep their tick."""
+    kept = [target for target in ticked if target not in shown or target in chosen]
+    return tuple(dict.fromkeys([*kept, *chosen]))
+
+
+def choose(known: Mapping[str, Lane], usual: Sequence[str]) -> None:
+    """The filters, the table, and what ticks or unticks all. usual: what a bare address ticks."""
+    values = known_values(known)
+    columns = st.columns(len(FILTERS))
+    chosen = {}
+    for column, (name, title) in zip(columns, FILTERS.items(), strict=True):
+        chosen[name] = column.multiselect(
+            title,
+            values[name],
+            key=f"compare.{name}",
+            format_func=lambda value, name=name: words(name, value),
+        )
+    rows = fitting(known, chosen)
+    if len(rows) > ROWS:
+        st.caption(f"The first {ROWS} of {len(rows):,}. Filters find the rest.")
+        rows = rows[:ROWS]
+    shown = [lane.target for lane in rows]
+    ticked = st.session_state[TICKED]
+    if rows:
+        picked = _table(rows, ticked)
+        st.session_state[TICKED] = after_choice(ticked, shown, [shown[i] for i in picked])
+    else:
+        st.info("No model fits these filters.", icon=":material/filter_list_off:")
+    with st.container(horizontal=True):
+        st.button(
+            "Untick all", icon=":material/check_box_outline_blank:", on_click=tick, args=((),)
+        )
+        if tuple(usual) != st.session_state[TICKED]:
+            st.button(
+                "Tick what ships", icon=":material/movie:", on_click=tick, args=(tuple(usual),)
+            )
+        st.caption(f"{MOST} at most. A link to this page opens the same comparison.")
+
+
+def _table(rows: Sequence[Lane], ticked: Sequence[str]) -> list[int]:
+    """The table with its ticks. Returns the numbers of the ticked rows."""
+    places = {lane.target: place for place, lane in enumerate(rows)}
+    state = st.dataframe(
+        pd.DataFrame([_row(lane) for lane in rows]),
+        hide_index=True,
+        width="stretch",
+        height=318,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={
+            "selection": {"rows": [places[target] for target in ticked if target in places]}
+        },
+        key=f"compare.table.{st.session_state.get(TURN, 0)}.{hash(tuple(places))}",
+        placeholder="",
+        alt="Models that can be compared, with their numbers; ticked rows are",
+        column_config={
+            rate.short: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES
+        },
+    )
+    return list(state.selection.rows)
+
+
+def _row(lane: Lane) -> dict[str, Any]:
+    row = lane.row
+    purified = isinstance(lane.run, PurifyRun)
+    return {
+        "Attack": row["attack"] and library.title("attacks", row["attack"]),
+        "Purified by": lane_title(lane.lane) if purified else "",
+        "Model seed": lane.model_seed,
+        "Seed": row["seed"] if purified else None,
+        "Layer": str(row["layer"] or "") if purified else "",
+        "Rate": row["lr"] if purified else None,
+        **{
+            rate.short: None if row[rate.key] is None else round(100 * row[rate.key], 2)
+            for rate in RATES
+        },
+        "Data": row["data"] and library.title("data", row["data"]),
+        "Source": SOURCES[lane.run.source],
+        "State": f"diverged at step {row['diverged']['step']}" if row["diverged"] else "",
+        "Run": lane.target,
+    }
