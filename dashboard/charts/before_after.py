@@ -148,7 +148,7 @@ def _ways(found: Sequence[Dot]) -> Trace:
         "name": "From before to after",
         "x": x,
         "y": y,
-        "line": {"color": GRAY, "width": 1},
+        "line": {"color": GRAY, "width": 1, "dash": "dot"},
         "hoverinfo": "skip",
     }
 

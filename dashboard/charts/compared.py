@@ -76,7 +76,7 @@ class Shown(Subject):
 
     @property
     def phrase(self) -> str:
-        return self.name
+        return f"“{self.name}”"
 
     @property
     def mark(self) -> Mark:

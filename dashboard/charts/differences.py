@@ -14,7 +14,7 @@ from dashboard.charts.compared import Entry, Mean, mean_of, rate_of
 from dashboard.charts.rates import RATES, Rate
 from dashboard.charts.style import GRAY, Trace, base_layout, escape, upright
 
-DRAWN = RATES[:2]
+DRAWN = (RATES[1], RATES[0])  # attack success rate, clean accuracy
 MODEL_FIELDS = ("attack", "data", "network", "model_seed")  # two values of these share no model
 Key = tuple[str, ...]
 

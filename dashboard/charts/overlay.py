@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def overlay_chart(entries: Sequence[Entry], rates: Sequence[Rate], *, means: boo
         xaxis={"range": _reach(entries)},
         meta={"x_name": "step"},
     )
-    stack(layout, [{**AXIS, "title": {"text": f"{rate.name} (%)"}} for rate in rates])
+    stack(layout, [_axis(rate, entries) for rate in rates])
     finding = " ".join(filter(None, [*said, *_remarks(entries, rates, means=means)]))
     rows = [
         {
@@ -79,6 +80,18 @@ def _points(entry: Entry, rate: Rate) -> Points:
         for event in entry.points
         if event.get(rate.key) is not None
     ]
+
+
+def _axis(rate: Rate, entries: Sequence[Entry]) -> dict[str, Any]:
+    """From zero, but for clean accuracies, which lie close together: from the tens below them."""
+    title = {"title": {"text": f"{rate.name} (%)", "standoff": 8}}
+    shares = [share for entry in entries for _, share in _points(entry, rate)]
+    if rate.key != "ca" or not shares:
+        return {**AXIS, **title}
+    low = _PERCENT * min(shares) // 10 * 10
+    low -= 10 * (low == _PERCENT)
+    room = 0.03 * (_PERCENT - low)
+    return {"range": [low - room, _PERCENT + room], **title}
 
 
 def _reach(entries: Sequence[Entry]) -> list[float]:
@@ -162,7 +175,7 @@ def _said(rate: Rate, lines: Sequence[tuple[str, Points]]) -> str:
     pick, word = (min, "Lowest") if rate.key == "ca" else (max, "Highest")
     turns = [(name, *pick(points, key=lambda point: point[1])) for name, points in lines]
     if len(turns) <= _FEW:
-        told = [f"{percent(share)} for {name} (step {step:.0f})" for name, step, share in turns]
+        told = [f"{percent(share)} at step {step:.0f} for {name}" for name, step, share in turns]
         return f"{word} {rate.name.lower()} on the way: {listed(told)}."
     shares = [share for *_, share in turns]
     return (

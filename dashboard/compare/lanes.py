@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dashboard.charts.compared import Entry
+from dashboard.charts.compared import Entry, Value
 from dashboard.charts.race import steps_of
 from dashboard.charts.style import MODELS, Mark, lane_mark, series_mark
 from dashboard.charts.titles import lane_title
@@ -20,6 +20,8 @@ from ngf.options import SpecError
 from ngf.runs.store import PurifyRun, TrainRun
 
 MOST = 24  # models on one axis: more lines than a reader can follow, and each is read anew
+CONTEXT = ("attack", "data", "model_seed", "seed")  # what the numbers of a model are of
+SETTINGS = ("network", "layer", "rate", "num_clean")
 ROLES = {"benign": "Benign", "backdoored": "Backdoored"}
 Row = Mapping[str, Any]  # of `ngf.runs.rows`, with what `Run.summary` puts before it
 
@@ -136,13 +138,19 @@ def _trained(lane: Lane) -> Entry:
 
 
 def told_apart(found: Sequence[Entry]) -> list[Entry]:
-    """The entries, each named by its method and by the fields in which they differ."""
-    differ = [
-        field
-        for field in FIELDS
-        if field != "method" and len({entry.fields[field] for entry in found} - {NONE}) > 1
+    """The entries, each named by its method, by what they are of where that differs, and by
+    settings that tell some of one name apart.
+    """
+    fields = [
+        field for field in CONTEXT if len({entry.fields[field] for entry in found} - {NONE}) > 1
     ]
-    names = [_name(entry, differ) for entry in found]
+    for field in SETTINGS:
+        alike: dict[str, set[Value]] = {}
+        for entry in found:
+            alike.setdefault(_name(entry, fields), set()).add(entry.fields[field])
+        if any(len(values) > 1 for values in alike.values()):
+            fields.append(field)
+    names = [_name(entry, fields) for entry in found]
     often = Counter(names)
     return [
         replace(entry, name=name if often[name] == 1 else f"{name} · {_mark_of(entry)}")
@@ -150,9 +158,9 @@ def told_apart(found: Sequence[Entry]) -> list[Entry]:
     ]
 
 
-def _name(entry: Entry, differ: Sequence[str]) -> str:
+def _name(entry: Entry, fields: Sequence[str]) -> str:
     method = entry.fields["method"].words if entry.purified else ROLES[entry.role]
-    parts = (named(field, entry.fields[field]) for field in differ)
+    parts = (named(field, entry.fields[field]) for field in fields)
     return " · ".join([method, *filter(None, parts)])
 
 

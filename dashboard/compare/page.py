@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.charts.overlay import some
 from dashboard.compare import measured, picking, selection
 from dashboard.compare.lanes import MOST, Lane, entries, first_ticked, lanes
-from dashboard.compare.pairs import SIDES, options_of, show_pairs, take
+from dashboard.compare.pairs import SIDES, options_of, show_pairs, take, usual_of
 from dashboard.compare.pairs import chosen as chosen_pair
 from dashboard.compare.picking import FILTERS, TICKED, TURN, choose, tick
 from dashboard.compare.pictures import USUAL, choose_look, show_ends, show_races
@@ -19,6 +19,7 @@ from dashboard.components.live_chart import preload
 from dashboard.kit import glossary, library, url
 from dashboard.kit.spreadsheet import as_csv
 
+OPENED = "compare.opened"  # in the session: whether the table began open
 WIDGETS = (*FILTERS, "by", "rate", "mean")
 
 
@@ -35,14 +36,14 @@ def open_link(texts: Sequence[str], known: Mapping[str, Lane], usual: Sequence[s
     for sentence in ignored:
         url.ignore("compare", sentence)
     tick(targets if targets or selection.NOTHING in texts else usual)
+    st.session_state[OPENED] = not st.session_state[TICKED]
 
 
 def show_picker(known: Mapping[str, Lane], usual: Sequence[str]) -> None:
-    """The table behind a click; it stands open where nothing is ticked."""
-    count = len(st.session_state[TICKED])
+    """The table behind a click; it stands open when the page opens with nothing ticked."""
     box = st.expander(
-        f"Choose what to compare: {count} of {len(known):,} ticked",
-        expanded=not count,
+        "Choose what to compare",
+        expanded=st.session_state[OPENED],
         icon=":material/checklist:",
         key="compare.picker",
         on_change="rerun",
@@ -106,6 +107,7 @@ by, rates, means = choose_look()
 chosen = [known[target] for target in ticked]
 shown = entries(chosen, by)
 options = options_of(shown, by)
+pairing = usual_of(shown, by, options)
 if fresh:
     for lost in take({name: asked[name] for name in SIDES}, options):
         url.ignore("compare", f"“{lost}” is not among what is ticked, so it cannot be paired.")
@@ -116,7 +118,7 @@ if shown:
     show_weak(chosen, {entry.target: entry.name for entry in shown})
     glossary.explain(*glossary.RATES)
     show_ends(shown, means=means)
-    show_pairs(shown, by, options)
+    show_pairs(shown, by, options, pairing)
     view = measured.view_of(measured.models(shown, known, by))
     found = measured.read(view)
     measured.show_measured(view, found)
@@ -132,7 +134,7 @@ url.write(
         "by": by,
         "rate": () if tuple(rates) == USUAL else tuple(rates),
         "mean": int(means),
-        **chosen_pair(options),
+        **chosen_pair(pairing),
         **{name: now.get(f"compare.{name}", asked[name]) for name in FILTERS},
     },
 )

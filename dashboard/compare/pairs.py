@@ -30,16 +30,19 @@ def options_of(shown: Sequence[Entry], by: str) -> dict[str, str]:
 
 
 def take(asked: dict[str, str], options: dict[str, str]) -> list[str]:
-    """Choose the two values of a link; others stay as they were chosen. Returns what it names that
-    there is not.
+    """Choose the two values of a link, the usual ones where it names none. Returns what it names
+    that there is not.
     """
     for name in SIDES:
+        st.session_state.pop(f"compare.{name}", None)
         if asked[name] in options:
             st.session_state[f"compare.{name}"] = asked[name]
     return [value for value in asked.values() if value and value not in options]
 
 
-def show_pairs(shown: Sequence[Entry], by: str, options: dict[str, str]) -> None:
+def show_pairs(
+    shown: Sequence[Entry], by: str, options: dict[str, str], usual: dict[str, str]
+) -> None:
     """The two selects and the differences; a sentence where there is nothing to pair."""
     if not options:
         return
@@ -50,7 +53,7 @@ def show_pairs(shown: Sequence[Entry], by: str, options: dict[str, str]) -> None
             "the same models to see how they differ."
         )
         return
-    first, second = _choose(list(options), options)
+    first, second = _choose(options, usual)
     if field_of(by) != by:
         st.caption(
             f"Two values of “{FIELDS[by].lower()}” never share model and seed, so methods are "
@@ -71,24 +74,31 @@ def show_pairs(shown: Sequence[Entry], by: str, options: dict[str, str]) -> None
     )
 
 
-def usual_of(keys: Sequence[str]) -> dict[str, str]:
-    """From the second value to the first, as from SGD to NGF; empty where there are no two."""
-    return dict(zip(SIDES, (keys[1], keys[0]), strict=True)) if len(keys) > 1 else {}
+def usual_of(shown: Sequence[Entry], by: str, options: dict[str, str]) -> dict[str, str]:
+    """To the first value, such as NGF, from the one with which it has most pairs; empty where there
+    are no two.
+    """
+    to, *others = options or [""]
+    if not others:
+        return {}
+
+    def count(key: str) -> int:
+        return len(pair_up(shown, field_of(by), key, to).pairs)
+
+    return {"first": max(others, key=count), "second": to}
 
 
-def chosen(options: dict[str, str]) -> dict[str, str]:
+def chosen(usual: dict[str, str]) -> dict[str, str]:
     """What the address says of the choice: nothing where it is the usual one."""
-    usual = usual_of(list(options))
     found = {name: str(st.session_state.get(f"compare.{name}", "")) for name in SIDES}
     return found if usual and found != usual else {}
 
 
-def _choose(keys: list[str], options: dict[str, str]) -> tuple[str, str]:
-    usual = usual_of(keys)
+def _choose(options: dict[str, str], usual: dict[str, str]) -> tuple[str, str]:
     with st.container(horizontal=True):
         for name, label in SIDES.items():
             key = f"compare.{name}"
-            if st.session_state.get(key) not in keys:
+            if st.session_state.get(key) not in options:
                 st.session_state[key] = usual[name]
-            st.selectbox(label, keys, key=key, format_func=options.__getitem__, width=260)
+            st.selectbox(label, list(options), key=key, format_func=options.__getitem__, width=260)
     return st.session_state["compare.first"], st.session_state["compare.second"]

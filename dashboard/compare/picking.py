@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ FILTERS = {
 }
 SOURCES = {"user": "made here", "shipped": "recording that ships", "zoo": "zoo"}
 ROWS = 300  # in the table; filters find the rest
-TICKED, TURN = "compare.ticked", "compare.turn"  # in the session
+TICKED, TURN, BEGAN = "compare.ticked", "compare.turn", "compare.began"  # in the session
 
 
 def known_values(known: Mapping[str, Lane]) -> dict[str, list[str]]:
@@ -97,10 +98,8 @@ def choose(known: Mapping[str, Lane], usual: Sequence[str]) -> None:
         st.caption(f"The first {ROWS} of {len(rows):,}. Filters find the rest.")
         rows = rows[:ROWS]
     shown = [lane.target for lane in rows]
-    ticked = st.session_state[TICKED]
     if rows:
-        picked = _table(rows, ticked)
-        st.session_state[TICKED] = after_choice(ticked, shown, [shown[i] for i in picked])
+        _table(rows, shown)
     else:
         st.info("No model fits these filters.", icon=":material/filter_list_off:")
     with st.container(horizontal=True):
@@ -111,30 +110,39 @@ def choose(known: Mapping[str, Lane], usual: Sequence[str]) -> None:
             st.button(
                 "Tick what ships", icon=":material/movie:", on_click=tick, args=(tuple(usual),)
             )
-        st.caption(f"{MOST} at most. A link to this page opens the same comparison.")
+        st.caption(
+            f"{len(st.session_state[TICKED])} of {len(known):,} ticked, {MOST} at most. A link to "
+            "this page opens the same comparison."
+        )
 
 
-def _table(rows: Sequence[Lane], ticked: Sequence[str]) -> list[int]:
-    """The table with its ticks. Returns the numbers of the ticked rows."""
-    places = {lane.target: place for place, lane in enumerate(rows)}
-    state = st.dataframe(
+def _table(rows: Sequence[Lane], shown: Sequence[str]) -> None:
+    """The table with its ticks. What it began with stays: another would make it begin anew."""
+    key = f"compare.table.{st.session_state.get(TURN, 0)}.{hash(tuple(shown))}"
+    if st.session_state.get(BEGAN, ("", ()))[0] != key:
+        ticked = st.session_state[TICKED]
+        st.session_state[BEGAN] = key, [i for i, name in enumerate(shown) if name in ticked]
+    st.dataframe(
         pd.DataFrame([_row(lane) for lane in rows]),
         hide_index=True,
         width="stretch",
         height=318,
-        on_select="rerun",
+        on_select=partial(_take, key, tuple(shown)),
         selection_mode="multi-row",
-        selection_default={
-            "selection": {"rows": [places[target] for target in ticked if target in places]}
-        },
-        key=f"compare.table.{st.session_state.get(TURN, 0)}.{hash(tuple(places))}",
+        selection_default={"selection": {"rows": st.session_state[BEGAN][1]}},
+        key=key,
         placeholder="",
         alt="Models that can be compared, with their numbers; ticked rows are",
         column_config={
             rate.short: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES
         },
     )
-    return list(state.selection.rows)
+
+
+def _take(key: str, shown: tuple[str, ...]) -> None:
+    """What was ticked in the table of this key, before the page is drawn with it."""
+    chosen = [shown[place] for place in st.session_state[key].selection.rows]
+    st.session_state[TICKED] = after_choice(st.session_state[TICKED], shown, chosen)
 
 
 def _row(lane: Lane) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def address(page: str, values: Mapping[str, Any]) -> dict[str, str | list[str]]:
     out: dict[str, str | list[str]] = {}
     for name, param in pages()[page].parameters.items():
         value = values.get(name, param.default)
-        if value in (None, "") or value == param.default:
+        empty = value in (None, "") or (param.many and not value)
+        if empty or value == param.default:
             continue
         out[name] = [str(item) for item in value] if param.many else str(value)
     return out
