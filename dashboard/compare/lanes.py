@@ -9,7 +9,7 @@ from typing import Any
 
 from dashboard.charts.compared import Entry, Value
 from dashboard.charts.race import steps_of
-from dashboard.charts.style import MODELS, Mark, lane_mark, series_mark
+from dashboard.charts.style import DASHES, MODELS, lane_mark, series_mark
 from dashboard.charts.titles import lane_title
 from dashboard.compare import FIELDS
 from dashboard.compare.fields import NONE, named, of_purification, of_training
@@ -171,17 +171,21 @@ def _mark_of(entry: Entry) -> str:
 
 
 def colored(found: Sequence[Entry], by: str) -> list[Entry]:
-    """The entries in the color and dash of their value of the field `by`: a method has its own."""
+    """The entries in the color of their value of the field `by`: a method has its own, and a few
+    models of one method have a dash each.
+    """
     values = sorted({entry.fields[by] for entry in found}, key=lambda value: value.place)
-    return [
-        replace(
-            entry, group=(value := entry.fields[by]), mark=_mark(entry, by, values.index(value))
-        )
-        for entry in found
-    ]
-
-
-def _mark(entry: Entry, by: str, place: int) -> Mark:
-    if by != "method":
-        return series_mark(place)
-    return lane_mark(entry.fields[by].key) if entry.purified else MODELS[entry.role]
+    size = Counter(entry.fields[by] for entry in found)
+    seen: Counter[Value] = Counter()
+    out = []
+    for entry in found:
+        group = entry.fields[by]
+        if by != "method":
+            mark = series_mark(values.index(group))
+        else:
+            mark = lane_mark(group.key) if entry.purified else MODELS[entry.role]
+            if size[group] <= len(DASHES):
+                mark = replace(mark, dash=DASHES[seen[group]])
+        seen[group] += 1
+        out.append(replace(entry, group=group, mark=mark))
+    return out
