@@ -67,10 +67,10 @@ def _of_group(name: str, own: Sequence[Entry], rate: Rate) -> Dot:
     return Dot(
         name,
         own[0].mark,
-        before and before.value,
-        after and after.value,
-        shown and shown.low,
-        shown and shown.high,
+        before.value if before else None,
+        after.value if after else None,
+        shown.low if shown else None,
+        shown.high if shown else None,
         shown.count if shown else "",
         purified,
     )

@@ -129,7 +129,10 @@ def _mean_curve(drawn: Sequence[Entry], rate: Rate) -> tuple[np.ndarray, list[Me
     if end <= start:
         return None
     grid = np.linspace(start, end, _POINTS)
-    on_grid = {name: np.interp(grid, *zip(*points)) for name, points in curves.items()}
+    on_grid = {
+        name: np.interp(grid, [step for step, _ in points], [share for _, share in points])
+        for name, points in curves.items()
+    }
     found = [
         mean_of([(entry, float(on_grid[entry.target][i])) for entry in sound], least=0.0, most=1.0)
         for i in range(_POINTS)

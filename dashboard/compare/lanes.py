@@ -109,7 +109,7 @@ def _purified(lane: Lane) -> Entry:
     return Entry(
         target=lane.target,
         fields={
-            **of_training(training and training.spec),
+            **of_training(training.spec if training else None),
             **of_purification(spec, lane.lane, row, about),
         },
         model=spec.parent,

@@ -14,7 +14,6 @@ from analysis.measures import MEASURES, found_by
 from dashboard.charts.chart import Chart
 from dashboard.charts.compared import Entry, Shown
 from dashboard.charts.loss_slice import Walk, slices
-from dashboard.charts.overlay import some
 from dashboard.charts.registry import ChartOptions, draw
 from dashboard.charts.spectrum import SMOOTHING
 from dashboard.charts.style import number, with_error
@@ -113,8 +112,8 @@ def _show_missing(specs: Sequence[MeasureSpec]) -> None:
                 f"Measure what is missing ({len(missing)})",
                 icon=":material/straighten:",
                 key="compare.measure",
-                on_click=submit_all,
-                args=(PLACE, *(item for item in specs if item.id in missing)),
+                on_click=_ask,
+                args=tuple(item for item in specs if item.id in missing),
                 help="Loss slice, Hessian spectrum, Fisher trace and sharpness of each model, on "
                 "clean images.",
             )
@@ -125,6 +124,11 @@ def _show_missing(specs: Sequence[MeasureSpec]) -> None:
     if active:
         measuring.watch(specs, states)
     show_refusal(PLACE)
+
+
+def _ask(*specs: MeasureSpec) -> None:
+    """Submit these measurements, for the button."""
+    submit_all(PLACE, *specs)
 
 
 def measured_on(found: Sequence[Measured]) -> str:
@@ -201,10 +205,3 @@ def table(found: Found) -> pd.DataFrame | None:
             for model, own in of.items()
         ]
     )
-
-
-def lacking(view: View, found: Found) -> str:
-    """Which models have not been measured at all; empty where all have."""
-    names = {one.subject.title for of in found.values() for one in of}
-    none = [side.subject.title for side in view.sides if side.subject.title not in names]
-    return f"Nothing is measured yet of {some(none)}." if none else ""

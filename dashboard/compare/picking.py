@@ -91,7 +91,7 @@ def choose(known: Mapping[str, Lane], usual: Sequence[str]) -> None:
             title,
             values[name],
             key=f"compare.{name}",
-            format_func=lambda value, name=name: words(name, value),
+            format_func=partial(words, name),
         )
     rows = fitting(known, chosen)
     if len(rows) > ROWS:
