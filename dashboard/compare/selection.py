@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from dashboard.charts.titles import lane_title
 from dashboard.compare.lanes import MOST, Lane
-from dashboard.kit import library
+from dashboard.kit import library, url
 from ngf.config import Target
 from ngf.runs.store import MeasureRun, PurifyRun
 
 NOTHING = "none"  # in an address, when everything was unticked
-_LONGEST = 60  # characters of a name that a sentence repeats
 
 
 def read(texts: Sequence[str], known: Mapping[str, Lane]) -> tuple[list[str], list[str]]:
@@ -67,20 +66,20 @@ def _targets(name: str, known: Mapping[str, Lane]) -> list[str]:
 
 def _why_not(name: str, known: Mapping[str, Lane]) -> str:
     """Why a name of the address gives nothing, and what would."""
-    short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+    shown = url.short(name)
     of = Target.parse(name)
     if why := library.store().damaged().get(of.run):
-        return f"run “{short}” is damaged and left out: {why}"
+        return f"run “{shown}” is damaged and left out: {why}"
     run = library.find(of.run)
     if run is None:
-        return f"run “{short}” is not in this store: it was deleted, or is of another machine."
+        return f"run “{shown}” is not in this store: it was deleted, or is of another machine."
     if isinstance(run, MeasureRun):
         return (
-            f"run “{short}” is a measurement. What can be compared is its model: {run.spec.target}."
+            f"run “{shown}” is a measurement. What can be compared is its model: {run.spec.target}."
         )
     if run.status != "done":
         return (
-            f"run “{short}” is not finished ({library.STATES[run.status].lower()}); it can be "
+            f"run “{shown}” is not finished ({library.STATES[run.status].lower()}); it can be "
             "compared as soon as it is."
         )
     lanes = ", ".join(
@@ -89,5 +88,5 @@ def _why_not(name: str, known: Mapping[str, Lane]) -> str:
         if lane.run.id == run.id and lane.lane
     )
     if isinstance(run, PurifyRun):
-        return f"run “{short}”: there is no such lane. Allowed: {lanes}."
-    return f"run “{short}”: a training has no lanes; {run.id} names its model."
+        return f"run “{shown}”: there is no such lane. Allowed: {lanes}."
+    return f"run “{shown}”: a training has no lanes; {run.id} names its model."
