@@ -1,9 +1,9 @@
-"""Common axes for charts that stand side by side."""
+"""Common axes for charts that stand side by side, or one below the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,24 @@ def same_axes(charts: list[Chart]) -> list[Chart]:
     for axis in ("x", "y"):
         _share(axis, drawn)
     return [replace(chart, figure=figure) for chart, figure in zip(charts, figures, strict=True)]
+
+
+def stack(layout: dict[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The layout with one panel below the other over one x axis.
+
+    panels: what is special about each y axis, from the top; they are `yaxis`, `yaxis2`, ...
+    """
+    plain = layout["yaxis"]
+    gap = 0.24 / max(2, len(panels))  # shares of the height
+    height = (1 + gap) / max(1, len(panels)) - gap
+    for place, panel in enumerate(panels, start=1):
+        name = "yaxis" if place == 1 else f"yaxis{place}"
+        top = 1 - (place - 1) * (height + gap)
+        layout[name] = {**plain, **panel}
+        if len(panels) > 1:
+            layout[name]["domain"] = [max(0.0, round(top - height, 4)), round(top, 4)]
+            layout["xaxis"]["anchor"] = f"y{place}"
+    return layout
 
 
 def _share(axis: str, figures: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from dashboard.charts.axes import stack
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.pixels import per_pixel
 from dashboard.charts.race import Steps, last_step, step_title, steps_of
@@ -187,17 +188,7 @@ def _layout(steps: Steps, panels: list[Panel]) -> dict[str, Any]:
         xaxis={"range": [0, last_step(steps)]},
         meta={"x_name": "step"},
     )
-    plain = layout["yaxis"]
-    gap = 0.24 / max(2, len(panels))  # shares of the height
-    height = (1 + gap) / max(1, len(panels)) - gap
-    for place, panel in enumerate(panels, start=1):
-        name = "yaxis" if place == 1 else f"yaxis{place}"
-        top = 1 - (place - 1) * (height + gap)
-        layout[name] = {**plain, **_axis(panel)}
-        if len(panels) > 1:
-            layout[name]["domain"] = [max(0.0, round(top - height, 4)), round(top, 4)]
-            layout["xaxis"]["anchor"] = f"y{place}"
-    return layout
+    return stack(layout, [_axis(panel) for panel in panels])
 
 
 def _axis(panel: Panel) -> dict[str, Any]:

@@ -61,6 +61,9 @@ SPARE = (  # for the defenses that nobody has listed above
     Mark("#73567D", "star-square", "✸"),
     Mark("#A466FF", "star-triangle-down", "▽"),
 )
+# By place, for what has no color of its own, such as seeds: apart also for the color-blind, and
+# their dashes begin anew one further on, so that no two of the first 25 look alike.
+SERIES = ("#3C90FA", "#8A9300", "#067266", "#6738FE", "#A8482A")
 GRAY = "#888888"  # what is not singled out, and lines that only help to read
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")  # by place among the lines of a chart
 
@@ -93,6 +96,12 @@ def lane_marks(lanes: Sequence[str]) -> dict[str, Mark]:
 
 def _comes_last(lane: str) -> bool:
     return lane not in METHODS and lane not in catalogue()["defenses"]
+
+
+def series_mark(place: int) -> Mark:
+    """How the thing at this place of a list is drawn that is neither a method nor a model."""
+    turn, i = divmod(place, len(SERIES))
+    return Mark(SERIES[i], "circle", "●", DASHES[(i + turn) % len(DASHES)])
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -30,7 +30,7 @@ def parse(
     for name, texts in raw.items():
         if name not in schema:
             ignored.append(
-                f"“{_short(name)}” is not a setting of this page. "
+                f"“{short(name)}” is not a setting of this page. "
                 f"Known: {', '.join(schema) or 'none'}."
             )
             continue
@@ -52,27 +52,27 @@ def _one(name: str, text: str, param: Param, allowed: Collection[str] | None) ->
     if isinstance(param.default, int):
         return _number(name, text, param)
     if len(text) > param.longest or not re.fullmatch(param.pattern, text):
-        return None, f"{name} “{_short(text)}” was ignored: it is not a name."
+        return None, f"{name} “{short(text)}” was ignored: it is not a name."
     if allowed is not None and text not in allowed:
         listed = ", ".join(map(str, allowed)) or "none yet"
-        return None, f"{name} “{_short(text)}” was ignored. Allowed: {listed}."
+        return None, f"{name} “{short(text)}” was ignored. Allowed: {listed}."
     return text, ""
 
 
 def _number(name: str, text: str, param: Param) -> tuple[int | None, str]:
     if not re.fullmatch(r"[+-]?\d{1,30}", text.strip()):
-        return None, f"{name} “{_short(text)}” was ignored: it is not a whole number."
+        return None, f"{name} “{short(text)}” was ignored: it is not a whole number."
     value = int(text)
     clamped = max(param.ge, min(param.le, value))
     if clamped != value:
         return (
             clamped,
-            f"{name} {_short(text)} was set to {clamped}. Allowed: {param.ge} to {param.le}.",
+            f"{name} {short(text)} was set to {clamped}. Allowed: {param.ge} to {param.le}.",
         )
     return value, ""
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """Text from an address, safe to show on a page: short and without Markdown."""
     text = re.sub(r"[^\w.:=,+\- ]", "·", text)
     return text if len(text) <= 40 else text[:39] + "…"
@@ -83,7 +83,8 @@ def address(page: str, values: Mapping[str, Any]) -> dict[str, str | list[str]]:
     out: dict[str, str | list[str]] = {}
     for name, param in pages()[page].parameters.items():
         value = values.get(name, param.default)
-        if value in (None, "") or value == param.default:
+        empty = value in (None, "") or (param.many and not value)
+        if empty or value == param.default:
             continue
         out[name] = [str(item) for item in value] if param.many else str(value)
     return out

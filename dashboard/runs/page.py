@@ -130,8 +130,8 @@ def choose_filter(name: str, values: list[str]) -> list[str]:
 # ---- the table, and one run
 
 
-def choose_row(rows: Sequence[Row], addressed: str) -> str:
-    """The table. Returns the id of the selected run, else the one that the address names."""
+def choose_rows(rows: Sequence[Row], addressed: str) -> list[str]:
+    """The table. Returns the ids of the ticked runs, else the one that the address names."""
     shown = rows
     if len(rows) > MOST and not st.session_state.get("runs.all"):
         shown = rows[:MOST]
@@ -144,7 +144,7 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
         on_select="rerun",
         placeholder="",
         key=f"runs.table.{hash(tuple(row['id'] for row in shown))}",
-        selection_mode="single-row",
+        selection_mode="multi-row",
         alt="All runs with their state and their numbers",
         column_config={rate.name: st.column_config.NumberColumn(format="%.1f %%") for rate in RATES}
         | {"Lanes": st.column_config.TextColumn(width="large")},
@@ -160,7 +160,7 @@ def choose_row(rows: Sequence[Row], addressed: str) -> str:
         on_click="ignore",
         help="One row for each lane, with layer, learning rate, counts, intervals and version.",
     )
-    return shown[picked.selection.rows[0]]["id"] if picked.selection.rows else addressed
+    return [shown[place]["id"] for place in picked.selection.rows] or [addressed]
 
 
 def show_run(run_id: str) -> None:
@@ -186,6 +186,19 @@ def show_run(run_id: str) -> None:
                 st.button("Delete for good", key="runs.delete", on_click=delete, args=(run.id,))
     with st.expander("Specification and result"):
         st.json({"spec": run.spec.to_json(), "result": run.result, "error": run.error}, expanded=1)
+
+
+def show_compare(ids: Sequence[str]) -> None:
+    """A link that puts the finished ones among the ticked runs on one axis."""
+    found = [run for run_id in ids if isinstance(run := library.find(run_id), ModelRun)]
+    done = [run.id for run in found if run.status == "done"]
+    if done:
+        st.page_link(
+            script("compare"),
+            label=f"Compare these {len(done)}" if len(done) > 1 else "Compare",
+            icon=":material/compare_arrows:",
+            query_params={"runs": ",".join(done)},
+        )
 
 
 def show_links(run: Run) -> None:
@@ -232,14 +245,15 @@ if st.session_state.get("runs.said"):
 mine = sum(row["source"] == "user" for row in summaries)
 st.markdown(
     f"{len(summaries) - mine} in the zoo, {mine} made here ({library.disk_use()} on disk). "
-    "Select a row to open it."
+    "Tick a row to open it, several to compare them."
 )
 show_damaged(look.damaged)
 chosen = choose_filters(known, opened=any(values[name] for name in MORE))
 rows = filtered(summaries, chosen)
 selected = ""
 if rows:
-    selected = choose_row(rows, values["run"])
+    selected, *more = choose_rows(rows, values["run"])
+    show_compare([selected, *more])
 else:
     st.info(
         "No run fits these filters."

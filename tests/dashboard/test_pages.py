@@ -36,6 +36,13 @@ HOSTILE = {
         "target": "x",
     },
     "geometry": {"run": "none-such", "lane": "sgd-99", "images": "all", "seed": "-1"},
+    "compare": {
+        "runs": "](x),<script>alert(1)</script>,none-such:ngf",
+        "by": "<b>",
+        "mean": "7",
+        "first": "](x)",
+        "attack": "=1+1",
+    },
     "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
 }
 

@@ -22,3 +22,8 @@ def test_parse_is_typed_and_clamps():
         "view": "train",
         "lane": ["a"],
     }
+
+
+def test_a_filter_without_a_choice_is_not_in_the_address():
+    """What a widget for several values holds then is an empty list, and the default a tuple."""
+    assert url.address("runs", {"attack": [], "kind": ["train"]}) == {"kind": ["train"]}
