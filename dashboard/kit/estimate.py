@@ -168,7 +168,7 @@ def show(spec: ModelSpec) -> None:
     that ran on this machine tells the time.
     """
     seconds, source = time_of(spec)
-    st.caption(f"{_said(seconds, source)} {queue()}")
+    st.caption(f"{_said(seconds, source)} {queue()}", width="content")
     if source in _HERE or not _can_be_timed(spec):
         return
     job = calibrating.job_of(spec)

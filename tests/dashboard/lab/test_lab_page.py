@@ -106,3 +106,41 @@ def test_an_attack_that_its_options_speak_against_cannot_be_started(open_page, s
     assert button(page, "lab.start").disabled
     checked(page.number_input(key="lab.attack_form.sig.frequency").set_value(15).run())
     assert not button(page, "lab.start").disabled
+
+
+def test_a_race_that_goes_on_stays_when_a_choice_changes(open_page, store):
+    page = open_page("lab", race_seed="77", lane=["sgd:steps=5"])
+    checked(button(page, "lab.start").click().run())
+    run = next(run for run in store.runs() if run.source == "user")
+    checked(page.number_input(key="lab.num_clean").set_value(200).run())
+    assert "Next race" in text(page)
+    assert button(page, f"pause.{run.id}") and page.query_params["run"] == run.id
+    checked(page.selectbox(key="lab.attack").set_value("blend").run())
+    assert button(page, f"pause.{run.id}"), "of another model too, while it goes on"
+    checked(page.selectbox(key="lab.attack").set_value("badnets").run())
+    run.control("cancel")
+    checked(page.run())
+    assert "Stopped" in text(page) and "Next race" in text(page), "nor does its end hide it"
+    checked(button(page, "lab.start").click().run())
+    (other,) = [item for item in store.runs() if item.source == "user" and item.id != run.id]
+    assert other.spec.num_clean == 200 and page.query_params["run"] == other.id
+    assert button(page, f"pause.{other.id}") and "Next race" not in text(page)
+
+
+def test_choices_that_were_run_before_are_shown_on_a_press_while_a_race_goes_on(open_page, store):
+    page = open_page("lab", race_seed="77", lane=["sgd:steps=5"])
+    checked(button(page, "lab.start").click().run())
+    first = page.query_params["run"]
+    checked(page.number_input(key="lab.race_seed").set_value(78).run())
+    checked(button(page, "lab.start").click().run())
+    assert page.query_params["run"] != first
+    checked(page.number_input(key="lab.race_seed").set_value(77).run())
+    assert page.query_params["run"] != first
+    checked(button(page, "lab.show").click().run())
+    assert page.query_params["run"] == first and "Next race" not in text(page)
+
+
+def test_without_a_race_of_ones_own_the_one_that_ships_is_there(open_page, store):
+    page = open_page("lab")
+    assert "Recorded" in text(page) and "press Start" in text(page)
+    assert "run" not in page.query_params

@@ -1,0 +1,72 @@
+"""The form for a race, in one bar: which model, which defenses, their settings behind a click."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dashboard.kit import library
+from dashboard.kit.model_card import model_card
+from dashboard.kit.submit import say
+from dashboard.lab import choices
+from dashboard.lab.starting import Stage, notes, start
+from ngf.config import PurifySpec
+from ngf.options import SpecError
+from ngf.runs.store import TrainRun
+
+
+@dataclass(frozen=True)
+class RaceForm:
+    """What the form asks for, and its places that are filled in when the stage is known.
+
+    spec: None where it is refused, for the reason `refused`.
+    head, press, below: of its heading, its button, and what is said of both.
+    """
+
+    trained: TrainRun
+    spec: PurifySpec | None
+    refused: SpecError | None
+    head: DeltaGenerator
+    press: DeltaGenerator
+    below: DeltaGenerator
+
+    def finish(self, stage: Stage) -> None:
+        """Heading, button, and what there is to know before it is pressed."""
+        if stage.other:
+            self.head.subheader("Next race")
+        elif stage.run is not None:
+            self.head.subheader("Settings of this race")
+        with self.press:
+            start(self.spec, stage)
+        with self.below:
+            if self.refused is not None:
+                say(self.refused)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                if self.spec is not None:
+                    st.caption(library.plain(choices.in_words(self.spec)), width="content")
+                notes(self.spec, stage)
+
+
+def race_form(models: Sequence[TrainRun]) -> RaceForm:
+    """The widgets; the caller has chosen their place on the page."""
+    head = st.container()
+    first, second, third, press = st.columns(
+        [1.9, 1.9, 4.2, 2.8], vertical_alignment="bottom", gap="small"
+    )
+    trained = choices.choose_model(models, first, second, third)
+    drawer, below = st.columns([1.9, 4.2], gap="small")
+    # Not a popover: what is in one is not drawn before it is opened, and its fields then show
+    # their lowest value in place of the one that they have.
+    with drawer.expander("Defenses and settings", key="lab.settings", icon=":material/tune:"):
+        shared, each = st.container(), st.container()
+        lanes = choices.choose_lanes(trained, shared, each)
+        spec, refused = None, None
+        try:
+            spec = choices.choose_race(trained, lanes, *st.columns(2))
+        except SpecError as error:
+            refused = error
+        model_card(trained.spec.model, "lab.model_card")
+    return RaceForm(trained, spec, refused, head, press, below)
