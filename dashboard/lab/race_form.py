@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.kit import library
+from dashboard.kit import estimate, library
 from dashboard.kit.model_card import model_card
-from dashboard.kit.submit import say
+from dashboard.kit.submit import say, show_refusal
 from dashboard.lab import choices
-from dashboard.lab.starting import Stage, notes, start
+from dashboard.lab.starting import Stage, is_new, start
 from ngf.config import PurifySpec
 from ngf.options import SpecError
 from ngf.runs.store import TrainRun
@@ -23,7 +23,8 @@ class RaceForm:
     """What the form asks for, and its places that are filled in when the stage is known.
 
     spec: None where it is refused, for the reason `refused`.
-    head, press, below: of its heading, its button, and what is said of both.
+    head, press, below, timing: of its heading, its button, what is said of both, and what times
+        its steps.
     """
 
     trained: TrainRun
@@ -32,6 +33,7 @@ class RaceForm:
     head: DeltaGenerator
     press: DeltaGenerator
     below: DeltaGenerator
+    timing: DeltaGenerator
 
     def finish(self, stage: Stage) -> None:
         """Heading, button, and what there is to know before it is pressed."""
@@ -44,10 +46,14 @@ class RaceForm:
         with self.below:
             if self.refused is not None:
                 say(self.refused)
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                if self.spec is not None:
-                    st.caption(library.plain(choices.in_words(self.spec)), width="content")
-                notes(self.spec, stage)
+            show_refusal("lab")
+            if self.spec is not None:
+                said = f"{library.plain(choices.in_words(self.spec))}."
+                new = is_new(stage)
+                st.caption(f"{said} {estimate.in_words(self.spec)}" if new else said)
+        if self.spec is not None and is_new(stage):
+            with self.timing:
+                estimate.offer(self.spec)
 
 
 def race_form(models: Sequence[TrainRun]) -> RaceForm:
@@ -68,5 +74,6 @@ def race_form(models: Sequence[TrainRun]) -> RaceForm:
             spec = choices.choose_race(trained, lanes, *st.columns(2))
         except SpecError as error:
             refused = error
+        timing = st.container()
         model_card(trained.spec.model, "lab.model_card")
-    return RaceForm(trained, spec, refused, head, press, below)
+    return RaceForm(trained, spec, refused, head, press, below, timing)

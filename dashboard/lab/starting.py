@@ -60,7 +60,7 @@ def staged(kind: str, spec: ModelSpec | None, addressed: ModelRun | None) -> Sta
     express; it is shown all the same.
 
     kind: of the runs of this view.
-    spec: what the form asks for; None where it is refused, which changes nothing.
+    spec: what the form asks for; None where it is refused, which takes nothing off the stage.
     """
     known = st.session_state.setdefault(_STAGES, {})
     built = "" if spec is None else spec.id
@@ -79,7 +79,7 @@ def staged(kind: str, spec: ModelSpec | None, addressed: ModelRun | None) -> Sta
         at = _stand_for(at.built, formed)
     known[kind] = at
     run = library.find_model_run(at.run)
-    return Stage(run, formed, run is not None and bool(built) and built != at.form)
+    return Stage(run, formed, run is not None and built != at.form)
 
 
 def new_link() -> None:
@@ -144,10 +144,15 @@ def start(spec: ModelSpec | None, stage: Stage) -> None:
         )
 
 
+def is_new(stage: Stage) -> bool:
+    """Whether the form asks for a run that is not there yet."""
+    return stage.formed is None if stage.other else stage.run is None
+
+
 def notes(spec: ModelSpec | None, stage: Stage) -> None:
     """What there is to know before the start of what the form asks for."""
     show_refusal("lab")
-    if spec is not None and (stage.formed is None if stage.other else stage.run is None):
+    if spec is not None and is_new(stage):
         estimate.show(spec)
 
 

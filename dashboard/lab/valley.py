@@ -20,7 +20,7 @@ from ngf.runs.folder import ACTIVE, AGAIN, FINAL, Status
 from ngf.runs.store import MeasureRun, PurifyRun
 
 _PLACE = "valley"
-_HEIGHT = 430
+_HEIGHT = 394  # of the race and its slider
 _NAME = "the valley map"
 
 
@@ -58,14 +58,14 @@ def show_valley(run: PurifyRun, found: MeasureRun, steps: str) -> None:
     """The map, which gets exact by itself; steps: the name of the charts that show one step."""
     status = found.status
     measured = readings.findings([found])
-    (chart,) = draw("planes", measured, ChartOptions(view="contour"))
+    (chart,) = draw("planes", measured, ChartOptions(view="contour", log=True))
     show(
         chart,
         f"valley.{found.id}",
         name=_NAME,
         height=_HEIGHT,
         steps=steps,
-        url=None if status in FINAL else f"api/runs/{found.id}/charts/planes?view=contour",
+        url=None if status in FINAL else f"api/runs/{found.id}/charts/planes?view=contour&log=1",
     )
     st.caption(_said(run, measured[0].values))
 

@@ -54,7 +54,8 @@ def live_chart(
     link: surfaces with the same link turn together, and keep their camera when they change to a
         map and back.
     steps: charts with the same name stand at the same step: that of the one with a slider. On the
-        others a ball lies there, on each trace whose number `layout.meta.balls` holds.
+        others a ball lies there, on each trace whose number `layout.meta.balls` holds; a way
+        across a map is named there as `{"trace": number, "steps": [of each of its points]}`.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")

@@ -205,7 +205,7 @@ class LiveChart {
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
       width, height: this.data.height, last: this.shown === null ? Infinity : this.steps[this.shown],
-      at: this.together?.at ?? Infinity })
+      at: this.together?.at ?? null })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
     const drawn = JSON.stringify([data, layout])

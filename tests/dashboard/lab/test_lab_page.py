@@ -142,5 +142,5 @@ def test_choices_that_were_run_before_are_shown_on_a_press_while_a_race_goes_on(
 
 def test_without_a_race_of_ones_own_the_one_that_ships_is_there(open_page, store):
     page = open_page("lab")
-    assert "Recorded" in text(page) and "press Start" in text(page)
+    assert "Recorded" in text(page) and "Press Start" in text(page)
     assert "run" not in page.query_params
