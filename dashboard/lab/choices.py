@@ -12,7 +12,7 @@ from dashboard.charts.titles import lane_title
 from dashboard.kit import forms, glossary, library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import SEED_MAX
-from dashboard.lab import training
+from dashboard.lab import ghosts, training
 from ngf.catalogue import catalogue, options_of
 from ngf.config import CHOOSING, NUM_VALIDATION, Choice, PurifySpec
 from ngf.defenses.fine_tuning.options import tunings
@@ -292,6 +292,7 @@ def in_address(
         "seed": seed,
         "model": "" if first.id == trained.id else trained.id,
         "run": run_id,
+        "ghost": st.session_state.get(ghosts.KEY, ""),
     }
     if spec is not None:
         values |= {

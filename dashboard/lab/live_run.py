@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from dashboard.charts.ghost import with_ghost
 from dashboard.charts.layers import left_out
 from dashboard.charts.race import told_along
 from dashboard.charts.registry import LIVE, draw_outline, draw_run
@@ -15,7 +16,7 @@ from dashboard.kit.estimate import queue
 from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal
-from dashboard.lab import valley
+from dashboard.lab import ghosts, valley
 from ngf.runs.folder import OPEN, UNFINISHED, Status
 from ngf.runs.log import Outline
 from ngf.runs.store import PurifyRun
@@ -83,6 +84,9 @@ def _chart(run: ModelRun, outline: Outline, watched: bool, steps: str | None = N
     chart = draw_outline(name, run.spec, outline)
     if isinstance(run, PurifyRun) and not watched and outline.whole and outline.every == 1:
         chart = replace(chart, findings=told_along(run.spec, outline))
+    behind = ghosts.chosen(run) if isinstance(run, PurifyRun) else None
+    if behind is not None and isinstance(run, PurifyRun):
+        chart = with_ghost(chart, run.spec, outline, ghosts.ghost_of(behind))
     # The key changes when a run is started again, so that its chart polls anew.
     show(
         chart,
@@ -91,8 +95,10 @@ def _chart(run: ModelRun, outline: Outline, watched: bool, steps: str | None = N
         height=_HEIGHT,
         scrub=not watched,
         steps=steps,
-        url=_route(run, name) if watched or not outline.whole else None,
+        url=_route(run, name, behind) if watched or not outline.whole else None,
     )
+    if isinstance(run, PurifyRun):
+        ghosts.choose(run)
 
 
 def show_recorded(run: PurifyRun) -> None:
@@ -104,9 +110,10 @@ def show_recorded(run: PurifyRun) -> None:
     _race(run, run.outline(_PATIENCE), watched=False)
 
 
-def _route(run: ModelRun, chart: str) -> str:
+def _route(run: ModelRun, chart: str, behind: PurifyRun | None = None) -> str:
     """Where the chart is polled until it is whole and the run is over."""
-    return f"api/runs/{run.id}/charts/{chart}"
+    route = f"api/runs/{run.id}/charts/{chart}"
+    return f"{route}?ghost={behind.id}" if behind else route
 
 
 @st.fragment(run_every=1)

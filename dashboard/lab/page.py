@@ -10,7 +10,7 @@ from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome, show_weak
 from dashboard.kit.submit import say
 from dashboard.kit.trigger import show_trigger
-from dashboard.lab import choices, starting
+from dashboard.lab import choices, ghosts, starting
 from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live, show_recorded
@@ -132,6 +132,7 @@ if fresh:
     opened = choices.addressed_run(values["run"], values) if values["run"] else None
     st.session_state["lab.addressed"] = opened.id if opened else ""
     starting.new_link()
+    ghosts.restore(values["ghost"])
 choices.restore_widgets(models, values, fresh)
 url.notice("lab")
 view = view_in.segmented_control(

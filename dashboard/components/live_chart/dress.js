@@ -32,7 +32,7 @@ function dress(figure, theme, { width, height, last, at = null }) {
   const narrow = width < NARROW
   const bars = { color: theme.text } // of errors; Plotly would draw them dark on dark
   const data = figure.data
-    .map((trace) => (last === Infinity || trace.fill || !trace.x ? trace : cut(trace, last)))
+    .map((trace) => (last === Infinity || trace.fill || trace.meta === "ghost" || !trace.x ? trace : cut(trace, last)))
     .map((trace) => (trace.error_x ? { ...trace, error_x: { ...bars, ...trace.error_x } } : trace))
   const hasLabels = (source.annotations ?? []).some((note) => LABEL.test(note.name ?? ""))
   const layout = {

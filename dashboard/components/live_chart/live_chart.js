@@ -120,7 +120,7 @@ class LiveChart {
     this.findings = findings ?? [] // [step, sentence], ascending
     this.#say()
     this.figureBox.setAttribute("aria-label", alt || finding)
-    this.steps = [...new Set(figure.data.filter((trace) => !trace.fill).flatMap((trace) => trace.x ?? []))]
+    this.steps = [...new Set(figure.data.filter((trace) => !trace.fill && trace.meta !== "ghost").flatMap((trace) => trace.x ?? []))]
       .filter((x) => typeof x === "number").sort((a, b) => a - b)
     this.#draw()
   }
