@@ -16,7 +16,7 @@ from dashboard.kit.estimate import queue
 from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal
-from dashboard.lab import ghosts, valley
+from dashboard.lab import along, ghosts, valley
 from ngf.runs.folder import OPEN, UNFINISHED, Status
 from ngf.runs.log import Outline
 from ngf.runs.store import PurifyRun
@@ -52,10 +52,12 @@ def _race(run: PurifyRun, outline: Outline, watched: bool) -> None:
     """The curves, and beside them the valley map once it is known, at the same step."""
     if (found := valley.measurement(run)) is None:
         _chart(run, outline, watched, steps_of(run))
+        along.show_curvature(run, steps_of(run))
         return
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _chart(run, outline, watched, steps_of(run))
+        along.show_curvature(run, steps_of(run))
     with right:
         valley.show_valley(run, found, steps_of(run))
 

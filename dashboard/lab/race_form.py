@@ -23,6 +23,7 @@ class RaceForm:
     """What the form asks for, and its places that are filled in when the stage is known.
 
     spec: None where it is refused, for the reason `refused`.
+    curvature: whether it is measured along the way.
     head, press, below, timing: of its heading, its button, what is said of both, and what times
         its steps.
     """
@@ -30,6 +31,7 @@ class RaceForm:
     trained: TrainRun
     spec: PurifySpec | None
     refused: SpecError | None
+    curvature: bool
     head: DeltaGenerator
     press: DeltaGenerator
     below: DeltaGenerator
@@ -42,7 +44,7 @@ class RaceForm:
         elif stage.run is not None:
             self.head.subheader("Settings of this race")
         with self.press:
-            start(self.spec, stage)
+            start(self.spec, stage, self.curvature)
         with self.below:
             if self.refused is not None:
                 say(self.refused)
@@ -74,6 +76,13 @@ def race_form(models: Sequence[TrainRun]) -> RaceForm:
             spec = choices.choose_race(trained, lanes, *st.columns(2))
         except SpecError as error:
             refused = error
+        st.session_state.setdefault("lab.curvature", True)
+        curvature = st.toggle(
+            "Curvature along the way",
+            key="lab.curvature",
+            help="The largest Hessian eigenvalue and the Fisher trace while the race goes on, "
+            "below its curves: by processes with one thread each that give way to the race.",
+        )
         timing = st.container()
         model_card(trained.spec.model, "lab.model_card")
-    return RaceForm(trained, spec, refused, head, press, below, timing)
+    return RaceForm(trained, spec, refused, curvature, head, press, below, timing)

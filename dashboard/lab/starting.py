@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard.kit import estimate, library
 from dashboard.kit.library import ModelRun, ModelSpec
 from dashboard.kit.submit import show_refusal, submit_all
+from dashboard.lab import along
 from ngf.config import PurifySpec
 from ngf.runs.folder import AGAIN, UNFINISHED
 from ngf.runs.store import PurifyRun
@@ -104,9 +105,11 @@ def _same_model(run: ModelRun, spec: ModelSpec | None) -> bool:
     )
 
 
-def start(spec: ModelSpec | None, stage: Stage) -> None:
+def start(spec: ModelSpec | None, stage: Stage, curvature: bool = False) -> None:
     """The button. A finished run can be started again under another seed; one that the form asks
     for while another is on the stage is shown, when it is there.
+
+    curvature: whether it is measured along the way of a race.
     """
     run = stage.formed if stage.other else stage.run
     if stage.other and run is not None and run.status not in AGAIN:
@@ -127,7 +130,7 @@ def start(spec: ModelSpec | None, stage: Stage) -> None:
             key="lab.again",
             width="stretch",
             on_click=_submit,
-            args=(other,),
+            args=(other, curvature),
             help="Another order of the batches: how much of the result is luck?",
         )
     elif run is None or run.status in AGAIN:
@@ -139,7 +142,7 @@ def start(spec: ModelSpec | None, stage: Stage) -> None:
             key="lab.start",
             width="stretch",
             on_click=_submit,
-            args=(spec if run is None else run.spec,),
+            args=(spec if run is None else run.spec, curvature),
             disabled=not (spec or run),
         )
 
@@ -163,11 +166,13 @@ def _next_seed(spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def _submit(spec: ModelSpec) -> None:
+def _submit(spec: ModelSpec, curvature: bool) -> None:
     """Submit the run; submitting it twice gives the same run."""
     for run in submit_all("lab", spec):
         st.session_state.setdefault("lab.started", []).append(run.id)
         _show(run.kind, run.id, spec.id)
+        if curvature and isinstance(run, PurifyRun):
+            along.ask(run)
         seed = "lab.race_seed" if isinstance(run, PurifyRun) else "lab.train.seed"
         st.session_state[seed] = spec.seed
 

@@ -42,7 +42,9 @@ def test_the_table_and_the_sentence_tell_the_difference():
     alone, chart = drawn()
     more = chart.rows[len(alone.rows) :]
     assert more[0]["Lane"] == "NGF, faint: seed 3 and NGF vs Adam (lr = 0.01)"
-    assert "NGF at step 100: CA 98.6 % (faint: 98.8 %) and ASR 0.4 % (faint: 1.9 %)" in chart.finding
+    assert (
+        "NGF at step 100: CA 98.6 % (faint: 98.8 %) and ASR 0.4 % (faint: 1.9 %)" in chart.finding
+    )
     assert "SGD at" not in chart.finding, "that lane has nothing to be compared with"
     assert "NGF at step 20: CA 99.1 % (faint: 99.1 %)" in chart.findings[20], "follows the slider"
 
