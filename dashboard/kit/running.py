@@ -17,7 +17,7 @@ from dashboard.kit.pages import script
 from dashboard.kit.submit import refuse, show_refusal
 from ngf.runs.facts import Facts
 from ngf.runs.folder import ACTIVE, FINAL, OPEN, UNFINISHED, Status
-from ngf.runs.store import MeasureRun, PurifyRun, Run
+from ngf.runs.store import PurifyRun, Run
 
 BAR = "running_bar"  # key of the container that the frame makes for it
 _SEEN = "running.seen"  # in the session: runs that moved during this visit
@@ -91,9 +91,10 @@ def in_bar() -> list[tuple[ModelRun, Status]]:
     that the page shows; what runs comes first.
     """
     seen = st.session_state.setdefault(_SEEN, [])
-    me, found = visitor.visitor(), []
+    me = visitor.visitor()
+    found: list[tuple[ModelRun, Status]] = []
     for run, facts in library.store().look().facts.items():
-        if run.source != "user" or isinstance(run, MeasureRun) or not _is_own(facts, me):
+        if run.source != "user" or not isinstance(run, ModelRun) or not _is_own(facts, me):
             continue
         if run.id == st.session_state.get(_SHOWN) or (facts.ended and run.id not in seen):
             continue

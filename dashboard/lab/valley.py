@@ -4,7 +4,8 @@ models, with the way of the optimizer. It stands beside the race, at the same st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -70,7 +71,7 @@ def show_valley(run: PurifyRun, found: MeasureRun, steps: str) -> None:
     st.caption(_said(run, measured[0].values))
 
 
-def _said(run: PurifyRun, values: dict[str, object]) -> str:
+def _said(run: PurifyRun, values: Mapping[str, Any]) -> str:
     lane = lane_title(run.sound_lanes()[0])
     what = f"Loss on triggered images with their true labels; the line is the way of {lane}."
     if not values.get("n"):
