@@ -26,6 +26,8 @@ from dashboard.charts.titles import lane_title
 from ngf.config import PurifySpec
 
 SHOWN = ("lambda_max", "trace", "fisher_trace")  # measures of `along_run`
+LIVE = ("lambda_max", "fisher_trace")  # those that are shown while a race goes on
+UPPER, LOWER = [0.56, 1.0], [0.0, 0.44]  # their shares of the height
 ABOVE, BELOW = [0.48, 1.0], [0.0, 0.38]  # shares of the height
 _SAME = 0.1  # a change by less than a tenth is not called one
 Arrays = Mapping[str, np.ndarray]
@@ -64,7 +66,47 @@ def along_chart(
     return make_chart(traces, layout, rows, finding, alt)
 
 
-def _lane(lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str) -> list[Trace]:
+def curvature_chart(
+    spec: PurifySpec, events: Iterable[Event], found: Mapping[str, Arrays]
+) -> Chart:
+    """Two measures below a race, on its axis of steps: the largest Hessian eigenvalue and the
+    Fisher trace of each lane. A ball lies at the step that the race shows.
+
+    events, found: as for `along_chart`.
+    """
+    frame = race_chart(spec, events).figure["layout"]
+    marks, lanes = lane_marks(spec.lane_names()), spec.lane_names()
+    layout = {**frame, "xaxis": {**frame["xaxis"], "anchor": "y2"}, "annotations": []}
+    traces: list[Trace] = []
+    balls: list[int] = []
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    said = []
+    for name, axis, domain in zip(LIVE, ("y", "y2"), (UPPER, LOWER), strict=True):
+        measure, texts = MEASURES[name], {}
+        for lane, arrays in found.items():
+            dash = DASHES[lanes.index(lane) % len(DASHES)]
+            traces += _lane(lane, arrays, measure, marks[lane], dash, axis)
+            balls.append(len(traces) - 1)
+            texts[balls[-1]] = marks[lane].glyph, lane_title(lane)
+            for row in _rows(lane, arrays, measure):
+                rows.setdefault((lane, row["Step"]), {}).update(
+                    {{"Error": f"Error of {measure.symbol}"}.get(k, k): v for k, v in row.items()}
+                )
+        values = [float(value) for arrays in found.values() for value in arrays[name]]
+        layout["yaxis" + axis[1:]] = _axis(measure.symbol, values) | {"domain": domain}
+        layout["annotations"] += direct_labels(traces, texts)
+        said.append(
+            f"{_title(measure)}: "
+            + "; ".join(_change(lane_title(lane), one, name) for lane, one in found.items())
+        )
+    layout["meta"] = {"balls": balls, "x_name": "step"}
+    finding = f"{'. '.join(said)}." if found else ""
+    return make_chart(traces, layout, list(rows.values()), finding, f"Two panels. {finding}")
+
+
+def _lane(
+    lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str, axis: str = "y2"
+) -> list[Trace]:
     """The error band of one lane, and the line on it."""
     steps, values, errors = (
         np.asarray(arrays[name], dtype=float) for name in ("step", measure.name, measure.error)
@@ -72,7 +114,7 @@ def _lane(lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str) ->
     name = lane_title(lane)
     low, high = (values - errors).tolist(), (values + errors).tolist()
     return [
-        band(steps.tolist(), low, high, mark.color, yaxis="y2"),
+        band(steps.tolist(), low, high, mark.color, yaxis=axis),
         line(
             f"{name} {_title(measure)}",
             steps.tolist(),
@@ -80,7 +122,7 @@ def _lane(lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str) ->
             mark.color,
             dash=dash,
             symbol=mark.symbol,
-            yaxis="y2",
+            yaxis=axis,
             showlegend=False,
             hovertemplate=f"%{{y:.4g}}<extra>{escape(name)}, step %{{x}}</extra>",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ _RIM = {"color": "#000000", "width": 1}
 _SOLID = ("diamond", "cross")  # shapes that every font has for three dimensions, too
 _OTHER = "square-open"  # in place of the others, and of a model that nobody can name
 Arrays = Mapping[str, np.ndarray]
+_STEP = re.compile(r"step (\d+)")
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,10 @@ def plane_chart(
     ground = _Ground(measured, which, among or [measured.arrays], solid=view == "surface", log=log)
     finding = _finding(ground)
     kind = "Surface" if ground.solid else "Contour map"
+    ground_trace = _surface(ground) if ground.solid else _contour(ground)
     return make_chart(
-        [_surface(ground) if ground.solid else _contour(ground), *_way(ground), *_models(ground)],
-        _scene(ground) if ground.solid else _map(ground),
+        [ground_trace, *_way(ground), *_models(ground)],
+        _scene(ground) if ground.solid else _map(ground) | _ball(ground),
         _rows(ground),
         finding,
         f"{kind} of the loss on a plane. {finding}",
@@ -279,6 +282,8 @@ def _axis(values: Mapping[str, Any], axis: str, i: int) -> str:
     if values.get(f"lambda_{axis}") is not None:
         title += f", λ = {number(values[f'lambda_{axis}'])}"
     unit = values.get(f"{axis}_unit")
+    if i and unit and unit == values.get("a_unit"):
+        unit = "same unit"  # a map is not as high as it is wide
     return title + (f" ({escape(unit)})" if unit else "")
 
 
@@ -298,6 +303,17 @@ def _way(ground: _Ground) -> list[Trace]:
         "marker": {"color": _WHITE, "size": 3 if ground.solid else 5, "line": _RIM},
     }
     return [_on(ground, path, words) | about]
+
+
+def _ball(ground: _Ground) -> dict[str, Any]:
+    """What lets a ball lie on the way, at the step that another chart shows: the step of each of
+    its points. Nothing where they are not known.
+    """
+    named = [_STEP.fullmatch(str(word)) for word in ground.arrays.get("path_names", ())]
+    if len(named) < 2 or not all(named):
+        return {}
+    steps = [int(found[1]) for found in named if found]
+    return {"meta": {"balls": [{"trace": 1, "steps": steps}]}}
 
 
 def _models(ground: _Ground) -> list[Trace]:

@@ -21,7 +21,7 @@ TEXT = r"[\w.,:\- ]+"  # values of fields: names, layers, numbers
 PAGE = Page(
     title="Compare",
     icon=":material/compare_arrows:",
-    order=5,
+    order=6,
     about="Put runs on one axis: methods, attacks or seeds, with means, intervals and differences.",
     parameters={
         # what is ticked, `run` or `run:lane`, with commas between; checked name by name

@@ -167,9 +167,18 @@ def show(spec: ModelSpec) -> None:
     """How long a run takes, what waits before it, and a button that times steps where nothing
     that ran on this machine tells the time.
     """
-    seconds, source = time_of(spec)
-    st.caption(f"{_said(seconds, source)} {queue()}")
-    if source in _HERE or not _can_be_timed(spec):
+    st.caption(in_words(spec))
+    offer(spec)
+
+
+def in_words(spec: ModelSpec) -> str:
+    """How long a run takes, and what waits before it."""
+    return f"{sentence(spec)} {queue()}"
+
+
+def offer(spec: ModelSpec) -> None:
+    """A button that times steps; nothing where runs or steps of this machine tell the time."""
+    if time_of(spec)[1] in _HERE or not _can_be_timed(spec):
         return
     job = calibrating.job_of(spec)
     if job is not None and job.going:

@@ -11,7 +11,8 @@ import streamlit as st
 from dashboard.charts import style
 from dashboard.charts.rates import RATES
 from dashboard.charts.titles import lane_title
-from dashboard.kit import glossary, library
+from dashboard.kit import estimate, glossary, library
+from dashboard.kit.how_far import how_far
 from ngf.config import WEAK_ADVICE, PurifySpec
 from ngf.runs.folder import OPEN
 from ngf.runs.here import remarks
@@ -205,50 +206,17 @@ def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         )
 
 
-def progress(events: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
-    """The fraction done so far, and words such as `NGF step 40 of 100`."""
-    last: dict[str, Mapping[str, Any]] = {}
-    phase = ""
-    for event in events:
-        if event["type"] in ("step", "epoch"):
-            last[event.get("lane", "")] = event
-        elif event["type"] == "diverged":
-            last[event["lane"]] = {**event, "steps": event["step"]}
-        elif event["type"] == "phase":
-            phase = event["phase"]
-        elif event["type"] == "partial" and event.get("fraction") is not None:
-            last[""] = {"step": event["fraction"], "steps": 1, "type": "partial"}
-    if not last:
-        return 0.0, library.plain(phase[:1].upper() + phase[1:])  # may name files
-    done = [
-        1.0 if item["type"] == "diverged" else item["step"] / max(1, item["steps"])
-        for item in last.values()
-    ]
-    fraction = sum(done) / len(last)
-    if "" in last and last[""]["type"] == "partial":
-        return fraction, f"{100 * fraction:.0f} %"
-    return fraction, ", ".join(_how_far(lane, item) for lane, item in last.items())
-
-
-def _how_far(lane: str, item: Mapping[str, Any]) -> str:
-    """`NGF step 40 of 100`"""
-    name = f"{lane_title(lane)} " if lane else ""
-    if item["type"] == "diverged":
-        return f"{name}diverged at step {item['step']}"
-    return f"{name}{item['type']} {item['step']} of {item['steps']}"
-
-
 def show_state(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
     """One line: the state, how far the run is, and where it was resumed."""
     status = run.status
     text = f":material/{library.ICONS[status]}: **{library.STATES[status]}**"
-    fraction, words = progress(events)
+    far = how_far(events)
     resumed = [event for event in events if event["type"] == "resumed"]
-    if status in OPEN and words:
-        text += f" · {words}"
-    if status == "running" and 0.02 < fraction < 1 and events:
-        elapsed = events[-1].get("t") or 0.0
-        text += f" · {elapsed / fraction - elapsed:.0f} s left"
+    if status in OPEN and far.words:
+        text += f" · {far.words}"
+    if status == "running" and far.seconds is not None:
+        left = estimate.words(far.seconds)
+        text += f" · {left} until {far.until}" if far.until else f" · {left} left"
     if resumed:
         last = resumed[-1]
         start = last.get("attempt", len(resumed) + 1)

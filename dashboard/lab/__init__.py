@@ -18,5 +18,6 @@ PAGE = Page(
         "race_seed": SEED,
         "choosing": Param("within", choices=("within", "reserved")),
         "run": RUN,
+        "ghost": RUN,
     },
 )

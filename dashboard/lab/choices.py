@@ -8,10 +8,11 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from dashboard.charts.titles import lane_title
 from dashboard.kit import forms, glossary, library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import SEED_MAX
-from dashboard.lab import training
+from dashboard.lab import ghosts, training
 from ngf.catalogue import catalogue, options_of
 from ngf.config import CHOOSING, NUM_VALIDATION, Choice, PurifySpec
 from ngf.defenses.fine_tuning.options import tunings
@@ -149,36 +150,42 @@ def restore_lanes(texts: Sequence[str]) -> None:
 # ---- the widgets
 
 
-def choose_model(models: Sequence[TrainRun]) -> TrainRun:
-    """Three select boxes that lead to one trained model."""
+def choose_model(
+    models: Sequence[TrainRun], first: DeltaGenerator, second: DeltaGenerator, third: DeltaGenerator
+) -> TrainRun:
+    """Three select boxes that lead to one trained model, each in its place."""
     data = list(dict.fromkeys(run.spec.data for run in models))
     chosen = data[0]
-    if len(data) > 1:
+    with first:
         chosen = forms.select(
             "Data", "lab.data", data, format_func=lambda name: library.title("data", name)
         )
     models = [run for run in models if run.spec.data == chosen]
-    attack = forms.select(
-        "Attack",
-        "lab.attack",
-        list(dict.fromkeys(run.spec.attack.name for run in models)),
-        format_func=lambda name: library.title("attacks", name),
-        help="How the model was given its backdoor. “None” is a benign model to compare with.",
-    )
+    with second:
+        attack = forms.select(
+            "Attack",
+            "lab.attack",
+            list(dict.fromkeys(run.spec.attack.name for run in models)),
+            format_func=lambda name: library.title("attacks", name),
+            help="How the model was given its backdoor. “None” is a benign model to compare with.",
+        )
     by_id = {run.id: run for run in models if run.spec.attack.name == attack}
-    run_id = forms.select(
-        "Trained model",
-        "lab.model",
-        list(by_id),
-        format_func=library.tell_apart(by_id, library.describe_train).__getitem__,
-        help=f"CA: {glossary.sentence('ca')} ASR: {glossary.sentence('asr')}",
-    )
+    with third:
+        run_id = forms.select(
+            "Trained model",
+            "lab.model",
+            list(by_id),
+            format_func=library.tell_apart(by_id, library.describe_train).__getitem__,
+            help=f"CA: {glossary.sentence('ca')} ASR: {glossary.sentence('asr')}",
+        )
     return by_id[run_id]
 
 
-def choose_lanes(trained: TrainRun) -> list[Choice | SpecError]:
+def choose_lanes(
+    trained: TrainRun, names_in: DeltaGenerator, settings_in: DeltaGenerator
+) -> list[Choice | SpecError]:
     """The defenses, each with its form; in place of a refused one, the reason."""
-    names = st.multiselect(
+    names = names_in.multiselect(
         "Defenses",
         list(catalogue()["defenses"]),
         key="lab.lanes",
@@ -189,7 +196,9 @@ def choose_lanes(trained: TrainRun) -> list[Choice | SpecError]:
     options = st.session_state.get("lab.lane_options", {})
     lanes: list[Choice | SpecError] = []
     for name in names:
-        with st.expander(f"Settings: {library.title('defenses', name)}", key=f"lab.form.{name}"):
+        with settings_in.expander(
+            f"Settings: {library.title('defenses', name)}", key=f"lab.form.{name}"
+        ):
             st.caption(catalogue()["defenses"][name]["summary"])
             choice = Choice(name, options.get(name, {}))
             try:
@@ -257,6 +266,11 @@ def _choose_choosing(lanes: Sequence[Choice]) -> str:
     )
 
 
+def recording_of(trained: TrainRun) -> PurifyRun | None:
+    """A recorded race of this model that ships."""
+    return next((run for run in library.recordings() if run.spec.parent == trained.id), None)
+
+
 # ---- from the choices to the address
 
 
@@ -278,6 +292,7 @@ def in_address(
         "seed": seed,
         "model": "" if first.id == trained.id else trained.id,
         "run": run_id,
+        "ghost": st.session_state.get(ghosts.KEY, ""),
     }
     if spec is not None:
         values |= {
@@ -287,6 +302,21 @@ def in_address(
             "choosing": spec.choosing,
         }
     return values
+
+
+def in_words(spec: PurifySpec) -> str:
+    """`NGF vs SGD · 500 clean images · seed 0`"""
+    lanes = " vs ".join(
+        lane_title(name) + _settings(choice)
+        for name, choice in zip(spec.lane_names(), spec.lanes, strict=True)
+    )
+    return f"{lanes} · {spec.num_clean:,} clean images · seed {spec.seed}"
+
+
+def _settings(choice: Choice) -> str:
+    """` (layer = last)`; nothing where all is as usual."""
+    changed = ", ".join(f"{name} = {value}" for name, value in sorted(choice.options.items()))
+    return f" ({changed})" if changed else ""
 
 
 def _lanes_in_address(spec: PurifySpec) -> tuple[str, ...]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.kit import library, measuring, url
-from dashboard.kit.library import ModelRun, ModelSpec
-from dashboard.kit.model_card import model_card
+from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome, show_weak
 from dashboard.kit.submit import say
 from dashboard.kit.take import take_home
 from dashboard.kit.trigger import show_trigger
-from dashboard.lab import choices
+from dashboard.lab import choices, ghosts, starting
 from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
-from dashboard.lab.live_run import show_internals, show_live
+from dashboard.lab.live_run import show_internals, show_live, show_recorded
+from dashboard.lab.race_form import race_form
 from dashboard.lab.repeats import show_repeats
-from dashboard.lab.starting import notes, shown_run, start
 from dashboard.lab.training import choose_training
+from dashboard.lab.valley import offer
+from ngf.config import PurifySpec, TrainSpec
 from ngf.options import SpecError
 from ngf.runs.store import PurifyRun, TrainRun
 
@@ -27,51 +27,31 @@ VIEWS = {"purify": "Purify a model", "train": "Train your own"}
 
 
 def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
-    """The view in which defenses race on a trained model."""
-    settings, stage = st.columns([1, 2], gap="large")
-    with settings:
-        st.header("1. Model")
-        trained = choices.choose_model(models)
-        show_weak(trained)
-        model_card(trained.spec.model, "lab.model_card")
-        st.header("2. Defenses")
-        lanes = choices.choose_lanes(trained)
-    with stage:
-        st.header("3. Race")
-        clean, seed, button = st.columns([2, 2, 3], vertical_alignment="bottom")
-        spec, refused = None, None
-        try:
-            spec = choices.choose_race(trained, lanes, clean, seed)
-        except SpecError as error:
-            refused = error
-        run = show_chosen(spec, refused, addressed, button)
-        if isinstance(run, PurifyRun) and run.status == "done":
-            after_race(run)
-        st.header("The model before")
-        st.markdown(numbers_in_words(trained))
-        show_trigger(trained)
-        show_frontier(trained)
-    url.write("lab", choices.in_address(spec, trained, models, run.id if run else ""))
-
-
-def show_chosen(
-    spec: ModelSpec | None,
-    refused: SpecError | None,
-    addressed: ModelRun | None,
-    button: DeltaGenerator,
-) -> ModelRun | None:
-    """What belongs to these choices: the button that starts their run, or why they are refused, and
-    the run as it goes on. Returns the run.
+    """The view in which defenses race on a trained model: the race, and below it the form for the
+    next one. Without a race of one's own the form comes first, then one that ships.
     """
-    run = shown_run(spec, addressed)
-    with button:
-        start(spec, run)
-    if refused is not None:
-        say(refused)
-    notes(spec, run)
-    if run is not None:
-        show_live(run)
-    return run
+    on_stage = starting.is_staged(PurifySpec.kind, addressed)
+    first, second = st.container(), st.container()
+    with second if on_stage else first:
+        form = race_form(models)
+    stage = starting.staged(PurifySpec.kind, form.spec, addressed)
+    run = stage.run
+    if (run is not None) != on_stage:
+        st.rerun()  # the choices have decided: now the order of the two is known
+    form.finish(stage)
+    with first if on_stage else second:
+        if run is not None:
+            show_live(run)
+        elif (recorded := choices.recording_of(form.trained)) is not None:
+            show_recorded(recorded)
+    if isinstance(run, PurifyRun) and run.status == "done":
+        after_race(run)
+    st.header("The model before")
+    show_weak(form.trained)
+    st.markdown(numbers_in_words(form.trained))
+    show_trigger(form.trained)
+    show_frontier(form.trained)
+    url.write("lab", choices.in_address(form.spec, form.trained, models, run.id if run else ""))
 
 
 def after_race(run: PurifyRun) -> None:
@@ -100,6 +80,7 @@ def after_race(run: PurifyRun) -> None:
             icon=":material/landscape:",
             query_params={"run": run.id, "lane": lane},
         )
+        offer(run)
     measuring.show_progress(run, lane)
     show_along(run)
     with st.expander(
@@ -111,7 +92,7 @@ def after_race(run: PurifyRun) -> None:
 
 def train(addressed: ModelRun | None) -> None:
     """The view in which a model is trained."""
-    settings, stage = st.columns([1, 2], gap="large")
+    settings, stage_in = st.columns([1, 2], gap="large")
     spec, refused = None, None
     with settings:
         st.header("1. What to train")
@@ -119,9 +100,18 @@ def train(addressed: ModelRun | None) -> None:
             spec = choose_training()
         except SpecError as error:
             refused = error
-    with stage:
+    with stage_in:
         st.header("2. Training")
-        run = show_chosen(spec, refused, addressed, stage)
+        stage = starting.staged(TrainSpec.kind, spec, addressed)
+        run = stage.run
+        if stage.other:
+            st.caption("The form is for the next training; this one stays until another is chosen.")
+        starting.start(spec, stage)
+        if refused is not None:
+            say(refused)
+        starting.notes(spec, stage)
+        if run is not None:
+            show_live(run)
         if isinstance(run, TrainRun) and run.status == "done":
             st.header("The model")
             model_numbers(run)
@@ -136,18 +126,25 @@ def train(addressed: ModelRun | None) -> None:
     url.write("lab", {"view": "train", "run": run.id if run else ""})
 
 
-st.title("Lab")
-st.markdown("Choose a model with a backdoor, let defenses race to remove it, and watch.")
+with st.container(key="lab_head", horizontal=True, vertical_alignment="center", gap="medium"):
+    st.title("Lab", width="content")
+    view_in = st.container(width="content")
 models = choices.models()
 values, fresh = url.follow("lab", choices.known(models))
 if fresh:
     opened = choices.addressed_run(values["run"], values) if values["run"] else None
     st.session_state["lab.addressed"] = opened.id if opened else ""
-    st.session_state["lab.built"] = ""
+    starting.new_link()
+    ghosts.restore(values["ghost"])
 choices.restore_widgets(models, values, fresh)
 url.notice("lab")
-view = st.segmented_control(
-    "What to do", list(VIEWS), format_func=VIEWS.__getitem__, key="lab.view", required=True
+view = view_in.segmented_control(
+    "What to do",
+    list(VIEWS),
+    format_func=VIEWS.__getitem__,
+    key="lab.view",
+    required=True,
+    label_visibility="collapsed",
 )
 addressed = library.find_model_run(st.session_state.get("lab.addressed", ""))
 if view == "train":

@@ -159,7 +159,13 @@ def _valley(answered: bool) -> None:
     )
     found = [item for item in findings([run for _, run in measured]) if item.values["data"] == kind]
     for chart in draw("planes", found, ChartOptions(log=True)):
-        show(chart, f"learn.valley.{kind}", name="the valley", height=460)
+        show(
+            chart,
+            f"learn.valley.{kind}",
+            name="the valley",
+            of=[run for _, run in measured],
+            height=460,
+        )
 
 
 # ---- 4. natural gradient

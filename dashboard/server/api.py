@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from dashboard.charts.chart import Chart
+from dashboard.charts.ghost import Ghost, with_ghost
 from dashboard.charts.loss_plane import VIEWS
 from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_outline
 from dashboard.components.library import plotly_source
@@ -29,7 +30,7 @@ from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import FINAL, SPEC
 from ngf.runs.log import Outline
-from ngf.runs.store import MeasureRun, Run
+from ngf.runs.store import MeasureRun, PurifyRun, Run
 
 _ID = re.compile(r"[a-z0-9-]{1,128}")
 _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
@@ -221,6 +222,7 @@ def chart(request: Request) -> Any:
         )
     if isinstance(run, MeasureRun):
         return _of_measurements(request, run, name, since)
+    behind = _ghost(request, run, name)
     status = run.status
     outline = run.outline(_PATIENCE)
     version = _version(outline, status)
@@ -229,12 +231,29 @@ def chart(request: Request) -> Any:
 
     def build() -> str:
         made = draw_outline(name, run.spec, outline)
+        if behind is not None and isinstance(run, PurifyRun):
+            ghost = Ghost(behind.spec, behind.outline(_PATIENCE))
+            made = with_ghost(made, run.spec, outline, ghost)
         return _answer(made, version, status, status in FINAL and outline.whole)
 
-    body = _unless_gone(run, lambda run: _built.get((run.path, name), version, build))
+    key = (run.path, name, behind.path if behind else None)
+    body = _unless_gone(run, lambda run: _built.get(key, version, build))
     if body is None:
         raise Refused(404, _GONE.format(run.id))
     return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _ghost(request: Request, run: Run, chart: str) -> PurifyRun | None:
+    """The finished race that `ghost` in the query names, to lie behind a race."""
+    name = request.query_params.get("ghost")
+    if name is None:
+        return None
+    if chart != "race":
+        raise Refused(400, f"A ghost lies behind a race; {chart!r} is another chart.")
+    found = store().find(name) if _ID.fullmatch(name) else None
+    if not isinstance(found, PurifyRun) or found.status != "done":
+        raise Refused(400, f"ghost = {name[:40]!r} is no finished purification of this store.")
+    return found
 
 
 def _of_measurements(request: Request, run: MeasureRun, name: str, since: str) -> Any:

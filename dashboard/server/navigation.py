@@ -1,4 +1,5 @@
-"""The frame around every page: the navigation bar. Streamlit executes this file for each visitor.
+"""The frame around every page: the navigation bar, and what runs meanwhile. Streamlit executes
+this file for each visitor.
 
 No folder beside this file may be called `pages`: Streamlit would serve it by itself, without this
 frame, to a first visitor who follows a link to a page.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.components.copy_link import copy_link
+from dashboard.kit import running
 from dashboard.kit.pages import pages, script
 
 # Less empty space than Streamlit leaves. No primary color has enough contrast both under white text
@@ -24,6 +26,11 @@ STYLE = """<style>
   display: none; }
 .streamlit-embedded [data-testid="stHeader"] { display: none; }
 .streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
+.st-key-lab_head h1 { padding: 0; }
+.st-key-running_bar:not(:has(*)) { display: none; }
+.st-key-running_bar { position: sticky; top: 3.75rem; z-index: 90; padding: 0.35rem 0.9rem;
+  border-radius: 8px; border: 1px solid light-dark(#C9D3DB, #3A4855);
+  background: light-dark(#F1F5F8, #171E25); }
 </style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
@@ -43,4 +50,10 @@ page = st.navigation(
 )
 st.html(STYLE)
 copy_link()
-page.run()
+bar = st.container(key=running.BAR)
+running.new_page()
+try:
+    page.run()
+finally:  # also of a page that ends early; by now it has said what it shows itself
+    with bar:
+        running.show_bar()

@@ -81,6 +81,7 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
         way_out_chart(way, lane_title(lane)),
         "start.way",
         name="the way out",
+        of=way,
         height=_HEIGHT,
         steps=STEPS,
     )

@@ -48,6 +48,7 @@ else:
             drawn,
             "start.race",
             name="the race",
+            of=[race],
             scrub=True,
             autoplay=True,
             height=440,

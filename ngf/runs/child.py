@@ -54,7 +54,7 @@ from ngf.runs.folder import (
     Status,
 )
 from ngf.runs.lifeline import when_cut
-from ngf.runs.store import Run, Store, open_run
+from ngf.runs.store import Run, Store, follows, open_run
 from ngf.terminal import end_signals
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
@@ -237,6 +237,8 @@ def main(argv: list[str] | None = None) -> int:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the supervisor, which then asks us to end
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to save while waiting
+    if hasattr(os, "nice"):  # not on every system
+        os.nice(int(os.environ.get("NGF_NICE", "0")))
     warm_up(sorted(set(pipelines.values())))
     try:
         print("ready", flush=True)
@@ -299,7 +301,7 @@ def _next_light(store: Store) -> Run | None:
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if run.kind == _LIGHT and run.is_ready():
+                if run.kind == _LIGHT and not follows(run.spec) and run.is_ready():
                     return run
         time.sleep(0.01)
     return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from ngf.runs import recorder
 from ngf.runs.child import PIPELINES, execute
+from ngf.runs.phases import choosing
 from ngf.runs.store import Run
 from ngf.terminal import end_signals, handling
 
@@ -86,6 +87,8 @@ def line(event: Mapping[str, Any]) -> str:
     parts = [" ".join(filter(None, (event.get("lane"), event["type"])))]
     if event["type"] == "phase":
         parts = [" ".join(filter(None, (event.get("lane"), event["phase"])))]
+    if event["type"] == "choosing":
+        parts[0] = " ".join(filter(None, (event.get("lane"), choosing(event))))
     if event.get("step") is not None:
         parts[0] += f" {event['step']}" + (f"/{event['steps']}" if event.get("steps") else "")
     if event.get("layer"):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from ngf import places
+from ngf.catalogue import catalogue
 from ngf.config import MeasureSpec, PurifySpec, Spec, Target, TrainSpec, spec_from_json
 from ngf.options import Explained, SpecError
 from ngf.runs.facts import Facts
@@ -204,11 +205,14 @@ class Run:
         return self.store.find(parent) if parent else None
 
     def is_ready(self) -> bool:
-        """Whether the run that this one starts from has ended; without any it starts, to fail with
-        a reason.
+        """Whether the run that this one starts from has ended, or is under way for a measurement
+        that follows it; without any it starts, to fail with a reason.
         """
         parent = self.ancestor()
-        return parent is None or parent.status in FINAL
+        if parent is None:
+            return True
+        status = parent.status
+        return status in FINAL or (status == "running" and follows(self.spec))
 
     def training(self) -> TrainRun | None:
         """The training that this run goes back to; None when one on the way was deleted."""
@@ -695,6 +699,14 @@ def parent_id(spec: Spec) -> str | None:
     """Id of the run whose weights `spec` starts from, without its lane."""
     named = _starts_from(spec)
     return Target.parse(named).run or None if named else None
+
+
+def follows(spec: Spec) -> bool:
+    """Whether a run measures another one along its way, and can do so while that goes on."""
+    if not isinstance(spec, MeasureSpec):
+        return False
+    about = catalogue()["measurements"].get(spec.measurement.name, {})
+    return bool(about.get("needs", {}).get("path") == "needed")
 
 
 def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:

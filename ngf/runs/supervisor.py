@@ -25,7 +25,7 @@ from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
 from ngf.runs.log import scan
-from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, last_starts
+from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, follows, last_starts
 from ngf.terminal import end_signals
 
 _PLACE = ("lane", "step", "phase", "layer", "done", "total")  # what tells where an event was
@@ -36,10 +36,18 @@ GRACE = 5.0  # seconds that a child has to end after SIGTERM
 MAX_KILLS = 3  # without any progress between them
 ALREADY_RUNNING = 3  # exit code of a second supervisor
 NO_STORE = 4  # exit code where runs cannot be kept
+# What follows another run while it goes on: a process for each of two lanes, with one thread and
+# the lowest claim on a busy core, so that the run itself is hardly slower.
+FOLLOWERS = 2
+NICE = 10
 
 
 def slot_of(run: Run) -> str:
-    """Measurements are light, so that they need not wait for a training."""
+    """Measurements are light, so that they need not wait for a training; those that follow a run
+    along its way take as long as it does, and have slots of their own.
+    """
+    if follows(run.spec):
+        return "live"
     return "light" if isinstance(run, MeasureRun) else "heavy"
 
 
@@ -48,7 +56,7 @@ class Supervisor:
 
     def __init__(self, store: Store, slots: Mapping[str, int] | None = None, pipeline: str = ""):
         self.store = store
-        self.slots = dict(slots or {"heavy": 1, "light": 1})
+        self.slots = {"live": FOLLOWERS, **(slots or {"heavy": 1, "light": 1})}
         child = (
             sys.executable,
             "-m",
@@ -62,10 +70,11 @@ class Supervisor:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-        threads = {"heavy": cores, "light": max(1, cores // 2)}
+        threads = {"heavy": cores, "light": max(1, cores // 2), "live": 1}
         self.local = Local(
             {
                 command: {"NGF_THREADS": str(threads.get(slot, cores))}
+                | ({"NGF_NICE": str(NICE)} if slot == "live" else {})
                 for slot, command in self.commands.items()
             }
         )
@@ -146,8 +155,9 @@ class Supervisor:
                     self._starts[owner] = max(when, self._starts.get(owner, 0.0))
                 self._open = {run.id: run for run, about in facts.items() if not about.ended}
             self._scan()
-        for command in self.commands.values():
-            self.local.keep_warm(command)
+        for slot, command in self.commands.items():
+            if slot != "live":  # nobody waits for its first moment
+                self.local.keep_warm(command)
 
     def _complain(self, text: str) -> None:
         """Say what is wrong, once for as long as it stays the same."""

@@ -56,7 +56,8 @@ def live_chart(
     link: surfaces with the same link turn together, and keep their camera when they change to a
         map and back.
     steps: charts with the same name stand at the same step: that of the one with a slider. On the
-        others a ball lies there, on each trace whose number `layout.meta.balls` holds.
+        others a ball lies there, on each trace whose number `layout.meta.balls` holds; a way
+        across a map is named there as `{"trace": number, "steps": [of each of its points]}`.
     name: of the files that the reader saves of it, without an ending.
     about: lines that go into those files: what the chart is of.
     """

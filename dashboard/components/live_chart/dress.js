@@ -25,13 +25,14 @@ function fade(color, opacity) {
 }
 
 // The figure cut at x = `last`, in the colors of `theme`, laid out for `width` and `height` pixels. A ball lies at
-// x = `at` on each trace that `meta.balls` names by its number.
-function dress(figure, theme, { width, height, last, at = Infinity }) {
+// step `at` on each trace that `meta.balls` names: by its number where x is the step, or, for a way across a map, as
+// { trace, steps } with the step of each of its points. Without `at` there is none.
+function dress(figure, theme, { width, height, last, at = null }) {
   const source = figure.layout
   const narrow = width < NARROW
   const bars = { color: theme.text } // of errors; Plotly would draw them dark on dark
   const data = figure.data
-    .map((trace) => (last === Infinity || trace.fill || !trace.x ? trace : cut(trace, last)))
+    .map((trace) => (last === Infinity || trace.fill || trace.meta === "ghost" || !trace.x ? trace : cut(trace, last)))
     .map((trace) => (trace.error_x ? { ...trace, error_x: { ...bars, ...trace.error_x } } : trace))
   const hasLabels = (source.annotations ?? []).some((note) => LABEL.test(note.name ?? ""))
   const layout = {
@@ -55,18 +56,20 @@ function dress(figure, theme, { width, height, last, at = Infinity }) {
       layout[key] = { ...value, ...Object.fromEntries(names.map((name) => [name, axis(value[name] ?? {}, theme)])) }
     }
   }
-  const rolling = (source.meta?.balls ?? []).map((place) => ball(figure.data[place], at, theme))
+  const rolling = (at === null ? [] : source.meta?.balls ?? []).map((one) => ball(figure.data[one.trace ?? one], one.steps, at, theme))
   return { data: [...data, ...rolling], layout }
 }
 
-function ball(trace, at, theme) {
-  const x = Math.min(Math.max(at, trace.x[0]), trace.x.at(-1))
-  const after = Math.max(1, trace.x.findIndex((value) => value >= x))
-  const [a, b] = [trace.x[after - 1], trace.x[after] ?? trace.x[after - 1]]
-  const share = b > a ? (x - a) / (b - a) : 0
-  const y = trace.y[after - 1] * (1 - share) + (trace.y[after] ?? trace.y[after - 1]) * share
-  const marker = { size: 16, color: trace.line.color, symbol: "circle", line: { width: 2, color: theme.back } }
-  return { type: "scatter", mode: "markers", x: [x], y: [y], marker, hoverinfo: "skip", showlegend: false, cliponaxis: false }
+function ball(trace, steps, at, theme) {
+  const along = steps ?? trace.x // ascending
+  const now = Math.min(Math.max(at, along[0]), along.at(-1))
+  const after = Math.max(1, along.findIndex((value) => value >= now))
+  const [a, b] = [along[after - 1], along[after] ?? along[after - 1]]
+  const share = b > a ? (now - a) / (b - a) : 0
+  const between = (values) => values[after - 1] * (1 - share) + (values[after] ?? values[after - 1]) * share
+  const marker = { size: 16, color: trace.line.color, symbol: "circle", line: { width: 2, color: steps ? "#000" : theme.back } }
+  return { type: "scatter", mode: "markers", x: [between(trace.x)], y: [between(trace.y)], marker, hoverinfo: "skip",
+    showlegend: false, cliponaxis: false }
 }
 
 function cut(trace, last) {

@@ -114,7 +114,7 @@ class LiveChart {
     try {
       await loadPlotly(this.data.lib)
       await save(kind, this.figure, {
-        width: this.width, height: this.data.height, last: at, at: this.together?.at ?? Infinity,
+        width: this.width, height: this.data.height, last: at, at: this.together?.at ?? null,
         seen: this.figureBox._fullLayout, name: this.data.name + (at === Infinity ? "" : `-step-${at}`),
         about: [this.finding.textContent, ...this.data.about] })
       this.note.textContent = ""
@@ -150,7 +150,7 @@ class LiveChart {
     this.findings = findings ?? [] // [step, sentence], ascending
     this.#say()
     this.figureBox.setAttribute("aria-label", alt || finding)
-    this.steps = [...new Set(figure.data.filter((trace) => !trace.fill).flatMap((trace) => trace.x ?? []))]
+    this.steps = [...new Set(figure.data.filter((trace) => !trace.fill && trace.meta !== "ghost").flatMap((trace) => trace.x ?? []))]
       .filter((x) => typeof x === "number").sort((a, b) => a - b)
     this.#draw()
   }
@@ -236,7 +236,7 @@ class LiveChart {
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
       width, height: this.data.height, last: this.#step(),
-      at: this.together?.at ?? Infinity })
+      at: this.together?.at ?? null })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
     const drawn = JSON.stringify([data, layout])

@@ -18,23 +18,30 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.defenses.contract import Event, Problem
-from ngf.defenses.fine_tuning.events import Chosen, FineTuningStep, LayerScore, LeftOut
+from ngf.defenses.fine_tuning.events import (
+    Choosing,
+    Chosen,
+    FineTuningStep,
+    LayerScore,
+    LeftOut,
+)
 from ngf.defenses.fine_tuning.judging import Judge, keeps
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
 from ngf.defenses.fine_tuning.loop import FineTuning, Rule, few, scope
+from ngf.defenses.fine_tuning.options import STRENGTHS
 from ngf.finite import Diverged
 from ngf.models import Tuned, flow
 from ngf.optim.kfac import with_factors
 
-_NAMES = {"lr": "learning rate", "trust_region": "radius"}  # what may be a strength, in words
 TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
 # Decades below and above the usual rate that are tried at most: where a step a thousand times
 # shorter still harms, something else does (BatchNorm's statistics follow the clean images at any
@@ -105,7 +112,7 @@ class FineTuningDefense(ABC):
 
 
 class FineTuningPurification:
-    """A purification by fine-tuning. After step 0 come LeftOut, LayerScore, Chosen, then
+    """A purification by fine-tuning. After step 0 come LeftOut, Choosing, LayerScore, Chosen, then
     the steps."""
 
     def __init__(self, defense: FineTuningDefense, problem: Problem) -> None:
@@ -148,7 +155,7 @@ class FineTuningPurification:
             layer = yield from self._choose_layer(layer)
         lr = self.defense.rate
         if lr == 0:
-            lr, reason = choose_lr(self.defense, self.problem, layer)
+            lr, reason = yield from choose_lr(self.defense, self.problem, layer)
             why = f"{why} {reason}".strip()
         return self._start(layer, lr, why)
 
@@ -168,6 +175,8 @@ class FineTuningPurification:
         p = self.problem
         for name, reason in self._left_out(without_factors=True).items():
             yield LeftOut(name, reason)
+        if criterion == "fisher":
+            yield Choosing("layer")
         traces = fisher_traces(p.model, p.clean.images, p.seed)
         if criterion == "fisher":
             for name, trace in traces.items():
@@ -257,31 +266,41 @@ def finished(defense: FineTuningDefense, problem: Problem, layer: str, lr: float
     return tuning.model
 
 
-def choose_lr(defense: FineTuningDefense, problem: Problem, layer: str) -> tuple[float, str]:
+def choose_lr(
+    defense: FineTuningDefense, problem: Problem, layer: str
+) -> Generator[Choosing, None, tuple[float, str]]:
     """The learning rate that the rule picks, and the reason in one sentence, with the rates that
-    diverged. Raises Diverged when all do.
+    diverged; tells each rate before it is tried. Raises Diverged when all do.
     """
-    judge, out = Judge(problem), list[float]()
-    tried: list[float] = []
-
-    def after(lr: float) -> float | None:
-        tried.append(lr)
+    judge, out, tried = Judge(problem), list[float](), list[float]()
+    rule = largest_harmless(judge.start, defense.usual, _highest(defense))
+    rate = next(rule)
+    while True:
+        tried.append(rate)
+        yield Choosing(defense.strength, rate, len(tried))
         try:
-            return judge.after(lambda part: finished(defense, part, layer, lr), TOLERATED_DROP)
+            kept = judge.after(partial(_tuned_at, defense, layer, rate), TOLERATED_DROP)
         except Diverged:
-            out.append(lr)
-            return None
-
-    lr, kept = largest_harmless(after, judge.start, defense.usual, _highest(defense))
-    if kept is None:
+            kept = None
+            out.append(rate)
+        try:
+            rate = rule.send(kept)
+        except StopIteration as end:
+            lr, best = end.value
+            break
+    if best is None:
         raise Diverged(
-            f"Every {_NAMES[defense.strength]} that was tried diverges on {layer}",
+            f"Every {STRENGTHS[defense.strength]} that was tried diverges on {layer}",
             0,
-            advice=f"Start a new run with a {_NAMES[defense.strength]} of your own, below "
+            advice=f"Start a new run with a {STRENGTHS[defense.strength]} of your own, below "
             f"{min(out):g}, with fewer steps, or on another layer.",
         )
-    why = _why(lr, kept, _NAMES[defense.strength], judge, tried)
+    why = _why(lr, best, STRENGTHS[defense.strength], judge, tried)
     return lr, f"{why} Diverged and left out: {_listed(out)}." if out else why
+
+
+def _tuned_at(defense: FineTuningDefense, layer: str, lr: float, part: Problem) -> nn.Module:
+    return finished(defense, part, layer, lr)
 
 
 def _why(lr: float, kept: float, name: str, judge: Judge, tried: list[float]) -> str:
@@ -320,35 +339,41 @@ def half_decade(usual: float, k: int) -> float:
 
 
 def largest_harmless(
-    after: Callable[[float], float | None], start: float, usual: float, highest: float
-) -> tuple[float, float | None]:
-    """The rule: the largest harmless rate of a series that ends far from what is usual, and clean
-    accuracy after it; where none is harmless the smallest that did not diverge,
-    and None where each diverged.
+    start: float, usual: float, highest: float
+) -> Generator[float, float | None, tuple[float, float | None]]:
+    """The rule: gives the rates to try, one after another, and is sent clean accuracy after tuning
+    at each, None where that diverged.
 
-    after: clean accuracy after tuning at a rate; None where that diverged.
+    It ends with the largest harmless rate of a series that ends far from what is usual, and clean
+    accuracy after it; where none is harmless the smallest that did not diverge, and None where each
+    diverged.
+
     start: clean accuracy before.
     usual: the rate to begin with.
     highest: no larger one is tried.
     """
     found: dict[int, float | None] = {}
 
-    def harmless(k: int) -> bool:
+    def harmless(k: int) -> Generator[float, float | None, bool]:
         if half_decade(usual, k) > highest:
             return False
-        found[k] = kept = after(half_decade(usual, k))
+        found[k] = kept = yield half_decade(usual, k)
         return kept is not None and is_harmless(kept, start)
 
     best = 0
-    if harmless(0):
-        while best < 2 * _DECADES_UP and harmless(best + 2):
+    if (yield from harmless(0)):
+        while best < 2 * _DECADES_UP and (yield from harmless(best + 2)):
             best += 2
     else:
-        best = next((k for k in range(-2, -2 * _DECADES_DOWN - 1, -2) if harmless(k)), 1)
+        best, k = 1, -2
+        while best == 1 and k >= -2 * _DECADES_DOWN:
+            if (yield from harmless(k)):
+                best = k
+            k -= 2
     if best == 1:  # none
         sound = [k for k, kept in found.items() if kept is not None]
         best = min(sound or found)
-    elif harmless(best + 1):
+    elif (yield from harmless(best + 1)):
         best += 1
     return half_decade(usual, best), found[best]
 

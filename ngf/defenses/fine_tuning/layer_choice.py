@@ -14,7 +14,7 @@ largest Fisher trace is taken. (The margin was set after seeing ten models of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ngf.data.images import to_float
 from ngf.defenses.contract import Problem
-from ngf.defenses.fine_tuning.events import LayerScore, LeftOut
+from ngf.defenses.fine_tuning.events import Choosing, LayerScore, LeftOut
 from ngf.defenses.fine_tuning.judging import Judge, keeps
 from ngf.finite import Diverged
 from ngf.models import flow
@@ -124,9 +124,10 @@ def pick(scores: Mapping[str, float], traces: Mapping[str, float]) -> str:
 
 
 def score_layers(
-    problem: Problem, tune: Callable[[str, Problem], nn.Module], layers: Iterable[str]
-) -> Iterator[LayerScore | LeftOut]:
-    """The scores behind `auto`, in [0, 1], higher is better; `pick` chooses among them.
+    problem: Problem, tune: Callable[[str, Problem], nn.Module], layers: Sequence[str]
+) -> Iterator[Choosing | LayerScore | LeftOut]:
+    """The scores behind `auto`, in [0, 1], higher is better; `pick` chooses among them. Before each
+    comes what is tried.
 
     Clean accuracy is judged as in the learning-rate rule (see `judging`); where that takes several
     tunings of a layer, its score is the mean over them.
@@ -139,9 +140,11 @@ def score_layers(
     images, labels = to_float(clean.images[:_PROBE_IMAGES]), clean.labels[:_PROBE_IMAGES]
     with torch.no_grad():
         num_classes = model(images[:1]).shape[1]
+    yield Choosing("layer", total=len(layers))
     changes = universal_perturbations(model, images, num_classes, problem.seed)
     judge = Judge(problem)
-    for name in layers:
+    for number, name in enumerate(layers, start=1):
+        yield Choosing("layer", name, number, len(layers))
         tuned: list[nn.Module] = []
 
         def kept(part: Problem, name: str = name, tuned: list[nn.Module] = tuned) -> nn.Module:

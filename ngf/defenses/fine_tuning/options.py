@@ -15,6 +15,7 @@ LR_HELP = (
     "Learning rate; 0 chooses it: the largest that keeps accuracy on clean images that it was not "
     "tuned on within one point."
 )
+STRENGTHS = {"lr": "learning rate", "trust_region": "radius"}  # what says how far, in words
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")

@@ -85,6 +85,12 @@ def test_eigenvectors_and_the_way_of_the_optimizer_are_named() -> None:
         "Way of the optimizer",
         "Models",
     ]
+    assert chart.figure["layout"]["meta"]["balls"] == [{"trace": 1, "steps": [0, 5]}]
+    unknown = {**arrays, "path_names": np.array(["step 0", "the end"])}
+    layout = plane_chart(Measured(BACKDOORED, values, unknown)).figure["layout"]
+    assert "balls" not in layout.get("meta", {}), "a ball needs the step of each point"
+    solid = plane_chart(Measured(BACKDOORED, values, arrays), view="surface").figure["layout"]
+    assert "balls" not in solid.get("meta", {}), "in three dimensions it would float"
 
 
 def test_a_plane_through_models_has_the_first_of_them_at_its_origin() -> None:

@@ -9,7 +9,7 @@ import pytest
 from dashboard.charts.rates import RATES
 from dashboard.kit import library, run_card
 from ngf.config import Choice, PurifySpec
-from tests.helpers.pages import read, text
+from tests.helpers.pages import text
 from tests.helpers.run_folders import race_events, weak_run, write_run
 
 RACE = PurifySpec(parent="model", lanes=(Choice("ngf"), Choice("sgd")))
@@ -75,33 +75,6 @@ def test_a_lane_that_diverged_says_so_where_its_numbers_would_be():
     )
     lanes["sgd"] = {"diverged": {**ENDED, "step": 0}, "seconds": 0.2, "steps": 0}
     assert "diverged at step 0" in run_card.settings_sentence(RACE, result), "while choosing"
-
-
-def test_a_lane_that_diverged_does_not_hold_up_the_progress():
-    steps = [
-        {"type": "step", "lane": lane, "step": step, "steps": 100}
-        for lane, step in (("ngf", 50), ("sgd", 2))
-    ]
-    ended = {"type": "diverged", "lane": "sgd", "step": 3, "message": "x"}
-    assert run_card.progress([*steps, ended]) == (
-        0.75,
-        "NGF step 50 of 100, SGD diverged at step 3",
-    )
-    assert run_card.progress([*steps, {**ended, "step": 0}])[0] == 0.75
-
-
-def test_how_far_a_run_is():
-    steps = [
-        {"type": "step", "lane": lane, "step": step, "steps": 100}
-        for lane, step in (("ngf", 20), ("sgd", 60), ("ngf", 40))
-    ]
-    assert run_card.progress(steps) == (0.5, "NGF step 40 of 100, SGD step 60 of 100")
-    assert run_card.progress([{"type": "phase", "phase": "testing"}]) == (0.0, "Testing")
-    named = [{"type": "phase", "phase": "left out 1: 1 × not an image (red/[X](http://e).png)"}]
-    said = run_card.progress(named)[1]
-    assert "red/[X](http://e).png" not in said and "red/[X](http://e).png" in read(said)
-    assert run_card.progress([{"type": "partial", "fraction": 0.25}]) == (0.25, "25 %")
-    assert run_card.progress([]) == (0.0, "")
 
 
 REASON = "Clean accuracy is 43.1% on 2,400 test images; at least 80% is asked."

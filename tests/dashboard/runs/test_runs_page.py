@@ -8,8 +8,9 @@ from tests.helpers.pages import button, checked, text
 
 def test_runs_lists_filters_and_deletes(open_page, store):
     lab = open_page("lab", race_seed="79")
+    checked(lab.toggle(key="lab.curvature").set_value(False).run())
     checked(button(lab, "lab.start").click().run())
-    run = next(run for run in store.runs() if run.source == "user")
+    run = next(run for run in store.runs() if run.source == "user" and run.spec.kind == "purify")
     page = open_page("runs", source="user")
     assert list(page.dataframe[0].value["Run"]) == [run.id]
     page = open_page("runs", run=run.id)

@@ -11,16 +11,30 @@ from ngf.defenses.fine_tuning.choosing import (
     half_decade,
     largest_harmless,
 )
-from ngf.defenses.fine_tuning.events import Chosen, LayerScore
+from ngf.defenses.fine_tuning.events import Choosing, Chosen, LayerScore
 from ngf.defenses.sgd import SGD
 from ngf.evaluate import accuracy
 from ngf.finite import Diverged
 from tests.helpers.purifications import finish, short
 
 
+def asked(generator, answer=lambda told: None):
+    """What a generator returns in the end; `answer` to each value that it gives is sent back."""
+    told = next(generator)
+    while True:
+        try:
+            told = generator.send(answer(told))
+        except StopIteration as end:
+            return end.value
+
+
+def harmless(after, *rule):
+    return asked(largest_harmless(*rule), after)
+
+
 def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
     defense = short("sgd", lr=0.0, layer="last")
-    lr, why = choose_lr(defense, problem, "last")
+    lr, why = asked(choose_lr(defense, problem, "last"))
     assert f"{lr:g} is the largest learning rate tried" in why
     start = accuracy(problem.model, problem.validation)
     tuned = short("sgd", lr=lr, layer="last").purify(problem)
@@ -31,7 +45,7 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
 def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypatch):
     monkeypatch.setattr(SGD, "usual", 1e-9)
     monkeypatch.setattr(choosing, "_DECADES_UP", 0)
-    _lr, why = choose_lr(short("sgd", lr=0.0, batch_norm="eval"), problem, "linear")
+    _lr, why = asked(choose_lr(short("sgd", lr=0.0, batch_norm="eval"), problem, "linear"))
     assert "tried: 1e-09, 3e-09). Nothing larger was tried" in why
 
 
@@ -50,7 +64,7 @@ def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
     for k in range(-6, 14):
         tried: list[float] = []
         limit = half_decade(usual, k)
-        assert largest_harmless(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
+        assert harmless(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
         assert len(tried) == len(set(tried)) <= 3 + abs(k) // 2
     rates = [half_decade(usual, k) for k in range(-6, 7)]
     steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
@@ -59,18 +73,16 @@ def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
 
 def test_the_open_rule_ends_where_it_must():
     tried: list[float] = []
-    assert largest_harmless(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
+    assert harmless(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
     assert max(tried) <= 100.0, "no rate that the option does not let through"
     tried.clear()
-    lr, _kept = largest_harmless(below(1e99, tried), 0.99, 0.2, float("inf"))
+    lr, _kept = harmless(below(1e99, tried), 0.99, 0.2, float("inf"))
     assert lr == 6e5 and len(tried) == 8, "a rate that does nothing is not tried for ever"
-    assert largest_harmless(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), (
-        "none is harmless"
-    )
-    diverges = largest_harmless(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
+    assert harmless(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), "none is harmless"
+    diverges = harmless(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
     assert diverges == (0.2, 0.5), "the smallest that is sound"
-    assert largest_harmless(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
-    assert largest_harmless(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (
+    assert harmless(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
+    assert harmless(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (
         0.02,
         0.99,
     )
@@ -103,7 +115,7 @@ def test_without_validation_images_the_rule_holds_images_back(name, problem, mon
 @pytest.mark.parametrize("name", ["ngf", "sgd", "adam", "ngf_as_released"])
 def test_what_was_chosen_is_told_before_the_first_step(name, problem):
     events = finish(short(name).purify(problem))
-    chosen = next(e for e in events[1:] if not isinstance(e, LayerScore))
+    chosen = next(e for e in events[1:] if not isinstance(e, Choosing | LayerScore))
     assert isinstance(chosen, Chosen) and chosen.num_parameters > 0
     for step in events[events.index(chosen) + 1 :]:
         assert step.lr > 0 and step.update_norm > 0 and step.distance > 0
@@ -114,7 +126,7 @@ def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch
     monkeypatch.setattr(choosing, "half_decade", lambda usual, k: rates.get(k, 1e-9))
     monkeypatch.setattr(choosing, "_highest", lambda defense: 1e99)
     defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
-    lr, why = choose_lr(defense, problem, "all")
+    lr, why = asked(choose_lr(defense, problem, "all"))
     assert lr == 1e-9
     assert "largest learning rate tried" in why
     assert "Diverged and left out: 1e+20, 1e+15." in why
@@ -126,5 +138,36 @@ def test_the_rule_says_when_every_rate_diverges(problem, monkeypatch):
     defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
     match = "Every learning rate that was tried diverges on all"
     with pytest.raises(Diverged, match=match) as error:
-        choose_lr(defense, problem, "all")
+        asked(choose_lr(defense, problem, "all"))
     assert "learning rate of your own, below 1e+20" in error.value.advice
+
+
+def test_each_trial_is_told_before_it_is_made(problem, monkeypatch):
+    made: list[float] = []
+    begin = choosing.begin
+
+    def watched(defense, part, layer, lr):
+        made.append(lr)
+        return begin(defense, part, layer, lr)
+
+    monkeypatch.setattr(choosing, "begin", watched)
+    purification = short("ngf", layer="last", trust_region=0.0, steps=1).purify(problem)
+    told: list[Choosing] = []
+    for event in purification:
+        if isinstance(event, Choosing):
+            assert event.tried not in made
+            told.append(event)
+        elif isinstance(event, Chosen):
+            break
+    assert [event.number for event in told] == list(range(1, len(told) + 1)) and len(told) > 1
+    assert {event.what for event in told} == {"trust_region"}
+    assert {event.tried for event in told} == set(made)
+
+
+def test_each_layer_is_told_with_how_many_there_are(problem):
+    events = finish(short("sgd", layer="auto", steps=1).purify(problem))
+    told = [event for event in events if isinstance(event, Choosing)]
+    scored = [event.layer for event in events if isinstance(event, LayerScore)]
+    assert [event.tried for event in told] == [None, *scored]
+    assert [event.number for event in told] == list(range(len(told)))
+    assert {event.total for event in told} == {len(scored)}

@@ -1,0 +1,74 @@
+"""Which race lies faint behind the one on the stage: the reader's choice, kept in the address."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.charts.ghost import Ghost, differs
+from dashboard.kit import library, url
+from ngf.runs.store import PurifyRun
+
+KEY = "lab.ghost"
+_MOST = 12  # that are offered
+_PATIENCE = 0.5  # seconds that the page waits for the events of a long run
+
+
+def restore(run_id: str) -> None:
+    """Take the choice from a new address."""
+    found = library.find(run_id) if run_id else None
+    if run_id and not isinstance(found, PurifyRun):
+        url.ignore(
+            "lab",
+            f"ghost “{run_id}” is no purification of this store, so nothing lies behind the "
+            "curves. Choose one of the list below them.",
+        )
+    st.session_state[KEY] = found.id if isinstance(found, PurifyRun) else ""
+
+
+def offered(run: PurifyRun) -> dict[str, PurifyRun]:
+    """Finished races of the same model, newest first, then what ships; and the one chosen."""
+    own = [
+        other
+        for other, facts in library.store().look().facts.items()
+        if isinstance(other, PurifyRun)
+        and facts.ended == "done"
+        and other.spec.parent == run.spec.parent
+    ]
+    shipped = [other for other in library.recordings() if other.spec.parent == run.spec.parent]
+    found = {other.id: other for other in [*shipped, *own[:_MOST]]}
+    if isinstance(kept := library.find(st.session_state.get(KEY, "")), PurifyRun):
+        found.setdefault(kept.id, kept)
+    found.pop(run.id, None)
+    return found
+
+
+def chosen(run: PurifyRun) -> PurifyRun | None:
+    """The race behind this one; None where none was chosen."""
+    return offered(run).get(st.session_state.get(KEY, ""))
+
+
+def ghost_of(other: PurifyRun) -> Ghost:
+    return Ghost(other.spec, other.outline(_PATIENCE))
+
+
+def choose(run: PurifyRun) -> None:
+    """The list, where there is anything to choose."""
+    found = offered(run)
+    if not found:
+        return
+    labels = library.tell_apart(found, lambda other: _label(run, other))
+    if st.session_state.get(KEY, "") not in found:
+        st.session_state[KEY] = ""
+    st.selectbox(
+        "Faint behind the curves",
+        ["", *found],
+        key=KEY,
+        format_func=lambda name: labels.get(name, "Nothing"),
+        help="Another finished race of the same model: an earlier one, another seed, or a "
+        "recording that ships.",
+    )
+
+
+def _label(run: PurifyRun, other: PurifyRun) -> str:
+    ships = " · ships with the program" if other.source == "shipped" else ""
+    return f"{differs(run.spec, other.spec)}{ships}"
