@@ -19,14 +19,15 @@ from analysis.images import select
 from analysis.measurements.base import Measurement
 from analysis.result import Partial
 from ngf.catalogue import build
-from ngf.checkpoints.waypoints import Waypoint, steps_at, waypoints
+from ngf.checkpoints.fork import model_at_start
+from ngf.checkpoints.waypoints import Waypoint, waypoints
 from ngf.checkpoints.weights import check_lane, load_attack, load_model, training_of
 from ngf.config import MeasureSpec, Target
 from ngf.data import load
 from ngf.environment import device, environment, exact_numerics
 from ngf.options import SpecError
 from ngf.runs.files import replacing
-from ngf.runs.folder import ARRAYS, UNFINISHED
+from ngf.runs.folder import ARRAYS, UNFINISHED, steps_at
 from ngf.runs.folder import waypoints as waypoints_folder
 from ngf.runs.recorder import Recorder
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
@@ -78,8 +79,11 @@ def subject(
     reference = None
     if isinstance(run, PurifyRun):
         check_lane(run, run.spec.lane_name(target.lane))
-    if isinstance(run, PurifyRun) and (needs.reference or needs.path):
+    if isinstance(run, PurifyRun) and needs.reference:
         reference = load_model(store, run.spec.parent, where).model
+    start = None
+    if isinstance(run, PurifyRun) and needs.path:
+        start = model_at_start(store, run.spec, where)
     given: dict[str, Any] = {}
     if needs.reference:
         given["reference"] = reference
@@ -87,10 +91,10 @@ def subject(
         named = measurement.others()
         given["others"] = [load_model(store, name, where).model for name in named]
     if needs.path == "needed":  # its run may still be going on, without final weights
-        start = reference or initial_model(training_of(store, run.id).spec).to(where)
+        start = start or initial_model(training_of(store, run.id).spec).to(where)
         return start, {**given, "path": path_of(run, target.lane, start, check)}
-    if needs.path == "kept" and reference is not None and steps_at(_folder(run, target.lane)):
-        given["path"] = path_of(run, target.lane, reference, check)
+    if needs.path == "kept" and start is not None and steps_at(_folder(run, target.lane)):
+        given["path"] = path_of(run, target.lane, start, check)
     return load_model(store, spec.target, where).model, given
 
 

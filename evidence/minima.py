@@ -57,12 +57,12 @@ from evidence.computing import of_zoo
 from evidence.shipped import MINIMA, read, write
 from evidence.zoo import specs
 from ngf.catalogue import build
-from ngf.checkpoints.waypoints import steps_at, waypoint
+from ngf.checkpoints.waypoints import waypoint
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, MeasureSpec, TrainSpec
 from ngf.environment import environment
 from ngf.places import runs_dir
-from ngf.runs.folder import waypoints
+from ngf.runs.folder import steps_at, waypoints
 from ngf.runs.store import Store, TrainRun
 from ngf.training.run import initial_model
 

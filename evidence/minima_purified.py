@@ -28,11 +28,11 @@ from evidence.minima import (
 )
 from evidence.shipped import MINIMA_PURIFIED, read
 from evidence.zoo import specs
-from ngf.checkpoints.waypoints import steps_at, waypoint
+from ngf.checkpoints.waypoints import waypoint
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
 from ngf.options import SpecError
-from ngf.runs.folder import waypoints
+from ngf.runs.folder import steps_at, waypoints
 from ngf.runs.store import PurifyRun, Store, TrainRun
 
 # Method -> its defense; each is a lane of one race, so that all see the same images and batches.

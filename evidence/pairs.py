@@ -29,10 +29,10 @@ from evidence.computing import Failed, of_zoo
 from evidence.minima import NUM_IMAGES, Pictures, model_after, on_the_way
 from evidence.shipped import PAIRS, read, write
 from evidence.zoo import specs as zoo_specs
-from ngf.checkpoints.waypoints import steps_at
 from ngf.checkpoints.weights import load_model
 from ngf.config import TrainSpec
 from ngf.environment import environment
+from ngf.runs.folder import steps_at
 from ngf.runs.store import Store
 
 WALK = LossSlice(**asking.WALKS["steepest"], points=31)

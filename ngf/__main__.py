@@ -173,6 +173,12 @@ def _parser() -> argparse.ArgumentParser:
         "default), or on 1,000 more that are reserved for it",
     )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
+    purify.add_argument(
+        "--start",
+        metavar="RUN:LANE@STEP",
+        default="",
+        help="a fork: start from the weights after a step of another purification of this model",
+    )
     measure = add(
         "measure", _measure, "measure something on the weights of a run (RUN, or RUN:LANE)", submit
     )
@@ -316,6 +322,7 @@ def _purify(options: argparse.Namespace) -> int:
             seed=options.seed,
             num_clean=start.num_clean if options.num_clean is None else options.num_clean,
             choosing=options.choosing,
+            start=options.start,
         ),
     )
 

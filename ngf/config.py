@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
@@ -76,6 +77,26 @@ class Target:
         return f"{self.run}:{self.lane}" if self.lane else self.run
 
 
+@dataclass(frozen=True)
+class Fork:
+    """A model on its way: `id:lane@step`, after that step of a lane of a purification."""
+
+    run: str
+    lane: str
+    step: int
+
+    @classmethod
+    def parse(cls, text: str) -> Fork:
+        """Raises SpecError for a text that does not name a run, a lane and a step."""
+        found = re.fullmatch(r"([^:@]+):([^:@]+)@([1-9]\d{0,8})", text)
+        if found is None:
+            raise SpecError(f"start = {text!r} does not name a step. Allowed: RUN:LANE@STEP.")
+        return cls(found[1], found[2], int(found[3]))
+
+    def __str__(self) -> str:
+        return f"{self.run}:{self.lane}@{self.step}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a network is trained: SGD with a one-cycle learning rate on augmented images."""
@@ -130,6 +151,10 @@ def _count(name: str, value: Any) -> int:
 def _revision(name: str, value: Any) -> int:
     found: int = check_value("", name, value, {"default": 0, "ge": 1, "le": REVISION})
     return found
+
+
+def _fork(name: str, value: Any) -> str:
+    return str(Fork.parse(_text(name, value))) if value else ""
 
 
 def _choosing(name: str, value: Any) -> str:
@@ -263,6 +288,8 @@ class PurifySpec(_Spec):
 
     choosing: which images a defense may judge settings on: `within` the defender's clean images, by
         cross-fitting, or on 1,000 more that are `reserved` for that.
+    start: for a fork, the weights that all lanes start from in place of the parent's: those after a
+        step of another purification of it, see `Fork`. Momentum and all else begin anew.
     """
 
     kind: ClassVar[Literal["purify"]] = "purify"
@@ -272,6 +299,7 @@ class PurifySpec(_Spec):
         "num_clean": _count,
         "seed": _count,
         "choosing": _choosing,
+        "start": _fork,
         "revision": _revision,
     }
     _FORMER = {"revision": 1, "choosing": "reserved"}
@@ -280,12 +308,17 @@ class PurifySpec(_Spec):
     num_clean: int = 500
     seed: int = 0
     choosing: str = "within"
+    start: str = ""
     revision: int = REVISION
 
     def __post_init__(self) -> None:
         if not self.lanes:
             raise SpecError("A purification needs at least one defense.")
         check_value("", "num_clean", self.num_clean, {"default": 0, "ge": 10, "le": 5000})
+
+    def fork(self) -> Fork | None:
+        """Where it starts from, of a fork."""
+        return Fork.parse(self.start) if self.start else None
 
     def lane_names(self) -> tuple[str, ...]:
         """One name per lane: the defense's, numbered from its second lane on (`sgd`, `sgd-2`)."""
@@ -305,7 +338,8 @@ class PurifySpec(_Spec):
         return name or names[0]
 
     def _slug(self) -> str:
-        return "-vs-".join(dict.fromkeys(lane.name for lane in self.lanes)).replace("_", "-")
+        names = "-vs-".join(dict.fromkeys(lane.name for lane in self.lanes)).replace("_", "-")
+        return f"{names}-fork" if self.start else names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dashboard.charts.race import Steps, steps_of
 from dashboard.charts.rates import RATES, Event, rate_columns, rate_curve
 from dashboard.charts.style import Trace, escape, lane_marks, listed, percent
 from dashboard.charts.titles import lane_title
-from ngf.config import Choice, PurifySpec
+from ngf.config import Choice, Fork, PurifySpec
 
 MARK = "ghost"  # `meta` of its traces: no slider stops at their points, and none cuts them
 _FAINT = 0.32  # opacity
@@ -25,25 +25,53 @@ class Ghost:
     spec: PurifySpec
     events: Sequence[Event]
 
+    def before(self, spec: PurifySpec) -> Fork | None:
+        """Where the race `spec` branches off this one; None where it does not."""
+        fork = spec.fork()
+        return fork if fork is not None and fork.run == self.spec.id else None
+
 
 def with_ghost(chart: Chart, spec: PurifySpec, events: Iterable[Event], ghost: Ghost) -> Chart:
     """The chart of the race `spec` with the curves of another one behind it, a row for each of its
-    points, and a sentence on what differs.
+    points, and a sentence on what differs. Behind a fork the race that it branches off goes on;
+    their steps are counted from there.
     """
     here, there = _points(spec, events), _points(ghost.spec, ghost.events)
     name = differs(spec, ghost.spec)
+    figure, fork = chart.figure, ghost.before(spec)
+    if fork is not None:
+        name = f"no fork at step {fork.step}"
+        there = {fork.lane: _counted_from(fork.step, there.get(fork.lane, []))}
+        figure = {**figure, "layout": _branching(figure["layout"], there[fork.lane])}
     said = {
         step: f"{words} {sentence(here, there, name, step)}".strip()
         for step, words in chart.findings.items()
     }
     return replace(
         chart,
-        figure={**chart.figure, "data": [*chart.figure["data"], *_traces(here, there, name)]},
+        figure={**figure, "data": [*figure["data"], *_traces(here, there, name)]},
         rows=[*chart.rows, *_rows(there, name)],
         finding=f"{chart.finding} {sentence(here, there, name)}".strip(),
         alt=f"{chart.alt} Faint behind it, a race with {name}.",
         findings=said,
     )
+
+
+def _counted_from(step: int, seen: Sequence[Event]) -> list[Event]:
+    return [{**event, "step": event["step"] - step} for event in seen]
+
+
+def _branching(layout: dict[str, Any], seen: Sequence[Event]) -> dict[str, Any]:
+    """The layout with room for the steps before the fork, and a line where it is."""
+    axis = layout["xaxis"]
+    low, high = axis["range"]
+    low = min([low, *(event["step"] for event in seen)])
+    line = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    return {
+        **layout,
+        "xaxis": {**axis, "range": [low, high]},
+        "shapes": [*layout.get("shapes", []), {**line, "line": {"dash": "dot", "width": 1}}],
+    }
 
 
 def differs(spec: PurifySpec, other: PurifySpec) -> str:
@@ -57,6 +85,8 @@ def differs(spec: PurifySpec, other: PurifySpec) -> str:
         found.append(f"{other.num_clean:,} clean images")
     if other.lanes != spec.lanes:
         found.append(" vs ".join(map(_lane, other.lanes)))
+    if other.start != spec.start:
+        found.append(f"its fork at {other.start}" if other.start else "no fork")
     if other.choosing != spec.choosing:
         found.append(f"settings judged “{other.choosing}”")
     return listed(found) if found else "the same settings"

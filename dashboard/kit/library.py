@@ -135,7 +135,9 @@ def _described(run: Run) -> str:
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
         model_seed = f", model seed {origin.seed}" if origin else ""
         things = f" on {title('data', origin.data)}" if origin else ""
-        return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}"
+        fork = spec.fork()
+        branch = f" · fork of {lane_title(fork.lane)} at step {fork.step:,}" if fork else ""
+        return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}{branch}"
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
 
 

@@ -16,8 +16,11 @@ from dashboard.kit.chart_files import MIME, as_file, file_name, said_of
 from ngf.runs.store import Run
 
 
-def show(chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **options: Any) -> None:
-    """Draw `chart` and, behind a click, its table. Picture and numbers can be saved.
+def show(
+    chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **options: Any
+) -> int | None:
+    """Draw `chart` and, behind a click, its table. Picture and numbers can be saved. Returns what
+    `live_chart` returns.
 
     key: where the widgets keep their state.
     name: tells the table from others, for readers who jump from one table to the next.
@@ -26,7 +29,7 @@ def show(chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **op
     """
     words = name or key
     file = file_name(words, of)
-    live_chart(chart, key=key, name=file, about=said_of(words, of), **options)
+    pressed = live_chart(chart, key=key, name=file, about=said_of(words, of), **options)
     with st.expander(
         f"Table, CSV, JSON: {name}" if name else "Table, CSV, JSON",
         key=f"{key}.table",
@@ -34,7 +37,7 @@ def show(chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **op
     ) as table:
         pass
     if not table.open:  # a closed table costs nothing
-        return
+        return pressed
     with table:
         st.dataframe(
             chart.table,
@@ -54,3 +57,4 @@ def show(chart: Chart, key: str, *, name: str = "", of: Sequence[Run] = (), **op
                     icon=":material/download:",
                     on_click="ignore",
                 )
+    return pressed

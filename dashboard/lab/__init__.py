@@ -19,5 +19,6 @@ PAGE = Page(
         "choosing": Param("within", choices=("within", "reserved")),
         "run": RUN,
         "ghost": RUN,
+        "fork": Param(pattern=r"[a-z0-9\-]+:[\w\-]+@\d+"),
     },
 )

@@ -12,7 +12,7 @@ from dashboard.charts.titles import lane_title
 from dashboard.kit import forms, glossary, library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import SEED_MAX
-from dashboard.lab import ghosts, training
+from dashboard.lab import forks, ghosts, training
 from ngf.catalogue import catalogue, options_of
 from ngf.config import CHOOSING, NUM_VALIDATION, Choice, PurifySpec
 from ngf.defenses.fine_tuning.options import tunings
@@ -78,6 +78,7 @@ def _choices_of(run: PurifyRun) -> dict[str, Any]:
         "num_clean": run.spec.num_clean,
         "race_seed": run.spec.seed,
         "choosing": run.spec.choosing,
+        "fork": run.spec.start,
         "lane": tuple(forms.lane_to_text(lane) for lane in run.spec.lanes),
     }
     trained = run.training()
@@ -244,6 +245,7 @@ def choose_race(
         num_clean=num_clean,
         seed=seed,
         choosing=_choose_choosing(chosen),
+        start=forks.start_of(trained),
     )
 
 
@@ -300,6 +302,7 @@ def in_address(
             "num_clean": spec.num_clean,
             "race_seed": spec.seed,
             "choosing": spec.choosing,
+            "fork": spec.start,
         }
     return values
 
@@ -310,7 +313,8 @@ def in_words(spec: PurifySpec) -> str:
         lane_title(name) + _settings(choice)
         for name, choice in zip(spec.lane_names(), spec.lanes, strict=True)
     )
-    return f"{lanes} · {spec.num_clean:,} clean images · seed {spec.seed}"
+    fork = f" · from {forks.in_words(spec.start)}" if spec.start else ""
+    return f"{lanes} · {spec.num_clean:,} clean images · seed {spec.seed}{fork}"
 
 
 def _settings(choice: Choice) -> str:

@@ -35,16 +35,24 @@ def offered(run: PurifyRun) -> dict[str, PurifyRun]:
         and other.spec.parent == run.spec.parent
     ]
     shipped = [other for other in library.recordings() if other.spec.parent == run.spec.parent]
-    found = {other.id: other for other in [*shipped, *own[:_MOST]]}
+    found = {other.id: other for other in [*_source(run), *shipped, *own[:_MOST]]}
     if isinstance(kept := library.find(st.session_state.get(KEY, "")), PurifyRun):
         found.setdefault(kept.id, kept)
     found.pop(run.id, None)
     return found
 
 
+def _source(run: PurifyRun) -> list[PurifyRun]:
+    """The race that a fork branches off, while it is there."""
+    fork = run.spec.fork()
+    source = library.find(fork.run) if fork else None
+    return [source] if isinstance(source, PurifyRun) and source.status == "done" else []
+
+
 def chosen(run: PurifyRun) -> PurifyRun | None:
-    """The race behind this one; None where none was chosen."""
-    return offered(run).get(st.session_state.get(KEY, ""))
+    """The race behind this one: where none was chosen, that which a fork branches off."""
+    name = st.session_state.get(KEY) or next((source.id for source in _source(run)), "")
+    return offered(run).get(name)
 
 
 def ghost_of(other: PurifyRun) -> Ghost:
@@ -57,13 +65,14 @@ def choose(run: PurifyRun) -> None:
     if not found:
         return
     labels = library.tell_apart(found, lambda other: _label(run, other))
+    usual = "The race that it branches off" if _source(run) else "Nothing"
     if st.session_state.get(KEY, "") not in found:
         st.session_state[KEY] = ""
     st.selectbox(
         "Faint behind the curves",
         ["", *found],
         key=KEY,
-        format_func=lambda name: labels.get(name, "Nothing"),
+        format_func=lambda name: labels.get(name, usual),
         help="Another finished race of the same model: an earlier one, another seed, or a "
         "recording that ships.",
     )

@@ -16,7 +16,7 @@ from dashboard.kit.estimate import queue
 from dashboard.kit.library import ModelRun
 from dashboard.kit.show import show
 from dashboard.kit.submit import show_refusal
-from dashboard.lab import along, ghosts, valley
+from dashboard.lab import along, forks, ghosts, valley
 from ngf.runs.folder import OPEN, UNFINISHED, Status
 from ngf.runs.log import Outline
 from ngf.runs.store import PurifyRun
@@ -90,7 +90,8 @@ def _chart(run: ModelRun, outline: Outline, watched: bool, steps: str | None = N
     if behind is not None and isinstance(run, PurifyRun):
         chart = with_ghost(chart, run.spec, outline, ghosts.ghost_of(behind))
     # The key changes when a run is started again, so that its chart polls anew.
-    show(
+    can_fork = isinstance(run, PurifyRun) and not watched and bool(forks.kept(run))
+    pressed = show(
         chart,
         f"live.{run.id}.{run.request.get('queued_at', '')}",
         name=f"{name} curves",
@@ -98,9 +99,12 @@ def _chart(run: ModelRun, outline: Outline, watched: bool, steps: str | None = N
         height=_HEIGHT,
         scrub=not watched,
         steps=steps,
+        fork=can_fork,
         url=_route(run, name, behind) if watched or not outline.whole else None,
     )
     if isinstance(run, PurifyRun):
+        if can_fork:
+            forks.choose(run, pressed)
         ghosts.choose(run)
 
 

@@ -11,7 +11,7 @@ from dashboard.kit.run_card import model_numbers, numbers_in_words, show_outcome
 from dashboard.kit.submit import say
 from dashboard.kit.take import take_home
 from dashboard.kit.trigger import show_trigger
-from dashboard.lab import choices, ghosts, starting
+from dashboard.lab import choices, forks, ghosts, starting
 from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live, show_recorded
@@ -136,6 +136,7 @@ if fresh:
     st.session_state["lab.addressed"] = opened.id if opened else ""
     starting.new_link()
     ghosts.restore(values["ghost"])
+    forks.restore(values["fork"])
 choices.restore_widgets(models, values, fresh)
 url.notice("lab")
 view = view_in.segmented_control(

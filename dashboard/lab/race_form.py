@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard.kit import estimate, library
 from dashboard.kit.model_card import model_card
 from dashboard.kit.submit import say, show_refusal
-from dashboard.lab import choices
+from dashboard.lab import choices, forks
 from dashboard.lab.starting import Stage, is_new, start
 from ngf.config import PurifySpec
 from ngf.options import SpecError
@@ -65,6 +65,7 @@ def race_form(models: Sequence[TrainRun]) -> RaceForm:
         [1.9, 1.9, 4.2, 2.8], vertical_alignment="bottom", gap="small"
     )
     trained = choices.choose_model(models, first, second, third)
+    forks.show_start(trained)
     drawer, below = st.columns([1.9, 4.2], gap="small")
     # Not a popover: what is in one is not drawn before it is opened, and its fields then show
     # their lowest value in place of the one that they have.

@@ -242,8 +242,11 @@ def _settings(run: Run) -> Iterable[tuple[str, list[Row]]]:
         return
     trained = run.training()
     if isinstance(spec, PurifySpec):
-        plain = {"starts from": spec.parent, "clean images": spec.num_clean}
-        yield "Purification", _options({**plain, "settings are judged": spec.choosing})
+        plain = {"starts from": spec.start or spec.parent, "clean images": spec.num_clean}
+        yield (
+            "Purification",
+            _options({**plain, "settings are judged": spec.choosing}),
+        )
         for lane, choice in zip(spec.lane_names(), spec.lanes, strict=True):
             yield lane_title(lane), _options(options_of("defenses", choice, spec.revision))
     if trained is not None:

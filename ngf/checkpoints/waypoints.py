@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ngf.checkpoints.weights import check_like, read_tensors
 from ngf.runs.files import READABLE
+from ngf.runs.folder import steps_at
 
 MAX_KEPT = 16  # steps of one lane: enough for a curve, and each is measured for seconds
 MAX_BYTES = 64 * 2**20  # of one lane; a large network keeps fewer steps
@@ -82,11 +83,6 @@ class Keeper:
         save_file(changed, temporary)
         temporary.chmod(READABLE)
         os.replace(temporary, target)
-
-
-def steps_at(folder: Path) -> list[int]:
-    """Steps whose weights are there now, ascending."""
-    return sorted(int(path.stem) for path in folder.glob("*.safetensors"))
 
 
 def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -> Waypoint:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ngf.checkpoints.weights import load_attack, load_model, save_weights, training_of
+from ngf.checkpoints.fork import model_at_start
+from ngf.checkpoints.weights import load_attack, save_weights, training_of
 from ngf.config import NUM_LIVE, PurifySpec, check_revision
 from ngf.data import load
 from ngf.defenses.race import Lane, check_left, give_up, race
@@ -42,7 +43,7 @@ def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     attack = load_attack(origin)
 
     def fresh_model() -> nn.Module:
-        return load_model(store, spec.parent, where).model
+        return model_at_start(store, spec, where)
 
     live = test_set(splits, attack, NUM_LIVE).to(where)
     lanes = race(spec, fresh_model, splits, live, recorder, where)

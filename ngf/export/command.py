@@ -61,6 +61,8 @@ def _purify(spec: PurifySpec) -> str:
     for lane in spec.lanes:
         words += ["--defense", lane.name]
     words += ["--num-clean", str(spec.num_clean), "--choosing", spec.choosing]
+    if spec.start:
+        words += ["--start", spec.start]
     settings = [
         setting for lane in by_name.values() for setting in _settings(f"{lane.name}.", lane.options)
     ]

@@ -5,6 +5,7 @@ Whoever opens a file of a run takes its name from here.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 # ---- what was asked for
@@ -42,6 +43,11 @@ def purified_weights(lane: str) -> str:
 def waypoints(lane: str = "") -> str:
     """Name of the folder that holds the weights on the way of a lane, or of a training."""
     return f"{WAYPOINTS}/{lane or 'model'}"
+
+
+def steps_at(folder: Path) -> list[int]:
+    """Steps whose weights lie in a folder of waypoints now, ascending."""
+    return sorted(int(path.stem) for path in folder.glob("*.safetensors"))
 
 
 Command = Literal["pause", "resume", "cancel"]

@@ -691,7 +691,7 @@ def _set_aside(path: Path) -> None:
 def _starts_from(spec: Spec) -> str | None:
     """What a specification names as its beginning: `id`, or `id:lane`."""
     if isinstance(spec, PurifySpec):
-        return spec.parent
+        return spec.start.partition("@")[0] or spec.parent
     return spec.target if isinstance(spec, MeasureSpec) else None
 
 

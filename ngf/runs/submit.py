@@ -16,6 +16,7 @@ from ngf.catalogue import catalogue, missing_files, normalize
 from ngf.config import (
     REVISION,
     Choice,
+    Fork,
     MeasureSpec,
     PurifySpec,
     Spec,
@@ -28,6 +29,7 @@ from ngf.config import (
 from ngf.options import SpecError, check_layer
 from ngf.places import data_dir
 from ngf.runs.content import check_content, filled
+from ngf.runs.folder import steps_at, waypoints
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
 # Says what speaks against a measurement. By name, because ngf does not import analysis.
@@ -85,7 +87,32 @@ def _purification(spec: PurifySpec, store: Store) -> PurifySpec:
     if not isinstance(parent, TrainRun):
         raise SpecError(f"{parent.id} is not a trained model: purify takes the run of a training.")
     check_content(parent.spec)
-    return replace(purification_of(parent.spec, spec), parent=parent.id)
+    found = replace(purification_of(parent.spec, spec), parent=parent.id)
+    return found if store.find(found.id) else replace(found, start=_start(found, store))
+
+
+def _start(spec: PurifySpec, store: Store) -> str:
+    """Where a fork starts, in full. Raises SpecError with the nearest step that can be forked."""
+    if (fork := spec.fork()) is None:
+        return ""
+    source = store.get(fork.run)
+    if not isinstance(source, PurifyRun) or source.spec.parent != spec.parent:
+        raise SpecError(f"{source.id} is no purification of {spec.parent}, so it cannot be forked.")
+    lane = source.spec.lane_name(fork.lane)
+    kept = steps_at(source.path / waypoints(lane))
+    if not kept:
+        raise SpecError(
+            f"{source.id}:{lane} has kept no weights on its way, so it cannot be forked. Runs that "
+            "ship keep the last ones only: start a race of your own."
+        )
+    if fork.step not in kept:
+        nearest = min(kept, key=lambda step: abs(step - fork.step))
+        raise SpecError(
+            f"{source.id}:{lane} kept no weights at step {fork.step}. The nearest step that can be "
+            f"forked is {nearest}: {Fork(source.id, lane, nearest)}. "
+            f"Allowed: {', '.join(map(str, kept))}."
+        )
+    return str(Fork(source.id, lane, fork.step))
 
 
 def purification_of(training: TrainSpec, spec: PurifySpec) -> PurifySpec:

@@ -43,8 +43,9 @@ def live_chart(
     steps: str | None = None,
     name: str = "chart",
     about: Sequence[str] = (),
-) -> None:
-    """Draw `chart` and keep it up to date.
+    fork: bool = False,
+) -> int | None:
+    """Draw `chart` and keep it up to date. Returns the step at which “Fork here” was just pressed.
 
     key: tells the component from others on the page.
     url: the route that is polled until its answer is final, relative to the page, without a slash
@@ -60,6 +61,7 @@ def live_chart(
         across a map is named there as `{"trace": number, "steps": [of each of its points]}`.
     name: of the files that the reader saves of it, without an ending.
     about: lines that go into those files: what the chart is of.
+    fork: adds a button “Fork here” beside the slider.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
@@ -78,9 +80,15 @@ def live_chart(
         "steps": steps,
         "name": name,
         "about": list(about),
+        "fork": fork,
         "lib": PLOTLY,
     }
-    _mount(data=data, key=key)
+    sent = _mount(data=data, key=key, on_fork_change=_noted).get("fork")
+    return sent if type(sent) is int and sent >= 0 else None  # a browser may send anything
+
+
+def _noted() -> None:
+    """Streamlit reports a press only to a page that names a callback."""
 
 
 def preload() -> None:

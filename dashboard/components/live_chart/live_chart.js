@@ -56,6 +56,8 @@ class LiveChart {
     this.play = make("button", "ngf-play", this.scrubBox, { type: "button" })
     this.slider = make("input", "", this.scrubBox, { type: "range", min: 0, step: 1 })
     this.output = make("output", "", this.scrubBox)
+    this.fork = make("button", "ngf-play", this.scrubBox, { type: "button", hidden: "", title: "Start another race from the weights of this step" })
+    this.fork.textContent = "Fork here"
     this.finding = make("p", "ngf-finding", root, { "aria-live": "polite" })
     this.saveBox = make("div", "ngf-save", root)
     this.note = make("p", "ngf-note", root, { role: "status" })
@@ -74,13 +76,14 @@ class LiveChart {
     on(this.figureBox, "pointerdown", () => { this.held = true })
     for (const type of ["pointerup", "pointercancel", "blur"]) on(window, type, () => this.#release())
     on(this.play, "click", () => this.#toggle())
+    on(this.fork, "click", () => this.send("fork", this.steps[this.shown ?? this.steps.length - 1]))
     on(this.slider, "input", () => {
       const index = Number(this.slider.value) // read first: a pause sets the slider to what is shown
       this.#pause()
       this.#show(index)
     })
     on(this.root, "keydown", (event) => {
-      if (event.code !== "Space" || this.scrubBox.hidden || event.target === this.play) return
+      if (event.code !== "Space" || this.scrubBox.hidden || event.target.tagName === "BUTTON") return
       event.preventDefault()
       this.#toggle()
     })
@@ -126,9 +129,11 @@ class LiveChart {
   }
 
   // New data from Streamlit: at mount and at every rerun.
-  accept(data) {
+  accept(data, send) {
     const moved = data.url !== this.url
     this.data = data
+    this.send = send
+    this.fork.hidden = !data.fork
     this.url = data.url
     this.#join(data.link)
     this.#joinSteps(data.steps)
@@ -394,7 +399,7 @@ class LiveChart {
 
 const charts = new WeakMap()
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".ngf-live")
   if (!root) return undefined
   if (!data.figure) { loadPlotly(data.lib).catch(() => {}); return undefined } // for charts to come
@@ -403,6 +408,6 @@ export default function ({ data, parentElement }) {
     chart = new LiveChart(root)
     charts.set(root, chart)
   }
-  chart.accept(data)
+  chart.accept(data, setTriggerValue)
   return () => chart.close()
 }

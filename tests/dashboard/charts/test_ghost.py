@@ -53,3 +53,19 @@ def test_races_without_a_common_lane_say_so():
     other = replace(RACE, lanes=(Choice("fine_pruning"),))
     chart = with_ghost(race_chart(RACE, race_events()), RACE, race_events(), Ghost(other, []))
     assert "no lane in common" in chart.finding
+
+
+def test_behind_a_fork_the_race_it_branches_off_goes_on_from_there():
+    fork = replace(RACE, start=f"{RACE.id}:ngf@40")
+    events = race_events(60)
+    chart = with_ghost(race_chart(fork, events), fork, events, Ghost(RACE, race_events(100)))
+    alone = race_chart(fork, events)
+    behind = chart.figure["data"][len(alone.figure["data"]) :]
+    assert len(behind) == 2, "CA and ASR of the lane that was forked"
+    assert all((min(trace["x"]), max(trace["x"])) == (-40, 60) for trace in behind)
+    layout = chart.figure["layout"]
+    assert layout["xaxis"]["range"][0] == -40
+    assert [shape["x0"] for shape in layout["shapes"]] == [0]
+    assert "no fork at step 40" in chart.finding
+    elsewhere = with_ghost(alone, fork, events, Ghost(OTHER, race_events(100)))
+    assert elsewhere.figure["layout"] == alone.figure["layout"], "a race of its own begins at 0"

@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ngf.checkpoints.waypoints import MAX_KEPT, Keeper, kept_steps, steps_at, waypoint, waypoints
+from ngf.checkpoints.waypoints import MAX_KEPT, Keeper, kept_steps, waypoint, waypoints
 from ngf.checkpoints.weights import WeightsError
+from ngf.runs.folder import steps_at
 from tests.helpers import cases
 
 
