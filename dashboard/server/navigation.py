@@ -24,7 +24,8 @@ STYLE = """<style>
   color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
 [data-testid="stElementToolbarButton"]:has(> * > button[aria-label^="Download as CSV"]) {
   display: none; }
-.streamlit-embedded [data-testid="stHeader"] { display: none; }
+.streamlit-embedded :is([data-testid="stHeader"],
+  [data-testid="stLayoutWrapper"]:has(> .st-key-running_bar)) { display: none; }
 .streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
 .st-key-lab_head h1 { padding: 0; }
 .st-key-running_bar:not(:has(*)) { display: none; }
