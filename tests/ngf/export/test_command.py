@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -109,3 +110,8 @@ def test_what_does_not_ship_is_trained_first(tmp_path):
     assert [text.split()[2:4] for text in said] == [["ngf", "train"], ["analysis", TRAIN.id]]
     model = measured(store, "fisher_trace", MODEL, {}, {})
     assert len(commands(store.get(model.id))) == 1  # the zoo is there
+
+
+def test_a_fork_says_where_it_starts():
+    fork = replace(RACE, start=f"{RACE.id}:ngf@40")
+    assert f"--start {RACE.id}:ngf@40" in command(fork)
