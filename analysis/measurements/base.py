@@ -27,6 +27,7 @@ class Needs:
     path: whether `measure` takes the weights along the run, as `path`: `kept` if the run has kept
         any, `needed` if it cannot do without, empty if it takes none.
     all_images: whether the page makes one run per kind of test images, whatever kind is chosen.
+    brief: whether it takes seconds and does not wait behind those that take minutes.
     """
 
     models: Literal["each", "pair", "one"] = "each"
@@ -34,6 +35,7 @@ class Needs:
     others: str = ""
     path: Literal["", "kept", "needed"] = ""
     all_images: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from analysis.landscape.directions import Direction, State, filter_normalized, m
 from analysis.landscape.eigenvectors import top_eigenvectors
 from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
-from analysis.measurements.base import Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import frozen_copy, parameters_of
 from analysis.result import Partial, Value
 from ngf.options import option
@@ -81,6 +81,9 @@ class LossSlice(Measurement):
         choices=("random", "eigenvectors", "filter_eigenvectors"),
     )
     distance: str = distance_option()
+
+    def needs(self) -> Needs:
+        return Needs(brief=True)
 
     def measure(
         self,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from analysis.curvature.gradients import predictions
 from analysis.image_kinds import kinds_of
-from analysis.measurements.base import Measurement
+from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import FORWARD_CHUNK, chunks, exact_float32, frozen_copy
 from analysis.result import Partial, Value
 from ngf.attacks.base import Attack
@@ -71,6 +71,9 @@ class TriggerProbe(Measurement):
         'The attack and its options as JSON: {"name": "badnets", "size": 3}. '
         "Its trigger must be a formula, not one that is learned.",
     )
+
+    def needs(self) -> Needs:
+        return Needs(brief=True)
 
     def measure(
         self,

@@ -17,7 +17,7 @@ import streamlit as st
 from dashboard.kit import calibrating, library
 from dashboard.kit.library import ModelSpec
 from ngf.catalogue import catalogue, options_of
-from ngf.config import Choice, PurifySpec, TrainSpec
+from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
 from ngf.machine import was_made_here
 from ngf.runs.facts import Facts
 from ngf.runs.store import MeasureRun, Run
@@ -219,17 +219,26 @@ def _can_be_timed(spec: ModelSpec) -> bool:
 
 
 def queue(run: Run | None = None) -> str:
-    """How many runs go first: before `run`, or before one that would be submitted now.
-    Measurements have a queue of their own.
+    """How many runs go first, and for how long at most: before `run`, or before one that would be
+    submitted now. Measurements have queues of their own.
     """
     store = library.store()
-    waiting = [item.id for item in store.queue() if not isinstance(item, MeasureRun)]
-    ahead = waiting.index(run.id) if run is not None and run.id in waiting else len(waiting)
-    ahead += sum(
-        not isinstance(item, MeasureRun) and item.status == "running"
+    waiting = [item for item in store.queue() if not isinstance(item, MeasureRun)]
+    names = [item.id for item in waiting]
+    ahead = waiting[: names.index(run.id)] if run is not None and run.id in names else waiting
+    ahead += [
+        item
         for item, facts in store.look().facts.items()
-        if item.source == "user" and not facts.ended
-    )
+        if item.source == "user"
+        and not facts.ended
+        and not isinstance(item, MeasureRun)
+        and item.status == "running"
+    ]
     if not ahead:
         return "Nothing waits before it."
-    return "1 run goes first." if ahead == 1 else f"{ahead} runs go first."
+    times = [time_of(item.spec)[0] for item in ahead if not isinstance(item.spec, MeasureSpec)]
+    known = [seconds for seconds in times if seconds is not None]
+    said = f" They take {words(sum(known))}." if known and len(known) == len(times) else ""
+    if len(ahead) == 1:
+        return f"1 run goes first.{said.replace('They take', 'It takes')}"
+    return f"{len(ahead)} runs go first.{said}"

@@ -54,7 +54,8 @@ from ngf.runs.folder import (
     Status,
 )
 from ngf.runs.lifeline import when_cut
-from ngf.runs.store import Run, Store, follows, open_run
+from ngf.runs.slots import slot_of
+from ngf.runs.store import Run, Store, open_run
 from ngf.terminal import end_signals
 
 # kind of run -> module whose run(path) executes it. By name, because ngf does not import analysis.
@@ -65,9 +66,9 @@ PIPELINES = {
 }
 ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
 QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
-LINGER = 20.0  # seconds that a quick child of the light slot waits for another run
+LINGER = 20.0  # seconds that a quick child of such a slot waits for another run
+LINGERING = ("light", "brief")
 PATIENCE = 10.0  # seconds to save a checkpoint in, once the dashboard has gone
-_LIGHT = "measure"  # the kind of run that needs no slot of the heavy ones
 _MEMORY_ADVICE = (
     "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
     "the same device; then start this run again."
@@ -258,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
         if _log_to(run.path / LOG):  # else deleted in the meantime
             status = execute(run, pipelines, ROLE)
         quick = time.monotonic() - started < QUICK
-        run = _next_light(run.store) if options.slot == "light" and quick else None
+        run = _next_of(options.slot, run.store) if options.slot in LINGERING and quick else None
     return 1 if status == "failed" else 0
 
 
@@ -292,16 +293,16 @@ def _log_to(path: Path) -> bool:
     return True
 
 
-def _next_light(store: Store) -> Run | None:
-    """The next measurement that can start, when there is one within `LINGER` seconds; the
-    lock settles who runs it.
+def _next_of(slot: str, store: Store) -> Run | None:
+    """The next run of this slot that can start, when there is one within `LINGER` seconds; the lock
+    settles who runs it.
     """
     until, seen = time.monotonic() + LINGER, -1
     while time.monotonic() < until and not recorder.interrupted():
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if run.kind == _LIGHT and not follows(run.spec) and run.is_ready():
+                if slot_of(run) == slot and run.is_ready():
                     return run
         time.sleep(0.01)
     return None

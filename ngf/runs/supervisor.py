@@ -25,7 +25,8 @@ from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
 from ngf.runs.log import scan
-from ngf.runs.store import SUPERVISOR, MeasureRun, Run, Store, fair_order, follows, last_starts
+from ngf.runs.slots import slot_of
+from ngf.runs.store import SUPERVISOR, Run, Store, fair_order, last_starts
 from ngf.terminal import end_signals
 
 _PLACE = ("lane", "step", "phase", "layer", "done", "total")  # what tells where an event was
@@ -42,21 +43,12 @@ FOLLOWERS = 2
 NICE = 10
 
 
-def slot_of(run: Run) -> str:
-    """Measurements are light, so that they need not wait for a training; those that follow a run
-    along its way take as long as it does, and have slots of their own.
-    """
-    if follows(run.spec):
-        return "live"
-    return "light" if isinstance(run, MeasureRun) else "heavy"
-
-
 class Supervisor:
     """Executes the runs of `store`, at most `slots[...]` of a kind at a time."""
 
     def __init__(self, store: Store, slots: Mapping[str, int] | None = None, pipeline: str = ""):
         self.store = store
-        self.slots = {"live": FOLLOWERS, **(slots or {"heavy": 1, "light": 1})}
+        self.slots = {"live": FOLLOWERS, **(slots or {"heavy": 1, "light": 1, "brief": 1})}
         child = (
             sys.executable,
             "-m",
@@ -70,7 +62,8 @@ class Supervisor:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-        threads = {"heavy": cores, "light": max(1, cores // 2), "live": 1}
+        part = max(1, cores // 2)
+        threads = {"heavy": cores, "light": part, "brief": part, "live": 1}
         self.local = Local(
             {
                 command: {"NGF_THREADS": str(threads.get(slot, cores))}
@@ -309,7 +302,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--heavy", type=int, default=1, help="trainings and purifications at a time"
     )
-    parser.add_argument("--light", type=int, default=1, help="measurements at a time")
+    parser.add_argument(
+        "--light",
+        type=int,
+        default=1,
+        help="measurements at a time; as many brief ones beside them",
+    )
     parser.add_argument("--pipeline", default="", help="module that executes every kind of run")
     options = parser.parse_args(argv)
     try:
@@ -318,7 +316,9 @@ def main(argv: list[str] | None = None) -> int:
         _say(str(exc))
         return NO_STORE
     supervisor = Supervisor(
-        store, {"heavy": options.heavy, "light": options.light}, options.pipeline
+        store,
+        {"heavy": options.heavy, "light": options.light, "brief": options.light},
+        options.pipeline,
     )
     for name in (signal.SIGINT, *end_signals()):
         signal.signal(name, supervisor.stop)

@@ -1,0 +1,28 @@
+"""Which runs wait for which: each slot has a queue of its own and processes of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ngf.catalogue import catalogue
+from ngf.config import MeasureSpec
+from ngf.runs.store import MeasureRun, Run, follows
+
+Slot = Literal["heavy", "light", "brief", "live"]
+
+
+def slot_of(run: Run) -> Slot:
+    """`heavy` is a training or a purification. Measurements are `light`, so that they need not wait
+    for one; `brief`, where somebody waits for them with the page open; or `live`: those that follow
+    a run along its way take as long as it does.
+    """
+    if not isinstance(run, MeasureRun):
+        return "heavy"
+    if follows(run.spec):
+        return "live"
+    return "brief" if _is_brief(run.spec) else "light"
+
+
+def _is_brief(spec: MeasureSpec) -> bool:
+    about: dict[str, Any] = catalogue()["measurements"].get(spec.measurement.name, {})
+    return bool(about.get("needs", {}).get("brief"))

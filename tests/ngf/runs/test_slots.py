@@ -1,0 +1,48 @@
+"""Which runs wait for which."""
+
+import json
+
+from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
+from ngf.runs.slots import slot_of
+from ngf.runs.store import Store
+from tests.helpers.counting_pipeline import LONG
+from tests.helpers.processes import counting, supervised, wait_status
+
+PROBE = Choice("trigger_probe", {"attack": json.dumps({"name": "badnets"})})
+
+
+def test_each_kind_has_its_slot(tmp_path) -> None:
+    store = Store(tmp_path)
+    train = store.submit(TrainSpec())
+    race = store.submit(PurifySpec(parent=train.id, lanes=(Choice("ngf"),)))
+    named = {
+        "along_run": f"{race.id}:ngf",
+        "hessian_spectrum": train.id,
+        "loss_slice": train.id,
+        "trigger_probe": train.id,
+    }
+    found = {
+        name: slot_of(store.submit(MeasureSpec(target=target, measurement=Choice(name))))
+        for name, target in named.items()
+    }
+    assert found == {
+        "along_run": "live",
+        "hessian_spectrum": "light",
+        "loss_slice": "brief",
+        "trigger_probe": "brief",
+    }
+    assert slot_of(train) == slot_of(race) == "heavy"
+
+
+def test_a_probe_does_not_wait_behind_a_long_measurement(store: Store) -> None:
+    train = store.submit(counting(steps=3))
+    with supervised(store):
+        wait_status(train, "done")
+        long = store.submit(
+            MeasureSpec(target=train.id, measurement=Choice("hessian_spectrum"), seed=LONG)
+        )
+        wait_status(long, "running")
+        behind = store.submit(MeasureSpec(target=train.id, measurement=Choice("fisher_trace")))
+        probe = store.submit(MeasureSpec(target=train.id, measurement=PROBE))
+        wait_status(probe, "done")
+        assert long.status == "running" and behind.status == "queued"
