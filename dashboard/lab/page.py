@@ -26,6 +26,12 @@ from ngf.runs.store import PurifyRun, TrainRun
 VIEWS = {"purify": "Purify a model", "train": "Train your own"}
 
 
+def name_tab(run: ModelRun | None) -> None:
+    """The browser's tab says which run it shows."""
+    if run is not None:
+        st.set_page_config(page_title=f"{library.describe(run)} · Lab")
+
+
 def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
     """The view in which defenses race on a trained model: the race, and below it the form for the
     next one. Without a race of one's own the form comes first, then one that ships.
@@ -39,6 +45,7 @@ def purify(models: list[TrainRun], addressed: ModelRun | None) -> None:
     if (run is not None) != on_stage:
         st.rerun()  # the choices have decided: now the order of the two is known
     form.finish(stage)
+    name_tab(run)
     with first if on_stage else second:
         if run is not None:
             show_live(run)
@@ -104,6 +111,7 @@ def train(addressed: ModelRun | None) -> None:
         st.header("2. Training")
         stage = starting.staged(TrainSpec.kind, spec, addressed)
         run = stage.run
+        name_tab(run)
         if stage.other:
             st.caption("The form is for the next training; this one stays until another is chosen.")
         starting.start(spec, stage)

@@ -34,7 +34,7 @@ STYLE = """<style>
   background: light-dark(#F1F5F8, #171E25); }
 </style><span></span>"""  # without the span, some reruns drop the element
 
-st.set_page_config(page_title="Backdoor removal, live", page_icon="🚪", layout="wide")
+st.set_page_config(page_icon="🚪", layout="wide")
 first = next(iter(pages()))
 page = st.navigation(
     [
@@ -49,6 +49,7 @@ page = st.navigation(
     ],
     position="top",
 )
+st.set_page_config(page_title=f"{page.title} · Backdoor removal, live")  # a page may say more
 st.html(STYLE)
 copy_link()
 bar = st.container(key=running.BAR)

@@ -31,3 +31,15 @@ def test_an_embedded_page_has_no_frame(browser: Browser, server) -> None:
         expect(page.get_by_role("button", name="Copy link")).to_be_hidden()
         box = page.locator("h1").bounding_box()
         assert box and box["y"] < 80
+
+
+def test_back_leads_to_the_page_before_in_one_press(browser: Browser, server) -> None:
+    """Although each page writes its choices into the address."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        visit(page, server, "learn")
+        page.get_by_role("link", name="Lab", exact=True).first.click()
+        page.wait_for_url("**/lab?**", timeout=WAIT)  # it has written its choices by then
+        page.go_back()
+        expect(page.locator("h1").first).to_have_text("Learn", timeout=WAIT)
+        assert page.url.startswith(f"{server.url}/learn")
