@@ -27,11 +27,12 @@ class Adam(FineTuningDefense):
     usual: ClassVar[float] = 0.003
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {
+        "lr": 0.001,
         "schedule": "constant",
         "augmentation": "weak",
     }
     layer: str = options.layer("all")
-    lr: float = option(0.001, options.LR_HELP, ge=0.0, le=10.0)
+    lr: float = option(0.003, options.LR_HELP, ge=0.0, le=10.0)
     steps: int = options.steps()
     batch_size: int = options.batch_size()
     beta1: float = option(
