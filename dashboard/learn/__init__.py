@@ -9,5 +9,8 @@ PAGE = Page(
     icon=":material/school:",
     order=1,
     about="The argument in ten minutes: guess first, then see it, then try it.",
-    parameters={"step": Param(1, ge=1, le=STEPS)},
+    parameters={
+        "step": Param(1, ge=1, le=STEPS),
+        "view": Param("", choices=("", "present", "handout")),
+    },
 )

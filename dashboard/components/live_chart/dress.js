@@ -12,6 +12,7 @@ function readTheme(element) {
   const theme = {
     text: read("--st-text-color", "#1a1c24"), back: read("--st-background-color", "#ffffff"),
     primary: read("--st-primary-color", "#0072b2"), font: read("--st-font", "sans-serif"),
+    scale: Number(read("--ngf-scale", "1")), // of type, for a projector
   }
   theme.line = fade(theme.text, 0.16)
   return { ...theme, key: Object.values(theme).join() }
@@ -37,7 +38,7 @@ function dress(figure, theme, { width, height, last, at = null }) {
   const hasLabels = (source.annotations ?? []).some((note) => LABEL.test(note.name ?? ""))
   const layout = {
     ...source, width, height, autosize: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: theme.font, size: 13, color: theme.text, ...source.font },
+    font: { family: theme.font, size: 13 * theme.scale, color: theme.text, ...source.font },
     hoverlabel: { bgcolor: theme.back, bordercolor: theme.line, font: { color: theme.text, family: theme.font } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.text, activecolor: theme.primary },
     annotations: annotations(source, data, { narrow, height, theme }),

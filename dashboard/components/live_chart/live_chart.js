@@ -240,7 +240,7 @@ class LiveChart {
     const theme = readTheme(this.root)
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
-      width, height: this.data.height, last: this.#step(),
+      width, height: this.data.height * theme.scale, last: this.#step(),
       at: this.together?.at ?? null })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.

@@ -52,3 +52,24 @@ def test_a_damaged_lesson_says_what_is_wrong(open_page, store, tmp_path, monkeyp
     monkeypatch.setattr("ngf.places.ASSETS", tmp_path / "assets")
     assert "does not begin with a title" in open_page("learn").error[0].value
     assert "is not there" in open_page("learn", step="2").info[0].value
+
+
+def test_a_presenter_has_the_question_and_the_picture_alone(open_page, store):
+    page = open_page("learn", step="2", view="present")
+    lesson = SHIPPED[1]
+    assert not page.title and page.header[0].value == f"2. {lesson.title}"
+    assert lesson.text[:40] not in text(page)
+    checked(page.radio(key="learn.guess.2").set_value(lesson.right).run())
+    assert "That is it." in text(page) and lesson.reveal[:30] not in text(page)
+    checked(button(page, "learn.next").click().run())
+    assert page.query_params["step"] == "3" and page.query_params["view"] == "present"
+
+
+def test_the_handout_has_all_steps_with_their_answers(open_page, store):
+    page = open_page("learn", view="handout")
+    assert [item.value for item in page.header] == [
+        f"{place}. {lesson.title}" for place, lesson in enumerate(SHIPPED, start=1)
+    ]
+    said = text(page)
+    assert said.count("✓") == STEPS and not page.radio
+    assert "–," not in said and " – of" not in said, "every number was measured"
