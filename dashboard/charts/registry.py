@@ -19,6 +19,7 @@ from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.rates import Event
 from dashboard.charts.rescaling import rescaling_chart
+from dashboard.charts.scene import scene_chart
 from dashboard.charts.spectrum import spectra, spectrum_chart
 from dashboard.charts.subject import Measured
 from dashboard.charts.training import training_chart
@@ -145,6 +146,9 @@ def _planes(found: Found, options: ChartOptions) -> list[Chart]:
         like = [other for other in found if other.values.get("data") == item.values.get("data")]
         return [other.arrays for other in like if "loss" in other.arrays]
 
+    if options.view == "surface" and len(found) > 1:
+        planes = [(item, among(item)) for item in found]
+        return [scene_chart(planes, log=options.log, which=options.which)]
     return [
         plane_chart(
             item, view=options.view, log=options.log, which=options.which, among=among(item)

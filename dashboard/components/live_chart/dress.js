@@ -55,11 +55,15 @@ function dress(figure, theme, { width, height, last, at = null }) {
     if (/^scene\d*$/.test(key)) {
       const names = ["xaxis", "yaxis", "zaxis"]
       layout[key] = { ...value, ...Object.fromEntries(names.map((name) => [name, axis(value[name] ?? {}, theme)])) }
+      if (narrow && value.annotations && value.camera) layout[key].camera = { ...value.camera, eye: further(value.camera.eye) }
     }
   }
   const rolling = (at === null ? [] : source.meta?.balls ?? []).map((one) => ball(figure.data[one.trace ?? one], one.steps, at, theme))
   return { data: [...data, ...rolling], layout }
 }
+
+// On a narrow screen, several planes on one floor are seen from further away.
+function further(eye) { return Object.fromEntries(Object.entries(eye).map(([name, value]) => [name, 1.7 * value])) }
 
 function ball(trace, steps, at, theme) {
   const along = steps ?? trace.x // ascending

@@ -1,11 +1,10 @@
-"""The surface: the loss on a plane, as a map or in three dimensions, turned together."""
+"""The surface: the loss on a plane, as maps or on one floor in three dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.charts.registry import ChartOptions
 from dashboard.charts.style import percent
@@ -17,7 +16,6 @@ from dashboard.geometry.section import (
     measured_on,
     submitted,
     switch,
-    titles_of,
 )
 from dashboard.kit.measuring import View
 from dashboard.kit.readings import findings
@@ -29,9 +27,6 @@ PLANES = {
     "eigenvectors": "Two steepest, each in its own unit",
 }
 VIEWS = {"contour": "Map", "surface": "3-D"}
-# A browser gives a page only so many contexts for three dimensions, and each costs a graphics
-# card's memory.
-MOST_3D = 2
 CANNOT = (
     "Two directions out of tens of thousands. Almost all random planes miss the few "
     "steep directions, so a minimum looks rounder here than it is. What looks like one valley may "
@@ -48,24 +43,15 @@ def _draw(view: View) -> bool:
         return False
     found = findings([run for _, run in pairs])
     shape, which, log = _choose(found)
-    titles = titles_of(pairs)
-    solid = _solid(titles)
-    columns = beside(
+    beside(
         "planes",
         pairs,
         "geometry.surface",
         "loss on a plane",
-        options=[
-            ChartOptions(view=shape if title in solid else "contour", log=log, which=which)
-            for title in titles
-        ],
-        height=420,
+        options=[ChartOptions(view=shape, log=log, which=which)] * len(pairs),
+        height=560 if shape == "surface" else 420,
         link="surfaces",
     )
-    if shape == "surface":
-        for column, title in zip(columns, titles, strict=False):
-            if title not in solid:
-                _offer_3d(column, title, solid)
     measured_on(pairs, _more(found, shape))
     explain(CANNOT, "surface", "batchnorm")
     return True
@@ -102,23 +88,6 @@ def _choose(found: Sequence[Measured]) -> tuple[str, int, bool]:
     return shape or "contour", which, log
 
 
-def _solid(titles: list[str]) -> list[str]:
-    """The models that are shown in three dimensions: those chosen last, at most `MOST_3D`."""
-    chosen = [title for title in st.session_state.get("geometry.solid", []) if title in titles]
-    return (chosen if len(chosen) == min(MOST_3D, len(titles)) else titles)[-MOST_3D:]
-
-
-def _offer_3d(column: DeltaGenerator, title: str, solid: list[str]) -> None:
-    column.button(
-        "Show in 3-D",
-        key=f"geometry.solid.{title}",
-        icon=":material/view_in_ar:",
-        on_click=_make_solid,
-        args=(title, solid),
-        help="Two models at a time are shown in three dimensions; the other one becomes a map.",
-    )
-
-
 def _more(found: Sequence[Measured], shape: str) -> str:
     shares = [item.values["path_share"] for item in found if item.values.get("path_share")]
     if shares:
@@ -127,12 +96,8 @@ def _more(found: Sequence[Measured], shape: str) -> str:
             "in this plane"
         )
     if shape == "surface" and len(found) > 1:
-        return "drag to turn; the models turn together"
+        return "drag to turn; all stand on one floor, with one scale of heights"
     return ""
-
-
-def _make_solid(title: str, solid: list[str]) -> None:
-    st.session_state["geometry.solid"] = [*solid, title][-MOST_3D:]
 
 
 SECTION = Section(
