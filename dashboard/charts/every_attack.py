@@ -79,7 +79,8 @@ def _finding(values: Mapping[str, Sequence[float]], benign: float | None, title:
     words = [short("attacks", name) for name in beyond[:4]]
     more = f" and {len(beyond) - 4} more" if len(beyond) > 4 else ""
     said = (
-        f"all models of {len(beyond)} attacks ({', '.join(words)}{more}) lie above every benign one"
+        f"all models of {len(beyond)} attack{'s' * (len(beyond) > 1)} ({', '.join(words)}{more}) "
+        "lie above every benign one"
         if beyond
         else "no attack has all its models above every benign one"
     )

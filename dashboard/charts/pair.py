@@ -91,5 +91,6 @@ def pairs_finding(pairs: Sequence[Pair]) -> str:
     same = len(pairs) - sharper - smoother
     return (
         f"Of {len(pairs)} attacks, one model each, {sharper} are sharper than a benign network "
-        f"with the same clean loss, {same} about as sharp, {smoother} smoother."
+        f"with the same clean loss (curvature at least {number(SHARPER)} times as high), {same} "
+        f"about as sharp, {smoother} smoother."
     )

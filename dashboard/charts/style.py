@@ -106,16 +106,21 @@ def series_mark(place: int) -> Mark:
 
 def percent(value: float, digits: int = 1) -> str:
     """A fraction in words: 0.9973 is `99.7 %`."""
-    return f"{100 * value:.{digits}f} %"
+    return _typeset(f"{100 * value:.{digits}f} %")
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three significant digits, as a person writes them: 1,230 and 0.0123 and 4.5e-7."""
+    """Three significant digits, as a person writes them: 1,230 and 0.0123 and 4.5e−7."""
     if value != 0 and not 1e-4 <= abs(value) < 1e6:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-        return f"{mantissa}e{int(exponent)}"
+        return _typeset(f"{mantissa}e{int(exponent)}")
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+    return _typeset(f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}")
+
+
+def _typeset(text: str) -> str:
+    """With a minus sign, which is as wide as a plus, for the hyphen of a program."""
+    return text.replace("-", "−")
 
 
 def with_error(value: float, error: float | None, digits: int = 3) -> str:

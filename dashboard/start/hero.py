@@ -81,7 +81,7 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
         way_out_chart(way, lane_title(lane)),
         "start.way",
         name="the way out",
-        of=way,
+        of=[race],
         height=_HEIGHT,
         steps=STEPS,
     )

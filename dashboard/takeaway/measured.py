@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from analysis.image_kinds import title as images_title
 from analysis.measures import found_by
+from dashboard.charts.along_run import curvature_chart
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.registry import ChartOptions, draw, pictures
 from dashboard.charts.style import with_error
@@ -43,6 +44,11 @@ _DRAWN = {
     "fisher_trace": (
         "layer_traces",
         "A trace adds up all directions: one steep direction and many mild ones look alike.",
+    ),
+    "along_run": (
+        "",
+        "Only the steps whose weights were kept are measured, and on clean images a backdoor need "
+        "not show.",
     ),
     "rescaling": ("rescaling", "Only one layer is rescaled here; others would do as well."),
 }
@@ -135,7 +141,7 @@ def _section(runs: Sequence[MeasureRun]) -> Section:
     chart, cannot = _DRAWN.get(name, ("picture" if name in pictures() else "", _NUMBERS))
     found = readings.findings(runs)
     options = ChartOptions(together=True, value=name)
-    charts = draw(chart, found, options) if chart else []
+    charts = draw(chart, found, options) if chart else _along(runs)
     titles = [one.subject.title for one in found] if len(charts) == len(runs) > 1 else []
     return Section(
         heading=title("measurements", name),
@@ -154,6 +160,19 @@ def _section(runs: Sequence[MeasureRun]) -> Section:
             if (reading := readings.read(run)) and (reading.partial or run.status != "done")
         ],
     )
+
+
+def _along(runs: Sequence[MeasureRun]) -> list[Chart]:
+    """The chart of curvature along a race, of the measurements of its lanes; none of others."""
+    race = runs[0].ancestor()
+    if runs[0].spec.measurement.name != "along_run" or not isinstance(race, PurifyRun):
+        return []
+    lanes = {
+        Target.parse(run.spec.target).lane: reading.arrays
+        for run in runs
+        if (reading := readings.read(run)) is not None
+    }
+    return [curvature_chart(race.spec, race.outline(), lanes)]
 
 
 def _of(runs: Sequence[MeasureRun]) -> str:

@@ -26,7 +26,7 @@ def test_attacks_are_sorted_and_benign_ones_are_below():
 
 def test_only_attacks_with_all_models_beyond_are_named():
     said = every_attack_chart(MODELS, "m", "Measure").finding
-    assert "all models of 1 attacks (LIRA) lie above every benign one" in said
+    assert "all models of 1 attack (LIRA) lie above every benign one" in said
     assert "the median of 3 benign models is 11 (4 models of 2 attacks)" in said
     fewer = [one for one in MODELS if one["attack"] != "lira"]
     assert "no attack has all its models above" in every_attack_chart(fewer, "m", "M").finding

@@ -26,7 +26,7 @@ def test_rescaling_moves_some_measures_and_not_others() -> None:
     assert chart.figure["layout"]["shapes"][0]["x0"] == 0.1
     assert ratio(RESCALED, "lambda_max", 0.1) == pytest.approx(100.0)
     assert chart.finding == (
-        "From factor 0.01 to 100 no logit moves by more than 3.0e-6, but these change: largest "
+        "From factor 0.01 to 100 no logit moves by more than 3.0e−6, but these change: largest "
         "Hessian eigenvalue by a factor of 1.00e8 and trace of the Hessian by a factor of 1.00e8; "
         "these stay within 5 %: largest eigenvalue, filter-normalized."
     )

@@ -167,7 +167,7 @@ def test_the_rescaling_slider_moves_over_what_was_measured(open_page, store, zoo
     slider = page.select_slider(key="geometry.factor")
     assert slider.value == 0.1
     assert [(item.label, item.value) for item in page.metric] == [
-        ("Predictions changed by at most", "1.0e-6"),
+        ("Predictions changed by at most", "1.0e−6"),
         ("λmax is multiplied by", "100"),
         ("Filter-normalized λmax is multiplied by", "1"),
     ]
