@@ -200,7 +200,20 @@ def _holds_numbers() -> Numbers:
         for run in library.trained()
         if run.source == "zoo" and run.spec.data == "signs" and run.spec.attack.name != "none"
     ]
-    return {**_pair_numbers(), "models": str(len(models))}
+    return {**_pair_numbers(), **_curvature_on_the_way(), "models": str(len(models))}
+
+
+def _curvature_on_the_way() -> Numbers:
+    race = library.recording()
+    found = measuring.along(race, "clean") if race is not None else []
+    if not found or "lambda_max" not in found[0].arrays:
+        return {}
+    before, after = (float(found[0].arrays["lambda_max"][end]) for end in (0, -1))
+    if after >= SHARPER * before:
+        said = "it is sharper, not smoother"
+    else:
+        said = "it is smoother" if before >= SHARPER * after else "it is no smoother than before"
+    return {"lambda_before": number(before), "lambda_after": number(after), "smoother": said}
 
 
 def _holds(answered: bool) -> None:
