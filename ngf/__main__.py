@@ -201,6 +201,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PRODUCT",
         help="report, zip, safetensors, pt, notebook, latex, bibtex or command; the default is all",
     )
+    log = add(
+        "log",
+        _log,
+        "log the steps of a run with a tracker of experiments: tensorboard, wandb or trackio, "
+        "which have to be installed; some send what they are given to a server",
+    )
+    log.add_argument("run")
+    log.add_argument("--to", metavar="TRACKER", required=True, help="which one")
+    log.add_argument(
+        "--folder", metavar="FOLDER", default="tracked", help="where tensorboard writes"
+    )
+    log.add_argument("--follow", action="store_true", help="go on until the run has ended")
     add("delete", _delete, "delete a run").add_argument("run")
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
@@ -491,6 +503,15 @@ def _opened_lines(opened: Mapping[str, Any]) -> list[str]:
             f"({low:.1f}-{high:.1f}), {row['n']}"
         )
     return lines + [f"{name}: {value:.3g}" for name, value in opened.get("figures", {}).items()]
+
+
+def _log(options: argparse.Namespace) -> int:
+    from ngf.export.tracking import send, tracker
+
+    run = Store().get(options.run)
+    count = send(run, tracker(options.to, run, Path(options.folder)), follow=options.follow)
+    said = f"{count} steps of {run.id} logged with {options.to}."
+    return _print({"id": run.id, "steps": count} if options.json else said)
 
 
 def _export(options: argparse.Namespace) -> int:
