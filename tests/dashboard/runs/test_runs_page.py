@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboard.kit import library
+from ngf.config import Choice, MeasureSpec
 from tests.helpers.pages import button, checked, text
 
 
@@ -24,3 +25,14 @@ def test_the_zoo_cannot_be_deleted_from_the_page(open_page, store):
     page = open_page("runs", run=next(run.id for run in store.runs() if run.source == "zoo"))
     assert not [item for item in page.button if item.key == "runs.delete"]
     assert "read-only" in text(page)
+
+
+def test_what_was_measured_in_passing_is_listed_when_it_is_asked_for(open_page, store, zoo_model):
+    for name in ("loss_slice", "trigger_probe", "fisher_trace"):
+        store.submit(MeasureSpec(target=zoo_model.id, measurement=Choice(name)))
+    page = open_page("runs", source="user")
+    assert len(page.dataframe[0].value) == 1
+    assert "2 short measurements and measurements along races are left out" in text(page)
+    page = open_page("runs", source="user", kind="measure")
+    assert len(page.dataframe[0].value) == 3
+    assert "are left out" not in text(page)
