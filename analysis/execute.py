@@ -7,6 +7,7 @@ False.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from analysis.measurements.base import Measurement
 from analysis.result import Partial
 from ngf.catalogue import build
 from ngf.checkpoints.fork import model_at_start
-from ngf.checkpoints.waypoints import Waypoint, waypoints
+from ngf.checkpoints.waypoints import LOOK_SECONDS, Waypoint, waypoints
 from ngf.checkpoints.weights import check_lane, load_attack, load_model, training_of
 from ngf.config import MeasureSpec, Target
 from ngf.data import load
@@ -30,7 +31,8 @@ from ngf.runs.files import replacing
 from ngf.runs.folder import ARRAYS, UNFINISHED, steps_at
 from ngf.runs.folder import waypoints as waypoints_folder
 from ngf.runs.recorder import Recorder
-from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
+from ngf.runs.slots import share_of_time
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, follows, open_run
 from ngf.training.run import initial_model
 
 WRITE_SECONDS = 1.0  # between two writings of arrays.npz, at least
@@ -61,6 +63,8 @@ def run(path: Path) -> None:
     partials = measurement.measure(
         model, images.to(where), labels.to(where), seed=spec.seed, **given
     )
+    if follows(spec):
+        partials = unhurried(partials, store.get(Target.parse(spec.target).run), recorder.check)
     last = follow(partials, measurement.budget, recorder)
     recorder.finish(
         {"values": dict(last.values), "complete": last.done, "environment": environment()}
@@ -109,6 +113,24 @@ def images_of(measurement: Measurement, spec: MeasureSpec, store: Store) -> tupl
         revision=trained.revision,
     )
     return select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
+
+
+def unhurried(
+    partials: Iterator[Partial], run: Run, check: Callable[[], None]
+) -> Iterator[Partial]:
+    """`partials` with rests between them while `run` goes on, so that it is hardly slower.
+
+    check: called while it rests; it may raise to stop.
+    """
+    share = share_of_time(os.cpu_count() or 1)
+    worked = time.process_time()
+    for partial in partials:
+        yield partial
+        rested = time.monotonic() + (time.process_time() - worked) * (1 / share - 1)
+        while time.monotonic() < rested and run.status in UNFINISHED:
+            check()
+            time.sleep(LOOK_SECONDS)
+        worked = time.process_time()
 
 
 def follow(partials: Iterator[Partial], budget: float, recorder: Recorder) -> Partial:

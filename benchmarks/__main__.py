@@ -14,6 +14,7 @@ BENCHMARKS = (
     "poisoning",
     "training_speed",
     "live",
+    "first_look",
     "polling",
     "many_runs",
     "long_runs",

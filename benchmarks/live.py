@@ -75,6 +75,14 @@ def usable(page: Page, url: str) -> None:
     page.wait_for_function("() => document.querySelector('.js-plotly-plot')", timeout=60_000)
 
 
+def races(folder: Path) -> set[Path]:
+    """Folders of the purifications; what is measured along them are runs, too."""
+    specs = (
+        (path, json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob(f"*/{SPEC}")
+    )
+    return {path.parent for path, spec in specs if spec["kind"] == "purify"}
+
+
 def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[float]]:
     """One race from the click to its end: seconds to the first point, delays of the steps.
 
@@ -84,7 +92,7 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
     button = page.get_by_role("button", name="Start")
     button.first.wait_for(timeout=60_000)
     page.wait_for_timeout(8000)  # as a user who reads; the spare child is warm then
-    before = set(folder.glob(f"*/{SPEC}"))
+    before = races(folder)
     clicked = time.time()
     button.first.click()
     first: float | None = None
@@ -95,12 +103,12 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
             step, now = found
             first = first or now - clicked
             shown.setdefault(int(step), now)
-        if any((path.parent / RESULT).exists() for path in set(folder.glob(f"*/{SPEC}")) - before):
+        if any((path / RESULT).exists() for path in races(folder) - before):
             break
         page.wait_for_timeout(20)
     if first is None:
         raise TimeoutError("No point of the race was on the screen within two minutes.")
-    (run,) = [path.parent for path in set(folder.glob(f"*/{SPEC}")) - before]
+    (run,) = races(folder) - before
     # Events count seconds since the run's start; the file's last line and its time tie them to the
     # clock.
     path = run / EVENTS

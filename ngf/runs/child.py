@@ -238,8 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the supervisor, which then asks us to end
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing to save while waiting
-    if hasattr(os, "nice"):  # not on every system
-        os.nice(int(os.environ.get("NGF_NICE", "0")))
+    _step_back(int(os.environ.get("NGF_NICE", "0")))
     warm_up(sorted(set(pipelines.values())))
     try:
         print("ready", flush=True)
@@ -261,6 +260,17 @@ def main(argv: list[str] | None = None) -> int:
         quick = time.monotonic() - started < QUICK
         run = _next_of(options.slot, run.store) if options.slot in LINGERING and quick else None
     return 1 if status == "failed" else 0
+
+
+def _step_back(nice: int) -> None:
+    """Claim less of a busy machine. Where Linux schedules sessions in groups, niceness counts only
+    within this process's own, so that of the group is set as well.
+    """
+    if not nice or not hasattr(os, "nice"):  # not on every system
+        return
+    os.nice(nice)
+    with suppress(OSError):  # no such groups here, or not ours to change
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def end_soon() -> None:

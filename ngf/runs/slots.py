@@ -8,6 +8,12 @@ from ngf.catalogue import catalogue
 from ngf.config import MeasureSpec
 from ngf.runs.store import MeasureRun, Run, follows
 
+# What follows another run while it goes on: a process for each of two lanes, with one thread and
+# the lowest claim on a busy core. Together they work for a third of the time of all at most.
+FOLLOWERS = 2
+NICE = 19
+_SHARE = 1 / 3
+
 Slot = Literal["heavy", "light", "brief", "live"]
 
 
@@ -21,6 +27,11 @@ def slot_of(run: Run) -> Slot:
     if follows(run.spec):
         return "live"
     return "brief" if _is_brief(run.spec) else "light"
+
+
+def share_of_time(cores: int) -> float:
+    """The share of its time that a process of the slot `live` works while the run goes on."""
+    return min(1.0, _SHARE * cores / FOLLOWERS)
 
 
 def _is_brief(spec: MeasureSpec) -> bool:

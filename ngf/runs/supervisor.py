@@ -25,7 +25,7 @@ from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
 from ngf.runs.log import scan
-from ngf.runs.slots import slot_of
+from ngf.runs.slots import FOLLOWERS, NICE, slot_of
 from ngf.runs.store import SUPERVISOR, Run, Store, fair_order, last_starts
 from ngf.terminal import end_signals
 
@@ -37,10 +37,6 @@ GRACE = 5.0  # seconds that a child has to end after SIGTERM
 MAX_KILLS = 3  # without any progress between them
 ALREADY_RUNNING = 3  # exit code of a second supervisor
 NO_STORE = 4  # exit code where runs cannot be kept
-# What follows another run while it goes on: a process for each of two lanes, with one thread and
-# the lowest claim on a busy core, so that the run itself is hardly slower.
-FOLLOWERS = 2
-NICE = 10
 
 
 class Supervisor:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from analysis import execute
-from ngf.config import Choice, MeasureSpec
+from analysis.execute import unhurried
+from analysis.result import Partial
+from ngf.config import Choice, MeasureSpec, TrainSpec
 from ngf.runs.folder import ARRAYS
 from ngf.runs.recorder import Cancelled
 
@@ -44,3 +46,27 @@ def test_a_cancelled_measurement_keeps_what_it_has(runs):
         assert not arrays["done"]
         assert 0 < arrays["fraction"] < 1
         assert np.isfinite(arrays["loss"]).all()
+
+
+def test_what_follows_a_run_rests_while_that_goes_on(store, monkeypatch) -> None:
+    """Two thirds of the time on two cores; not at all when the run has ended."""
+    clock = {"worked": 0.0, "now": 0.0}
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("time.process_time", lambda: clock["worked"])
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("time.sleep", lambda s: clock.update(now=clock["now"] + s))
+    run = store.submit(TrainSpec())
+    checks = []
+
+    def partials():
+        for _ in range(3):
+            clock["worked"] += 1.0
+            clock["now"] += 1.0
+            yield Partial(values={}, arrays={}, fraction=1.0, done=True)
+
+    assert len(list(unhurried(partials(), run, lambda: checks.append(1)))) == 3
+    assert clock["now"] == pytest.approx(9.0, abs=0.5) and checks, "queued: it is still to come"
+    run.control("cancel")
+    clock.update(worked=0.0, now=0.0)
+    list(unhurried(partials(), run, lambda: None))
+    assert clock["now"] == 3.0
