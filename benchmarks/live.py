@@ -28,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks import RESULTS, write
 from ngf.places import child_environment
 from ngf.runs.folder import EVENTS, RESULT, SPEC
+from ngf.runs.recorded import RACE
 from ngf.terminal import finish
 from tests.helpers.browser import CHROMIUM
 from tests.helpers.run_folders import free_port
@@ -35,9 +36,10 @@ from tests.helpers.run_folders import free_port
 STARTS = 5
 CHANGES = 8
 # The last step on the screen with the browser's clock; null before the race is drawn. Other charts
-# have no ASR.
-_LAST_STEP = """() => {
+# have no ASR; a race that ships may stand there before.
+_LAST_STEP = """shipped => {
   for (const gd of document.querySelectorAll('.js-plotly-plot')) {
+    if (gd.closest(`[class*="${shipped}"]`)) continue
     const curves = (gd.data || []).filter(t => / ASR$/.test(t.name || ''))
     const steps = curves.flatMap(t => Array.from(t.x || [])).filter(Number.isFinite)
     if (steps.length) return [Math.max(...steps), Date.now() / 1000]
@@ -52,7 +54,7 @@ _CURVE = """() => [...document.querySelectorAll('.js-plotly-plot')].some(
     !/Benign \\(band/.test(gd.data.map(t => t.name).join()))"""
 
 # Whether the Trigger studio shows numbers.
-_NUMBERS = "there => /attack success \\[/.test(document.body.innerText) === there"
+_NUMBERS = "there => /attack success rate \\[/.test(document.body.innerText) === there"
 
 
 def server(folder: str, port: int) -> subprocess.Popen[bytes]:
@@ -98,7 +100,7 @@ def race(page: Page, url: str, folder: Path, seed: int) -> tuple[float, list[flo
     first: float | None = None
     shown: dict[int, float] = {}  # step -> when it was on the screen
     while time.time() - clicked < 120:
-        found = page.evaluate(_LAST_STEP)
+        found = page.evaluate(_LAST_STEP, RACE.id)
         if found is not None:
             step, now = found
             first = first or now - clicked

@@ -170,7 +170,25 @@ def live() -> list[tuple[str, str, str]]:
         "a press on Start in the Lab, first point on the screen": "click_to_first_point_seconds",
         "a press on Measure on the Geometry page, first curve": "click_to_first_picture_seconds",
     }
-    return [(what, "–", f"{found[key]:.1f} s") for what, key in told.items()]
+    rows = [(what, "–", f"{found[key]:.1f} s") for what, key in told.items()]
+    return [*rows, *first_look()]
+
+
+def first_look() -> list[tuple[str, str, str]]:
+    """What a visitor waits for on pages that ship measured, and what live curvature costs."""
+    found = bench("first_look")
+    told = {
+        "the address of Start, three panels and a ball that moves": "start_to_ball_seconds",
+        "the address of Geometry, all pictures": "geometry_all_pictures_seconds",
+        "a trigger changed in the studio beside a long measurement": (
+            "probe_beside_long_measurement_seconds"
+        ),
+    }
+    slower = "a race with curvature measured along both lanes"
+    return [
+        *((what, "–", f"{found[key]:.1f} s") for what, key in told.items()),
+        (slower, "the same race alone", f"{found['slowdown']:.2f}x the time"),
+    ]
 
 
 # ---- the step
