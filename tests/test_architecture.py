@@ -56,6 +56,7 @@ HEAVY = {
 # serves, and is apart from it for the reason given here. One user and no test is where a needless
 # layer begins, so a new one has to say why it is there.
 SINGLE = {
+    "benchmarks/live.py": "times of a race, whose parts the first look times too",
     "dashboard/kit/calibrating.py": "the child that times steps; tested by kit/test_estimate.py",
     "ngf/data/shared/shapes.py": "geometry of outlines, without a word on signs",
     "ngf/data/shared/signs_art.py": "the drawings, apart from the data set that renders them",
