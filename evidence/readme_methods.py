@@ -27,7 +27,9 @@ def setup() -> str:
     )
     several = [max(counts) for counts in about["n_triggered"].values()]
     few = {name: max(of) for name, of in about["n_triggered"].items() if 2 * max(of) < max(several)}
-    fewer = "".join(f", {count:,} for {short('attacks', name)}" for name, count in sorted(few.items()))
+    fewer = "".join(
+        f", {count:,} for {short('attacks', name)}" for name, count in sorted(few.items())
+    )
     return wrapped(
         f"Traffic signs, tiny ResNet; {about['models']} backdoored models of "
         f"{len(about['n_triggered'])} attacks, {about['rows']:,} purifications"

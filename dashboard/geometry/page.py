@@ -114,7 +114,8 @@ for run_id in states.get("failed", [])[:3]:
 if any(view.images not in side.kinds for side in view.sides):
     st.caption("A benign model has no triggered images, so it is not shown for these.")
 if words := verdict(view):
-    st.markdown(f"**What these models show.** {words}")
+    with st.container(key="geometry_verdict"):
+        st.markdown(f"**What these models show.** {words}")
 later: list[Section] = []
 for section in sections():
     names = section.needs(view)

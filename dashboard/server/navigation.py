@@ -32,6 +32,11 @@ STYLE = """<style>
 .st-key-running_bar { position: sticky; top: 3.75rem; z-index: 90; padding: 0.35rem 0.9rem;
   border-radius: 8px; border: 1px solid light-dark(#C9D3DB, #3A4855);
   background: light-dark(#F1F5F8, #171E25); }
+@media (max-width: 640px) { /* a phone: what was measured is on the first screen */
+  [data-testid="stMainBlockContainer"] { padding-top: 3.75rem; }
+  [data-testid="stMainBlockContainer"] h1 { font-size: 1.75rem; padding: 0.4rem 0; }
+  [data-testid="stMainBlockContainer"] h2 { font-size: 1.35rem; padding: 0.4rem 0; }
+  .st-key-geometry_verdict p { font-size: 0.9rem; line-height: 1.4; } }
 </style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_icon="🚪", layout="wide")

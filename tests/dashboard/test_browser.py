@@ -53,7 +53,12 @@ SEEN = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(plot =>
 
 
 @pytest.mark.parametrize(
-    ("path", "size"), [("", (1280, 900)), ("", (390, 844)), ("geometry", (1280, 900))]
+    ("path", "size"),
+    [
+        (path, size)
+        for path in ("", "lab", "geometry", "compare")
+        for size in ((1280, 900), (390, 844))
+    ],
 )
 def test_something_measured_is_on_the_first_screen_of_an_empty_store(browser, server, path, size):
     """These come first: nothing has been run or measured yet."""
