@@ -116,7 +116,7 @@ def test_a_race_from_start_to_finish_with_pause_refresh_and_a_second_browser(pag
 
 
 def test_geometry_shows_its_pictures(page, server):
-    visit(page, server, "geometry")
+    visit(page, server, "geometry?run=signs-badnets-s1-4e912b7c61&benign=0")
     page.get_by_role("button", name=re.compile(r"Measure \(\d+\)")).click()
     wait_for_charts(page, 3)
     for heading in ("Loss around the minimum", "Curvature", "The numbers"):
