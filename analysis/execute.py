@@ -7,7 +7,6 @@ False.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ from ngf.runs.files import replacing
 from ngf.runs.folder import ARRAYS, UNFINISHED, steps_at
 from ngf.runs.folder import waypoints as waypoints_folder
 from ngf.runs.recorder import Recorder
-from ngf.runs.slots import share_of_time
+from ngf.runs.slots import share_of_time, usable_cores
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, follows, open_run
 from ngf.training.run import initial_model
 
@@ -80,14 +79,14 @@ def subject(
     """
     where, needs, target = device(), measurement.needs(), Target.parse(spec.target)
     run = store.get(target.run)
-    reference = None
+    reference = start = None
     if isinstance(run, PurifyRun):
         check_lane(run, run.spec.lane_name(target.lane))
-    if isinstance(run, PurifyRun) and needs.reference:
-        reference = load_model(store, run.spec.parent, where).model
-    start = None
-    if isinstance(run, PurifyRun) and needs.path:
-        start = model_at_start(store, run.spec, where)
+        if needs.reference:
+            reference = load_model(store, run.spec.parent, where).model
+        if needs.path:  # but for a fork, its first weights are those of the reference
+            same = reference if not run.spec.start else None
+            start = same or model_at_start(store, run.spec, where)
     given: dict[str, Any] = {}
     if needs.reference:
         given["reference"] = reference
@@ -122,7 +121,7 @@ def unhurried(
 
     check: called while it rests; it may raise to stop.
     """
-    share = share_of_time(os.cpu_count() or 1)
+    share = share_of_time(usable_cores())
     worked = time.process_time()
     for partial in partials:
         yield partial

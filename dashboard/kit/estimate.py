@@ -238,7 +238,8 @@ def queue(run: Run | None = None) -> str:
         return "Nothing waits before it."
     times = [time_of(item.spec)[0] for item in ahead if not isinstance(item.spec, MeasureSpec)]
     known = [seconds for seconds in times if seconds is not None]
-    said = f" They take {words(sum(known))}." if known and len(known) == len(times) else ""
-    if len(ahead) == 1:
-        return f"1 run goes first.{said.replace('They take', 'It takes')}"
-    return f"{len(ahead)} runs go first.{said}"
+    one = len(ahead) == 1
+    said = "1 run goes first." if one else f"{len(ahead)} runs go first."
+    if known and len(known) == len(times):
+        said += f" {'It takes' if one else 'They take'} {words(sum(known))}."
+    return said

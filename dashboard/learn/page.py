@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard.kit import library, url
 from dashboard.learn import STEPS
 from dashboard.learn.lesson import Lesson, files, filled, parse
-from dashboard.learn.steps import SHOWN
+from dashboard.learn.steps import SHOWN, Numbers
 
 VIEWS = {
     "": ("Read", ":material/menu_book:"),
@@ -49,12 +49,11 @@ def lesson_of(step: int) -> Lesson | None:
     return None
 
 
-def ask(step: int, lesson: Lesson, *, briefly: bool) -> bool:
+def ask(step: int, lesson: Lesson, numbers: Numbers, *, briefly: bool) -> bool:
     """Text and question, and after a guess the answer. Returns whether there was one.
 
     briefly: without the text, which a teacher says.
     """
-    numbers = SHOWN[step - 1].numbers()
     if not briefly:
         st.markdown(filled(lesson.text, numbers))
     st.markdown(f"**{filled(lesson.question, numbers)}**")
@@ -101,13 +100,14 @@ def one_step(step: int, *, large: bool) -> None:
     if lesson is None:
         return
     st.header(f"{step}. {lesson.title}", anchor=False)
+    about = SHOWN[step - 1]
+    numbers = about.numbers()
     words, picture = st.columns([1, 2] if large else [2, 3], gap="large")
     with words:
-        answered = ask(step, lesson, briefly=large)
+        answered = ask(step, lesson, numbers, briefly=large)
     with picture:
-        SHOWN[step - 1].shown(answered)
+        about.shown(answered)
         if answered and not large:
-            numbers = SHOWN[step - 1].numbers()
             st.markdown(f":material/touch_app: {filled(lesson.exercise, numbers)}")
     turn(step)
 

@@ -17,8 +17,8 @@ from dashboard.kit.run_card import show_error, show_state
 from dashboard.kit.spreadsheet import as_csv
 from dashboard.kit.take import take_home
 from dashboard.runs.lanes import say_lanes, sheet
-from ngf.catalogue import catalogue
 from ngf.config import Target
+from ngf.runs.slots import slot_of
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
 Row = dict[str, Any]  # `Run.summary`
@@ -104,15 +104,6 @@ def filtered(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]]) -> list[R
         for row in rows
         if all(not wanted or parts(row, name) & set(wanted) for name, wanted in chosen.items())
     ]
-
-
-def in_passing(row: Row) -> bool:
-    """A short measurement, or one along a race: they are made by the dozen and looked at where they
-    were asked for.
-    """
-    about = catalogue()["measurements"].get(row.get("measurement") or "", {})
-    needs = about.get("needs", {})
-    return bool(needs.get("brief")) or needs.get("path") == "needed"
 
 
 def choose_filters(known: Mapping[str, list[str]], opened: bool) -> dict[str, list[str]]:
@@ -260,10 +251,13 @@ st.markdown(
 show_damaged(look.damaged)
 chosen = choose_filters(known, opened=any(values[name] for name in MORE))
 rows = filtered(summaries, chosen)
-if not chosen["kind"] and (passing := [row for row in rows if in_passing(row)]):
-    rows = [row for row in rows if not in_passing(row)]
+# Short measurements and those along a race are made by the dozen, and looked at where they were
+# asked for.
+passing = {run.id for run, facts in look.facts.items() if slot_of(facts.spec) in ("brief", "live")}
+if not chosen["kind"] and (left_out := sum(row["id"] in passing for row in rows)):
+    rows = [row for row in rows if row["id"] not in passing]
     st.caption(
-        f"{len(passing)} short measurements and measurements along races are left out. Choose "
+        f"{left_out} short measurements and measurements along races are left out. Choose "
         "Measurement above to see them."
     )
 selected = ""

@@ -312,7 +312,7 @@ def _next_of(slot: str, store: Store) -> Run | None:
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
-                if slot_of(run) == slot and run.is_ready():
+                if slot_of(run.spec) == slot and run.is_ready():
                     return run
         time.sleep(0.01)
     return None

@@ -25,7 +25,7 @@ from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
 from ngf.runs.here import here
 from ngf.runs.lifeline import when_cut
 from ngf.runs.log import scan
-from ngf.runs.slots import FOLLOWERS, NICE, slot_of
+from ngf.runs.slots import FOLLOWERS, NICE, slot_of, usable_cores
 from ngf.runs.store import SUPERVISOR, Run, Store, fair_order, last_starts
 from ngf.terminal import end_signals
 
@@ -53,16 +53,12 @@ class Supervisor:
         )
         # the slot is part of the command only to tell the two apart in a list of processes
         self.commands: dict[str, Command] = {slot: (*child, "--slot", slot) for slot in self.slots}
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        part = max(1, cores // 2)
-        threads = {"heavy": cores, "light": part, "brief": part, "live": 1}
+        count = usable_cores()
+        part = max(1, count // 2)
+        threads = {"heavy": count, "light": part, "brief": part, "live": 1}
         self.local = Local(
             {
-                command: {"NGF_THREADS": str(threads.get(slot, cores))}
+                command: {"NGF_THREADS": str(threads.get(slot, count))}
                 | ({"NGF_NICE": str(NICE)} if slot == "live" else {})
                 for slot, command in self.commands.items()
             }
@@ -198,23 +194,25 @@ class Supervisor:
             room[slot] -= 1
         for run in runs:
             if status[run.id] == "running" and run.id not in self.working:
-                room[slot_of(run)] -= 1
+                room[slot_of(run.spec)] -= 1
         waiting = [
             run
             for run in runs
             if status[run.id] in ("queued", "lost")
             and run.id not in self.working
-            and room[slot_of(run)] > 0
+            and room[slot_of(run.spec)] > 0
             and run.is_ready()
         ]
         lost = [run for run in waiting if status[run.id] == "lost"]
         queued = [run for run in waiting if status[run.id] == "queued"]
         for run in lost + fair_order(queued, self._starts):
-            if room[slot_of(run)] > 0 and not (status[run.id] == "lost" and self._given_up(run)):
-                starts, slot = run.attempts, slot_of(run)
+            if room[slot_of(run.spec)] > 0 and not (
+                status[run.id] == "lost" and self._given_up(run)
+            ):
+                starts, slot = run.attempts, slot_of(run.spec)
                 self.working[run.id] = self.execute(self.commands[slot], run.path), starts, slot
                 self._starts[run.request["owner"]] = time.time()
-                room[slot_of(run)] -= 1
+                room[slot] -= 1
 
     def _given_up(self, run: Run) -> bool:
         """Count a kill; after the third without progress the run has failed."""

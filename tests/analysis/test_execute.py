@@ -51,7 +51,7 @@ def test_a_cancelled_measurement_keeps_what_it_has(runs):
 def test_what_follows_a_run_rests_while_that_goes_on(store, monkeypatch) -> None:
     """Two thirds of the time on two cores; not at all when the run has ended."""
     clock = {"worked": 0.0, "now": 0.0}
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(execute, "usable_cores", lambda: 2)
     monkeypatch.setattr("time.process_time", lambda: clock["worked"])
     monkeypatch.setattr("time.monotonic", lambda: clock["now"])
     monkeypatch.setattr("time.sleep", lambda s: clock.update(now=clock["now"] + s))

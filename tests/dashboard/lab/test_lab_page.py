@@ -162,6 +162,6 @@ def test_curvature_follows_a_race_unless_it_is_switched_off(open_page, store):
     checked(button(page, "lab.start").click().run())
     (measured,) = [run for run in store.runs() if run.spec.kind == "measure"]
     assert measured.spec.target == f"{page.query_params['run']}:sgd"
-    assert follows(measured.spec) and slot_of(measured) == "live"
+    assert follows(measured.spec) and slot_of(measured.spec) == "live"
     assert not measured.is_ready(), "the race has not begun"
     assert "measured with what is left of the machine" in text(page)

@@ -27,7 +27,7 @@ def test_each_kind_has_its_slot(tmp_path) -> None:
         "trigger_probe": train.id,
     }
     found = {
-        name: slot_of(store.submit(MeasureSpec(target=target, measurement=Choice(name))))
+        name: slot_of(MeasureSpec(target=target, measurement=Choice(name)))
         for name, target in named.items()
     }
     assert found == {
@@ -36,7 +36,7 @@ def test_each_kind_has_its_slot(tmp_path) -> None:
         "loss_slice": "brief",
         "trigger_probe": "brief",
     }
-    assert slot_of(train) == slot_of(race) == "heavy"
+    assert slot_of(train.spec) == slot_of(race.spec) == "heavy"
 
 
 def test_a_probe_does_not_wait_behind_a_long_measurement(store: Store) -> None:
