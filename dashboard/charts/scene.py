@@ -14,6 +14,7 @@ from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.loss_plane import Arrays, plane_chart
 from dashboard.charts.style import Trace, escape
 from dashboard.charts.subject import Measured
+from dashboard.charts.titles import told_apart
 
 _GAP = 0.18  # between two planes, as a share of one
 
@@ -36,8 +37,11 @@ def scene_chart(
     traces: list[Trace] = []
     rows: list[dict[str, Any]] = []
     names: dict[float, str] = {}
-    for place, ((one, _), chart) in enumerate(zip(found, charts, strict=True)):
-        title = _title(one, [other for other, _ in found])
+    titles = told_apart(
+        [one.subject.title for one, _ in found],
+        [image_kinds.title(str(one.values.get("data", "clean"))) for one, _ in found],
+    )
+    for place, (title, chart) in enumerate(zip(titles, charts, strict=True)):
         names[place * step + (low + high) / 2] = title
         traces += [_moved(trace, place * step, first=place == 0) for trace in chart.figure["data"]]
         rows += [{"Model": title, **row} for row in chart.rows]
@@ -49,13 +53,6 @@ def scene_chart(
         if chart.finding
     )
     return make_chart(traces, layout, rows, finding, f"Surfaces on one floor. {finding}")
-
-
-def _title(one: Measured, among: Sequence[Measured]) -> str:
-    """What tells it from the others: its model, or its images where the model is one."""
-    if sum(other.subject.title == one.subject.title for other in among) < 2:
-        return one.subject.title
-    return image_kinds.title(str(one.values["data"]))
 
 
 def _moved(trace: Trace, by: float, *, first: bool) -> Trace:

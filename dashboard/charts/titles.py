@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ngf.catalogue import catalogue
 
@@ -47,3 +48,10 @@ def _words(name: str) -> str:
     where anybody may have written anything: what no plug-in can be called becomes a question mark.
     """
     return re.sub(r"[^\w -]", "?", name.replace("_", " "))[:60]
+
+
+def told_apart(models: Sequence[str], images: Sequence[str]) -> Sequence[str]:
+    """What to write over several pictures: their models, or their images where a model is shown
+    twice.
+    """
+    return models if len(set(models)) == len(models) else images

@@ -16,6 +16,7 @@ from analysis import image_kinds
 from analysis.measures import Measure
 from dashboard.charts.registry import ChartOptions, draw
 from dashboard.charts.style import with_error
+from dashboard.charts.titles import told_apart
 from dashboard.kit import glossary, library, readings
 from dashboard.kit.measuring import Side, View
 from dashboard.kit.readings import Reading, findings
@@ -97,12 +98,9 @@ def beside(
     return columns
 
 
-def titles_of(pairs: Pairs) -> list[str]:
+def titles_of(pairs: Pairs) -> Sequence[str]:
     """What stands above the picture of each: its model, or its images where the model is one."""
-    models = [side.subject.title for side, _ in pairs]
-    if len(set(models)) == len(models):
-        return models
-    return [_images(run) for _, run in pairs]
+    return told_apart([side.subject.title for side, _ in pairs], [_images(run) for _, run in pairs])
 
 
 def _images(run: MeasureRun) -> str:
