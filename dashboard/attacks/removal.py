@@ -17,7 +17,8 @@ from dashboard.kit.show import show
 
 HOW = "default"  # of the ways to a strength: as a press on Start in the Lab has it
 _MARKS = "A mark is one model; its line goes from the lowest to the highest of its purifications."
-_ROW = 20  # pixels of a method of an attack
+_ROW = 12  # pixels of a method of an attack
+_MODELS = 60  # pixels of a method where an attack has a chart of its own
 Row = Mapping[str, Any]
 
 
@@ -68,7 +69,7 @@ def show_rates(name: str) -> None:
                 attack_chart(rows, {name: library.title("attacks", name)}),
                 f"attacks.removal.of.{name}",
                 name=f"purification of {library.title('attacks', name)}",
-                height=90 + 3 * _ROW * len({row["method"] for row in rows}),
+                height=90 + _MODELS * len({row["method"] for row in rows}),
             )
             st.caption(_MARKS)
 

@@ -1,4 +1,4 @@
-"""Sharpness along a race: CA and ASR above, one measure of curvature below, on one step axis."""
+"""Sharpness along a race: one panel for each measure of curvature, on the race's axis of steps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.measures import MEASURES, Measure
+from dashboard.charts.axes import stack
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.rates import Event
@@ -26,86 +27,56 @@ from dashboard.charts.titles import lane_title
 from ngf.config import PurifySpec
 
 SHOWN = ("lambda_max", "trace", "fisher_trace")  # measures of `along_run`
-LIVE = ("lambda_max", "fisher_trace")  # those that are shown while a race goes on
-UPPER, LOWER = [0.56, 1.0], [0.0, 0.44]  # their shares of the height
-ABOVE, BELOW = [0.48, 1.0], [0.0, 0.38]  # shares of the height
+FIRST = ("lambda_max", "fisher_trace")  # those that are shown unless somebody chooses
 _SAME = 0.1  # a change by less than a tenth is not called one
 Arrays = Mapping[str, np.ndarray]
 
 
-def along_chart(
+def curvature_chart(
     spec: PurifySpec,
     events: Iterable[Event],
     found: Mapping[str, Arrays],
-    measure: str = "lambda_max",
+    measures: Sequence[str] = FIRST,
 ) -> Chart:
-    """`events` are those of the race, `found` the arrays of `along_run` by lane; `measure`
-    one of `MEASURES`.
-    """
-    about = MEASURES[measure]
-    race = race_chart(spec, events)
-    marks, lanes = lane_marks(spec.lane_names()), spec.lane_names()
-    traces, texts = list(race.figure["data"]), {}
-    for lane, arrays in found.items():
-        dash = DASHES[lanes.index(lane) % len(DASHES)]
-        traces += _lane(lane, arrays, about, marks[lane], dash)
-        texts[len(traces) - 1] = marks[lane].glyph, lane_title(lane)
-    frame = race.figure["layout"]
-    values = [float(value) for arrays in found.values() for value in arrays[measure]]
-    layout = {
-        **frame,
-        "xaxis": {**frame["xaxis"], "anchor": "y2"},
-        "yaxis": {**frame["yaxis"], "domain": ABOVE},
-        "yaxis2": _axis(_title(about), values),
-        "annotations": [*frame["annotations"], *direct_labels(traces, texts)],
-    }
-    rows = [row for lane, arrays in found.items() for row in _rows(lane, arrays, about)]
-    said = "; ".join(_change(lane_title(lane), arrays, measure) for lane, arrays in found.items())
-    finding = f"{_title(about)}: {said}." if said else ""
-    alt = f"Two panels over the steps. Above: {race.alt} Below: {finding}" if said else ""
-    return make_chart(traces, layout, rows, finding, alt)
+    """One panel for each measure, below a race and on its axis of steps. A ball lies at the step
+    that the race shows.
 
-
-def curvature_chart(
-    spec: PurifySpec, events: Iterable[Event], found: Mapping[str, Arrays]
-) -> Chart:
-    """Two measures below a race, on its axis of steps: the largest Hessian eigenvalue and the
-    Fisher trace of each lane. A ball lies at the step that the race shows.
-
-    events, found: as for `along_chart`.
+    events: those of the race; found: the arrays of `along_run` by lane; measures: of `SHOWN`.
     """
     frame = race_chart(spec, events).figure["layout"]
     marks, lanes = lane_marks(spec.lane_names()), spec.lane_names()
-    layout = {**frame, "xaxis": {**frame["xaxis"], "anchor": "y2"}, "annotations": []}
     traces: list[Trace] = []
+    panels: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     balls: list[int] = []
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     said = []
-    for name, axis, domain in zip(LIVE, ("y", "y2"), (UPPER, LOWER), strict=True):
-        measure, texts = MEASURES[name], {}
+    for place, measure in enumerate(MEASURES[name] for name in measures):
+        axis, texts = f"y{place + 1}" if place else "y", {}
         for lane, arrays in found.items():
             dash = DASHES[lanes.index(lane) % len(DASHES)]
             traces += _lane(lane, arrays, measure, marks[lane], dash, axis)
             balls.append(len(traces) - 1)
             texts[balls[-1]] = marks[lane].glyph, lane_title(lane)
             for row in _rows(lane, arrays, measure):
-                rows.setdefault((lane, row["Step"]), {}).update(
-                    {{"Error": f"Error of {measure.symbol}"}.get(k, k): v for k, v in row.items()}
-                )
-        values = [float(value) for arrays in found.values() for value in arrays[name]]
-        layout["yaxis" + axis[1:]] = _axis(measure.symbol, values) | {"domain": domain}
-        layout["annotations"] += direct_labels(traces, texts)
-        said.append(
-            f"{_title(measure)}: "
-            + "; ".join(_change(lane_title(lane), one, name) for lane, one in found.items())
-        )
+                rows.setdefault((lane, row["Step"]), {}).update(row)
+        values = [float(value) for arrays in found.values() for value in arrays[measure.name]]
+        panels.append(_axis(measure.symbol, values))
+        annotations += direct_labels(traces, texts)
+        changes = [_change(lane_title(lane), one, measure.name) for lane, one in found.items()]
+        said.append(f"{_title(measure)}: {'; '.join(changes)}")
+    layout = stack(
+        {**frame, "xaxis": dict(frame["xaxis"]), "yaxis": {}, "annotations": annotations}, panels
+    )
     layout["meta"] = {"balls": balls, "x_name": "step"}
     finding = f"{'. '.join(said)}." if found else ""
-    return make_chart(traces, layout, list(rows.values()), finding, f"Two panels. {finding}")
+    return make_chart(
+        traces, layout, list(rows.values()), finding, f"{len(measures)} panels. {finding}"
+    )
 
 
 def _lane(
-    lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str, axis: str = "y2"
+    lane: str, arrays: Arrays, measure: Measure, mark: Mark, dash: str, axis: str
 ) -> list[Trace]:
     """The error band of one lane, and the line on it."""
     steps, values, errors = (
@@ -135,11 +106,9 @@ def _axis(title: str, values: Sequence[float]) -> dict[str, Any]:
     low = 1.12 * min([*values, 0.0])
     return {
         "title": {"text": title, "standoff": 8},
-        "domain": BELOW,
         "range": [low, high],
         "zeroline": False,
         "automargin": True,
-        "anchor": "x",
     }
 
 
@@ -151,7 +120,7 @@ def _rows(lane: str, arrays: Arrays, measure: Measure) -> list[dict[str, Any]]:
             "Lane": lane_title(lane),
             "Step": int(step),
             _title(measure): value,
-            "Error": error,
+            f"Error of {measure.symbol}": error,
             "Loss": loss,
             "Distance from the start": moved,
         }

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from analysis import image_kinds
 from analysis.distances import FILTER_LENGTH, LENGTH
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import IMAGES, Mark, Trace, band, base_layout, escape, line, number
+from dashboard.charts.style import (
+    DASHES,
+    IMAGES,
+    Mark,
+    Trace,
+    band,
+    base_layout,
+    escape,
+    line,
+    number,
+)
 from dashboard.charts.subject import Measured, Subject
 
 _MANY = 11  # beyond so many points the markers are small
@@ -50,14 +62,14 @@ class Walk:
             for x, mean, low, high in columns
         ]
 
-    def traces(self, name: str, color: str) -> list[Trace]:
-        """The band, if it has any width, and the line. The images give the dash."""
+    def traces(self, name: str, color: str, dash: str = "") -> list[Trace]:
+        """The band, if it has any width, and the line; without a `dash`, with that of the images."""
         curve = line(
             name,
             self.distance,
             self.mean,
             color,
-            dash=self.mark.dash,
+            dash=dash or self.mark.dash,
             symbol=self.mark.symbol,
             size=5 if len(self.distance) > _MANY else 7,
             hovertemplate=f"loss %{{y:.3g}} at %{{x:.3g}}<extra>{escape(name)}</extra>",
@@ -100,14 +112,17 @@ def _unit(item: Measured) -> str:
 
 
 def slice_chart(walks: Sequence[Walk]) -> Chart:
-    """The model gives the color and the images the dash."""
+    """The model gives the color and the images the dash; on the same images it tells models of one
+    color apart.
+    """
     walks = [walk for walk in walks if walk.distance]
     several = len({walk.images for walk in walks}) > 1
-    traces = [
-        trace
-        for walk in walks
-        for trace in walk.traces(_name(walk, several), walk.subject.mark.color)
-    ]
+    dashes: dict[str, Iterator[str]] = defaultdict(lambda: cycle(DASHES))  # by color
+    traces: list[Trace] = []
+    for walk in walks:
+        color = walk.subject.mark.color
+        dash = "" if several else next(dashes[color])
+        traces += walk.traces(_name(walk, several), color, dash)
     layout = base_layout(
         _axis(walks),
         "Loss",

@@ -72,8 +72,8 @@ def pair_finding(pair: Pair) -> str:
     """What this pair shows, by its curvatures."""
     name, ratio = short("attacks", pair["attack"]), pair["ratio"]
     backdoored, matched = pair["backdoored"], pair["matched"]
-    losses = f"the same loss on clean signs ({number(backdoored['loss'])} and "
-    losses += f"{number(matched['loss'])})"
+    losses = "the same loss on clean signs "
+    losses += f"({backdoored['loss']:.3f} and {matched['loss']:.3f})"
     curvatures = f"{number(backdoored['curvature'])} against {number(matched['curvature'])}"
     if ratio >= SHARPER:
         said = f"the network with the {name} backdoor is {number(ratio, 2)} times as sharp"

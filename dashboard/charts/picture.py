@@ -42,7 +42,7 @@ def _curves(found: Sequence[Measured], about: About) -> Chart:
         about["over_label"],
         about["label"],
         showlegend=len(there) > 1,
-        yaxis={"type": "log"} if about["log"] else {},
+        yaxis={"type": "log", "dtick": "D2"} if about["log"] else {},
     )
     return make_chart(traces, layout, rows, _finding(there, about))
 

@@ -42,6 +42,7 @@ def row_words(texts: Sequence[str], above: float = 0.36) -> list[dict[str, Any]]
     """
     return [
         {
+            "name": "words",  # drawn on a ground, so that no line crosses them
             "text": text,
             "x": 0,
             "xref": "paper",

@@ -26,6 +26,7 @@ from dashboard.charts.style import (
 from dashboard.charts.subject import Measured, Subject
 
 SMOOTHING = 0.01  # width of the kernel, as a share of the range of the eigenvalues
+MOST = 4  # models whose densities can be told apart in one picture; more get a row each
 _DECADES = 7  # of the density that are shown: below, it is nothing but the tail of the smoothing
 
 
@@ -128,7 +129,8 @@ class _Frame:
 
 def spectrum_chart(series: Sequence[Spectrum]) -> Chart:
     """Short strokes below the curve are the Ritz values, the marked point is the largest
-    eigenvalue, the dotted line the edge of the bulk.
+    eigenvalue, the dotted line the edge of the bulk. Of more than `MOST` models there are rows of
+    strokes alone, the largest eigenvalue under the model's mark.
     """
     series = [item for item in series if item.grid]
     if not series:
@@ -136,14 +138,18 @@ def spectrum_chart(series: Sequence[Spectrum]) -> Chart:
     grid = [x for item in series for x in item.grid]
     top = max(y for item in series for y in item.density) or 1.0
     frame = _Frame(_scale(grid), top)
-    traces = []
-    for i, item in enumerate(series):
-        traces += [_curve(item, frame, DASHES[i % len(DASHES)]), _strokes(item, frame, i)]
     rows = [
         {"Model": item.subject.title, "Eigenvalue": x, "Density": y}
         for item in series
         for x, y in zip(item.grid, item.density, strict=True)
     ]
+    if len(series) > MOST:
+        traces = [trace for i, item in enumerate(series) for trace in _row(item, frame, i)]
+        return make_chart(traces, _row_layout(series, grid, frame), rows, _extremes(series))
+    traces = []
+    for i, item in enumerate(series):
+        height = frame.top * 10.0 ** (0.35 + 0.3 * i - _DECADES)
+        traces += [_curve(item, frame, DASHES[i % len(DASHES)]), _strokes(item, frame, height)]
     return make_chart(traces, _layout(series, grid, frame), rows, _finding(series))
 
 
@@ -164,11 +170,10 @@ def _curve(item: Spectrum, frame: _Frame, dash: str) -> Trace:
     }
 
 
-def _strokes(item: Spectrum, frame: _Frame, row: int) -> Trace:
-    """The Ritz values, model by model in a row of its own."""
+def _strokes(item: Spectrum, frame: _Frame, height: float) -> Trace:
+    """The Ritz values of a model, at this height."""
     name, color = escape(item.subject.title), item.subject.mark.color
     ritz = sorted({float(value) for value in item.eigenvalues})
-    height = frame.top * 10.0 ** (0.35 + 0.3 * row - _DECADES)
     return {
         "type": "scatter",
         "mode": "markers",
@@ -185,6 +190,39 @@ def _strokes(item: Spectrum, frame: _Frame, row: int) -> Trace:
         },
         "hovertemplate": f"Ritz value %{{customdata}}<extra>{name}</extra>",
     }
+
+
+def _row(item: Spectrum, frame: _Frame, row: int) -> list[Trace]:
+    """The Ritz values of one of many models, and its largest eigenvalue."""
+    name, mark = escape(item.subject.title), item.subject.mark
+    strokes = _strokes(item, frame, row)
+    if item.lambda_max is None:
+        return [strokes]
+    largest = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"{name}, largest",
+        "showlegend": False,
+        "x": [round(frame.x(item.lambda_max), 5)],
+        "y": [row],
+        "marker": {"symbol": mark.symbol, "size": 10, "color": mark.color},
+        "hovertemplate": f"largest eigenvalue {number(item.lambda_max)}<extra>{name}</extra>",
+    }
+    return [strokes, largest]
+
+
+def _row_layout(series: Sequence[Spectrum], grid: Sequence[float], frame: _Frame) -> dict[str, Any]:
+    return base_layout(
+        f"Eigenvalue of the {series[0].matrix} (symlog)",
+        "",
+        xaxis=_ticks(grid, frame),
+        yaxis={
+            "tickvals": list(range(len(series))),
+            "ticktext": [escape(item.subject.title) for item in series],
+            "range": [len(series) - 0.5, -0.5],
+            "ticksuffix": "  ",
+        },
+    )
 
 
 def _layout(series: Sequence[Spectrum], grid: Sequence[float], frame: _Frame) -> dict[str, Any]:
@@ -249,6 +287,19 @@ def _ticks(grid: Sequence[float], frame: _Frame) -> dict[str, Any]:
         "tickvals": [frame.x(value) for value in values],
         "ticktext": [number(value) for value in values],
     }
+
+
+def _extremes(series: Sequence[Spectrum]) -> str:
+    """Of many models, between which two the largest eigenvalues lie."""
+    known = [(item.lambda_max, item) for item in series if item.lambda_max is not None]
+    if not known:
+        return "The largest eigenvalue is not known yet."
+    least, most = (pick(known, key=lambda one: one[0]) for pick in (min, max))
+    return (
+        f"Of {len(known)} models the largest eigenvalue is lowest for {least[1].subject.phrase}, "
+        f"{with_error(least[0], least[1].lambda_max_error)}, and highest for "
+        f"{most[1].subject.phrase}, {with_error(most[0], most[1].lambda_max_error)}."
+    )
 
 
 def _finding(series: Sequence[Spectrum]) -> str:

@@ -15,7 +15,7 @@ from dashboard.charts.chart import Chart
 from dashboard.charts.compared import Entry, Shown
 from dashboard.charts.loss_slice import Walk, slices
 from dashboard.charts.registry import ChartOptions, draw
-from dashboard.charts.spectrum import SMOOTHING
+from dashboard.charts.spectrum import MOST, SMOOTHING
 from dashboard.charts.style import number, with_error
 from dashboard.charts.subject import Measured
 from dashboard.compare.lanes import Lane, colored, entry_of, told_apart
@@ -86,8 +86,15 @@ def show_measured(view: View, found: Found) -> None:
         )
     if spectra := found.get("hessian_spectrum"):
         chart = draw("spectra", spectra, ChartOptions(together=True))[0]
-        show(chart, "compare.spectra", name="Hessian spectra", height=380)
-        st.caption(f"{measured_on(spectra)} Smoothed by {100 * SMOOTHING:g} % of the range.")
+        many = len(spectra) > MOST
+        height = 90 + 28 * len(spectra) if many else 380
+        show(chart, "compare.spectra", name="Hessian spectra", height=height)
+        how = (
+            "Strokes: eigenvalues that the Lanczos steps have found; a mark: the largest."
+            if many
+            else f"Smoothed by {100 * SMOOTHING:g} % of the range."
+        )
+        st.caption(f"{measured_on(spectra)} {how}")
     if (frame := table(found)) is not None:
         st.dataframe(
             frame,

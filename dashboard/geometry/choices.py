@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -11,20 +12,24 @@ from dashboard.charts.titles import lane_title
 from dashboard.kit import forms, library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import SEED_MAX
-from ngf.runs.store import PurifyRun, Run
+from ngf.config import Target
+from ngf.runs.store import MeasureRun, PurifyRun, Run
 
+_FIRST_PICTURE = "loss_slice"  # of the page
 CELLS = (21, 41, 81)  # along each axis
 
 
 def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
-    """The run and lane on show: from the address, else the newest purification, else the
-    recording.
+    """The run and lane on show: from the address, else the newest purification whose minimum was
+    measured, else the recording, whose measurements ship.
     """
     runs = {run.id: run for run in library.measurable()}
     if not runs:
         return None
     first, second = st.columns([2, 1])
     shown = library.tell_apart(runs, library.describe_measurable)
+    if st.session_state.get("geometry.run") not in runs:
+        st.session_state["geometry.run"] = _with_pictures(runs)
     with first:
         chosen = forms.select("Run", "geometry.run", list(runs), format_func=shown.__getitem__)
     run = runs[chosen]
@@ -38,6 +43,19 @@ def choose_run(values: dict[str, Any], fresh: bool) -> tuple[Run, str] | None:
             url.ignore("geometry", f"lane “{values['lane']}” {why}. Allowed: {', '.join(lanes)}.")
         st.session_state["geometry.lane"] = lanes[0]
     return run, second.selectbox("Purified by", lanes, key="geometry.lane", format_func=lane_title)
+
+
+def _with_pictures(runs: Mapping[str, Run]) -> str:
+    """The first run that has something to show, the newest if none has."""
+    measured = {
+        Target.parse(run.spec.target).run
+        for run, facts in library.store().look().facts.items()
+        if isinstance(run, MeasureRun)
+        and facts.ended == "done"
+        and run.spec.measurement.name == _FIRST_PICTURE
+    }
+    shipped = {run.id for run in library.recordings()}
+    return next((name for name in runs if name in measured | shipped), next(iter(runs)))
 
 
 def choose_view(run: Run, lane: str) -> View:

@@ -50,16 +50,14 @@ def show_live(run: ModelRun) -> None:
 
 def _race(run: PurifyRun, outline: Outline, watched: bool) -> None:
     """The curves, and beside them the valley map once it is known, at the same step."""
-    if (found := valley.measurement(run)) is None:
+    found = valley.measurement(run)
+    places = [st.container()] if found is None else st.columns([3, 2], gap="medium")
+    with places[0]:
         _chart(run, outline, watched, steps_of(run))
         along.show_curvature(run, steps_of(run))
-        return
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        _chart(run, outline, watched, steps_of(run))
-        along.show_curvature(run, steps_of(run))
-    with right:
-        valley.show_valley(run, found, steps_of(run))
+    if found is not None:
+        with places[1]:
+            valley.show_valley(run, found, steps_of(run))
 
 
 def _about(run: ModelRun) -> None:

@@ -12,7 +12,6 @@ from dashboard.kit.submit import say
 from dashboard.kit.take import take_home
 from dashboard.kit.trigger import show_trigger
 from dashboard.lab import choices, forks, ghosts, starting
-from dashboard.lab.along import show_along
 from dashboard.lab.frontier import show_frontier
 from dashboard.lab.live_run import show_internals, show_live, show_recorded
 from dashboard.lab.race_form import race_form
@@ -89,7 +88,6 @@ def after_race(run: PurifyRun) -> None:
         )
         offer(run)
     measuring.show_progress(run, lane)
-    show_along(run)
     with st.expander(
         "Inside the run", key="lab.inside", icon=":material/manage_search:", on_change="rerun"
     ) as inside:

@@ -73,8 +73,8 @@ function ball(trace, steps, at, theme) {
   const share = b > a ? (now - a) / (b - a) : 0
   const between = (values) => values[after - 1] * (1 - share) + (values[after] ?? values[after - 1]) * share
   const marker = { size: 16, color: trace.line.color, symbol: "circle", line: { width: 2, color: steps ? "#000" : theme.back } }
-  return { type: "scatter", mode: "markers", x: [between(trace.x)], y: [between(trace.y)], marker, hoverinfo: "skip",
-    showlegend: false, cliponaxis: false }
+  return { type: "scatter", mode: "markers", x: [between(trace.x)], y: [between(trace.y)], xaxis: trace.xaxis, yaxis: trace.yaxis, marker,
+    hoverinfo: "skip", showlegend: false, cliponaxis: false }
 }
 
 function cut(trace, last) {
@@ -90,7 +90,7 @@ function axis(given, theme) {
 function annotations(source, data, { narrow, height, theme }) {
   const isLabel = (note) => LABEL.test(note.name ?? "")
   const rest = (source.annotations ?? []).filter((note) => !isLabel(note)).map((note) => ({
-    arrowcolor: theme.text, bgcolor: note.showarrow ? fade(theme.back, 0.75) : undefined, ...note }))
+    arrowcolor: theme.text, bgcolor: note.showarrow || note.name === "words" ? fade(theme.back, 0.75) : undefined, ...note }))
   if (narrow) return rest
   const panels = {}
   for (const note of (source.annotations ?? []).filter(isLabel)) {

@@ -98,6 +98,32 @@ def test_one_model_alone() -> None:
     assert slice_chart(SLICES[:1]).figure["layout"]["showlegend"] is False
 
 
+def test_the_spectra_of_many_models_lie_in_a_row_each() -> None:
+    """Densities of more than four models hide each other."""
+    many = [
+        replace(SPECTRA[i % 2], subject=Subject("purified", f"lane{i}"), lambda_max=10.0 + i)
+        for i in range(6)
+    ]
+    chart = spectrum_chart(many)
+    traces = chart.figure["data"]
+    assert {y for trace in traces for y in trace["y"]} == set(range(6))
+    assert all(trace["mode"] == "markers" for trace in traces) and len(traces) == 12
+    assert len(chart.figure["layout"]["yaxis"]["ticktext"]) == 6
+    assert "Of 6 models the largest eigenvalue is lowest for" in chart.finding
+    assert "10 ± 2" in chart.finding and "15 ± 2" in chart.finding
+    few = spectrum_chart(many[:4]).figure["data"]
+    assert sum(trace["mode"] == "lines" for trace in few) == 4
+
+
+def test_lines_of_one_color_differ_in_dash_or_images() -> None:
+    models = [replace(SLICES[0], subject=Subject("purified", "ngf"))] * 3
+    lines = [one for one in slice_chart(models).figure["data"] if one["mode"] == "lines+markers"]
+    assert [one["line"]["dash"] for one in lines] == ["solid", "dash", "dot"]
+    both = [SLICES[0], replace(SLICES[0], images="triggered")]
+    lines = [one for one in slice_chart(both).figure["data"] if one["mode"] == "lines+markers"]
+    assert len({one["line"]["dash"] for one in lines}) == 2
+
+
 def test_names_from_outside_are_escaped() -> None:
     evil = "<img src=x onerror=alert(1)>"
     subject = Subject("purified", evil)

@@ -35,7 +35,7 @@ def test_both_walk_over_the_same_distances():
 
 
 def test_the_sentence_says_which_is_sharper():
-    start = "At the same loss on clean signs (0.0249 and 0.024), the network with the LIRA backdoor"
+    start = "At the same loss on clean signs (0.025 and 0.024), the network with the LIRA backdoor"
     assert pair_finding(pair(3.0)) == f"{start} is 3 times as sharp (curvature 30 against 10)."
     assert f"{start} is about as sharp" in pair_finding(pair(1.1))
     assert f"{start} is 2 times as smooth" in pair_finding(pair(0.5))

@@ -49,6 +49,16 @@ def test_geometry_submits_measurements_on_a_click_only(open_page, store):
     assert {"loss_slice", "hessian_spectrum", "fisher_trace"} <= kinds
 
 
+def test_geometry_opens_on_a_run_that_has_pictures(open_page, store):
+    """A race that nobody has measured would be a page of buttons; the recording is measured."""
+    write_run(store.root, TRAIN, [], done=True)
+    race = PurifySpec(parent=TRAIN.id, lanes=(Choice("ngf"), Choice("sgd")))
+    write_run(store.root, race, race_events(), done=True)
+    assert open_page("geometry").session_state["geometry.run"] == library.recordings()[0].id
+    measured(store, "loss_slice", f"{race.id}:ngf", {"num_directions": 3}, SLICE)
+    assert open_page("geometry").session_state["geometry.run"] == race.id
+
+
 def test_geometry_shows_each_model_on_one_pair_of_axes(open_page, store, zoo_model):
     for run in (measuring.benign(zoo_model), zoo_model):
         measured(store, "loss_slice", run.id, {"num_directions": 3}, SLICE)
