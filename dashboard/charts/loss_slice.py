@@ -63,7 +63,7 @@ class Walk:
         ]
 
     def traces(self, name: str, color: str, dash: str = "") -> list[Trace]:
-        """The band, if it has any width, and the line; without a `dash`, with that of the images."""
+        """The band, if it has any width, and the line; without a `dash`, that of the images."""
         curve = line(
             name,
             self.distance,

@@ -96,8 +96,8 @@ def _way_out(race: PurifyRun, way: list[Any]) -> None:
 def _every_attack(measured: Mapping[str, Any]) -> None:
     st.header("Every attack", anchor=False)
     st.markdown(
-        "Each mark is a network on clean signs, further right where it is sharper. A higher loss "
-        "on clean signs makes sharper, too: what is left at the same loss stands below."
+        "Each mark is a network on clean signs, further right where it is sharper. What is left "
+        "of that at the same loss stands below."
     )
     titles = {item["name"]: item["title"] for item in measured["measures"]}
     names = [name for name in MEASURES if name in titles]

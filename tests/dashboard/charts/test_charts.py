@@ -17,6 +17,7 @@ from dashboard.charts.loss_slice import slice_chart
 from dashboard.charts.progress import internals_chart
 from dashboard.charts.race import race_chart
 from dashboard.charts.spectrum import spectrum_chart
+from dashboard.charts.style import IMAGES
 from dashboard.charts.subject import BENIGN, Measured, Subject
 from dashboard.charts.training import training_chart
 from ngf.config import Choice, PurifySpec
@@ -119,7 +120,7 @@ def test_lines_of_one_color_differ_in_dash_or_images() -> None:
     models = [replace(SLICES[0], subject=Subject("purified", "ngf"))] * 3
     lines = [one for one in slice_chart(models).figure["data"] if one["mode"] == "lines+markers"]
     assert [one["line"]["dash"] for one in lines] == ["solid", "dash", "dot"]
-    both = [SLICES[0], replace(SLICES[0], images="triggered")]
+    both = [replace(SLICES[0], images=images) for images in list(IMAGES)[:2]]
     lines = [one for one in slice_chart(both).figure["data"] if one["mode"] == "lines+markers"]
     assert len({one["line"]["dash"] for one in lines}) == 2
 
