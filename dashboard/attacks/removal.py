@@ -55,8 +55,8 @@ def show_rates(name: str) -> None:
     st.markdown("**Purified**, with the Lab's defaults:")
     st.table(table([row for row in found["methods"] if _is_of(row, name)]))
     st.caption(
-        f"In percent: mean ± standard deviation between models / between purification seeds of one "
-        f"model. {caption(rows, found['about'])}"
+        f"In percent: mean ± standard deviation between models (between purification seeds of one "
+        f"model). {caption(rows, found['about'])}"
     )
     with st.expander(
         "Each model",
@@ -111,14 +111,14 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _spread(row: Row, rate: str) -> str:
-    """`7.4 ± 4.0 / 2.1`"""
+    """`7.4 ± 4.0 (± 2.1)`; a spread that nobody can know is left out."""
     if row[rate] is None:
         return "–"
-    spreads = [row[f"{rate}_between_{of}"] for of in ("models", "seeds")]
-    told = ["–" if value is None else f"{100 * value:.1f}" for value in spreads]
-    if row["method"] == BEFORE:
-        told = told[:1]
-    return f"{100 * row[rate]:.1f} ± {' / '.join(told)}"
+    told = f"{100 * row[rate]:.1f}"
+    if (models := row[f"{rate}_between_models"]) is not None:
+        told += f" ± {100 * models:.1f}"
+    seeds = row[f"{rate}_between_seeds"]
+    return told if seeds is None or row["method"] == BEFORE else f"{told} (± {100 * seeds:.1f})"
 
 
 def caption(rows: Sequence[Row], about: Row) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.compared import Entry, Mean, mean_of, rate_of
 from dashboard.charts.rates import RATES, Rate
-from dashboard.charts.style import GRAY, Trace, base_layout, escape, upright
+from dashboard.charts.style import GRAY, Trace, base_layout, escape, signed, upright
 
 DRAWN = (RATES[1], RATES[0])  # attack success rate, clean accuracy
 MODEL_FIELDS = ("attack", "data", "network", "model_seed")  # two values of these share no model
@@ -217,12 +217,6 @@ def _which(paired: Paired, rate: Rate, value: float) -> str:
         return f"{lower} leaves less of the attack"
     higher = paired.second if value > 0 else paired.first
     return f"{higher} keeps more clean accuracy"
-
-
-def signed(share: float) -> str:
-    """`−1.2` in points, with a true minus sign; nothing stands before a zero."""
-    text = f"{100 * share:+.1f}".replace("-", "−")
-    return "0.0" if text[1:] == "0.0" else text
 
 
 def _pairs(count: int) -> str:

@@ -49,8 +49,8 @@ def frontier_chart(rows: Sequence[Row]) -> Chart:
         if picked:
             traces.append(_ring(method, picked, marks[method], in_legend=not means))
     layout = base_layout(
-        "Attack success rate (%, scale of square roots), lower is better",
-        "Clean accuracy (%), higher is better",
+        "Attack success rate (%)",
+        "Clean accuracy (%)",
         showlegend=len(methods) > 1,
         xaxis={
             "range": [-0.4, 10.3],

@@ -109,6 +109,12 @@ def percent(value: float, digits: int = 1) -> str:
     return _typeset(f"{100 * value:.{digits}f} %")
 
 
+def signed(share: float) -> str:
+    """`−1.2`: a change by a fraction, in percent or points; nothing stands before a zero."""
+    text = _typeset(f"{100 * share:+.1f}")
+    return "0.0" if text[1:] == "0.0" else text
+
+
 def number(value: float, digits: int = 3) -> str:
     """Three significant digits, as a person writes them: 1,230 and 0.0123 and 4.5e−7."""
     if value != 0 and not 1e-4 <= abs(value) < 1e6:

@@ -194,12 +194,16 @@ def before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """The three rates side by side, each with its change."""
     for column, rate in zip(st.columns(len(RATES)), RATES, strict=True):
         old, new = before.get(rate.key), after.get(rate.key)
+        change = None if old is None or new is None else new - old
+        better = (change or 0) > 0 if rate.key != "asr" else (change or 0) < 0
         column.metric(
             rate.name,
             percent(new),
-            None if old is None or new is None else f"{100 * (new - old):+.1f} points",
+            None if change is None else f"{style.signed(change)} points",
             help=glossary.sentence(rate.key),
-            delta_color="inverse" if rate.key == "asr" else "normal",
+            # Streamlit reads neither from a true minus sign.
+            delta_color="green" if better else "red" if change else "gray",
+            delta_arrow="up" if (change or 0) > 0 else "down" if change else "off",
         )
         column.caption(
             f"was {with_interval(before, rate.key)}, now {with_interval(after, rate.key)}"

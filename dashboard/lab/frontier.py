@@ -77,7 +77,8 @@ def caption(found: Row, rows: Sequence[Row], left_out: int) -> str:
             f"*Measured*: one model; {seeds(SWEEP)} purification seeds along the sweep (small "
             f"marks; lines go through their means){picked}. {found['num_clean']} clean images in "
             f"all; strengths are chosen within them by cross-fitting, with the first seed. "
-            f"{before['n_clean']:,} clean and {before['n_triggered']:,} triggered test images.",
+            f"{before['n_clean']:,} clean and {before['n_triggered']:,} triggered test images. "
+            "Attack success rates stand on a scale of square roots.",
             *filter(None, notes),
             f"{found['environment']['hardware']}.",
         ]

@@ -17,7 +17,7 @@ from dashboard.kit.pages import pages, script
 # (buttons) and as text on a dark page (a chosen segment, the value of a slider), so the latter gets
 # its own. A table's own download would not go through `as_csv`; the pages have one that does.
 STYLE = """<style>
-[data-testid="stMainBlockContainer"] { padding-top: 4.75rem; padding-bottom: 3rem; }
+[data-testid="stMainBlockContainer"] { padding-top: 4.25rem; padding-bottom: 3rem; }
 [data-variant="segmented_control"][data-selected="true"] p,
 [data-variant="pills"][data-selected="true"] p,
 [data-testid="stSliderThumbValue"] p {

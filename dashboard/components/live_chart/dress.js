@@ -3,6 +3,7 @@
 const NARROW = 520 // below this width in pixels, direct labels give way to a legend
 const LABEL = /^label:(\d+)$/ // an annotation that stands beside the last point of the trace with this number
 const BESIDE = { xanchor: "left", xshift: 8, yanchor: "middle", align: "left", showarrow: false }
+const LINE = 32 // letters of a title that a narrow screen has room for
 const ROW = 17 // pixels that one direct label needs
 
 // Streamlit gives the theme as CSS variables. `key` changes when any of them does.
@@ -51,7 +52,7 @@ function dress(figure, theme, { width, height, last, at = null }) {
       font: { size: 12 } }
   }
   for (const [key, value] of Object.entries(source)) {
-    if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(value, theme)
+    if (/^[xy]axis\d*$/.test(key)) layout[key] = axis(narrow && key.startsWith("x") ? wrapped(value) : value, theme)
     if (/^scene\d*$/.test(key)) {
       const names = ["xaxis", "yaxis", "zaxis"]
       layout[key] = { ...value, ...Object.fromEntries(names.map((name) => [name, axis(value[name] ?? {}, theme)])) }
@@ -81,6 +82,14 @@ function cut(trace, last) {
   const keep = trace.x.map((x) => x <= last)
   const pick = (values) => (Array.isArray(values) ? values.filter((_, i) => keep[i]) : values)
   return { ...trace, x: pick(trace.x), y: pick(trace.y), customdata: pick(trace.customdata), text: pick(trace.text) }
+}
+
+// A long title of an x axis in two lines; it would be cut at the edge of a narrow screen.
+function wrapped(scale) {
+  const text = scale.title?.text ?? ""
+  if (text.length <= LINE || text.includes("<")) return scale
+  const half = text.lastIndexOf(" ", Math.max(LINE, text.length / 2))
+  return { ...scale, title: { ...scale.title, text: `${text.slice(0, half)}<br>${text.slice(half + 1)}` } }
 }
 
 function axis(given, theme) {

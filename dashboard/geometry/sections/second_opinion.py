@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.measures import MEASURES
+from dashboard.charts.style import signed
 from dashboard.geometry.section import Pairs, Section, in_words, measured_on, submitted
 from dashboard.kit import library, readings
 from dashboard.kit.measuring import View
@@ -74,9 +75,9 @@ def _values(run: MeasureRun) -> dict[str, Any]:
 
 
 def _difference(mine: float | None, theirs: float | None) -> str:
-    return (
-        "–" if mine is None or theirs is None or not mine else f"{100 * (theirs / mine - 1):+.1f} %"
-    )
+    if mine is None or theirs is None or not mine:
+        return "–"
+    return f"{signed(theirs / mine - 1)} %"
 
 
 SECTION = Section(

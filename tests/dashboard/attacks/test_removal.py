@@ -42,7 +42,7 @@ def test_a_cell_has_both_spreads(tables) -> None:
         100 * ngf[f"asr{end}"] for end in ("", "_between_models", "_between_seeds")
     )
     cell = found.loc["after NGF, one layer", "ASR %"]
-    assert cell == f"{mean:.1f} ± {models:.1f} / {seeds:.1f}"
+    assert cell == f"{mean:.1f} ± {models:.1f} (± {seeds:.1f})"
     assert found.loc["Backdoored", "ASR %"] == "95.0 ± 0.0"
     assert found.loc["after SGD, all layers", "Diverged"] == "0 of 10"
 
