@@ -29,7 +29,9 @@ def show(
     """
     words = name or key
     file = file_name(words, of)
-    pressed = live_chart(chart, key=key, name=file, about=said_of(words, of), **options)
+    title = words[0].upper() + words[1:]
+    about = said_of(words, of)
+    pressed = live_chart(chart, key=key, title=title, name=file, about=about, **options)
     with st.expander(
         f"Table, CSV, JSON: {name}" if name else "Table, CSV, JSON",
         key=f"{key}.table",

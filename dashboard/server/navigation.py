@@ -24,6 +24,8 @@ STYLE = """<style>
   color: light-dark(#00639C, #ECF1F5); font-weight: 600; }
 [data-testid="stElementToolbarButton"]:has(> * > button[aria-label^="Download as CSV"]) {
   display: none; }
+[data-testid="stTopNavLink"]:focus-visible {
+  outline: 2px solid light-dark(#00639C, #7FC1EC); outline-offset: 2px; }
 .streamlit-embedded :is([data-testid="stHeader"],
   [data-testid="stLayoutWrapper"]:has(> .st-key-running_bar)) { display: none; }
 .streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }

@@ -55,6 +55,7 @@ if st.query_params.get("only") == "linked":
                 f"{name}: {kind}.",
             ),
             key=f"linked.{name}",
+            title=f"Picture {name}",
             link="pair",
             height=300,
         )

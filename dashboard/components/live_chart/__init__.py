@@ -20,7 +20,7 @@ from dashboard.components.library import script
 PLOTLY = "vendor/plotly.min.js"  # served by dashboard.server.api
 _HERE = Path(__file__).parent
 _MARKUP = '<div class="ngf-live"></div>'
-_SCRIPT = script("dress.js", "save.js", "live_chart.js")
+_SCRIPT = script("dress.js", "save.js", "present.js", "live_chart.js")
 _STYLE = (_HERE / "live_chart.css").read_text(encoding="utf-8")
 
 
@@ -41,6 +41,7 @@ def live_chart(
     autoplay: bool = False,
     link: str | None = None,
     steps: str | None = None,
+    title: str = "",
     name: str = "chart",
     about: Sequence[str] = (),
     fork: bool = False,
@@ -59,6 +60,7 @@ def live_chart(
     steps: charts with the same name stand at the same step: that of the one with a slider. On the
         others a ball lies there, on each trace whose number `layout.meta.balls` holds; a way
         across a map is named there as `{"trace": number, "steps": [of each of its points]}`.
+    title: over the chart where it fills the window.
     name: of the files that the reader saves of it, without an ending.
     about: lines that go into those files: what the chart is of.
     fork: adds a button “Fork here” beside the slider.
@@ -78,6 +80,7 @@ def live_chart(
         "autoplay": autoplay,
         "link": link,
         "steps": steps,
+        "title": title or name,
         "name": name,
         "about": list(about),
         "fork": fork,

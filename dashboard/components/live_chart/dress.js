@@ -108,7 +108,7 @@ function annotations(source, data, { narrow, height, theme }) {
   }
   const plot = height - (source.margin?.t ?? 0) - (source.margin?.b ?? 0)
   for (const [name, tags] of Object.entries(panels)) {
-    rest.push(...spread(tags, source[name.replace("y", "yaxis")] ?? {}, plot))
+    rest.push(...spread(tags, source[name.replace("y", "yaxis")] ?? {}, plot / theme.scale))
   }
   return rest
 }

@@ -1,6 +1,7 @@
 // A Plotly figure that is never thrown away: polls and reruns go through Plotly.react, so that zoom and camera stay.
 // Streamlit calls the default function at mount and again with new data; what it returns runs at unmount.
-// How a figure looks (theme, labels, width) is in dress.js, how it is saved in save.js; both are put in front of this file.
+// How a figure looks (theme, labels, width) is in dress.js, how it is saved in save.js, how it fills the window in
+// present.js; all of them are put in front of this file.
 
 const PLAY_MS = 7000 // a replay takes about this long, however many steps it has
 const EAGER_POLLS = 20 // a run that has just been started is asked more often, until its first point
@@ -27,6 +28,7 @@ function putCameraInAddress(camera) {
   if (hash !== location.hash) history.replaceState(history.state, "", location.pathname + location.search + hash)
 }
 
+const charts = new WeakMap() // root element -> its chart
 let library // one promise for all charts of the page
 
 function loadPlotly(src) {
@@ -48,9 +50,13 @@ function make(tag, name, parent, attributes = {}) {
   return parent.appendChild(element)
 }
 
+// Those of Plotly's toolbar. They are no stops of the Tab key: the button "Tools" leads to them.
+function toolButtons(figureBox) { return [...figureBox.querySelectorAll(".modebar-btn")] }
+
 class LiveChart {
   constructor(root) {
     this.root = root
+    this.bar = make("div", "ngf-bar", root, { hidden: "" }) // above a picture that fills the window
     this.figureBox = make("div", "ngf-figure", root, { role: "figure" })
     this.scrubBox = make("div", "ngf-scrub", root, { hidden: "", style: "display: none" }) // until there is a figure
     this.play = make("button", "ngf-play", this.scrubBox, { type: "button" })
@@ -76,7 +82,10 @@ class LiveChart {
     on(this.figureBox, "pointerdown", () => { this.held = true })
     for (const type of ["pointerup", "pointercancel", "blur"]) on(window, type, () => this.#release())
     on(this.play, "click", () => this.#toggle())
-    on(this.fork, "click", () => this.send("fork", this.steps[this.shown ?? this.steps.length - 1]))
+    on(this.fork, "click", () => {
+      if (stage === this) present(null) // the page asks with which settings
+      this.send("fork", this.steps[this.shown ?? this.steps.length - 1])
+    })
     on(this.slider, "input", () => {
       const index = Number(this.slider.value) // read first: a pause sets the slider to what is shown
       this.#pause()
@@ -86,6 +95,13 @@ class LiveChart {
       if (event.code !== "Space" || this.scrubBox.hidden || event.target.tagName === "BUTTON") return
       event.preventDefault()
       this.#toggle()
+    })
+    on(this.figureBox, "keydown", (event) => {
+      const all = toolButtons(this.figureBox), at = all.indexOf(document.activeElement)
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0
+      if (at < 0 || (!by && event.key !== "Escape")) return
+      event.preventDefault()
+      by ? all.at((at + by) % all.length).focus() : this.tools.focus()
     })
     on(document, "visibilitychange", () => { if (!document.hidden && this.waiting) this.#poll() })
     this.sizes = new ResizeObserver(() => {
@@ -108,7 +124,56 @@ class LiveChart {
       button.textContent = kind.toUpperCase()
       button.addEventListener("click", () => this.#save(kind, button), { signal: this.off.signal })
     }
+    this.tools = make("button", "", this.saveBox, { type: "button", title: "Zoom and pan: arrow keys choose, Escape leads back" })
+    this.tools.textContent = "Tools"
+    this.tools.addEventListener("click", () => { toolButtons(this.figureBox)[0]?.focus() }, { signal: this.off.signal })
+    this.presenting = make("button", "", this.saveBox, { type: "button", title: "This picture alone, in large type" })
+    this.presenting.textContent = "Present"
+    this.presenting.addEventListener("click", () => present(this), { signal: this.off.signal })
     this.saveBox.hidden = true // until there is something to save
+  }
+
+  // ---- alone on the screen
+
+  enterStage() {
+    const all = shownCharts()
+    this.bar.replaceChildren()
+    make("strong", "", this.bar).textContent = this.data.title
+    for (const [words, call, off] of [
+      ["‹ Before", () => turn(-1), all[0] === this],
+      ["Next ›", () => turn(1), all.at(-1) === this],
+      ["Close (Esc)", () => present(null), false],
+    ]) {
+      const button = make("button", "", this.bar, { type: "button" })
+      button.textContent = words
+      button.disabled = off
+      button.addEventListener("click", call)
+    }
+    this.bar.hidden = false
+    this.root.classList.add("ngf-presented")
+    for (const [name, value] of Object.entries({ role: "dialog", "aria-modal": "true", "aria-label": this.data.title })) {
+      this.root.setAttribute(name, value)
+    }
+    this.bar.lastChild.focus()
+    window.addEventListener("resize", (this.resized = () => this.#draw()))
+    this.#draw()
+  }
+
+  leaveStage() {
+    window.removeEventListener("resize", this.resized)
+    this.root.classList.remove("ngf-presented")
+    for (const name of ["role", "aria-modal", "aria-label"]) this.root.removeAttribute(name)
+    this.bar.hidden = true
+    this.#draw()
+  }
+
+  // What the bar, the slider and the sentence leave of the window.
+  #height(scale) {
+    if (stage !== this) return this.data.height * scale
+    const others = [...this.root.children].filter((box) => box !== this.figureBox && box.clientHeight)
+    const { paddingTop, paddingBottom, rowGap } = getComputedStyle(this.root)
+    const used = others.reduce((sum, box) => sum + box.offsetHeight + parseFloat(rowGap), parseFloat(paddingTop) + parseFloat(paddingBottom))
+    return Math.max(200, Math.floor(window.innerHeight - used))
   }
 
   async #save(kind, button) {
@@ -240,7 +305,7 @@ class LiveChart {
     const theme = readTheme(this.root)
     this.themeKey = theme.key
     const { data, layout } = dress(this.figure, theme, {
-      width, height: this.data.height * theme.scale, last: this.#step(),
+      width, height: this.#height(theme.scale), last: this.#step(),
       at: this.together?.at ?? null })
     layout.uirevision ??= this.data.link ?? this.data.key
     // Plotly forgets where to save the camera of a surface when it is given the same figure twice.
@@ -256,6 +321,8 @@ class LiveChart {
       responsive: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"],
       displaylogo: false, showSendToCloud: false, plotlyServerURL: "" }) // no button leads to another server
     this.saveBox.hidden = !data.length
+    for (const button of toolButtons(this.figureBox)) button.tabIndex = -1 // half a dozen stops for each chart of a page
+    this.tools.hidden = !toolButtons(this.figureBox).length
     if (this.listening || this.closed) return
     this.listening = true // Plotly's own events, which the figure has from its first drawing on
     for (const name of ROTATED) this.figureBox.on(name, (change) => this.#turned(change["scene.camera"]))
@@ -382,6 +449,7 @@ class LiveChart {
   }
 
   close() {
+    if (stage === this) present(null)
     this.closed = true
     this.#join(null)
     this.#joinSteps(null)
@@ -396,8 +464,6 @@ class LiveChart {
     this.root.replaceChildren()
   }
 }
-
-const charts = new WeakMap()
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".ngf-live")

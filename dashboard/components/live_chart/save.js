@@ -6,6 +6,7 @@ const SAVED_AS = {
 }
 const PAPER = {
   text: "#14181c", back: "#ffffff", primary: "#00639c", font: "Arial, Helvetica, sans-serif", line: "rgba(20,24,28,0.16)",
+  scale: 1,
 }
 const LEAST = 640 // CSS pixels across: a narrow screen does not make a narrow figure
 const ACROSS = 2700 // pixels of a PNG: nine inches at 300 dots per inch

@@ -388,3 +388,43 @@ def test_it_is_saved_for_paper(page: Page, live: Live) -> None:
     assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[12:16] == b"IHDR"
     assert int.from_bytes(png[16:20], "big") >= 2000
     assert f"run {RACE.id}".encode() in png
+
+
+def test_a_picture_fills_the_window_and_keys_lead_to_the_others(page: Page, live: Live) -> None:
+    start(page, f"{live.url}/?only=linked")
+    page.wait_for_function("document.querySelectorAll('.ngf-live .main-svg').length >= 2")
+    size = f"((box) => [box.offsetWidth, box.offsetHeight])(document.querySelector('{FIGURE}'))"
+    before = page.evaluate(size)
+    button = page.get_by_role("button", name="Present").first
+    button.focus()
+    page.keyboard.press("Enter")
+    stage = page.get_by_role("dialog")
+    expect(stage).to_be_visible()
+    assert stage.bounding_box() == {"x": 0, "y": 0, "width": 1000, "height": 800}
+    first = stage.get_attribute("aria-label")
+    picture = stage.locator(".main-svg").first.bounding_box()
+    assert picture and picture["width"] > 900 and 450 < picture["height"] < 800
+    expect(stage.get_by_role("button", name="Before")).to_be_disabled()
+    page.keyboard.press("PageDown")
+    expect(stage).not_to_have_attribute("aria-label", first or "")
+    page.keyboard.press("ArrowLeft")
+    expect(stage).to_have_attribute("aria-label", first or "")
+    page.keyboard.press("Escape")
+    expect(stage).to_have_count(0)
+    expect(button).to_be_focused()
+    until(page, lambda now: now == before, size)
+
+
+def test_the_toolbar_is_no_stop_of_the_tab_key_but_can_be_reached(page: Page, live: Live) -> None:
+    start(page, f"{live.url}/?only=saved")
+    page.locator(".ngf-save").wait_for()
+    buttons = page.locator(".modebar-btn")
+    assert buttons.count() >= 4
+    assert {one.get_attribute("tabindex") for one in buttons.all()} == {"-1"}
+    page.get_by_role("button", name="Tools").press("Enter")
+    expect(buttons.nth(0)).to_be_focused()
+    assert page.locator(".modebar").evaluate("bar => getComputedStyle(bar).opacity") == "1"
+    page.keyboard.press("ArrowRight")
+    expect(buttons.nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Tools")).to_be_focused()
