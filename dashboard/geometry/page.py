@@ -52,7 +52,8 @@ def offer(section: Section, run: Run, lane: str, view: View, missing: Set[str]) 
     measure_button(run, lane, view, names, missing, "Measure this", key)
 
 
-st.title("Geometry")
+bar = st.container(key="geometry_head", horizontal=True, vertical_alignment="center")
+bar.title("Geometry", width="content")
 values, fresh = url.follow("geometry")
 if fresh and values["run"] and values["run"] not in {run.id for run in library.measurable()}:
     url.ignore(
@@ -67,7 +68,6 @@ url.restore_widgets(
     },
     fresh,
 )
-bar = st.container(horizontal=True, vertical_alignment="center")
 settings = bar.popover("Choose models and images", icon=":material/tune:", key="geometry.choose")
 with settings:
     chosen = choose_run(values, fresh)

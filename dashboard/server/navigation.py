@@ -29,7 +29,7 @@ STYLE = """<style>
 .streamlit-embedded :is([data-testid="stHeader"],
   [data-testid="stLayoutWrapper"]:has(> .st-key-running_bar)) { display: none; }
 .streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
-.st-key-lab_head h1 { padding: 0; }
+:is(.st-key-lab_head, .st-key-geometry_head) h1 { padding: 0; }
 .st-key-running_bar:not(:has(*)) { display: none; }
 .st-key-running_bar { position: sticky; top: 3.75rem; z-index: 90; padding: 0.35rem 0.9rem;
   border-radius: 8px; border: 1px solid light-dark(#C9D3DB, #3A4855);
