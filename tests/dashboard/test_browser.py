@@ -29,6 +29,7 @@ FRAMEWORK = {
     "aria-allowed-attr": "st.dataframe's grid",
     "aria-required-children": "st.segmented_control and st.dataframe",
 }
+LOOKS = {"light": ("light", 1280, 1000), "dark-phone": ("dark", 390, 844)}
 SETTLED = (
     "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
 )
@@ -138,26 +139,6 @@ def test_a_restarted_server_finds_the_run(page, server):
     wait_for_charts(page, 1)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_nothing_of_ours(browser, server, path, scheme):
-    with browser.new_context(
-        color_scheme=scheme, viewport={"width": 1280, "height": 1000}
-    ) as context:
-        page = context.new_page()
-        visit(page, server, path)
-        if path == "":  # the other pages have no chart before something was chosen or measured
-            wait_for_charts(page, 1)
-        page.locator(SETTLED).wait_for(timeout=WAIT)
-        found = Axe().run(page).response["violations"]
-    ours = {
-        rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]]
-        for rule in found
-        if rule["id"] not in FRAMEWORK
-    }
-    assert not ours, json.dumps(ours, indent=1)
-
-
 # What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of
 # sliders are there for screen readers only, clipped to nothing.
 SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMain] *')]
@@ -169,15 +150,27 @@ SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMain] *')]
     .map(e => e.outerHTML.slice(0, 200))"""
 
 
+@pytest.mark.parametrize("look", ["light", "dark-phone"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_phone_shows_every_page_without_scrolling_sideways(browser, server, path):
-    with browser.new_context(viewport={"width": 390, "height": 844}) as context:
+def test_axe_finds_nothing_of_ours_and_nothing_reaches_beyond_the_edge(browser, server, path, look):
+    """By day on a desk, by night on a phone: colors do not depend on the width."""
+    scheme, width, height = LOOKS[look]
+    size = {"width": width, "height": height}
+    with browser.new_context(color_scheme=scheme, viewport=size) as context:
         page = context.new_page()
         visit(page, server, path)
+        if path == "":  # the other pages have no chart before something was chosen or measured
+            wait_for_charts(page, 1)
         page.locator(SETTLED).wait_for(timeout=WAIT)
-        page.wait_for_timeout(
-            1500
-        )  # what is drawn after the script has ended says nothing when it is in place
+        found = Axe().run(page).response["violations"]
+        # what is drawn after the script has ended says nothing when it is in place
+        page.wait_for_timeout(1000)
         with contextlib.suppress(TimeoutError):
             page.wait_for_function(f"() => !({SIDEWAYS})().length", timeout=20_000)
         assert not page.evaluate(SIDEWAYS)
+    ours = {
+        rule["id"]: [node["html"][:200] for node in rule["nodes"][:3]]
+        for rule in found
+        if rule["id"] not in FRAMEWORK
+    }
+    assert not ours, json.dumps(ours, indent=1)
