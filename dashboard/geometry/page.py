@@ -14,7 +14,7 @@ from dashboard.geometry.evidence import show_evidence
 from dashboard.geometry.section import Section, submitted
 from dashboard.geometry.sections import sections
 from dashboard.geometry.verdict import verdict
-from dashboard.kit import library, measuring, url
+from dashboard.kit import damage, library, measuring, url
 from dashboard.kit.measuring import View
 from dashboard.kit.pages import script
 from dashboard.kit.run_card import reason, show_weak
@@ -127,6 +127,7 @@ for section in sections():
     st.header(section.heading)
     st.markdown(section.question)
     section.draw(view)
+    damage.tell()
     offer(section, run, lane, view, missing)
 show_evidence()
 if not active:

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dashboard.kit import damage
 from ngf import places
-from ngf.runs.files import read_once
+from ngf.runs.files import Damaged, read_once
 
 Row = Mapping[str, Any]
 
 
 def evidence(name: str) -> dict[str, Any] | None:
-    """What `assets/evidence/<name>.json` holds; None when the file is missing. Do not change it."""
-    found: dict[str, Any] | None = read_once(places.ASSETS / "evidence" / f"{name}.json")
-    return found
+    """What `assets/evidence/<name>.json` holds; None when the file is missing, or damaged, which is
+    noted. Do not change it.
+    """
+    path = places.ASSETS / "evidence" / f"{name}.json"
+    try:
+        found = read_once(path)
+    except Damaged as exc:
+        damage.note(path, str(exc))
+        return None
+    if found is None or isinstance(found, dict):
+        return found
+    damage.note(path, f"{path.name} is no object")
+    return None
 
 
 def pairs() -> list[Row]:

@@ -8,14 +8,17 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
+from dashboard.kit import damage, readings
 from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import REVISION, PurifySpec, TrainSpec
-from ngf.runs.folder import RESULT
+from ngf.options import SpecError
+from ngf.runs.folder import RESULT, SPEC
 from ngf.runs.recorded import RACE
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
 
@@ -75,9 +78,36 @@ def find_model_run(run_id: str) -> ModelRun | None:
 
 
 def find_measurement(run_id: str) -> MeasureRun | None:
-    """The measurement with this id, or None when the store has none."""
+    """The measurement with this id, or None when the store has none, or a damaged one, which is
+    noted. One that ships can be measured again.
+    """
     run = find(run_id)
-    return run if isinstance(run, MeasureRun) else None
+    if not isinstance(run, MeasureRun):
+        for folder in (store().root / run_id, places.MEASUREMENTS / run_id):
+            if run_id and os.path.lexists(folder) and (why := _why_not(store(), folder)):
+                damage.note(folder, why, _what_to_do(folder))
+                break
+        return None
+    if run.status == "done" and (why := readings.damage(run)):
+        damage.note(run.path, why, _what_to_do(run.path))
+        return None
+    return run
+
+
+def _what_to_do(folder: Path) -> str:
+    """With the folder of a measurement that is damaged."""
+    if folder.parent == places.MEASUREMENTS:
+        return damage.PUT_BACK
+    return f"Delete it with `ngf delete {folder.name}`, then measure again."
+
+
+def _why_not(where: Store, folder: Path) -> str:
+    """Why what ships in this folder is no run that has ended; empty where it is one."""
+    try:
+        run = open_run(where, folder, "shipped")
+    except SpecError as exc:
+        return str(exc)
+    return "" if run.facts.ended == "done" else f"{RESULT} is missing."
 
 
 def origin(spec: ModelSpec) -> TrainSpec | None:
@@ -170,18 +200,24 @@ def tell_apart(runs: Mapping[str, _AnyRun], words: Callable[[_AnyRun], str]) -> 
 
 
 def recordings() -> list[PurifyRun]:
-    """The purifications that ship: that of the first page first, then by the attack."""
-    return _recordings(store())
+    """The purifications that ship: that of the first page first, then by the attack. Those that are
+    damaged are noted.
+    """
+    found, damaged = _recordings(store(), places.RECORDINGS)
+    for folder, why in damaged.items():
+        damage.note(folder, why)
+    return found
 
 
 @functools.lru_cache(maxsize=4)
-def _recordings(where: Store) -> list[PurifyRun]:
-    found = []
-    for path in sorted(places.RECORDINGS.glob("*/" + RESULT)):
-        run = open_run(where, path.parent, "shipped")
-        if isinstance(run, PurifyRun):
+def _recordings(where: Store, shipped: Path) -> tuple[list[PurifyRun], dict[Path, str]]:
+    found, damaged = [], {}
+    for folder in sorted(path.parent for path in shipped.glob("*/" + SPEC)):
+        if why := _why_not(where, folder):
+            damaged[folder] = why
+        elif isinstance(run := open_run(where, folder, "shipped"), PurifyRun):
             found.append(run)
-    return sorted(found, key=lambda run: (run.id != RACE.id, run.spec.parent, run.id))
+    return sorted(found, key=lambda run: (run.id != RACE.id, run.spec.parent, run.id)), damaged
 
 
 def recording() -> PurifyRun | None:

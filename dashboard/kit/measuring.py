@@ -162,7 +162,8 @@ def progress(specs: Sequence[Spec]) -> dict[str, list[str]]:
     """Ids by state, of measurements or other runs; `missing` for those that nobody asked for."""
     out: dict[str, list[str]] = {}
     for item in specs:
-        run = library.find(item.id)
+        measures = isinstance(item, MeasureSpec)
+        run = (library.find_measurement if measures else library.find)(item.id)
         out.setdefault(run.status if run else "missing", []).append(item.id)
     return out
 

@@ -5,9 +5,12 @@ for which model.
 from __future__ import annotations
 
 import functools
+import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,12 @@ import numpy as np
 from dashboard.charts.subject import BACKDOORED, BENIGN, Measured, Subject
 from ngf.config import Target
 from ngf.options import SpecError
-from ngf.runs.folder import ARRAYS, FINAL
+from ngf.runs.files import Damaged, read_bytes, read_json
+from ngf.runs.folder import ARRAYS, FINAL, RESULT
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun
+
+# What numpy raises for an archive that is cut short, or none at all.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, OSError, Damaged)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,10 @@ def read(run: MeasureRun | None) -> Reading | None:
     """
     if run is None:
         return None
-    result = run.result
+    try:
+        result = run.result
+    except Damaged:
+        return None
     if result is not None:
         return Reading(run, result.get("values", {}), arrays(run), not result.get("complete", True))
     found = [event for event in run.outline() if event["type"] == "partial"]
@@ -51,22 +61,51 @@ def arrays(run: Run) -> dict[str, np.ndarray]:
     path = run.path / ARRAYS
     try:
         return _load(str(path), path.stat().st_mtime_ns)
-    except (FileNotFoundError, zipfile.BadZipFile):  # not there yet, or deleted just now
+    except (FileNotFoundError, *_UNREADABLE):  # not there yet, or deleted just now
         return {}
+
+
+def damage(run: MeasureRun) -> str:
+    """What is wrong with the files of a run that is over, as a sentence; empty if nothing is."""
+    return _damage(run.path, *(_version(run.path / name) for name in (RESULT, ARRAYS)))
+
+
+@functools.lru_cache(maxsize=1000)
+def _damage(folder: Path, *versions: int) -> str:
+    try:
+        result = read_json(folder / RESULT)
+    except Damaged as exc:
+        return str(exc)
+    if not isinstance(result, dict) or not isinstance(result.get("values"), dict):
+        return f"{RESULT} is missing." if result is None else f"{RESULT} holds no values."
+    try:
+        _load(str(folder / ARRAYS), versions[-1])
+    except FileNotFoundError:
+        return ""  # not every measurement has arrays
+    except _UNREADABLE as exc:
+        return f"{ARRAYS} cannot be read: {exc}."
+    return ""
+
+
+def _version(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @functools.lru_cache(maxsize=200)
 def _load(path: str, changed: int) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
+    raw = read_bytes(Path(path))
+    if raw is None:
+        raise FileNotFoundError(path)
+    with io.BytesIO(raw) as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
 def written(run: Run) -> int:
     """When the arrays were written last, in nanoseconds; they follow the event by a moment."""
-    try:
-        return (run.path / ARRAYS).stat().st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    return _version(run.path / ARRAYS)
 
 
 def subject(store: Store, target: str) -> Subject:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.components.copy_link import copy_link
-from dashboard.kit import running
+from dashboard.kit import damage, running
 from dashboard.kit.pages import pages, script
 
 # Less empty space than Streamlit leaves. No primary color has enough contrast both under white text
@@ -61,8 +61,10 @@ st.html(STYLE)
 copy_link()
 bar = st.container(key=running.BAR)
 running.new_page()
+damage.begin()
 try:
     page.run()
 finally:  # also of a page that ends early; by now it has said what it shows itself
+    damage.tell()
     with bar:
         running.show_bar()
