@@ -88,7 +88,8 @@ def find_measurement(run_id: str) -> MeasureRun | None:
                 damage.note(folder, why, _what_to_do(folder))
                 break
         return None
-    if run.status == "done" and (why := readings.damage(run)):
+    over = run.source == "shipped" or run.status == "done"
+    if over and (why := readings.damage(run)):
         damage.note(run.path, why, _what_to_do(run.path))
         return None
     return run

@@ -54,8 +54,9 @@ def broken(path: Path, kind: str) -> None:
     """Damage a copy of the file, not the one that ships."""
     inside = path.read_bytes()
     path.unlink()
-    path.write_bytes(inside)
-    damage(path, kind)
+    if kind != "missing":
+        path.write_bytes(inside)
+        damage(path, kind)
 
 
 def opened(page: str) -> str:
@@ -107,6 +108,13 @@ def test_a_damaged_measurement_of_ones_own_can_be_deleted(store: Store, kind: st
         damage(folder / ARRAYS, kind)
     said = opened("geometry")
     assert f"Delete it with `ngf delete {spec.id}`, then measure again." in said
+
+
+def test_a_measurement_that_ships_without_its_result_is_not_waiting(shipped: Path) -> None:
+    for folder in (shipped / "measurements").glob("sharpness-*"):
+        broken(folder / RESULT, "missing")
+    said = opened("geometry")
+    assert "result.json is missing" in said and "waiting" not in said
 
 
 def test_every_kind_of_damage_at_once(shipped: Path) -> None:
