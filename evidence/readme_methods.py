@@ -55,14 +55,16 @@ def by_value(found: Mapping[str, Any]) -> dict[Any, list[str]]:
 
 
 def share(item: Row, rate: str) -> str:
-    """`7.4 ± 4.0 / 2.1`: mean in percent, spread between models, between purification seeds."""
+    """`7.4 ± 4.0 (± 2.1)`: mean in percent, spread between models, between purification seeds; what
+    nobody can know is left out.
+    """
     if item[rate] is None:
         return "–"
-    spreads = [item[f"{rate}_between_{of}"] for of in ("models", "seeds")]
-    if spreads == [None, None]:
-        return f"{100 * item[rate]:.1f}"
-    told = ["–" if value is None else f"{100 * value:.1f}" for value in spreads]
-    return f"{100 * item[rate]:.1f} ± {' / '.join(told[: 1 if item.get('how') == BEFORE else 2])}"
+    told = f"{100 * item[rate]:.1f}"
+    models, seeds = (item[f"{rate}_between_{of}"] for of in ("models", "seeds"))
+    if models is not None:
+        told += f" ± {100 * models:.1f}"
+    return told if seeds is None or item.get("how") == BEFORE else f"{told} (± {100 * seeds:.1f})"
 
 
 def methods() -> str:
@@ -117,8 +119,8 @@ def spreads() -> str:
     models = between([item["models"] for item in ruled])
     return wrapped(
         "Strengths by one rule for all methods, chosen once for each model within the clean "
-        "images. Each cell: mean ± standard deviation between models / between purification seeds "
-        f"of one model; n: models × purification seeds ({models} models, {seeds} seeds). Strength: "
+        "images. Each cell: mean ± standard deviation between models (between purification seeds "
+        f"of one model); n: models × purification seeds ({models} models, {seeds} seeds). Strength: "
         "median over models (lowest–highest), the radius in nats for NGF and the gradient at equal "
         "KL, else the learning rate."
     )
@@ -140,7 +142,7 @@ def defaults() -> str:
     part = f"; {listed([title(name) for name in rare])}: on some attacks only" if rare else ""
     return wrapped(
         "Every attack, with the Lab's defaults. Attack success rate as above (mean ± between "
-        "models / between purification seeds), then the clean accuracy that is left; in percent; "
+        "models, in brackets between purification seeds), then the clean accuracy that is left; in percent; "
         f"{seeds} purification seeds{part}."
     )
 
@@ -188,7 +190,7 @@ def equal() -> str:
     return wrapped(
         "At equal clean accuracy: the attack success rate where a method's sweep of strengths "
         "first loses one point and two points of clean accuracy, in percent, mean ± between models "
-        f"/ between purification seeds ({seeds} of them; n: purifications that reach the drop, of "
+        f"(± between purification seeds, {seeds} of them; n: purifications that reach the drop, of "
         "all). “At most”: the lowest that any strength of the sweep leaves at that price or less. "
         "Only who knows the trigger can see these; no strength is chosen here."
     )

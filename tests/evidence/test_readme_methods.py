@@ -43,7 +43,7 @@ def test_every_part_says_what_it_rests_on(told) -> None:
     rows = found["methods"].splitlines()[2:]
     assert len(rows) == 3 * (1 + len(HOW["rule"])), "models before, then every method"
     assert rows[0].startswith("| BadNets | Before | – | 99.0 ± 0.0 | 95.0 ± 0.0 |")
-    assert rows[1].startswith("| BadNets | NGF, one layer | 0.1 | 98.2 ± 0.0 / 0.0 |")
+    assert rows[1].startswith("| BadNets | NGF, one layer | 0.1 | 98.2 ± 0.0 (± 0.0) |")
     assert rows[1].endswith("| 2 × 3 |")
     assert "| – |" not in found["removal"] and found["removal"].count("\n") == 4
     assert "6 of 6" in found["equal_accuracy"] and "18 of 18" in found["equal_accuracy"]
