@@ -119,23 +119,21 @@ def _not_said(measured: Mapping[str, Any] | None) -> str:
     """What the statistics over all models say, with the clean loss accounted for."""
     if not measured:
         return ""
-    effects = {
-        (row["question"], row["compared"]): row
-        for row in answer_effects(of_group(measured["effects"], *GROUP))
-        if row["measure"] == "lambda_max"
-    }
     said = []
     for question, words in (
-        ("backdoored", "over all attacks, backdoored networks are {} benign ones"),
-        ("purified", "after NGF, networks are {} before"),
+        ("backdoored", "backdoored against benign networks, over all attacks"),
+        ("purified", "networks after NGF against before"),
     ):
-        row = effects.get((question, "loss"))
-        if row is not None:
-            low, high = row["low"], row["high"]
-            times = (
-                f"{row['ratio']:.2f} times ({interval(low, high)}: {side(low, high)}) as sharp as"
-            )
-            said.append(words.format(times))
+        told = [
+            f"{row['ratio']:.2f} times as sharp on {kind} images ({interval(row['low'], row['high'])}: "
+            f"{side(row['low'], row['high'])})"
+            for kind, images in (("training", "train"), ("test", "test"))
+            for row in answer_effects(of_group(measured["effects"], GROUP[0], images))
+            if row["measure"] == "lambda_max"
+            if (row["question"], row["compared"]) == (question, "loss")
+        ]
+        if told:
+            said.append(f"{words}: {', '.join(told)}")
     if not said:
         return ""
     return f"At the same clean loss, by the largest Hessian eigenvalue, {'; '.join(said)}."

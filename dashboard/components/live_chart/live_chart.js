@@ -124,7 +124,7 @@ class LiveChart {
       button.textContent = kind.toUpperCase()
       button.addEventListener("click", () => this.#save(kind, button), { signal: this.off.signal })
     }
-    this.tools = make("button", "", this.saveBox, { type: "button", title: "Zoom and pan: arrow keys choose, Escape leads back" })
+    this.tools = make("button", "ngf-tools", this.saveBox, { type: "button", title: "Zoom and pan: arrow keys choose, Escape leads back" })
     this.tools.textContent = "Tools"
     this.tools.addEventListener("click", () => { toolButtons(this.figureBox)[0]?.focus() }, { signal: this.off.signal })
     this.presenting = make("button", "", this.saveBox, { type: "button", title: "This picture alone, in large type" })
