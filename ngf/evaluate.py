@@ -122,14 +122,6 @@ class TestSet:
     clean: Images
     triggered: Triggered | None
 
-    def subset(self, count: int) -> TestSet:
-        """A fixed part of both, spread evenly, for measuring between steps."""
-        triggered = self.triggered
-        if triggered is not None:
-            index = spread(len(triggered.data), count)
-            triggered = Triggered(triggered.data.take(index), triggered.wanted[index])
-        return TestSet(self.clean.take(spread(len(self.clean), count)), triggered)
-
     def to(self, device: torch.device | str) -> TestSet:
         triggered = self.triggered
         if triggered is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.rates import AXIS, RATES, Event, Rate, rate_columns, rate_curve
+from dashboard.charts.rates import AXIS, RATES, SHARE, Event, Rate, rate_columns, rate_curve
 from dashboard.charts.style import (
     Trace,
     base_layout,
@@ -56,7 +56,7 @@ def race_chart(spec: PurifySpec, events: Iterable[Event]) -> Chart:
     total = last_step(steps)
     layout = base_layout(
         step_title(steps),
-        "Share of test images (%)",
+        SHARE,
         right=_room_for_labels(list(steps)),
         xaxis={"range": [-0.012 * total, 1.012 * total]},
         yaxis=AXIS,

@@ -8,9 +8,11 @@ from typing import Any
 
 from dashboard.charts.pixels import per_pixel
 from dashboard.charts.style import IMAGES, Mark, Trace, line
+from ngf.config import NUM_LIVE
 
 Event = Mapping[str, Any]  # one line of events.jsonl
 _THICK, _THIN = 4.0, 1.75  # the curve that a reader is to follow, and the others
+SHARE = f"Share of test images (%), n ≤ {NUM_LIVE}"  # of curves: the ends are measured on all
 AXIS = {"range": [-3, 103], "tickvals": [0, 25, 50, 75, 100]}  # of shares in percent
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.race import last_step, step_title, steps_of
-from dashboard.charts.rates import AXIS, RATES, Event, Rate, rate_columns
+from dashboard.charts.rates import AXIS, RATES, SHARE, Event, Rate, rate_columns
 from dashboard.charts.style import (
     Trace,
     band,
@@ -74,7 +74,7 @@ def repeats_chart(repeats: Sequence[Repeat]) -> Chart:
             )
     layout = base_layout(
         step_title(all_steps[0]),
-        "Share of test images (%)",
+        SHARE,
         right=120,
         yaxis=AXIS,
         annotations=direct_labels(traces, texts),

@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.pixels import per_pixel
-from dashboard.charts.rates import AXIS, RATES, Event, rate_columns, rate_curve
+from dashboard.charts.rates import AXIS, RATES, SHARE, Event, rate_columns, rate_curve
 from dashboard.charts.style import (
     GRAY,
     Trace,
@@ -26,7 +26,7 @@ def training_chart(events: Iterable[Event]) -> Chart:
     steps = max((event["steps"] for event in epochs), default=10)
     layout = base_layout(
         "Epoch",
-        "Share of test images (%)",
+        SHARE,
         right=160,
         xaxis={"range": [0, 1.012 * steps], "anchor": "y2"},
         yaxis={**AXIS, "domain": [0.34, 1]},
