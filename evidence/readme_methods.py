@@ -120,8 +120,8 @@ def spreads() -> str:
     return wrapped(
         "Strengths by one rule for all methods, chosen once for each model within the clean "
         "images. Each cell: mean ± standard deviation between models (between purification seeds "
-        f"of one model); n: models × purification seeds ({models} models, {seeds} seeds). Strength: "
-        "median over models (lowest–highest), the radius in nats for NGF and the gradient at equal "
+        f"of one model); n: models × purification seeds ({models} models, {seeds} seeds). "
+        "Strength: median over models (lowest–highest), the radius in nats for NGF and the gradient at equal "
         "KL, else the learning rate."
     )
 
@@ -142,8 +142,8 @@ def defaults() -> str:
     part = f"; {listed([title(name) for name in rare])}: on some attacks only" if rare else ""
     return wrapped(
         "Every attack, with the Lab's defaults. Attack success rate as above (mean ± between "
-        "models, in brackets between purification seeds), then the clean accuracy that is left; in percent; "
-        f"{seeds} purification seeds{part}."
+        "models, in brackets between purification seeds), then the clean accuracy that is left; "
+        f"in percent; {seeds} purification seeds{part}."
     )
 
 

@@ -125,8 +125,8 @@ def _not_said(measured: Mapping[str, Any] | None) -> str:
         ("purified", "networks after NGF against before"),
     ):
         told = [
-            f"{row['ratio']:.2f} times as sharp on {kind} images ({interval(row['low'], row['high'])}: "
-            f"{side(row['low'], row['high'])})"
+            f"{row['ratio']:.2f} times as sharp on {kind} images "
+            f"({interval(row['low'], row['high'])}: {side(row['low'], row['high'])})"
             for kind, images in (("training", "train"), ("test", "test"))
             for row in answer_effects(of_group(measured["effects"], GROUP[0], images))
             if row["measure"] == "lambda_max"
