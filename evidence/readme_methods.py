@@ -121,8 +121,8 @@ def spreads() -> str:
         "Strengths by one rule for all methods, chosen once for each model within the clean "
         "images. Each cell: mean ± standard deviation between models (between purification seeds "
         f"of one model); n: models × purification seeds ({models} models, {seeds} seeds). "
-        "Strength: median over models (lowest–highest), the radius in nats for NGF and the gradient at equal "
-        "KL, else the learning rate."
+        "Strength: median over models (lowest–highest), the radius in nats for NGF and the "
+        "gradient at equal KL, else the learning rate."
     )
 
 
