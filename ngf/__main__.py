@@ -46,6 +46,8 @@ from ngf.runs.follow import complete
 from ngf.runs.here import differs, remarks
 from ngf.runs.rows import RATES, Row
 from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store
+from ngf.sweeps.arguments import HELP as SWEEP_HELP
+from ngf.sweeps.arguments import add_arguments as add_sweep
 from ngf.terminal import Parser, UsageError, arrived, ended_by_signals, forgiving, wants_json
 
 OK, FAILED, BAD_INPUT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -213,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", metavar="FOLDER", default="tracked", help="where tensorboard writes"
     )
     log.add_argument("--follow", action="store_true", help="go on until the run has ended")
+    add_sweep(add("sweep", _sweep, SWEEP_HELP))
     add("delete", _delete, "delete a run").add_argument("run")
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
@@ -546,6 +549,17 @@ def _export(options: argparse.Namespace) -> int:
         if options.json
         else "\n".join(written)
     )
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from ngf.sweeps.command import sweep
+
+    document, lines, done = sweep(options, _say)
+    if options.json:
+        _print(document)
+    else:
+        print("\n".join(lines))
+    return OK if done or options.dry_run or options.detach or options.words[0] == "show" else FAILED
 
 
 def _delete(options: argparse.Namespace) -> int:

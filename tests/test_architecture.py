@@ -42,6 +42,7 @@ LIGHT = (
     "ngf/places.py",
     "ngf/outside",
     "ngf/runs",
+    "ngf/sweeps",
 )
 HEAVY = {
     "torch",
@@ -67,6 +68,7 @@ SINGLE = {
     "ngf/runs/executors.py": "another executor, such as a cluster's, takes this place",
     "ngf/runs/follow.py": "the terminal's view of a run",
     "ngf/training/preview.py": "the images that pages show, apart from the training",
+    "ngf/sweeps/arguments.py": "`ngf --help` imports the words of a command, not what it does",
 }
 
 

@@ -1,0 +1,27 @@
+"""The words of `ngf sweep`, apart from what it does: `ngf --help` imports nothing else."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+HELP = (
+    "run every combination of some axes: FILE (JSON, see docs/sweeps.md), or `list`, `show NAME`, "
+    "`resume NAME`; what is done already is not computed again"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", metavar="FILE")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH=VALUE,VALUE",
+        dest="settings",
+        help="an axis more, or other values of one",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    parser.add_argument("--detach", action="store_true", help="only put all of it into the queue")
+    parser.add_argument("--jobs", type=int, help="runs at a time; the default is one for each core")
+    parser.add_argument("--yes", action="store_true", help="also more than 1,000 runs")

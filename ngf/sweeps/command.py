@@ -1,0 +1,133 @@
+"""`ngf sweep`: what the command line does with sweeps."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ngf.options import SpecError
+from ngf.runs.files import Damaged, read_json
+from ngf.runs.store import Store
+from ngf.sweeps.folder import Sweep, keep, load, made, names
+from ngf.sweeps.local import executing, follow, sentence, submit_all
+from ngf.sweeps.spec import SweepSpec
+
+MANY = 1000  # runs from which on `--yes` is asked for
+WORDS = ("show", "resume", "list")
+
+
+def sweep(options: Namespace, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str], bool]:
+    """What one `ngf sweep` found: a document, the lines of it, and whether all is done. Raises
+    SpecError.
+    """
+    if options.jobs is not None and options.jobs < 1:
+        raise SpecError(f"--jobs {options.jobs} is out of range. Allowed: 1 or more.")
+    store = Store()
+    word, *rest = options.words
+    if word == "list" and not rest:
+        found = names(store)
+        return {"sweeps": found}, found or ["There are no sweeps here."], True
+    if word in WORDS:
+        if len(rest) != 1 or word == "list":
+            raise SpecError(f"`sweep {word}` takes one name of a sweep; `sweep list` says which.")
+        kept = load(store, rest[0])
+        if word == "show":
+            return _told(kept, store)
+        spec = kept.spec
+    elif rest:
+        raise SpecError(f"A sweep is one file or one of: {', '.join(WORDS)}.")
+    else:
+        spec = _with_axes(_read(word), options.settings)
+    return _executed(spec, options, store, say)
+
+
+def _executed(
+    spec: SweepSpec, options: Namespace, store: Store, say: Callable[[str], None]
+) -> tuple[dict[str, Any], list[str], bool]:
+    expansion = spec.expand(store)
+    planned = made(spec, expansion)
+    kinds = Counter(run.kind for run in expansion.specs().values())
+    there = planned.states(store)
+    say(
+        f"{planned.id}: {len(planned.points):,} combinations, {len(planned.runs):,} runs "
+        f"({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())}), "
+        f"{there['done']:,} of them done already"
+    )
+    for values, why in planned.refused:
+        say(f"left out, {_said(values)}: {why}")
+    if options.dry_run:
+        return _told(planned, store)
+    if len(planned.runs) - there["done"] > MANY and not options.yes:
+        raise SpecError(
+            f"That are {len(planned.runs) - there['done']:,} runs to compute. "
+            "Ask with --yes if you mean it."
+        )
+    keep(store, planned)
+    submit_all(expansion, store)
+    if not options.detach:
+        with executing(store, options.jobs):
+            follow(planned, store, say)
+    return _told(planned, store)
+
+
+def _told(found: Sweep, store: Store) -> tuple[dict[str, Any], list[str], bool]:
+    states, rows, failures = found.states(store), found.rows(store), found.failures(store)
+    document = {
+        "id": found.id,
+        "states": dict(states),
+        "rows": rows,
+        "failures": failures,
+        "refused": [{"values": dict(values), "why": why} for values, why in found.refused],
+    }
+    lines = [f"{found.id}: {sentence(states)}"]
+    lines += [
+        f"{_said(row['values'])}  {row['run']}{':' + row['lane'] if row['lane'] else ''}  "
+        f"{row['status']}  {_rates(row)}".rstrip()
+        for row in rows
+    ]
+    lines += [f"{run} failed: {why}" for run, why in failures.items()]
+    return document, lines, states["done"] == sum(states.values())
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    """`parent.seed=0 lanes.0.lr=0.01`"""
+    told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+    return " ".join(f"{axis}={value}" for axis, value in told.items())
+
+
+def _rates(row: Mapping[str, Any]) -> str:
+    return "  ".join(
+        f"{name.upper()} {100 * row[name]:.1f} %" for name in ("ca", "asr") if row[name] is not None
+    )
+
+
+def _read(name: str) -> SweepSpec:
+    try:
+        found = read_json(Path(name))
+    except Damaged as exc:
+        raise SpecError(f"{name} cannot be read: {exc}") from exc
+    if found is None:
+        raise SpecError(f"There is no file {name}. A sweep is a JSON file; docs/sweeps.md has one.")
+    return SweepSpec.from_json(found)
+
+
+def _with_axes(spec: SweepSpec, settings: Iterable[str]) -> SweepSpec:
+    """With further axes, or other values: `seed=0,1,2`."""
+    axes: dict[str, Any] = {path: list(values) for path, values in spec.axes.items()}
+    for setting in settings:
+        path, equals, values = setting.partition("=")
+        if not equals or not path or not values:
+            raise SpecError(f"{setting!r} is no axis. Write it as path=value,value: seed=0,1,2.")
+        axes[path] = [_value(text) for text in values.split(",")]
+    return SweepSpec.from_json({**spec.to_json(), "axes": axes})
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,84 @@
+"""Executes a sweep on this machine: everything is put into the queue of the store, and whoever
+serves it, a dashboard or a supervisor that is started here, executes it run by run. Killed at any
+moment, it goes on where it was when it is asked for again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ngf.places import child_environment
+from ngf.runs.folder import FINAL
+from ngf.runs.lifeline import Lifeline
+from ngf.runs.slots import usable_cores
+from ngf.runs.store import Store
+from ngf.sweeps.folder import STATES, Sweep
+from ngf.sweeps.spec import Expansion
+
+EVERY = 0.5  # seconds between two looks at the runs
+OVER = {*FINAL, "paused", "missing"}  # nothing more happens by itself
+
+
+def submit_all(expansion: Expansion, store: Store) -> None:
+    """Put into the queue what has not ended; what is done stays as it is, what failed is tried
+    again. What others start from comes first.
+    """
+    for run_id, spec in expansion.specs().items():
+        known = store.find(run_id)
+        if known is None or known.status != "done":
+            run = store.submit(spec)
+            if run.status == "paused":
+                run.control("resume")
+
+
+def follow(sweep: Sweep, store: Store, say: Callable[[str], None]) -> Counter[str]:
+    """Wait until nothing more happens, and say how far it is whenever that changes."""
+    said = ""
+    while True:
+        states = sweep.states(store)
+        if (words := sentence(states)) != said:
+            say(words)
+            said = words
+        if set(states) <= OVER:
+            return states
+        time.sleep(EVERY)
+
+
+def sentence(states: Counter[str]) -> str:
+    """`12 of 40 runs done, 2 running, 26 queued`"""
+    total = sum(states.values())
+    rest = "".join(f", {states[name]} {name}" for name in STATES[1:] if states[name])
+    return f"{states['done']} of {total} runs done{rest}"
+
+
+@contextmanager
+def executing(store: Store, jobs: int | None) -> Iterator[None]:
+    """Have the queue of the store executed as long as this lasts, unless a dashboard does.
+
+    jobs: runs at a time; they share the cores. The default is one for each core: small networks
+        gain more from that than from more threads each.
+    """
+    if store.supervised:
+        yield
+        return
+    store.root.mkdir(parents=True, exist_ok=True)
+    count = str(jobs or usable_cores())
+    lifeline = Lifeline()  # kill -9 of this process ends the supervisor and its children
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "ngf.runs.supervisor", "--root", str(store.root)]
+        + ["--heavy", count, "--light", count],
+        env=child_environment(**lifeline.environment),
+        pass_fds=lifeline.passed if os.name == "posix" else (),
+        start_new_session=True,  # Ctrl-C here ends it in order, below
+    )
+    try:
+        yield
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
