@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 
 import pytest
 
 from ngf.config import MeasureSpec, PurifySpec, TrainSpec
 from ngf.options import SpecError
+from ngf.places import ROOT
 from ngf.runs.store import Store
 from ngf.sweeps.spec import SweepSpec
 
@@ -143,3 +145,10 @@ def test_chains_that_lead_nowhere(store, base, said):
     with pytest.raises(SpecError) as refused:
         changed(base=base, axes={"seed": [0]}, leave_out=[]).expand(store)
     assert said in str(refused.value)
+
+
+def test_the_example_of_the_docs_is_one(store):
+    text = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.S)
+    found = SweepSpec.from_json(json.loads(example)).expand(store)
+    assert len(found.points) == 2 * 3 * 3 - 3 and not found.refused
