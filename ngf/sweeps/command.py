@@ -13,7 +13,7 @@ from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json
 from ngf.runs.store import Store
 from ngf.sweeps.folder import Sweep, keep, load, made, names
-from ngf.sweeps.local import executing, follow, sentence, submit_all
+from ngf.sweeps.local import Service, follow, sentence, submit_all
 from ngf.sweeps.spec import SweepSpec
 
 MANY = 1000  # runs from which on `--yes` is asked for
@@ -69,8 +69,10 @@ def _executed(
     keep(store, planned)
     submit_all(expansion, store)
     if not options.detach:
-        with executing(store, options.jobs):
-            follow(planned, store, say)
+        if store.supervised:
+            say("A dashboard or another sweep serves this store: it executes the runs.")
+        with Service(store, options.jobs) as service:
+            follow(planned, store, say, service)
     return _told(planned, store)
 
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 from ngf.places import child_environment
 from ngf.runs.folder import FINAL
@@ -37,8 +37,13 @@ def submit_all(expansion: Expansion, store: Store) -> None:
                 run.control("resume")
 
 
-def follow(sweep: Sweep, store: Store, say: Callable[[str], None]) -> Counter[str]:
-    """Wait until nothing more happens, and say how far it is whenever that changes."""
+def follow(
+    sweep: Sweep, store: Store, say: Callable[[str], None], service: Service | None = None
+) -> Counter[str]:
+    """Wait until nothing more happens, and say how far it is whenever that changes.
+
+    service: what has to go on until then.
+    """
     said = ""
     while True:
         states = sweep.states(store)
@@ -47,6 +52,8 @@ def follow(sweep: Sweep, store: Store, say: Callable[[str], None]) -> Counter[st
             said = words
         if set(states) <= OVER:
             return states
+        if service is not None:
+            service.ensure()
         time.sleep(EVERY)
 
 
@@ -57,28 +64,39 @@ def sentence(states: Counter[str]) -> str:
     return f"{states['done']} of {total} runs done{rest}"
 
 
-@contextmanager
-def executing(store: Store, jobs: int | None) -> Iterator[None]:
-    """Have the queue of the store executed as long as this lasts, unless a dashboard does.
+class Service:
+    """Has the queue of a store executed: by a dashboard or another sweep that serves it, else by a
+    supervisor of its own, which ends with the `with` block.
 
     jobs: runs at a time; they share the cores. The default is one for each core: small networks
         gain more from that than from more threads each.
     """
-    if store.supervised:
-        yield
-        return
-    store.root.mkdir(parents=True, exist_ok=True)
-    count = str(jobs or usable_cores())
-    lifeline = Lifeline()  # kill -9 of this process ends the supervisor and its children
-    supervisor = subprocess.Popen(
-        [sys.executable, "-m", "ngf.runs.supervisor", "--root", str(store.root)]
-        + ["--heavy", count, "--light", count],
-        env=child_environment(**lifeline.environment),
-        pass_fds=lifeline.passed if os.name == "posix" else (),
-        start_new_session=True,  # Ctrl-C here ends it in order, below
-    )
-    try:
-        yield
-    finally:
-        supervisor.terminate()
-        supervisor.wait()
+
+    def __init__(self, store: Store, jobs: int | None = None) -> None:
+        self._store, self._jobs = store, str(jobs or usable_cores())
+        self._lifeline = Lifeline()  # kill -9 of this process ends the supervisor and its children
+        self._own: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """Called again and again: whoever has served the store may have ended meanwhile."""
+        if self._own is not None and self._own.poll() is None:
+            return
+        if self._store.supervised:
+            return
+        self._store.root.mkdir(parents=True, exist_ok=True)
+        self._own = subprocess.Popen(
+            [sys.executable, "-m", "ngf.runs.supervisor", "--root", str(self._store.root)]
+            + ["--heavy", self._jobs, "--light", self._jobs],
+            env=child_environment(**self._lifeline.environment),
+            pass_fds=self._lifeline.passed if os.name == "posix" else (),
+            start_new_session=True,  # Ctrl-C here ends it in order, below
+        )
+
+    def __enter__(self) -> Self:
+        self.ensure()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            self._own.terminate()
+            self._own.wait()

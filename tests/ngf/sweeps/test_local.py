@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import ExitStack
+from typing import Any
 
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.runs.store import Store
 from ngf.sweeps.folder import made
-from ngf.sweeps.local import executing, follow, sentence, submit_all
+from ngf.sweeps.local import Service, follow, sentence, submit_all
 from ngf.sweeps.spec import Expansion, Point, SweepSpec
 from tests.helpers.run_folders import epoch_events, write_run
 
@@ -61,14 +63,22 @@ def test_it_is_over_when_nothing_more_happens_by_itself(tmp_path) -> None:
     assert states == {"cancelled": 2} and said == ["0 of 2 runs done, 2 cancelled"]
 
 
-def test_a_store_that_is_served_gets_no_second_supervisor(tmp_path) -> None:
+def test_a_store_that_is_served_gets_no_second_supervisor_until_it_needs_one(tmp_path) -> None:
     store = Store(tmp_path / "runs", tmp_path / "no-zoo")
-    with executing(store, 1):
+
+    def served(by: Service) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while not store.supervised and time.monotonic() < deadline:
+            by.ensure()
             time.sleep(0.05)
-        first = store.supervisor()
-        with executing(store, 1):
-            assert store.supervisor() == first
-        assert store.supervised, "it is not ours to end"
-    assert not store.supervised
+        return store.supervisor()
+
+    with ExitStack() as first:
+        before = served(first.enter_context(Service(store, 1)))
+        with Service(store, 1) as second:
+            second.ensure()
+            assert store.supervisor() == before, "it is served already"
+            first.close()
+            after = served(second)
+            assert after and after != before, "whoever served it has ended"
+        assert not store.supervised
