@@ -68,7 +68,7 @@ def test_a_store_that_is_served_gets_no_second_supervisor_until_it_needs_one(tmp
 
     def served(by: Service) -> dict[str, Any]:
         deadline = time.monotonic() + 60
-        while not store.supervised and time.monotonic() < deadline:
+        while not store.supervisor() and time.monotonic() < deadline:
             by.ensure()
             time.sleep(0.05)
         return store.supervisor()
