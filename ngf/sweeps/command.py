@@ -15,6 +15,7 @@ from ngf.runs.store import Store
 from ngf.sweeps.folder import Sweep, keep, load, made, names
 from ngf.sweeps.local import Service, follow, sentence, submit_all
 from ngf.sweeps.spec import SweepSpec
+from ngf.sweeps.timing import in_words, seconds_of
 
 MANY = 1000  # runs from which on `--yes` is asked for
 WORDS = ("show", "resume", "list")
@@ -50,21 +51,28 @@ def _executed(
 ) -> tuple[dict[str, Any], list[str], bool]:
     expansion = spec.expand(store)
     planned = made(spec, expansion)
-    kinds = Counter(run.kind for run in expansion.specs().values())
-    there = planned.states(store)
+    specs = expansion.specs()
+    kinds = Counter(run.kind for run in specs.values())
+    left = planned.unfinished(store)
     say(
-        f"{planned.id}: {len(planned.points):,} combinations, {len(planned.runs):,} runs "
+        f"{planned.id}: {len(planned.points):,} combinations, {len(specs):,} runs "
         f"({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())}), "
-        f"{there['done']:,} of them done already"
+        f"{len(specs) - len(left):,} of them done already"
     )
+    length = in_words(*seconds_of(specs, left, store), len(left)) if left else ""
+    if length:
+        say(length)
+    reasons: dict[str, list[Mapping[str, Any]]] = {}
     for values, why in planned.refused:
-        say(f"left out, {_said(values)}: {why}")
+        reasons.setdefault(why, []).append(values)
+    for why, which in reasons.items():
+        more = f" and {len(which) - 1:,} more" if len(which) > 1 else ""
+        say(f"left out, {_said(which[0])}{more}: {why}")
     if options.dry_run:
         return _told(planned, store)
-    if len(planned.runs) - there["done"] > MANY and not options.yes:
+    if len(left) > MANY and not options.yes:
         raise SpecError(
-            f"That are {len(planned.runs) - there['done']:,} runs to compute. "
-            "Ask with --yes if you mean it."
+            f"That are {len(left):,} runs to compute. {length} Ask with --yes if you mean it."
         )
     keep(store, planned)
     submit_all(expansion, store)

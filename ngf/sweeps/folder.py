@@ -38,6 +38,11 @@ class Sweep:
         """How many runs are in which state."""
         return Counter(run.status if run else "missing" for run in self._found(store, self.runs))
 
+    def unfinished(self, store: Store) -> list[str]:
+        """Names of the runs that are not done."""
+        found = zip(self.runs, self._found(store, self.runs), strict=True)
+        return [run_id for run_id, run in found if run is None or run.status != "done"]
+
     def rows(self, store: Store) -> list[dict[str, Any]]:
         """One per combination and lane: its values by axis, the run, its state and rates."""
         rows = []
