@@ -59,15 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--budget", help="seconds after which it stops with what is there")
     parser.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="options of the measurement, named by `list`",
-    )
+    parser.add_settings("options of the measurement, named by `list`")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document on standard output"
     )

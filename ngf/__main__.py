@@ -111,15 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     submit = Parser(add_help=False)
     submit.add_argument("--seed", type=int, default=0, help="0 or more; the default is 0")
-    submit.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="settings of plug-ins; `catalogue` lists them",
-    )
+    submit.add_settings("settings of plug-ins; `catalogue` lists them")
     submit.add_argument(
         "--detach", action="store_true", help="only put it in the queue of the dashboard"
     )
@@ -137,8 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         command: Callable[[argparse.Namespace], int],
         help: str,
         *parents: Parser,
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help, description=help, parents=[*parents, json_too])
+    ) -> Parser:
+        sub: Parser = commands.add_parser(
+            name, help=help, description=help, parents=[*parents, json_too]
+        )
         sub.set_defaults(command=command)
         return sub
 
@@ -236,9 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     time.add_argument(
         "--num-clean", type=int, default=500, help="clean images that the defender has"
     )
-    time.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings"
-    )
+    time.add_settings()
     add("catalogue", _catalogue, "list everything that can be chosen, as JSON")
     return parser
 

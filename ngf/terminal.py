@@ -34,6 +34,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, self.format_usage())
 
+    def add_settings(self, help: str | None = None, metavar: str = "NAME=VALUE") -> None:
+        """`--set a=1 b=2`, once or more, as `settings`."""
+        self.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar=metavar,
+            dest="settings",
+            help=help,
+        )
+
 
 def wants_json(words: Sequence[str]) -> bool:
     """Whether `--json` is among words that may be wrong; argparse takes beginnings of it, too."""

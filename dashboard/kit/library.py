@@ -82,11 +82,12 @@ def find_measurement(run_id: str) -> MeasureRun | None:
     noted. One that ships can be measured again.
     """
     run = find(run_id)
-    if not isinstance(run, MeasureRun):
+    if run is None and run_id:
         for folder in (store().root / run_id, places.MEASUREMENTS / run_id):
-            if run_id and os.path.lexists(folder) and (why := _why_not(store(), folder)):
+            if os.path.lexists(folder) and isinstance(why := _ended(store(), folder), str):
                 damage.note(folder, why, _what_to_do(folder))
                 break
+    if not isinstance(run, MeasureRun):
         return None
     over = run.source == "shipped" or run.status == "done"
     if over and (why := readings.damage(run)):
@@ -102,13 +103,13 @@ def _what_to_do(folder: Path) -> str:
     return f"Delete it with `ngf delete {folder.name}`, then measure again."
 
 
-def _why_not(where: Store, folder: Path) -> str:
-    """Why what ships in this folder is no run that has ended; empty where it is one."""
+def _ended(where: Store, folder: Path) -> Run | str:
+    """The run that ships in this folder, or why it is none that has ended."""
     try:
         run = open_run(where, folder, "shipped")
     except SpecError as exc:
         return str(exc)
-    return "" if run.facts.ended == "done" else f"{RESULT} is missing."
+    return run if run.facts.ended == "done" else f"{RESULT} is missing."
 
 
 def origin(spec: ModelSpec) -> TrainSpec | None:
@@ -214,9 +215,10 @@ def recordings() -> list[PurifyRun]:
 def _recordings(where: Store, shipped: Path) -> tuple[list[PurifyRun], dict[Path, str]]:
     found, damaged = [], {}
     for folder in sorted(path.parent for path in shipped.glob("*/" + SPEC)):
-        if why := _why_not(where, folder):
-            damaged[folder] = why
-        elif isinstance(run := open_run(where, folder, "shipped"), PurifyRun):
+        run = _ended(where, folder)
+        if isinstance(run, str):
+            damaged[folder] = run
+        elif isinstance(run, PurifyRun):
             found.append(run)
     return sorted(found, key=lambda run: (run.id != RACE.id, run.spec.parent, run.id)), damaged
 

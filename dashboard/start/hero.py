@@ -16,7 +16,7 @@ from dashboard.charts.ratios import interval, side
 from dashboard.charts.style import number
 from dashboard.charts.titles import lane_title, short
 from dashboard.charts.way_out import way_out_chart
-from dashboard.kit import damage, measuring
+from dashboard.kit import measuring
 from dashboard.kit.evidence import answer_effects, evidence, of_group, pairs
 from dashboard.kit.pages import script
 from dashboard.kit.show import show
@@ -34,7 +34,6 @@ def show_hero(race: PurifyRun | None) -> None:
     way = measuring.along(race, asking.TRIGGERED, "clean") if race is not None else []
     measured = evidence("sharpness")
     if not found and not way:
-        damage.tell()
         return
     sharp, out, every = st.columns(3, gap="medium")
     if found:
@@ -49,7 +48,6 @@ def show_hero(race: PurifyRun | None) -> None:
     said = " ".join(filter(None, [pairs_finding(found) if found else "", _not_said(measured)]))
     if said:
         st.caption(f"**What this does not say.** {said}")
-    damage.tell()
 
 
 def _sharp_or_smooth(found: list[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.charts.race import told_along
 from dashboard.charts.registry import draw_run
 from dashboard.charts.titles import lane_title
-from dashboard.kit import glossary, library
+from dashboard.kit import damage, glossary, library
 from dashboard.kit.pages import pages, script
 from dashboard.kit.run_card import before_after, counts, outcome_sentence, provenance
 from dashboard.kit.show import show
@@ -22,6 +22,7 @@ st.title("A hidden door in a neural network, and how to close it")
 notice("start")
 race = library.recording()
 hero.show_hero(race)
+damage.tell()
 if race is None:
     st.info(
         "The recorded race is not there yet; `python -m evidence recordings` makes it. The Lab "

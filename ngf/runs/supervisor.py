@@ -55,7 +55,7 @@ class Supervisor:
         self.commands: dict[str, Command] = {slot: (*child, "--slot", slot) for slot in self.slots}
         count = usable_cores()
         part = max(1, count // 2)
-        each = max(1, count // self.slots.get("heavy", 1))  # cores are full, and no fuller
+        each = max(1, count // max(1, self.slots.get("heavy", 1)))  # cores are full, and no fuller
         threads = {"heavy": each, "light": part, "brief": part, "live": 1}
         self.local = Local(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from ngf.terminal import Parser
 
 HELP = (
     "run every combination of some axes: FILE (JSON, see docs/sweeps.md), or `list`, `show NAME`, "
@@ -10,17 +10,9 @@ HELP = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("words", nargs="+", metavar="FILE")
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH=VALUE,VALUE",
-        dest="settings",
-        help="an axis more, or other values of one",
-    )
+    parser.add_settings("an axis more, or other values of one", "PATH=VALUE,VALUE")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be run")
     parser.add_argument("--detach", action="store_true", help="only put all of it into the queue")
     parser.add_argument("--jobs", type=int, help="runs at a time; the default is one for each core")

@@ -141,10 +141,11 @@ class SweepSpec:
         points: list[Point] = []
         refused: list[Refused] = []
         known: dict[str, Spec | str] = {}
+        paths = sorted(self.axes, key=lambda path: path.count("."))  # a whole before its parts
         for values in self.combinations():
             try:
                 tree = deepcopy(dict(self.base))
-                for path in sorted(self.axes, key=lambda path: path.count(".")):  # wholes first
+                for path in paths:
                     put(tree, path, deepcopy(values[path]))
                 points.append(Point(values, tuple(_chain(tree, store, known))))
             except SpecError as exc:
