@@ -28,12 +28,15 @@ chunk halves. Neither changes the numbers by more than rounding. `note` then say
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from analysis.cores import over_cores
+from analysis.curvature.affine_norm import with_affine_norms
 from analysis.curvature.fisher import sampled_labels
 from analysis.curvature.gradients import predictions
 from analysis.model_under_test import blocks_of, exact_float32, frozen_copy
@@ -75,7 +78,7 @@ class CurvatureOperator:
     ) -> None:
         if chunk < 1:
             raise ValueError(f"chunk = {chunk} is out of range. Allowed: 1 or more.")
-        self._model = frozen_copy(model, images, labels)
+        self._model = with_affine_norms(frozen_copy(model, images, labels))
         known = dict(self._model.named_parameters())
         chosen = list(known if names is None else dict.fromkeys(names))
         unknown = [name for name in chosen if name not in known]
@@ -138,10 +141,22 @@ class CurvatureOperator:
     def _multiply(self, pieces: list[Tensor]) -> Tensor:
         total = torch.zeros(self.size, dtype=wide(self.device), device=self.device)
         with exact_float32():
-            for index in range(-(-self.num_images // self.chunk)):
-                product = self._product(self._graph_of(index), pieces)
-                total += torch.cat([part.reshape(-1) for part in product])
+            if self._num_cached is None:
+                self._num_cached = self._how_many_fit()
+            indices = range(-(-self.num_images // self.chunk))
+            product_of = partial(self._product_of, pieces)
+            if len(indices) == 1:  # its operations share the cores
+                products: Iterable[Tensor] = map(product_of, indices)
+            else:
+                products = over_cores(product_of, indices, self.device)
+            for product in products:
+                total += product
         return (total / self.num_images).to(self.dtype)
+
+    def _product_of(self, pieces: list[Tensor], index: int) -> Tensor:
+        """The product for a chunk, summed over its images: (size,)."""
+        product = self._product(self._graph_of(index), pieces)
+        return torch.cat([part.reshape(-1) for part in product])
 
     def _give_way(self) -> bool:
         """Use less memory from now on; False if no less is possible."""
@@ -162,9 +177,8 @@ class CurvatureOperator:
         if index in self._graphs:
             return self._graphs[index]
         where = slice(index * self.chunk, (index + 1) * self.chunk)
-        if self._num_cached is None:
-            self._num_cached = self._how_many_fit()
         graph = self._graph(self._images[where], self._labels[where])
+        assert self._num_cached is not None
         if index < self._num_cached:
             self._graphs[index] = graph
         return graph

@@ -17,7 +17,6 @@ from analysis.curvature.krylov import lanczos
 from analysis.curvature.operators import Hessian, Scaled
 from analysis.curvature.rescale import scaling
 from analysis.landscape.directions import Direction, from_flat
-from analysis.landscape.loss_at import one_thread
 
 _TOLERANCE = 0.01  # residual of a converged eigenvalue, relative to it: 0.5 % on the axis
 # Two eigenvalues of a model of the zoo are that certain after about 10 products; further ones lie
@@ -69,11 +68,7 @@ def top_eigenvectors(
     operator = hessian if sizes is None else Scaled(hessian, sizes)
     stream = lanczos(operator, _MOST_PRODUCTS + _PRODUCTS_MORE * max(0, count - 2), generator)
     found: list[Eigenvector] = []
-    while True:
-        with one_thread():
-            ritz = next(stream, None)
-        if ritz is None:
-            break
+    for ritz in stream:
         values, errors = ritz.values[::-1][:count], ritz.residuals[::-1][:count]
         steps = len(ritz.values)
         if steps < count or values[-1] <= _ROUNDING * values[0]:

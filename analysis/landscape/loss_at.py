@@ -9,14 +9,13 @@ do not depend on the number of threads.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from analysis.cores import one_thread, over_cores
 from analysis.landscape.directions import State, combine, put
 from analysis.landscape.interpolation import batch_norms, reestimate
 from analysis.landscape.partial_forward import PartialForward
@@ -67,25 +66,16 @@ class LossAt:
                     return self._closed_form(states, places)
             threads = torch.get_num_threads() if self._labels.device.type == "cpu" else 1
             threads = min(threads, len(places))
-            if threads < 2:
-                with one_thread():
-                    return [self._at(self._forwards[0], states, place) for place in places]
             while len(self._forwards) < threads:
                 self._forwards.append(self._forwards[0].twin())
-            shares = [places[k::threads] for k in range(threads)]
-            with (
-                one_thread(),
-                ThreadPoolExecutor(
-                    threads, initializer=torch.set_num_threads, initargs=(1,)
-                ) as pool,
-            ):
-                found = list(
-                    pool.map(
-                        lambda forward, share: [self._at(forward, states, at) for at in share],
-                        self._forwards,
-                        shares,
-                    )
+            shares = [(forward, places[k::threads]) for k, forward in enumerate(self._forwards)]
+            found = list(
+                over_cores(
+                    lambda share: [self._at(share[0], states, place) for place in share[1]],
+                    shares[:threads],
+                    self._labels.device,
                 )
+            )
             return [found[i % threads][i // threads] for i in range(len(places))]
 
     @torch.inference_mode()
@@ -155,18 +145,3 @@ class LossAt:
 
         table = [*(logits(state, True) for state in states), logits(own, False)]
         return torch.stack(table).transpose(1, 2).contiguous()
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One core for each operation: small ones lose by being shared out, on a busy machine by a
-    factor of ten.
-
-    Part of the number of threads belongs to the process, so it is put back at the end.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from analysis.cores import one_thread
 from analysis.landscape.directions import Direction, State, combine
 from analysis.landscape.interpolation import (
     BETWEEN,
@@ -35,7 +36,7 @@ from analysis.landscape.interpolation import (
     length,
     states_of,
 )
-from analysis.landscape.loss_at import LossAt, one_thread
+from analysis.landscape.loss_at import LossAt
 from analysis.landscape.progressive_surface import finite
 from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import exact_float32, frozen_copy

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.cores import one_thread
 from analysis.curvature.gradients import mean_gradient
 from analysis.distances import distance_option, unit
 from analysis.landscape.directions import dot, from_flat
 from analysis.landscape.eigenvectors import top_eigenvectors
 from analysis.landscape.interpolation import BETWEEN, BETWEEN_HELP
-from analysis.landscape.loss_at import LossAt, one_thread
+from analysis.landscape.loss_at import LossAt
 from analysis.landscape.planes import (
     Plane,
     eigenvector_plane,

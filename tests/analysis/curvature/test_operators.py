@@ -142,6 +142,23 @@ def test_chunks_and_cache_change_nothing(kind, chunk):
         assert bool(operator._graphs) == (cache_bytes > 0 and (chunk < 10 or cache_bytes > 2**16))
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=KIND_NAMES)
+def test_the_number_of_cores_changes_nothing(kind):
+    model, images, labels = problem("conv_net")
+    vectors = torch.randn(3, kind(model, images, labels).size, generator=generator())
+
+    def products() -> torch.Tensor:
+        narrow = kind(copy.deepcopy(model).float(), images.float(), labels, chunk=2)
+        return torch.stack([narrow @ v for v in vectors])
+
+    alone, before = products(), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(products(), alone)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_float32_agrees_with_float64():
     model, images, labels = problem("conv_net")
     exact = Hessian(model, images, labels)
