@@ -10,6 +10,7 @@ al. 2023).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,9 @@ from torch import Tensor, nn
 
 from ngf.attacks.base import Attack
 from ngf.attacks.poison import Triggered, trigger_test_set
-from ngf.data.images import Images, to_float
+from ngf.data.images import Images
 from ngf.data.splits import Splits
-from ngf.finite import OUTPUTS, Diverged
-
-_BATCH = 500  # images at once, at most
-_VALUES = _BATCH * 3 * 64 * 64  # numbers in them, at most: large images come in smaller batches
+from ngf.predictions import predict
 
 
 @dataclass(frozen=True)
@@ -80,29 +78,6 @@ def der(before: Rates, after: Rates) -> float | None:
     return (max(0.0, before.asr - after.asr) - max(0.0, before.ca - after.ca) + 1) / 2
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Predicted classes (N,) of uint8 images (N, C, H, W), BatchNorm in eval mode; the mode
-    is restored. Raises Diverged when the outputs are not finite: they are of no class.
-    """
-    training = model.training
-    model.eval()
-    step = max(1, min(_BATCH, _VALUES // images.shape[1:].numel()))
-    called, sound = [], []
-    try:
-        for part in images.split(step):
-            logits = model(to_float(part))
-            called.append(logits.argmax(1))
-            sound.append(
-                torch.isfinite(logits).all()
-            )  # looked at once, so that a GPU need not wait
-    finally:
-        model.train(training)
-    if not bool(torch.stack(sound).all()):
-        raise Diverged(OUTPUTS)
-    return torch.cat(called)
-
-
 def accuracy(model: nn.Module, data: Images) -> float:
     """Share of images given their label."""
     return (predict(model, data.images) == data.labels).float().mean().item()
@@ -128,17 +103,26 @@ class TestSet:
             triggered = Triggered(triggered.data.to(device), triggered.wanted.to(device))
         return TestSet(self.clean.to(device), triggered)
 
+    @property
+    def sets(self) -> list[Tensor]:
+        """The images, uint8 (N, C, H, W): clean, and triggered where there are any."""
+        triggered = [] if self.triggered is None else [self.triggered.data.images]
+        return [self.clean.images, *triggered]
+
     def evaluate(self, model: nn.Module) -> Rates:
-        clean_hits = int((predict(model, self.clean.images) == self.clean.labels).sum())
+        return self.rates([predict(model, images) for images in self.sets])
+
+    def rates(self, called: Sequence[Tensor]) -> Rates:
+        """The rates of predicted classes: one tensor (N,) for each of `sets`."""
+        clean_hits = int((called[0] == self.clean.labels).sum())
         if self.triggered is None:
             return Rates(clean_hits, len(self.clean))
-        called = predict(model, self.triggered.data.images)
         return Rates(
             clean_hits,
             len(self.clean),
-            int((called == self.triggered.wanted).sum()),
-            int((called == self.triggered.data.labels).sum()),
-            len(called),
+            int((called[1] == self.triggered.wanted).sum()),
+            int((called[1] == self.triggered.data.labels).sum()),
+            len(called[1]),
         )
 
 

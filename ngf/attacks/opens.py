@@ -10,7 +10,8 @@ from torch import nn
 
 from ngf.attacks.base import Attack, Probe
 from ngf.data.images import Images, to_bytes
-from ngf.evaluate import predict, wilson
+from ngf.evaluate import wilson
+from ngf.predictions import predict
 
 
 def opens(

@@ -24,6 +24,7 @@ from ngf.data import Splits
 from ngf.defenses.contract import Defense, Event, Problem, Purification, Step
 from ngf.evaluate import Rates, TestSet
 from ngf.finite import Diverged, check_weights
+from ngf.predictions import Predict, predict, quickest
 from ngf.runs.files import plain
 from ngf.runs.folder import waypoints
 from ngf.runs.recorder import Recorder
@@ -106,10 +107,14 @@ class Pace:
 
 
 class LiveRates:
-    """Measures a lane between its steps, when that is due."""
+    """Measures a lane between its steps, when that is due: first and last in float32, between them
+    as `ngf.predictions.quickest` has it.
+    """
 
     def __init__(self, images: TestSet) -> None:
         self.pace, self._images = Pace(), images
+        self._together = torch.cat(images.sets)  # few, and quicker than one set after the other
+        self._quickest: Predict | None = None
         self._start: Rates | None = None  # the same for all lanes: they begin with one model
 
     def after(self, step: Step, model: nn.Module) -> dict[str, float | None]:
@@ -121,7 +126,7 @@ class LiveRates:
         """
         if step.step == 0:
             try:
-                self._start = self._start or self._images.evaluate(model)
+                self._start = self._start or self._measured(model, predict)
             except Diverged as error:
                 raise WeightsError(str(error)) from error
             return _rates(self._start)
@@ -129,13 +134,20 @@ class LiveRates:
             return {}
         started = time.monotonic()
         try:
-            return _rates(self._images.evaluate(model))
+            if step.step == step.steps:
+                return _rates(self._measured(model, predict))
+            self._quickest = self._quickest or quickest(model, self._together)
+            return _rates(self._measured(model, self._quickest))
         except Diverged as error:
             if step.step < step.steps:
                 return {}
             raise error.at(step.step) from error
         finally:
             self.pace.measuring += time.monotonic() - started
+
+    def _measured(self, model: nn.Module, how: Predict) -> Rates:
+        called = how(model, self._together)
+        return self._images.rates(called.split([len(images) for images in self._images.sets]))
 
 
 def _rates(rates: Rates) -> dict[str, float | None]:

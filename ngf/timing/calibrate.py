@@ -25,8 +25,8 @@ from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.data.images import Images
 from ngf.defenses.contract import ChoosesFirst, Defense, Problem, Step
 from ngf.environment import device, environment, exact_numerics, use_threads
-from ngf.evaluate import predict
 from ngf.options import SpecError
+from ngf.predictions import predict
 from ngf.progress import Progress, quiet
 from ngf.timing import estimate
 from ngf.training.attacker import AttackerView, InLoopAttacker

@@ -11,7 +11,7 @@ import torch
 from ngf.attacks.base import Attack
 from ngf.attacks.poison import apply_in_chunks
 from ngf.data import Splits
-from ngf.evaluate import predict
+from ngf.predictions import predict
 
 
 def save_preview(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ngf.data.images import Images
-from ngf.evaluate import accuracy, predict
+from ngf.evaluate import accuracy
 from ngf.finite import Diverged, broken, check_weights, not_finite
 from ngf.options import Explained
+from ngf.predictions import predict
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

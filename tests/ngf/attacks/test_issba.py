@@ -12,8 +12,8 @@ from ngf.checkpoints.weights import load_attack, load_model
 from ngf.config import Choice, TrainSpec
 from ngf.data import Images, load, to_float
 from ngf.data.images import to_bytes
-from ngf.evaluate import predict
 from ngf.options import SpecError
+from ngf.predictions import predict
 from ngf.runs.child import execute
 from ngf.runs.store import Store
 from tests.helpers.attack_view import attack, ready, rng, view
