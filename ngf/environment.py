@@ -55,6 +55,7 @@ def keep_threads(path: Path) -> None:
     """Let a run that goes on compute with as many threads as it began with, because sums of floats
     depend on how they are divided; what it began with is kept in the file `path`.
     """
+    use_threads()  # the run before in this process may have had others
     kept = (read_text(path) or "").strip()
     if kept.isdigit() and int(kept):
         torch.set_num_threads(min(int(kept), _MOST_THREADS))

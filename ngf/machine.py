@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -41,6 +43,16 @@ def was_made_here(environment: Mapping[str, Any]) -> bool:
 
 def cores() -> int:
     return os.cpu_count() or 1
+
+
+def peak_memory() -> float:
+    """The most bytes that this process had in memory at once; infinite where nobody counts them."""
+    try:
+        import resource  # not on every system
+    except ImportError:
+        return math.inf
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 @cache

@@ -2,13 +2,13 @@
 imported.
 
 The process imports the pipelines (and torch with them), prints "ready", reads the path of one run
-folder from standard input, executes it and ends, so that memory never carries over from run to run.
-While it waits it ends at the end of standard input, that is with its supervisor; a run that has
-begun goes on without it.
+folder from standard input, executes it and ends, so that memory does not carry over from run to
+run. While it waits it ends at the end of standard input, that is with its supervisor; a run that
+has begun goes on without it.
 
-Only measurements that are over in a moment are different: importing torch takes longer than they
-do, and who moves a slider asks for the next one at once. A child of the light slot that was quick
-therefore stays a while for the next.
+Small runs are different: importing torch takes longer than a measurement that is over in a moment,
+and a fifth of a purification of the tiny network. After one, a child goes on with the next run of
+its slot; where somebody may be moving a slider it stays a while for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from ngf.machine import peak_memory
 from ngf.options import Explained, SpecError
 from ngf.runs import recorder
 from ngf.runs.facts import check_links
@@ -65,9 +66,10 @@ PIPELINES = {
     "measure": "analysis.execute",
 }
 ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in somebody's terminal
-QUICK = 2.0  # seconds; a run that took longer may have left much memory behind
-LINGER = 20.0  # seconds that a quick child of such a slot waits for another run
-LINGERING = ("light", "brief")
+# A child goes on with another run after one that was quick, or while it has never taken much
+# memory; a large run may have left much behind, and so may one that failed.
+QUICK, SMALL = 2.0, 2**30  # seconds, bytes
+LINGER = {"light": 20.0, "brief": 20.0, "heavy": 0.0}  # seconds that it waits for one, by slot
 PATIENCE = 10.0  # seconds to save a checkpoint in, once the dashboard has gone
 _MEMORY_ADVICE = (
     "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
@@ -257,8 +259,9 @@ def main(argv: list[str] | None = None) -> int:
         started = time.monotonic()
         if _log_to(run.path / LOG):  # else deleted in the meantime
             status = execute(run, pipelines, ROLE)
-        quick = time.monotonic() - started < QUICK
-        run = _next_of(options.slot, run.store) if options.slot in LINGERING and quick else None
+        small = time.monotonic() - started < QUICK or peak_memory() <= SMALL
+        stays = options.slot in LINGER and small and status != "failed"
+        run = _next_of(options.slot, run.store) if stays else None
     return 1 if status == "failed" else 0
 
 
@@ -304,16 +307,18 @@ def _log_to(path: Path) -> bool:
 
 
 def _next_of(slot: str, store: Store) -> Run | None:
-    """The next run of this slot that can start, when there is one within `LINGER` seconds; the lock
-    settles who runs it.
+    """The next run of this slot that can start, when there is one within the time of `LINGER`; the
+    lock settles who runs it.
     """
-    until, seen = time.monotonic() + LINGER, -1
-    while time.monotonic() < until and not recorder.interrupted():
+    until, seen = time.monotonic() + LINGER[slot], -1
+    while not recorder.interrupted():
         if (wake := store.wake_time()) != seen:
             seen = wake
             for run in store.queue():
                 if slot_of(run.spec) == slot and run.is_ready():
                     return run
+        if time.monotonic() >= until:
+            break
         time.sleep(0.01)
     return None
 

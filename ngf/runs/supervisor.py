@@ -193,8 +193,13 @@ class Supervisor:
         room = dict(self.slots)
         for _handle, _starts, slot in self.working.values():  # also those that wait for a next run
             room[slot] -= 1
+        ours = {handle.pid for handle, *_ in self.working.values()}  # one may be at its next run
         for run in runs:
-            if status[run.id] == "running" and run.id not in self.working:
+            if (
+                status[run.id] == "running"
+                and run.id not in self.working
+                and Lock.holder(run.path / LOCK, ROLE) not in ours
+            ):
                 room[slot_of(run.spec)] -= 1
         waiting = [
             run

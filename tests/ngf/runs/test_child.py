@@ -17,7 +17,7 @@ import pytest
 from ngf.config import Choice, MeasureSpec, PurifySpec, Training, TrainSpec
 from ngf.places import ROOT
 from ngf.runs.folder import LOCK, LOG
-from ngf.runs.store import Store
+from ngf.runs.store import Run, Store
 from tests.helpers.processes import (
     PIPELINE,
     check_whole,
@@ -103,6 +103,46 @@ def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: 
         wait(
             lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor"
         )
+
+
+def process_of(run: Run) -> int:
+    return json.loads((run.path / LOCK).read_text())["pid"]
+
+
+def test_small_runs_that_wait_are_executed_one_after_another_in_one_process(store: Store) -> None:
+    runs = [store.submit(counting(seed, steps=5)) for seed in range(3)]
+    with supervised(store):
+        for run in runs:
+            wait_status(run, "done")
+            check_whole(run)
+        assert len({process_of(run) for run in runs}) == 1
+        wait(
+            lambda: not Path(f"/proc/{process_of(runs[0])}").exists(),
+            "a training's child does not wait for another one",
+        )
+
+
+def test_a_failed_run_is_the_last_of_its_process(store: Store) -> None:
+    failing = store.submit(TrainSpec(data="diverges"))
+    after = store.submit(counting(1, steps=5))
+    with supervised(store):
+        wait_status(failing, "failed")
+        wait_status(after, "done")
+    assert process_of(failing) != process_of(after)
+
+
+def test_a_child_at_its_second_run_fills_one_slot_and_not_two(store: Store) -> None:
+    short, middle = store.submit(counting(0, steps=20)), store.submit(counting(1, steps=120))
+    with supervised(store, "--heavy", "2"):
+        wait_status(middle, "running")
+        long = store.submit(counting(2, steps=1000))
+        wait_status(long, "running")
+        assert process_of(long) == process_of(short)
+        wait_status(middle, "done")
+        beside = store.submit(counting(3, steps=5))
+        wait_status(beside, "done")
+        assert long.status == "running"
+        assert process_of(beside) != process_of(long)
 
 
 def test_started_again_while_it_is_still_stopping(store: Store) -> None:
