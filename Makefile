@@ -5,7 +5,7 @@ HEADLESS ?= 0
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: dashboard test slow lint format lock evidence readme bench clean
+.PHONY: dashboard test slow test-gpu lint format lock evidence readme bench clean
 
 dashboard: .venv/.installed
 	$(BIN)/python -m dashboard --port $(PORT) $(if $(filter 1 true yes,$(HEADLESS)),--headless)
@@ -15,6 +15,10 @@ test: .venv/.installed-dev .venv/.chromium
 
 slow: .venv/.installed-dev .venv/.chromium
 	$(BIN)/python -m pytest -m slow
+
+# Everything on a GPU against the CPU; with NGF_DEVICE=cpu the same tests where there is none.
+test-gpu: .venv/.installed-dev
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -25,33 +25,15 @@ from analysis.result import Partial
 from ngf.catalogue import load, names
 from ngf.options import SpecError
 from tests.helpers import cases, oracles
+from tests.helpers.measuring import SHORT, run
 from tests.helpers.oracles import problem
 from tests.helpers.streams import last
 
 MEASUREMENTS = names("measurements")
-# Options that keep the contract test short; a measurement not named here runs with its defaults.
-SHORT = {
-    "hessian_spectrum": {"steps": 6, "probes": 4, "vectors": 2},
-    "fisher_trace": {"draws": 4},
-    "loss_slice": {"points": 7},
-    "loss_line": {"points": 7},
-    "loss_plane": {"points": 5},
-    "loss_bend": {"points": 5, "steps": 4},
-    "fisher_spectrum": {"steps": 6, "probes": 4},
-    "sharpness": {"steps": 6, "probes": 4, "draws": 3},
-    "rescaling": {"points": 3, "steps": 5, "probes": 2},
-    "batch_eigenvalue": {"batch": 3},
-}
 # Values that stay None for these options.
 UNKNOWN = {"loss_plane": {"lambda_a", "lambda_b"}}
 # Cases that a measurement is made for, where that is not all of them; it says so on the others.
 MADE_FOR = {"rescaling": {"conv_net"}}
-
-
-def run(measurement, model, images, labels, seed, reference):
-    """`measure` with what the measurement says that it needs, as the executor calls it."""
-    given = {"reference": reference} if measurement.needs().reference else {}
-    return measurement.measure(model, images, labels, seed=seed, **given)
 
 
 @pytest.mark.parametrize("case", cases.CASES)
