@@ -37,9 +37,10 @@ evidence: .venv/.installed
 readme: .venv/.installed
 	$(BIN)/python -m evidence readme
 
+# With DEVICE=cuda: that device against the CPU, alone.
 bench: .venv/.installed-dev
 	$(PIP) install --no-deps -r requirements-bench.txt
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks$(if $(DEVICE),.device --device $(DEVICE))
 
 # Every version with its hashes, for Python 3.11 and newer on every platform, from the pins of
 # requirements.txt and requirements-dev.txt; and what the index says against them, yanked or unsafe.
