@@ -58,6 +58,7 @@ HEAVY = {
 # layer begins, so a new one has to say why it is there.
 SINGLE = {
     "benchmarks/live.py": "times of a race, whose parts the first look times too",
+    "benchmarks/training_speed.py": "a ratio against a public loop; its trainer's speed counts too",
     "dashboard/kit/calibrating.py": "the child that times steps; tested by kit/test_estimate.py",
     "ngf/data/shared/shapes.py": "geometry of outlines, without a word on signs",
     "ngf/data/shared/signs_art.py": "the drawings, apart from the data set that renders them",
