@@ -1,5 +1,6 @@
 """Times of runs: training, NGF on a convolution, from a submission to the first point, from a kill
-to running again; and the exact natural gradient step against dense Cholesky.
+to running again; of evaluating 500 images; and the exact natural gradient step against dense
+Cholesky.
 
     python -m benchmarks.speed [--only exact_step] [--out benchmarks/results/speed.json]
 """
@@ -21,12 +22,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from benchmarks import RESULTS, write
+from ngf import models
+from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, PurifySpec, Training, TrainSpec
+from ngf.data import load, to_float
 from ngf.environment import environment, exact_numerics
 from ngf.optim.natural_gradient import SoftmaxFisher, solve, with_ones
 from ngf.places import child_environment
+from ngf.predictions import Predict, predict, predict_quickly
 from ngf.runs.child import execute
 from ngf.runs.folder import FINAL, LOCK
 from ngf.runs.store import Run, Store
@@ -79,6 +85,50 @@ def exact_step(repeats: int = 15) -> dict[str, Any]:
         "relative_difference": ((exact - found).norm() / exact.norm()).item(),
         "n": [3, repeats],
     }
+
+
+def evaluation(repeats: int = 15) -> dict[str, Any]:
+    """500 images: in float32 at once, in float32 as tables are made, and as live curves are made.
+
+    Weights are those of the zoo for the tiny network, untrained for ResNet-18.
+    """
+    splits = load("signs")
+    images = splits.test.images[:500]
+    networks = {
+        "preact_resnet_tiny": (load_model(Store(), PARENT).model, repeats),
+        "resnet18": (models.build("resnet18", len(splits.classes)), 3),
+    }
+
+    @torch.no_grad()
+    def at_once(model: nn.Module, images: Tensor) -> Tensor:
+        return model.eval()(to_float(images)).argmax(1)
+
+    ways: dict[str, Predict] = {
+        "at_once": at_once,
+        "float32": predict,
+        "live": predict_quickly,
+    }
+    found: dict[str, Any] = {}
+    for name, (model, times) in networks.items():
+        took: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(times + 1):
+            for way, how in ways.items():
+                started = time.perf_counter()
+                how(model, images)
+                took[way].append(time.perf_counter() - started)
+        first = took["at_once"][1:]
+        agree = predict(model, images) == predict_quickly(model, images)
+        found[name] = {
+            "seconds": {way: statistics.median(values[1:]) for way, values in took.items()},
+            "ratio": {
+                way: statistics.median(a / b for a, b in zip(first, values[1:], strict=True))
+                for way, values in took.items()
+            },
+            "agreement": agree.float().mean().item(),
+            "images": len(images),
+            "n": times,
+        }
+    return found
 
 
 def training() -> dict[str, Any]:
@@ -191,6 +241,7 @@ def main() -> int:
     exact_numerics()
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "exact_step": exact_step,
+        "evaluation": evaluation,
         "purification": purification,
         "warm_start_and_recovery": warm_start_and_recovery,
         "training": training,
