@@ -54,15 +54,39 @@ def augment(
         return _strong(images, labels, rng, survives_flip)
     if kind != "weak":
         raise ValueError(f"Unknown augmentation {kind!r}. Allowed: weak, strong.")
+    moves, flips = draw_weak(len(images), rng, shift)
+    return weak(images, labels, moves, flips, shift=shift, survives_flip=survives_flip)
+
+
+def draw_weak(count: int, rng: Generator, shift: int = 2) -> tuple[Tensor, Tensor]:
+    """The random numbers of the weak augmentation of `count` images: how far each is shifted,
+    int64 (2, count) from 0 to 2 `shift`, and which are mirrored if they may be, bool (count,).
+    """
+    moves = torch.randint(0, 2 * shift + 1, (2, count), generator=rng)
+    return moves, torch.rand(count, generator=rng) < 0.5
+
+
+def weak(
+    images: Tensor,
+    labels: Tensor,
+    moves: Tensor,
+    flips: Tensor,
+    *,
+    shift: int = 2,
+    survives_flip: Tensor | None = None,
+) -> Tensor:
+    """The weak augmentation by random numbers that were drawn before; see `augment`, `draw_weak`.
+
+    Apart from the drawing, so that who holds a part of a batch takes its part of the numbers.
+    """
     count, _, height, width = images.shape
     device = images.device
-    moves = torch.randint(0, 2 * shift + 1, (2, count), generator=rng).to(device)
-    flips = torch.rand(count, generator=rng).to(device) < 0.5
+    moves, flips = moves.to(device), flips.to(device)
     padded = F.pad(images, (shift,) * 4, mode="replicate")
     rows = moves[0, :, None] + torch.arange(height, device=device)
     columns = moves[1, :, None] + torch.arange(width, device=device)
     if survives_flip is not None:
-        flips &= survives_flip.to(device)[labels]
+        flips = flips & survives_flip.to(device)[labels]
         columns = torch.where(flips[:, None], columns.flip(1), columns)
     index = torch.arange(count, device=device)[:, None, None]
     # Advanced indices around the channel slice put the channels last.
