@@ -31,6 +31,7 @@ WEAK_ADVICE = (
 NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
 CHOOSING = ("within", "reserved")  # images that a defense may judge settings on
 _LARGEST_SEED = 2**31 - 1
+_LEAST_PART = 2  # images of a batch for each process: of one, BatchNorm has no variance
 REVISION = 2  # of specifications that are made now
 
 
@@ -118,9 +119,34 @@ class Training:
         ge=0.0,
         le=1.0,
     )
+    processes: int = option(
+        1,
+        "Processes that share each batch, one for each GPU; on a CPU they share its cores.",
+        ge=1,
+        le=16,
+        expert=True,
+    )
+    sync_batch_norm: bool = option(
+        True,
+        "BatchNorm counts the whole batch, as in one process; else each process counts its own "
+        "part of it, and the numbers are others.",
+        expert=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        images = min(self.batch_size, self.num_images)
+        if self.processes > 1 and images < _LEAST_PART * self.processes:
+            raise SpecError(
+                f"{self.processes} processes cannot share batches of {images} images: each needs "
+                f"{_LEAST_PART} or more. Allowed: {max(1, images // _LEAST_PART)} processes or "
+                "fewer, or larger batches."
+            )
+        if self.processes == 1 and not self.sync_batch_norm:
+            raise SpecError(
+                "training.sync_batch_norm says something of several processes only, and "
+                "training.processes is 1."
+            )
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -42,7 +42,11 @@ class AttackerView:
 
 
 class InLoopAttacker(Protocol):
-    """An attacker inside the training loop; owns networks of its own and their optimizers."""
+    """An attacker inside the training loop; owns networks of its own and their optimizers.
+
+    Several processes that train together have a copy each, made by pickle, and give it the same
+    batches: it does not know of them (see `ngf.training.team`).
+    """
 
     def loss(
         self, model: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator

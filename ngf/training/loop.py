@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ngf.config import Training
-from ngf.data.augment import augment
+from ngf.data.augment import draw_weak, weak
 from ngf.data.images import Images, to_float
 from ngf.evaluate import Rates
 from ngf.finite import Diverged, check_weights
 from ngf.training.attacker import InLoopAttacker
+from ngf.training.team import ALONE, Team
 
 # A prime above any number of epochs: no two pairs (seed, epoch) share their random numbers.
 _EPOCHS = 100_003
@@ -38,6 +39,9 @@ class Trainer:
     `attacker`, where there is one, gives the loss of each batch: an attacker inside the loop, or
     adversarial training. Everything random in epoch e comes from (seed, e), so a run resumed from
     `state_dict()` after any epoch is the undisturbed run.
+
+    team: the processes that share each batch. Every one of them draws the random numbers of the
+        whole batch, and takes its part of the images and of the numbers; an attacker is given all.
     """
 
     def __init__(
@@ -49,9 +53,11 @@ class Trainer:
         seed: int,
         survives_flip: list[bool] | None = None,
         attacker: InLoopAttacker | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.model, self.data, self.settings, self.seed = model, data, settings, seed
-        self.attacker = attacker
+        self.attacker, self.team = attacker, team
+        self.network = team.network(model, settings.sync_batch_norm, whole=attacker is not None)
         self.survives_flip = None if survives_flip is None else torch.tensor(survives_flip)
         self.epoch = 0
         # Called before every step; may raise to stop there, after which the last checkpoint still
@@ -66,6 +72,7 @@ class Trainer:
         )
 
     def __iter__(self) -> Iterator[Epoch]:
+        self.team.equalize(self)
         while self.epoch < self.settings.epochs:
             yield self._pass()
 
@@ -75,39 +82,49 @@ class Trainer:
         order = torch.randperm(len(self.data), generator=rng).to(self.data.labels.device)
         starts = range(0, len(self.data) - batch + 1, batch)
         steps = self.settings.epochs * len(starts)
-        self.model.train()
-        total = torch.zeros((), device=order.device)
+        self.network.train()
+        if self.attacker:
+            self.team.equalize(self.attacker)
+        total = torch.zeros((), device=next(self.model.parameters()).device)
         for k, start in enumerate(starts):
             self.before_step()
             progress = (self.epoch * len(starts) + k) / steps
             lr = one_cycle(progress, self.settings.lr)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            index = order[start : start + batch]
-            labels = self.data.labels[index]
-            images = augment(
-                to_float(self.data.images[index]),
-                labels,
-                rng,
-                survives_flip=self.survives_flip,
-            )
-            loss = (
-                self.attacker.loss(self.model, images, labels, rng)
-                if self.attacker
-                else F.cross_entropy(self.model(images), labels)
-            )
+            loss = self._loss(order[start : start + batch], rng)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
             if self.attacker:
                 self.attacker.step(progress)
             total += loss.detach()
-        mean = total.item() / len(starts)
+        mean = self.team.mean(total).item() / len(starts)
         self.epoch += 1
         if not math.isfinite(mean):
             raise Diverged("The training loss is no longer a number", self.epoch, unit="epoch")
         check_weights(self.model.state_dict(), self.epoch, "epoch")  # the last update counts too
         return Epoch(self.epoch, mean, lr)
+
+    def _loss(self, index: Tensor, rng: torch.Generator) -> Tensor:
+        """The loss of the images at `index`: its mean over the team is that of the batch."""
+        count = len(index)
+        part = slice(0, count) if self.attacker else self.team.part(count)
+        moves, flips = draw_weak(count, rng)
+        index = index[part]
+        where = next(self.model.parameters()).device
+        labels = self.data.labels[index].to(where)
+        images = weak(
+            to_float(self.data.images[index].to(where)),
+            labels,
+            moves[:, part],
+            flips[part],
+            survives_flip=self.survives_flip,
+        )
+        if self.attacker:
+            return self.attacker.loss(self.network, images, labels, rng)
+        share = self.team.size * len(index) / count  # 1 in one process
+        return F.cross_entropy(self.network(images), labels) * share
 
     def state_dict(self) -> dict[str, Any]:
         return {

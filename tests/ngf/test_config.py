@@ -40,6 +40,17 @@ def test_defaults_are_left_out_so_new_fields_keep_old_names():
     assert TrainSpec(seed=1).id != TrainSpec().id
 
 
+def test_processes_share_batches_that_are_large_enough():
+    assert Training(processes=1) == Training() and Training(processes=1).to_json() == {}
+    assert Training(processes="2").to_json() == {"processes": 2}
+    with pytest.raises(SpecError, match=r"batches of 7 images: each needs 2 .* 3 processes or f"):
+        Training(processes=4, batch_size=7)
+    with pytest.raises(SpecError, match="batches of 16 images"):
+        Training(processes=9, num_images=16)
+    with pytest.raises(SpecError, match="of several processes only"):
+        Training(sync_batch_norm=False)
+
+
 def test_lanes_have_names_of_their_own():
     spec = PurifySpec(parent="a", lanes=(Choice("sgd"), Choice("ngf"), Choice("sgd", {"lr": 1.0})))
     assert spec.lane_names() == ("sgd", "ngf", "sgd-2")
