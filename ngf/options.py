@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, field, fields
-from typing import Any, ClassVar
+from typing import Any
 
 # Characters of an option; text comes from addresses and forms and is kept in every specification.
 LONGEST_TEXT = 2000
@@ -19,12 +19,12 @@ LONGEST_TEXT = 2000
 class Explained(Exception):
     """An error that somebody can put right; a run that ends with it keeps its message as it is.
 
-    kind: its name in `error.json`, for programs.
+    kind: its name in `error.json`, for programs; of a class, as a rule.
     advice: what to do, in a sentence. A class has one; who raises the error gives another where the
         cause asks for it.
     """
 
-    kind: ClassVar[str]
+    kind: str
     advice: str
 
     def __init__(self, *args: Any, advice: str = "") -> None:

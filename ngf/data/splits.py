@@ -80,6 +80,10 @@ class Splits:
         """The whole test set, in its own order."""
         return self.source.load("test", np.arange(self._pool_size("test")))
 
+    def forget_train(self) -> None:
+        """Give back the memory of `train`."""
+        vars(self).pop("train", None)
+
     def prepare(self, progress: Progress = quiet) -> None:
         """Download and decode what training, test and defender need, and check that it is
         there, before any begins.

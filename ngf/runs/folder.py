@@ -15,6 +15,7 @@ CONTROL = "control"  # what was asked of it since: pause, cancel, or resume and 
 
 # ---- what happens
 LOCK = "lock"  # held by the process that executes it; the kernel drops it with the process
+WRITER = "writer"  # held by the process that writes it, where that is not who holds the lock
 ATTEMPTS = "attempts"  # how often it was started
 CRASHES = "crashes"  # kills without any progress between them
 THREADS = "threads"  # how many it computes with, the same in every attempt

@@ -14,6 +14,9 @@ import threading
 from collections.abc import Callable
 
 _NAME = "NGF_LIFELINE"  # variable that tells a process the number of its reading end
+# What a child needs to know whose standard input is the reading end. It reaches those that the
+# child starts by a program which passes on nothing else, such as `torchrun`.
+ON_STDIN = {_NAME: "0"}
 
 
 class Lifeline:

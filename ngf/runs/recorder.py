@@ -61,7 +61,8 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 class Recorder:
-    """Writes one run folder; made by the process that holds the run's lock.
+    """Writes one run folder; made by the process that holds the run's lock, or by the first of
+    those that it has started to train together.
 
     next_seq: the number of the next event.
     attempt: 1 for the first start of the run, 2 for the second...

@@ -41,7 +41,9 @@ from ngf.runs.store import Store, TrainRun, open_run
 from ngf.training.attacker import AttackerView, InLoopAttacker
 from ngf.training.loop import Trainer, missed_gates
 from ngf.training.preview import save_preview
+from ngf.training.several import train_by_several
 from ngf.training.surrogate import surrogate
+from ngf.training.team import ALONE, Team, Work
 
 _EVERY = 3.0  # seconds between two words on how far a preparation is
 
@@ -53,11 +55,17 @@ def run(path: Path) -> None:
     training = open_run(store, path)
     if not isinstance(training, TrainRun):
         raise SpecError(f"{training.id} is no training.")
-    train(training.spec, Recorder(path), store)
+    if training.spec.training.processes > 1:
+        train_by_several(path, training.spec.training.processes)
+    else:
+        train(training.spec, Recorder(path), store)
 
 
-def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
-    """Train a network under the attack, measure it, and say so if it learned too little."""
+def train(spec: TrainSpec, recorder: Recorder, store: Store, team: Team = ALONE) -> None:
+    """Train a network under the attack, measure it, and say so if it learned too little.
+
+    team: the processes that train together; this is the first of them.
+    """
     started, where = time.monotonic(), device()
     check_revision(spec)
     check_content(spec)  # it may have waited while somebody changed the images
@@ -73,15 +81,26 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
     mix = None if attacker else poison(splits.train, attack, len(splits.classes), spec.seed)
     if not attacker:
         _check_effect(attack, splits, mix)
+    num_poisoned = int(mix.triggered.sum()) if mix else None
+    num_cover = int(mix.cover.sum()) if mix else None
+    data = team.hand_out(Work(mix.data if mix else splits.train, facts, attacker), where)
+    del mix
+    splits.forget_train()
     trainer = Trainer(
         model,
-        (mix.data if mix else splits.train).to(where),
+        data,
         spec.training,
         seed=spec.seed,
         survives_flip=facts["survives_flip"],
         attacker=attacker,
+        team=team,
     )
-    trainer.before_step = recorder.check
+
+    def before_step() -> None:
+        recorder.check()
+        team.go_on()
+
+    trainer.before_step = before_step
     keep = Keeper(recorder.path / waypoints(), model, spec.training.epochs)
     resume(recorder, trainer)
     live = None if attacker else test_set(splits, attack, NUM_LIVE).to(where)
@@ -115,8 +134,8 @@ def train(spec: TrainSpec, recorder: Recorder, store: Store) -> None:
         {
             **rates.to_json(),
             "asr_definition": attack.asr_definition(),
-            "num_poisoned": int(mix.triggered.sum()) if mix else None,
-            "num_cover": int(mix.cover.sum()) if mix else None,
+            "num_poisoned": num_poisoned,
+            "num_cover": num_cover,
             "seconds": round(time.monotonic() - started, 1),
             # of images that others may lack
             **({"facts": facts} if "fingerprint" in facts else {}),

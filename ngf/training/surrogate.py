@@ -100,7 +100,11 @@ def surrogate(
 
     A finished benign run of the same setting is taken where there is one.
     """
-    benign, content = replace(spec, attack=Choice("none")), _content({"facts": splits.source.facts})
+    training = replace(
+        spec.training, processes=1, sync_batch_norm=True
+    )  # whoever else waits for it
+    benign = replace(spec, attack=Choice("none"), training=training)
+    content = _content({"facts": splits.source.facts})
     torch.manual_seed(spec.seed)
     model = models.for_data(spec.model, splits.source.facts)
     run = store.find(benign.id)
@@ -119,13 +123,13 @@ def surrogate(
     trainer = Trainer(
         model.to(device),
         splits.train.to(device),
-        spec.training,
+        training,
         seed=spec.seed,
         survives_flip=splits.source.facts["survives_flip"],
         attacker=AdversarialTraining() if robust else None,
     )
-    trainer.before_step = lambda: progress(phase, max(1, trainer.epoch), spec.training.epochs)
-    progress(phase, 0, spec.training.epochs)
+    trainer.before_step = lambda: progress(phase, max(1, trainer.epoch), training.epochs)
+    progress(phase, 0, training.epochs)
     for _ in trainer:
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
