@@ -71,7 +71,8 @@ def _what(spec: TrainSpec) -> _What:
     """What a training has in common with others that take as long per image."""
     about = catalogue()["attacks"].get(spec.attack.name, {})
     attack = spec.attack if about.get("prepared") or about.get("controlled") else None
-    return spec.model, spec.data, spec.training.batch_size, attack
+    t = spec.training
+    return spec.model, spec.data, t.batch_size, t.processes, t.sync_batch_norm, attack
 
 
 def _work(spec: TrainSpec) -> float:

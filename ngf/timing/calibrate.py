@@ -117,6 +117,8 @@ def calibrate(
     """
     exact_numerics()
     use_threads()
+    if isinstance(spec, TrainSpec) and spec.training.processes > 1:
+        raise SpecError("Steps of several processes are not timed: leave training.processes out.")
     facts = build("data", Choice(data)).facts
     wanted = estimate.cases(spec, model, facts)
     if wanted is None:

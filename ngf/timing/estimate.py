@@ -71,9 +71,9 @@ def classes_of(facts: Mapping[str, Any]) -> int:
 
 def training_case(spec: TrainSpec, facts: Mapping[str, Any]) -> Case | None:
     """The case of a training on data with these `facts` (`shape`, `classes`); None when they
-    are not known.
+    are not known, and for several processes, whose steps are not timed.
     """
-    if not facts.get("shape") or not classes_of(facts):
+    if spec.training.processes > 1 or not facts.get("shape") or not classes_of(facts):
         return None
     about = catalogue()["attacks"].get(spec.attack.name, {})
     work = ""

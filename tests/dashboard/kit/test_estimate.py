@@ -61,6 +61,8 @@ def test_the_best_source_is_named(store):
     assert source == "timed" and seconds == pytest.approx(timing.training_time(TRAIN, TIMES, 2400))
     _finished(store, TrainSpec(attack=Choice("blend"), seed=5), seconds=80.0)
     assert estimate.time_of(TRAIN) == (pytest.approx(80.0), "past")
+    several = TrainSpec(attack=Choice("badnets"), training=Training(processes=2))
+    assert estimate.time_of(several) == (None, ""), "one process says nothing of two"
     double = TrainSpec(attack=Choice("badnets"), training=Training(epochs=40))
     assert estimate.time_of(double) == (pytest.approx(160.0), "past")
     longer = TrainSpec(attack=Choice("badnets"), training=Training(epochs=200))

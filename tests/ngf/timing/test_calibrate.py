@@ -77,6 +77,7 @@ def test_what_cannot_run_is_not_timed(store, capsys):
         (["--model", "nonsense"], "preact_resnet_tiny"),
         (["--defense", "nonsense"], "ngf"),
         (["--attack", "badnets", "--set", "attack.target=50"], "does not exist"),
+        (["--set", "training.processes=2"], "Steps of several processes are not timed"),
     ):
         assert main(["calibrate", "--json", *words]) == BAD_INPUT
         assert said in json.loads(capsys.readouterr().out)["error"]["message"]

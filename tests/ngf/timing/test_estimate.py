@@ -68,6 +68,8 @@ def test_the_time_of_a_step_depends_on_what_it_should():
         assert timing.training_case(other, SIGNS) != case
     assert timing.training_case(TRAIN, {**SIGNS, "shape": [1, 32, 32]}) != case
     assert timing.training_case(TRAIN, {**SIGNS, "classes": ["a"] * 10}) != case
+    several = TrainSpec(training=Training(processes=2))
+    assert timing.training_case(several, SIGNS) is None, "two may take longer than one, or half"
     assert timing.training_case(TRAIN, {}) is None, (
         "images of a folder are not known before they are read"
     )
