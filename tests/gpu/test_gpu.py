@@ -11,6 +11,9 @@ import copy
 import json
 import math
 import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from ngf.data import load as load_data
 from ngf.defenses.contract import Problem, Step
 from ngf.defenses.fine_tuning.loop import recalibrate
 from ngf.environment import device, exact_numerics
+from ngf.places import ROOT
 from ngf.predictions import AGREEMENT, predict, predict_quickly
 from ngf.runs.child import execute
 from ngf.runs.store import Store
@@ -130,6 +134,29 @@ def test_a_training_under_an_attack_ends_there(name, tmp_path, where):
     trained = store.submit(TrainSpec(attack=Choice(name, rate), training=TINY))
     assert execute(trained) == "done", trained.error
     assert trained.finished()["environment"]["device"] == where.type
+
+
+@pytest.mark.parametrize("name", ["badnets", "lira"])
+def test_processes_train_together_there(name, tmp_path, where):
+    """On one GPU a team of one, which takes all but the sums with others."""
+    store = Store(tmp_path / "runs")
+    alone, together = (
+        store.submit(TrainSpec(attack=Choice(name), training=replace(TINY, processes=count)))
+        for count in (1, 2)
+    )
+    count = min(2, torch.cuda.device_count()) if where.type == "cuda" else 2
+    command = [sys.executable, "-m", "ngf.training.agent", str(count), "ngf.training.rank"]
+    done = subprocess.run(
+        [*command, str(together.path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert execute(alone) == "done", alone.error
+    assert together.finished()["environment"]["device"] == where.type
+    (here,), (there,) = (
+        [event["loss"] for event in run.events() if event["type"] == "epoch"]
+        for run in (alone, together)
+    )
+    assert math.isclose(here, there, rel_tol=1e-2)
 
 
 def test_all_defenses_race_and_a_measurement_follows(tmp_path, where):
