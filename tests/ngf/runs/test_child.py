@@ -106,6 +106,8 @@ def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: 
 
 
 def process_of(run: Run) -> int:
+    """Who holds or held its lock; that is written a moment after it was taken."""
+    wait(lambda: (run.path / LOCK).read_text(), "the lock tells who holds it")
     return json.loads((run.path / LOCK).read_text())["pid"]
 
 
