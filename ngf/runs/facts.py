@@ -41,7 +41,8 @@ class Facts:
     """A run folder at one moment, but for what its process appends to.
 
     id: the name that follows from the specification.
-    request: `owner`, `submitted_at` and `queued_at`, ISO 8601 in UTC.
+    request: `owner`; `sweep`, the one that asked for it, empty for none; `submitted_at` and
+        `queued_at`, ISO 8601 in UTC.
     ended: done or failed; empty while neither.
     command: what was asked of it last: pause, resume, cancel, or nothing; starts: the number of
         starts that goes with resume.
@@ -91,6 +92,7 @@ def read_facts(path: Path) -> Facts:
         spec=spec,
         request={
             "owner": request.get("owner", ""),
+            "sweep": request.get("sweep", ""),
             "submitted_at": submitted_at,
             "queued_at": request.get("queued_at", submitted_at),
         },

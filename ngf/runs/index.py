@@ -24,7 +24,7 @@ from ngf.runs.facts import Facts, read_facts
 from ngf.runs.files import Damaged, to_json
 
 NAME = ".index.sqlite"
-VERSION = 1  # raise it when `Facts` or its checks change: then everything is read again
+VERSION = 2  # raise it when `Facts` or its checks change: then everything is read again
 # A folder that changed this recently may change again within the same tick of the clock that files
 # are stamped with, which is a second on some file systems.
 _FRESH = 1.0

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from ngf import places
 from ngf.catalogue import catalogue
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def request(self) -> Mapping[str, str]:
-        """`owner`, `submitted_at` and `queued_at` (its place in the queue), ISO 8601 in UTC."""
+        """Who asked for it and when; see `Facts`."""
         return self.facts.request
 
     @property
@@ -397,13 +397,15 @@ class Store:
             return self._index.facts(path)
         return self._elsewhere.setdefault(path.parent, Index()).facts(path)
 
-    def submit(self, spec: Spec, owner: str = "") -> Run:
+    def submit(self, spec: Spec, owner: str = "", sweep: str = "") -> Run:
         """The run of `spec`, made and queued when there is none yet. Identical requests give one
         run. What people ask for comes in through `ngf.runs.submit`, which checks it. A recording or
         measurement that ships does not count: who asks for it wants to see it happen here.
 
         A failed or cancelled run is queued again; a cancelled one goes on from its checkpoint. No
         checkpoint and no event is deleted (see `_set_aside`).
+
+        sweep: that asks for it; what its owner asks for singly goes first, see `fair_order`.
         Raises SpecError when the names in `spec` cannot name a folder, `DiskFull` when there is no
         space.
         """
@@ -417,27 +419,27 @@ class Store:
                 f"`ngf delete {spec.id}`, then ask again."
             ) from exc
         if run is None or (run.source == "shipped" and not isinstance(run, TrainRun)):
-            self._create(spec, owner)
+            self._create(spec, owner, sweep)
             run = open_run(self, self.root / spec.id)
         elif run.source == "user":
             if (status := run.status) in AGAIN:
-                self._again(run, owner)
+                self._again(run, owner, sweep)
             elif status == "running" and read_text(run.path / CONTROL) == "cancel":
                 run.control("resume")  # asked for again while it was still stopping
+            elif status == "queued" and not sweep and run.request["owner"] == owner:
+                self._hurry(run)
         self.wake()
         return run
 
-    def _create(self, spec: Spec, owner: str) -> None:
+    def _create(self, spec: Spec, owner: str, sweep: str) -> None:
         temporary = None
         now = _now()
+        request = {"owner": owner, "sweep": sweep, "submitted_at": now, "queued_at": now}
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
             write_atomic(temporary / SPEC, to_json(dict(sorted(spec.to_json().items()))))
-            write_atomic(
-                temporary / REQUEST,
-                to_json({"owner": owner, "submitted_at": now, "queued_at": now}),
-            )
+            write_atomic(temporary / REQUEST, to_json(request))
             temporary.chmod(0o755)
             os.rename(temporary, self.root / spec.id)
         except OSError as exc:
@@ -452,7 +454,7 @@ class Store:
             if not (self.root / spec.id / SPEC).exists():  # else another process was first
                 raise
 
-    def _again(self, run: Run, owner: str) -> None:
+    def _again(self, run: Run, owner: str, sweep: str) -> None:
         lock = Lock(run.path / LOCK)
         if not lock.acquire():
             return  # it is stopping this very moment, or another process has started it again
@@ -460,16 +462,19 @@ class Store:
             error = run.error
             if error is not None and error.get("kind") not in _FROM_OUTSIDE:
                 _set_aside(run.path)
-            submitted_at = run.request["submitted_at"]
-            write_atomic(
-                run.path / REQUEST,
-                to_json({"owner": owner, "submitted_at": submitted_at, "queued_at": _now()}),
-            )
+            request = {**run.request, "owner": owner, "sweep": sweep, "queued_at": _now()}
+            write_atomic(run.path / REQUEST, to_json(request))
             (run.path / CRASHES).unlink(missing_ok=True)
             write_atomic(run.path / CONTROL, f"resume {run.attempts}")
             (run.path / ERROR).unlink(missing_ok=True)  # last: from here on it is queued
         finally:
             lock.release()
+
+    def _hurry(self, run: Run) -> None:
+        """Take a waiting run out of its sweep: somebody wants it for itself now."""
+        if run.request["sweep"]:
+            request = {**run.request, "sweep": "", "queued_at": _now()}
+            write_atomic(run.path / REQUEST, to_json(request))
 
     def find(self, run_id: str) -> Run | None:
         """The run named `run_id` (`id:lane` names the run as well), or None; None also for one that
@@ -628,13 +633,25 @@ class Store:
         """Waiting runs in the order in which they will start: lost ones at once, then owners in
         turn.
         """
+        lost, waiting, starts = self._waiting()
+        return lost + fair_order(waiting, starts)
+
+    def ahead_of(self, owner: str) -> list[Run]:
+        """Waiting runs that would start before one that `owner` asks for now."""
+        lost, waiting, starts = self._waiting()
+        new = _New({"owner": owner, "sweep": "", "queued_at": _now()})
+        both: list[Run | _New] = [*waiting, new]
+        order = fair_order(both, starts)
+        return lost + [run for run in order[: order.index(new)] if isinstance(run, Run)]
+
+    def _waiting(self) -> tuple[list[Run], list[Run], dict[str, float]]:
+        """Lost runs, queued ones, and when each owner's last start was."""
         facts = self.look().facts
         runs = [(run, run.status) for run, about in facts.items() if not about.ended]
-        waiting = [run for run, status in runs if status == "queued"]
-        own = (about for run, about in facts.items() if run.source == "user")
-        return [run for run, status in runs if status == "lost"] + fair_order(
-            waiting, last_starts(own)
+        lost, queued = (
+            [run for run, is_ in runs if is_ == status] for status in ("lost", "queued")
         )
+        return lost, queued, last_starts(f for run, f in facts.items() if run.source == "user")
 
     def clean(self) -> None:
         """Remove what a killed process has left half made or half removed, an hour after."""
@@ -709,14 +726,34 @@ def follows(spec: Spec) -> bool:
     return bool(about.get("needs", {}).get("path") == "needed")
 
 
-def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
-    """Queued runs in the order in which they start: owners take turns, first come first within an
-    owner.
+class _Waits(Protocol):
+    """What has a place in the queue; see `Run`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def request(self) -> Mapping[str, str]: ...
+
+
+_Waiter = TypeVar("_Waiter", bound=_Waits)
+
+
+@dataclass(frozen=True)
+class _New:
+    """A run that nobody has asked for yet."""
+
+    request: Mapping[str, str]
+    id: str = ""
+
+
+def fair_order(queued: Iterable[_Waiter], starts: Mapping[str, float]) -> list[_Waiter]:
+    """Queued runs in the order in which they start: owners take turns; within an owner those of
+    sweeps come last, as a sweep may take days, and then first come first.
 
     starts: when each owner's last start was; who has waited longest since then is next.
     """
-    lines: dict[str, list[Run]] = {}
-    for run in sorted(queued, key=lambda run: (run.request["queued_at"], run.id)):
+    lines: dict[str, list[_Waiter]] = {}
+    for run in sorted(queued, key=_place):
         lines.setdefault(run.request["owner"], []).append(run)
     turn = {owner: 0 for owner in lines}
     order = []
@@ -729,6 +766,10 @@ def fair_order(queued: Iterable[Run], starts: Mapping[str, float]) -> list[Run]:
         if not lines[owner]:
             del lines[owner]
     return order
+
+
+def _place(run: _Waits) -> tuple[bool, str, str]:
+    return bool(run.request["sweep"]), run.request["queued_at"], run.id
 
 
 def last_starts(runs: Iterable[Facts]) -> dict[str, float]:

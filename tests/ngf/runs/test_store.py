@@ -190,6 +190,21 @@ def test_owners_take_turns(store: Store) -> None:
     assert [run.spec.seed for run in fair_order(waiting, {"ada": time.time()})] == [4, 6, 2, 5, 3]
 
 
+def test_a_sweep_does_not_hold_up_what_its_owner_asks_for_singly(store: Store) -> None:
+    for seed in (1, 2, 3):
+        store.submit(counting(seed), "ada", "sweep-x")
+    store.submit(counting(4), "bob")
+    assert [run.spec.seed for run in store.ahead_of("ada")] == [4], "owners take turns"
+    assert [run.spec.seed for run in store.ahead_of("bob")] == [1, 4, 2]
+    store.submit(counting(5), "ada")
+    assert [run.spec.seed for run in store.queue()] == [4, 5, 1, 2, 3]
+    store.submit(counting(3), "bob")
+    assert store.queue()[-1].spec.seed == 3, "another's stays where it is"
+    assert store.submit(counting(3), "ada").request["sweep"] == ""
+    assert [run.spec.seed for run in store.queue()] == [4, 5, 3, 1, 2]
+    assert [run.spec.seed for run in Store(store.root, store.zoo).queue()] == [4, 5, 3, 1, 2]
+
+
 def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path) -> None:
     script = f"""
 import errno, os, sys
