@@ -551,7 +551,7 @@ def _sweep(options: argparse.Namespace) -> int:
         _print(document)
     else:
         print("\n".join(lines))
-    return OK if done or options.dry_run or options.detach or options.words[0] == "show" else FAILED
+    return OK if done else FAILED
 
 
 def _delete(options: argparse.Namespace) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ngf.terminal import Parser
 
 HELP = (
-    "run every combination of some axes: FILE (JSON, see docs/sweeps.md), or `list`, `show NAME`, "
-    "`resume NAME`; what is done already is not computed again"
+    "run every combination of some axes: FILE (JSON, see docs/sweeps.md), or `list`, and `show`, "
+    "`pause`, `cancel` or `resume NAME`; what is done already is not computed again"
 )
 
 

@@ -12,18 +12,20 @@ from typing import Any
 from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json
 from ngf.runs.store import Store
+from ngf.sweeps.control import cancel, pause, submit_all
 from ngf.sweeps.folder import Sweep, keep, load, made, names
-from ngf.sweeps.local import Service, follow, sentence, submit_all
+from ngf.sweeps.local import Service, follow, sentence
 from ngf.sweeps.spec import SweepSpec
-from ngf.sweeps.timing import in_words, seconds_of
+from ngf.sweeps.timing import in_words, left_in_words, seconds_of
 
 MANY = 1000  # runs from which on `--yes` is asked for
-WORDS = ("show", "resume", "list")
+COMMANDS = {"pause": pause, "cancel": cancel}
+WORDS = ("show", "resume", *COMMANDS, "list")
 
 
 def sweep(options: Namespace, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str], bool]:
-    """What one `ngf sweep` found: a document, the lines of it, and whether all is done. Raises
-    SpecError.
+    """What one `ngf sweep` found: a document, the lines of it, and whether what was to be done is
+    done. Raises SpecError.
     """
     if options.jobs is not None and options.jobs < 1:
         raise SpecError(f"--jobs {options.jobs} is out of range. Allowed: 1 or more.")
@@ -36,8 +38,11 @@ def sweep(options: Namespace, say: Callable[[str], None]) -> tuple[dict[str, Any
         if len(rest) != 1 or word == "list":
             raise SpecError(f"`sweep {word}` takes one name of a sweep; `sweep list` says which.")
         kept = load(store, rest[0])
-        if word == "show":
-            return _told(kept, store)
+        if word in COMMANDS:
+            runs = [state.run for state in kept.seen(store).runs.values() if state is not None]
+            COMMANDS[word](runs)
+        if word != "resume":
+            return (*_told(kept, store), True)
         spec = kept.spec
     elif rest:
         raise SpecError(f"A sweep is one file or one of: {', '.join(WORDS)}.")
@@ -53,7 +58,7 @@ def _executed(
     planned = made(spec, expansion)
     specs = expansion.specs()
     kinds = Counter(run.kind for run in specs.values())
-    left = planned.unfinished(store)
+    left = planned.seen(store).unfinished()
     say(
         f"{planned.id}: {len(planned.points):,} combinations, {len(specs):,} runs "
         f"({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())}), "
@@ -62,30 +67,30 @@ def _executed(
     length = in_words(*seconds_of(specs, left, store), len(left)) if left else ""
     if length:
         say(length)
-    reasons: dict[str, list[Mapping[str, Any]]] = {}
-    for values, why in planned.refused:
-        reasons.setdefault(why, []).append(values)
-    for why, which in reasons.items():
+    for why, which in planned.reasons().items():
         more = f" and {len(which) - 1:,} more" if len(which) > 1 else ""
         say(f"left out, {_said(which[0])}{more}: {why}")
     if options.dry_run:
-        return _told(planned, store)
+        return (*_told(planned, store), True)
     if len(left) > MANY and not options.yes:
         raise SpecError(
             f"That are {len(left):,} runs to compute. {length} Ask with --yes if you mean it."
         )
     keep(store, planned)
-    submit_all(expansion, store)
-    if not options.detach:
-        if store.supervised:
-            say("A dashboard or another sweep serves this store: it executes the runs.")
-        with Service(store, options.jobs) as service:
-            follow(planned, store, say, service)
-    return _told(planned, store)
+    submit_all(specs, store, planned.id)
+    if options.detach:
+        return (*_told(planned, store), True)
+    if store.supervised:
+        say("A dashboard or another sweep serves this store: it executes the runs.")
+    with Service(store, options.jobs) as service:
+        states = follow(planned, store, say, service)
+    return (*_told(planned, store), states["done"] == sum(states.values()))
 
 
-def _told(found: Sweep, store: Store) -> tuple[dict[str, Any], list[str], bool]:
-    states, rows, failures = found.states(store), found.rows(store), found.failures(store)
+def _told(found: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:
+    """What the sweep is and how far: a document, and lines."""
+    seen = found.seen(store)
+    states, rows, failures = seen.states(), seen.rows(), seen.failures()
     document = {
         "id": found.id,
         "states": dict(states),
@@ -93,14 +98,14 @@ def _told(found: Sweep, store: Store) -> tuple[dict[str, Any], list[str], bool]:
         "failures": failures,
         "refused": [{"values": dict(values), "why": why} for values, why in found.refused],
     }
-    lines = [f"{found.id}: {sentence(states)}"]
+    lines = [f"{found.id}: {sentence(states)}. {left_in_words(seen)}".rstrip()]
     lines += [
         f"{_said(row['values'])}  {row['run']}{':' + row['lane'] if row['lane'] else ''}  "
         f"{row['status']}  {_rates(row)}".rstrip()
         for row in rows
     ]
     lines += [f"{run} failed: {why}" for run, why in failures.items()]
-    return document, lines, states["done"] == sum(states.values())
+    return document, lines
 
 
 def _said(values: Mapping[str, Any]) -> str:

@@ -5,14 +5,18 @@ far it is, the runs themselves say.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ngf.options import SpecError
+from ngf.runs.facts import Facts
 from ngf.runs.files import read_json, to_json, write_atomic
-from ngf.runs.store import Run, Store
+from ngf.runs.folder import FINAL, RESULT, Status
+from ngf.runs.rows import Row
+from ngf.runs.store import Look, Run, Store
 from ngf.sweeps.spec import Expansion, SweepSpec
 
 FOLDER = ".sweeps"  # in the store; no run can have this name
@@ -34,38 +38,131 @@ class Sweep:
     def id(self) -> str:
         return self.spec.id
 
-    def states(self, store: Store) -> Counter[str]:
+    def reasons(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Why combinations were refused -> their values."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for values, why in self.refused:
+            found.setdefault(why, []).append(values)
+        return found
+
+    def seen(self, store: Store) -> Seen:
+        """Its runs at this moment, for one look at the store."""
+        look = store.look()
+        known = {run.id: (run, facts) for run, facts in look.facts.items()}
+        runs = {run_id: _state(store, run_id, known.get(run_id)) for run_id in self.runs}
+        return Seen(self, runs, look)
+
+
+@dataclass(frozen=True)
+class State:
+    """A run with what its folder said, and its status."""
+
+    run: Run
+    facts: Facts
+    status: Status
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The runs of a sweep at one moment, in their order; None where there is none yet."""
+
+    sweep: Sweep
+    runs: Mapping[str, State | None]
+    look: Look = field(repr=False)
+
+    def states(self) -> Counter[str]:
         """How many runs are in which state."""
-        return Counter(run.status if run else "missing" for run in self._found(store, self.runs))
+        return Counter(_status(state) for state in self.runs.values())
 
-    def unfinished(self, store: Store) -> list[str]:
+    def unfinished(self) -> list[str]:
         """Names of the runs that are not done."""
-        found = zip(self.runs, self._found(store, self.runs), strict=True)
-        return [run_id for run_id, run in found if run is None or run.status != "done"]
+        return [run_id for run_id, state in self.runs.items() if _status(state) != "done"]
 
-    def rows(self, store: Store) -> list[dict[str, Any]]:
-        """One per combination and lane: its values by axis, the run, its state and rates."""
+    def rows(self) -> list[Row]:
+        """One per combination and lane: its values by axis, the run, its state, what was measured.
+
+        ca, asr, ra, der: shares of the model that came out; ca_lost: what of the clean accuracy a
+            purification has cost. seconds: of work. diverged: at which step. readings: the numbers
+            that a measurement has found, by name.
+        """
         rows = []
-        found = self._found(store, [run_id for _, run_id in self.points])
-        for (values, run_id), run in zip(self.points, found, strict=True):
-            lanes = [{}] if run is None else run.summary()["rows"] or [{}]
-            for lane in lanes:
-                about = {name: lane.get(name) for name in ("lane", "ca", "asr", "ra")}
-                status = run.status if run else "missing"
-                rows.append({"values": dict(values), "run": run_id, "status": status, **about})
+        for values, run_id in self.sweep.points:
+            state = self.runs[run_id]
+            about = {"values": dict(values), "run": run_id, "status": _status(state)}
+            rows += [about | row for row in _rows(state)]
         return rows
 
-    def failures(self, store: Store) -> dict[str, str]:
+    def failures(self) -> dict[str, str]:
         """Run -> why it failed."""
-        return {
-            run.id: str((run.error or {}).get("message", "unknown"))
-            for run in self._found(store, self.runs)
-            if run is not None and run.status == "failed"
-        }
+        failed = [state.run for state in self.runs.values() if _status(state) == "failed" and state]
+        return {run.id: str((run.error or {}).get("message", "unknown")) for run in failed}
 
-    @staticmethod
-    def _found(store: Store, ids: Iterable[str]) -> list[Run | None]:
-        return [store.find(run_id) for run_id in ids]
+
+def _status(state: State | None) -> str:
+    return "missing" if state is None else state.status
+
+
+def _state(store: Store, name: str, known: tuple[Run, Facts] | None) -> State | None:
+    """known: what a look has found, a blink ago; without it the run is none, or one that ships."""
+    try:
+        if known is None:
+            found = store.find(name)
+            return None if found is None else State(found, found.facts, found.status)
+        run, facts = known
+        status = facts.ended or run.status
+        return State(run, facts if facts.ended or status not in FINAL else run.facts, status)
+    except SpecError:  # deleted or damaged this moment
+        return None
+
+
+def _rows(state: State | None) -> list[Row]:
+    rows = state.facts.rows if state else ()
+    if not rows:
+        return [_row({}, None, {})]
+    assert state is not None
+    found = _found(state.run.path / RESULT) if state.facts.ended == "done" else _NOTHING
+    return [_row(row, found.ca, found.readings) for row in rows]
+
+
+def _row(row: Mapping[str, Any], before: float | None, readings: Mapping[str, float]) -> Row:
+    ca, diverged = row.get("ca"), row.get("diverged")
+    return {
+        **{name: row.get(name) for name in ("lane", "ca", "asr", "ra", "der", "seconds")},
+        "ca_lost": None if ca is None or before is None else before - ca,
+        "diverged": diverged and diverged["step"],
+        "readings": dict(readings),
+    }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What of a result no fact tells. ca: before a purification."""
+
+    ca: float | None = None
+    readings: Mapping[str, float] = field(default_factory=dict)
+
+
+_NOTHING = _Found()
+
+
+def _found(path: Path) -> _Found:
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except (SpecError, FileNotFoundError):  # damaged or deleted this moment
+        return _NOTHING
+
+
+@lru_cache(maxsize=20_000)
+def _read(path: Path, changed: int) -> _Found:
+    """changed: when the file was written, in nanoseconds: then it is read anew."""
+    result = read_json(path) or {}
+    values = result.get("values") or {}
+    readings = {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return _Found((result.get("before") or {}).get("ca"), readings)
 
 
 def made(spec: SweepSpec, expansion: Expansion) -> Sweep:
@@ -104,12 +201,12 @@ def load(store: Store, sweep_id: str) -> Sweep:
     try:
         return Sweep(
             SweepSpec.from_json(document["spec"]),
-            tuple((one["values"], one["run"]) for one in document["points"]),
-            tuple(document["runs"]),
-            tuple((one["values"], one["why"]) for one in document["refused"]),
+            tuple((dict(one["values"]), str(one["run"])) for one in document["points"]),
+            tuple(map(str, document["runs"])),
+            tuple((dict(one["values"]), str(one["why"])) for one in document["refused"]),
         )
-    except (KeyError, TypeError) as exc:
-        raise SpecError(f"{path_of(store, sweep_id)} is damaged: {exc!r} is missing.") from exc
+    except (KeyError, TypeError, ValueError) as exc:
+        raise SpecError(f"{path_of(store, sweep_id)} is damaged: {exc!r}.") from exc
 
 
 def names(store: Store) -> list[str]:

@@ -1,6 +1,6 @@
-"""Executes a sweep on this machine: everything is put into the queue of the store, and whoever
-serves it, a dashboard or a supervisor that is started here, executes it run by run. Killed at any
-moment, it goes on where it was when it is asked for again.
+"""Executes a sweep on this machine: what was put into the queue of the store is executed run by run
+by whoever serves it, a dashboard or a supervisor that is started here. Killed at any moment, it
+goes on where it was when it is asked for again.
 """
 
 from __future__ import annotations
@@ -19,22 +19,9 @@ from ngf.runs.lifeline import Lifeline
 from ngf.runs.slots import usable_cores
 from ngf.runs.store import Store
 from ngf.sweeps.folder import STATES, Sweep
-from ngf.sweeps.spec import Expansion
 
 EVERY = 0.5  # seconds between two looks at the runs
 OVER = {*FINAL, "paused", "missing"}  # nothing more happens by itself
-
-
-def submit_all(expansion: Expansion, store: Store) -> None:
-    """Put into the queue what has not ended; what is done stays as it is, what failed is tried
-    again. What others start from comes first.
-    """
-    for run_id, spec in expansion.specs().items():
-        known = store.find(run_id)
-        if known is None or known.status != "done":
-            run = store.submit(spec)
-            if run.status == "paused":
-                run.control("resume")
 
 
 def follow(
@@ -46,7 +33,7 @@ def follow(
     """
     said = ""
     while True:
-        states = sweep.states(store)
+        states = sweep.seen(store).states()
         if (words := sentence(states)) != said:
             say(words)
             said = words

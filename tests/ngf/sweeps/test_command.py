@@ -104,6 +104,17 @@ def test_a_run_that_fails_is_told_and_the_rest_goes_on(file: Path) -> None:
     assert [one["values"]["num_clean"] for one in found["refused"]] == [5000]
 
 
+def test_all_of_it_is_paused_cancelled_and_asked_for_again(file: Path) -> None:
+    assert ngf(str(file), "--detach").returncode == OK
+    (name,) = names(Store())
+    for word, states in (("pause", {"paused": 9}), ("cancel", {"cancelled": 9})):
+        done = ngf(word, name, "--json")
+        told = json.loads(done.stdout)
+        assert done.returncode == OK and told["id"] == name and told["states"] == states
+    assert "9 queued" in ngf("resume", name, "--detach").stdout
+    assert {run.request["sweep"] for run in Store().runs() if run.source == "user"} == {name}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

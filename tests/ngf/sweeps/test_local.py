@@ -9,10 +9,10 @@ from typing import Any
 
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.runs.store import Store
+from ngf.sweeps.control import submit_all
 from ngf.sweeps.folder import made
-from ngf.sweeps.local import Service, follow, sentence, submit_all
+from ngf.sweeps.local import Service, follow, sentence
 from ngf.sweeps.spec import Expansion, Point, SweepSpec
-from tests.helpers.run_folders import epoch_events, write_run
 
 SWEEP = SweepSpec({"kind": "train"}, {"seed": (0,)})
 
@@ -37,24 +37,10 @@ def expansion(*seeds: int) -> Expansion:
     )
 
 
-def test_what_is_done_is_not_asked_for_again(tmp_path) -> None:
-    store = Store(tmp_path / "runs", tmp_path / "no-zoo")
-    found = expansion(0, 1)
-    done = write_run(store.root, found.points[0].specs[0], epoch_events(2), done=True)
-    before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
-    submit_all(found, store)
-    assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
-    states = Counter(run.status for run in store.runs())
-    assert states == {"done": 1, "queued": 3}
-    store.get(found.points[1].spec.id).control("pause")
-    submit_all(found, store)
-    assert Counter(run.status for run in store.runs())["paused"] == 0, "it goes on"
-
-
 def test_it_is_over_when_nothing_more_happens_by_itself(tmp_path) -> None:
     store = Store(tmp_path / "runs", tmp_path / "no-zoo")
     found = expansion(0)
-    submit_all(found, store)
+    submit_all(found.specs(), store, "sweep-x")
     for point in found.points:
         for spec in point.specs:
             store.get(spec.id).control("cancel")
