@@ -12,6 +12,7 @@ from typing import Any
 from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json
 from ngf.runs.store import Store
+from ngf.sweeps.axes import values_in
 from ngf.sweeps.control import cancel, pause, submit_all
 from ngf.sweeps.folder import Sweep, keep, load, made, names
 from ngf.sweeps.local import Service, follow, sentence
@@ -137,12 +138,5 @@ def _with_axes(spec: SweepSpec, settings: Iterable[str]) -> SweepSpec:
         path, equals, values = setting.partition("=")
         if not equals or not path or not values:
             raise SpecError(f"{setting!r} is no axis. Write it as path=value,value: seed=0,1,2.")
-        axes[path] = [_value(text) for text in values.split(",")]
+        axes[path] = list(values_in(path, values))
     return SweepSpec.from_json({**spec.to_json(), "axes": axes})
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
