@@ -5,8 +5,9 @@ from __future__ import annotations
 from ngf.terminal import Parser
 
 HELP = (
-    "run every combination of some axes: FILE (JSON, see docs/sweeps.md), or `list`, and `show`, "
-    "`pause`, `cancel` or `resume NAME`; what is done already is not computed again"
+    "run every combination of some axes: FILE (JSON, see docs/sweeps.md, or the name of a known "
+    "one, such as `radii`), or `list`, and `show`, `pause`, `cancel` or `resume NAME`; what is "
+    "done already is not computed again"
 )
 
 

@@ -13,13 +13,13 @@ from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json
 from ngf.runs.store import Store
 from ngf.sweeps.axes import values_in
-from ngf.sweeps.control import cancel, pause, submit_all
+from ngf.sweeps.control import MANY, cancel, pause, submit_all
 from ngf.sweeps.folder import Sweep, keep, load, made, names
 from ngf.sweeps.local import Service, follow, sentence
+from ngf.sweeps.presets import PRESETS
 from ngf.sweeps.spec import SweepSpec
 from ngf.sweeps.timing import in_words, left_in_words, seconds_of
 
-MANY = 1000  # runs from which on `--yes` is asked for
 COMMANDS = {"pause": pause, "cancel": cancel}
 WORDS = ("show", "resume", *COMMANDS, "list")
 
@@ -126,8 +126,13 @@ def _read(name: str) -> SweepSpec:
         found = read_json(Path(name))
     except Damaged as exc:
         raise SpecError(f"{name} cannot be read: {exc}") from exc
+    if found is None and name in PRESETS:
+        return PRESETS[name].make()
     if found is None:
-        raise SpecError(f"There is no file {name}. A sweep is a JSON file; docs/sweeps.md has one.")
+        raise SpecError(
+            f"There is no file {name}. A sweep is a JSON file; docs/sweeps.md has one. Sweeps to "
+            f"start from: {', '.join(PRESETS)}."
+        )
     return SweepSpec.from_json(found)
 
 

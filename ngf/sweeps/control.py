@@ -10,6 +10,8 @@ from ngf.config import Spec
 from ngf.runs.folder import ACTIVE, OPEN
 from ngf.runs.store import Run, Store
 
+MANY = 1000  # runs from which on one is asked twice
+
 
 def submit_all(
     specs: Mapping[str, Spec],
@@ -32,7 +34,7 @@ def submit_all(
         known = store.find(run_id)
         if known is None or known.status != "done":
             run = store.submit(spec, owner, sweep)
-            if run.status == "paused" and may(run):
+            if run.facts.command == "pause" and may(run):  # also one that has not noticed it yet
                 run.control("resume")
         tell(count)
 

@@ -33,6 +33,7 @@ from ngf.runs.submit import checked, purification_of
 from ngf.sweeps.axes import put, values_of
 
 MOST_POINTS = 100_000  # combinations of one sweep
+_DEEPEST = 20  # levels of the JSON: a measurement of a purification has nine
 _FIELDS = {"kind", "base", "axes", "leave_out"}
 _BEGINNING = {"purify": "parent", "measure": "target"}  # field that names where a run starts from
 Values = Mapping[str, Any]  # axis -> value
@@ -83,6 +84,8 @@ class SweepSpec:
         """Raises SpecError."""
         if not isinstance(obj, Mapping) or obj.get("kind") != "sweep":
             raise SpecError('A sweep is an object with "kind": "sweep", "base" and "axes".')
+        if _depth(obj) > _DEEPEST:
+            raise SpecError(f"The sweep is nested deeper than {_DEEPEST} levels, as no run is.")
         if unknown := sorted(set(obj) - _FIELDS):
             raise SpecError(
                 f"A sweep has no {', '.join(unknown)}. Allowed: {', '.join(sorted(_FIELDS))}."
@@ -154,6 +157,19 @@ class SweepSpec:
             why = f" {refused[0].why}" if refused else " Everything is left out."
             raise SpecError(f"No combination of this sweep can be run.{why}")
         return Expansion(tuple(points), tuple(refused))
+
+
+def _depth(tree: Any) -> int:
+    """Levels of objects and lists."""
+    levels, nodes = 0, [tree]
+    while nodes := [node for node in nodes if isinstance(node, Mapping | list)]:
+        levels += 1
+        nodes = [
+            child
+            for node in nodes
+            for child in (node.values() if isinstance(node, Mapping) else node)
+        ]
+    return levels
 
 
 def _chain(tree: Any, store: Store, known: dict[str, Spec | str]) -> list[Spec]:

@@ -47,7 +47,7 @@ def _training(specs: Mapping[str, Spec], name: str, store: Store) -> TrainSpec |
 def in_words(seconds: float, unknown: int, count: int) -> str:
     """`About 2 h one after another; 12 of 40 runs were never timed here.`"""
     if unknown == count:
-        return "How long that takes is not known here: `ngf calibrate` times single steps."
+        return "How long that takes is not known here yet: `ngf calibrate` times single steps."
     told = f"About {_length(seconds)} one after another"
     return (
         f"{told}; {unknown:,} of {count:,} runs were never timed here." if unknown else f"{told}."

@@ -94,6 +94,12 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(file: Path) -> None
     assert not Store().root.exists()
 
 
+def test_a_sweep_that_is_known_needs_no_file(file: Path) -> None:
+    done = ngf("radii", "--dry-run", "--set", "seed=0..1", "lanes.0.steps=5")
+    assert "30 combinations, 33 runs (3 train, 30 purify), 3 of them done already" in done.stderr
+    assert "Sweeps to start from: radii, " in ngf("nowhere.json").stderr
+
+
 def test_a_run_that_fails_is_told_and_the_rest_goes_on(file: Path) -> None:
     sweep = json.loads(file.read_text())
     sweep["axes"] = {"lanes.0.lr": [0.01], "num_clean": [20, 5000]}  # signs have fewer clean ones

@@ -118,6 +118,7 @@ def test_a_sweep_is_its_json():
         ({"leave_out": [{"colour": 1}]}, "which is no axis"),
         ({"leave_out": {"seed": 1}}, "list of objects"),
         ({"colour": 1}, "has no colour"),
+        ({"base": json.loads('{"a":' * 30 + "1" + "}" * 30)}, "deeper than 20 levels"),
         (
             {"axes": {name: {"from": 1, "to": 100} for name in "abc"}, "leave_out": []},
             "1,000,000 combinations",

@@ -53,6 +53,7 @@ def test_what_is_left_goes_by_what_its_runs_took(tmp_path) -> None:
         (store.root / spec.id / ATTEMPTS).write_text("1")
         os.utime(store.root / spec.id / ATTEMPTS, (now, start))
         os.utime(store.root / spec.id / RESULT, (now, end))
+    store.wake()  # the folders were changed behind its back
     left, unknown = seconds_left(sweep.seen(store))
     assert left == pytest.approx(3 * 100) and unknown == 1, "the median, one after another"
     words = "About 5 min left; 1 run is of a kind of which none has ended yet."
@@ -62,6 +63,7 @@ def test_what_is_left_goes_by_what_its_runs_took(tmp_path) -> None:
         os.utime(store.root / spec.id / ATTEMPTS, (now, start))
         os.utime(store.root / spec.id / RESULT, (now, end))
         (store.root / spec.id / CONTROL).write_text("cancel")  # the folder has changed
+    store.wake()
     assert seconds_left(sweep.seen(store))[0] == pytest.approx(300 / 1.5)
     pause(store.runs())
     assert seconds_left(sweep.seen(store)) == (None, 0), "nothing goes on by itself"
@@ -70,7 +72,10 @@ def test_what_is_left_goes_by_what_its_runs_took(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ((0.0, 3, 3), "How long that takes is not known here: `ngf calibrate` times single steps."),
+        (
+            (0.0, 3, 3),
+            "How long that takes is not known here yet: `ngf calibrate` times single steps.",
+        ),
         ((0.2, 0, 1), "About 1 s one after another."),
         ((600.0, 0, 4), "About 10 min one after another."),
         ((7300.0, 12, 40), "About 2 h one after another; 12 of 40 runs were never timed here."),
