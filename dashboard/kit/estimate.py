@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard.kit import calibrating, library
 from dashboard.kit.library import ModelSpec
+from dashboard.kit.visitor import visitor
 from ngf.catalogue import catalogue, options_of
 from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
 from ngf.machine import was_made_here
@@ -30,7 +31,7 @@ SOURCES = {
     "timed": "from steps timed on this machine",
     "shipped": "from the shipped runs, made on another machine",
 }
-_HERE = ("past", "timed")  # sources that tell of this machine
+HERE = ("past", "timed")  # sources that tell of this machine
 
 
 @st.cache_data(ttl=5, show_spinner=False)
@@ -103,37 +104,42 @@ def _from_runs(what: _What | None, work: float, source: str) -> float | None:
     return median(near) * work if near else None
 
 
-def time_of(spec: ModelSpec) -> tuple[float | None, str]:
-    """The seconds that a run will take, and the source of this; (None, "") when none knows."""
+def time_of(spec: ModelSpec, origin: TrainSpec | None = None) -> tuple[float | None, str]:
+    """The seconds that a run will take, and the source of this; (None, "") when none knows.
+
+    origin: the training that it is or starts from, where that is not there yet.
+    """
+    origin = origin or library.origin(spec)
     for source in SOURCES:
-        found = _timed(spec) if source == "timed" else _by_runs(spec, source)
+        found = _timed(spec, origin) if source == "timed" else _by_runs(spec, origin, source)
         if found is not None:
             return found, source
     return None, ""
 
 
-def _by_runs(spec: ModelSpec, source: str) -> float | None:
+def _by_runs(spec: ModelSpec, origin: TrainSpec | None, source: str) -> float | None:
     if isinstance(spec, TrainSpec):
         return _from_runs(_what(spec), _work(spec), source)
     total = 0.0
     for lane in spec.lanes:
-        seconds = _from_runs(_what_lane(lane, library.origin(spec)), _steps(lane), source)
+        seconds = _from_runs(_what_lane(lane, origin), _steps(lane), source)
         if seconds is None:
             return None
         total += seconds
     return 1.5 * total  # measuring between the steps takes half as long again, at most
 
 
-def _timed(spec: ModelSpec) -> float | None:
-    origin = library.origin(spec)
-    return None if origin is None else timing.time_of(spec, origin.model, _facts(spec))
+def _timed(spec: ModelSpec, origin: TrainSpec | None) -> float | None:
+    if origin is None:
+        return None
+    return timing.time_of(spec, origin.model, _facts(spec, origin))
 
 
-def _facts(spec: ModelSpec) -> Mapping[str, Any]:
-    if isinstance(spec, TrainSpec):
-        return catalogue()["data"].get(spec.data, {})
-    trained = library.find_training(spec.parent)
-    return {} if trained is None else library.data_facts(trained)
+def _facts(spec: ModelSpec, origin: TrainSpec) -> Mapping[str, Any]:
+    trained = library.find_training(spec.parent) if isinstance(spec, PurifySpec) else None
+    return (
+        catalogue()["data"].get(origin.data, {}) if trained is None else library.data_facts(trained)
+    )
 
 
 def _steps(lane: Choice) -> int:
@@ -179,7 +185,7 @@ def in_words(spec: ModelSpec) -> str:
 
 def offer(spec: ModelSpec) -> None:
     """A button that times steps; nothing where runs or steps of this machine tell the time."""
-    if time_of(spec)[1] in _HERE or not _can_be_timed(spec):
+    if time_of(spec)[1] in HERE or not _can_be_timed(spec):
         return
     job = calibrating.job_of(spec)
     if job is not None and job.going:
@@ -209,14 +215,14 @@ def _wait_for(spec: ModelSpec) -> None:
 
 def measure_if_unknown(spec: ModelSpec) -> None:
     """Time the steps of `spec` when nothing that ran on this machine tells its time."""
-    if time_of(spec)[1] not in _HERE and _can_be_timed(spec):
+    if time_of(spec)[1] not in HERE and _can_be_timed(spec):
         calibrating.start(spec)
 
 
 def _can_be_timed(spec: ModelSpec) -> bool:
     """Whether the size of the images is known without reading files."""
     origin = library.origin(spec)
-    return origin is not None and timing.cases(spec, origin.model, _facts(spec)) is not None
+    return origin is not None and timing.cases(spec, origin.model, _facts(spec, origin)) is not None
 
 
 def queue(run: Run | None = None) -> str:
@@ -224,15 +230,18 @@ def queue(run: Run | None = None) -> str:
     submitted now. Measurements have queues of their own.
     """
     store = library.store()
-    waiting = [item for item in store.queue() if not isinstance(item, MeasureRun)]
+    waiting = store.queue() if run is not None else store.ahead_of(visitor().id)
     names = [item.id for item in waiting]
-    ahead = waiting[: names.index(run.id)] if run is not None and run.id in names else waiting
+    if run is not None and run.id in names:
+        waiting = waiting[: names.index(run.id)]
+    ahead = [item for item in waiting if not isinstance(item, MeasureRun)]
     ahead += [
         item
         for item, facts in store.look().facts.items()
         if item.source == "user"
         and not facts.ended
         and not isinstance(item, MeasureRun)
+        and item.id not in names
         and item.status == "running"
     ]
     if not ahead:
