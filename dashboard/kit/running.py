@@ -7,6 +7,8 @@ run stands in the frame around it, and stays there with how it ended until it wa
 
 from __future__ import annotations
 
+from collections import Counter
+
 import streamlit as st
 
 from dashboard.charts.titles import lane_title, title
@@ -21,7 +23,7 @@ from ngf.runs.store import PurifyRun, Run
 
 BAR = "running_bar"  # key of the container that the frame makes for it
 _SEEN = "running.seen"  # in the session: runs that moved during this visit
-_SHOWN = "running.shown"  # in the session: the run that the page itself shows
+_SHOWN = "running.shown"  # in the session: the run, or the sweep, that the page itself shows
 _EVERY = 2  # seconds between two looks
 _PATIENCE = 0.2  # seconds that the bar waits for the events of a long run
 _ORDER = ("running", "queued", "lost", "paused", *FINAL)
@@ -74,6 +76,11 @@ def on_page(run: Run) -> None:
         seen.append(run.id)
 
 
+def on_page_of(sweep: str) -> None:
+    """Say that the page shows this sweep."""
+    st.session_state[_SHOWN] = sweep
+
+
 def new_page() -> None:
     """For the frame, before the page: it has not said yet what it shows."""
     st.session_state.pop(_SHOWN, None)
@@ -88,13 +95,15 @@ def forget(run_id: str) -> None:
 
 def in_bar() -> list[tuple[ModelRun, Status]]:
     """The visitor's own runs that move, and those that moved during this visit, but for the one
-    that the page shows; what runs comes first.
+    that the page shows, and those of sweeps; what runs comes first.
     """
     seen = st.session_state.setdefault(_SEEN, [])
     me = visitor.visitor()
     found: list[tuple[ModelRun, Status]] = []
     for run, facts in library.store().look().facts.items():
         if run.source != "user" or not isinstance(run, ModelRun) or not _is_own(facts, me):
+            continue
+        if facts.request["sweep"]:  # hundreds of runs would be as many to dismiss
             continue
         if run.id == st.session_state.get(_SHOWN) or (facts.ended and run.id not in seen):
             continue
@@ -106,6 +115,19 @@ def in_bar() -> list[tuple[ModelRun, Status]]:
     return sorted(found, key=lambda item: _ORDER.index(item[1]))
 
 
+def sweeps_in_bar() -> dict[str, int]:
+    """The visitor's own sweeps that move, but for the one that the page shows -> runs to go."""
+    me = visitor.visitor()
+    return Counter(
+        facts.request["sweep"]
+        for facts in library.store().look().facts.values()
+        if facts.request["sweep"] not in ("", st.session_state.get(_SHOWN))
+        and not facts.ended
+        and facts.command not in ("pause", "cancel")
+        and _is_own(facts, me)
+    )
+
+
 def _is_own(facts: Facts, me: visitor.Visitor) -> bool:
     """Whether this visitor has started it; from the terminal counts for the machine's browser."""
     owner = facts.request["owner"]
@@ -114,38 +136,52 @@ def _is_own(facts: Facts, me: visitor.Visitor) -> bool:
 
 def show_bar() -> None:
     """The bar, which looks again by itself while something in it can change."""
-    found = in_bar()
+    found, sweeps = in_bar(), sweeps_in_bar()
     drawn = [(run.id, status) for run, status in found]
-    if drawn:
-        moves = any(status in UNFINISHED for _, status in drawn)
-        (st.fragment(_draw, run_every=_EVERY) if moves else _draw)(drawn)
+    if drawn or sweeps:
+        moves = sweeps or any(status in UNFINISHED for _, status in drawn)
+        (st.fragment(_draw, run_every=_EVERY) if moves else _draw)(drawn, list(sweeps))
 
 
-def _draw(drawn: list[tuple[str, Status]]) -> None:
-    found = in_bar()
-    if [(run.id, status) for run, status in found] != drawn:
+def _draw(drawn: list[tuple[str, Status]], sweeps_drawn: list[str]) -> None:
+    found, sweeps = in_bar(), sweeps_in_bar()
+    if [(run.id, status) for run, status in found] != drawn or list(sweeps) != sweeps_drawn:
         st.rerun()
-    run, status = found[0]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(sentence(run, status))
-        st.page_link(
-            script("lab"),
-            label="Show",
-            icon=":material/visibility:",
-            query_params={"run": run.id},
-        )
-        show_buttons(run, status, "bar.")
-        if status in FINAL:
-            st.button(
-                "Dismiss",
-                icon=":material/close:",
-                key=f"bar.dismiss.{run.id}",
-                on_click=forget,
-                args=(run.id,),
-            )
+        if found:
+            _draw_run(*found[0])
         if len(found) > 1:
             st.page_link(script("runs"), label=f"and {len(found) - 1} more")
+        for name, left in list(sweeps.items())[:1]:
+            st.markdown(
+                f":material/grid_on: **Sweep**: {left:,} run{'' if left == 1 else 's'} to go"
+            )
+            st.page_link(
+                script("sweeps"),
+                label="Show",
+                icon=":material/visibility:",
+                query_params={"view": "follow", "sweep": name},
+            )
     show_refusal("live")
+
+
+def _draw_run(run: ModelRun, status: Status) -> None:
+    st.markdown(sentence(run, status))
+    st.page_link(
+        script("lab"),
+        label="Show",
+        icon=":material/visibility:",
+        query_params={"run": run.id},
+    )
+    show_buttons(run, status, "bar.")
+    if status in FINAL:
+        st.button(
+            "Dismiss",
+            icon=":material/close:",
+            key=f"bar.dismiss.{run.id}",
+            on_click=forget,
+            args=(run.id,),
+        )
 
 
 def sentence(run: ModelRun, status: Status) -> str:

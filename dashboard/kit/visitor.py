@@ -40,7 +40,11 @@ def visitor() -> Visitor:
 
 def why_not(run: Run, do: str = "stop") -> str:
     """Why this visitor may not `do` something to a run, in a sentence; empty when they may."""
-    me, owner = visitor(), run.request["owner"]
+    return _why_not(visitor(), run, do)
+
+
+def _why_not(me: Visitor, run: Run, do: str) -> str:
+    owner = run.request["owner"]
     if me.machine:
         return ""
     if not me.known:
@@ -76,4 +80,5 @@ def delete(run: Run) -> None:
 
 def mine(runs: Iterable[Run]) -> list[Run]:
     """Those of the runs that this visitor may command."""
-    return [run for run in runs if not why_not(run)]
+    me = visitor()
+    return [run for run in runs if not _why_not(me, run, "stop")]

@@ -6,7 +6,7 @@ from ngf.runs.folder import STATUSES
 PAGE = Page(
     title="Runs",
     icon=":material/list:",
-    order=7,
+    order=8,
     about="Everything that was computed here, and what ships with the project.",
     parameters={
         "kind": Param((), choices=("train", "purify", "measure"), many=True),
@@ -17,6 +17,7 @@ PAGE = Page(
             choices=STATUSES,
             many=True,
         ),
+        "sweep": Param((), many=True),
         "source": Param((), choices=("user", "zoo"), many=True),
         "run": RUN,
     },

@@ -21,9 +21,15 @@ from ngf.config import Target
 from ngf.runs.slots import slot_of
 from ngf.runs.store import MeasureRun, PurifyRun, Run
 
-Row = dict[str, Any]  # `Run.summary`
+Row = dict[str, Any]  # `Run.summary`, and the sweep that asked for it
 MOST = 300  # runs in the table: a browser that is sent ten thousand lines takes its time
-MORE = {"attack": "Attack", "defense": "Defense", "status": "State", "source": "Source"}
+MORE = {
+    "attack": "Attack",
+    "defense": "Defense",
+    "status": "State",
+    "sweep": "Sweep",
+    "source": "Source",
+}
 FILTERS = ("kind", *MORE)
 WORDS: Mapping[str, Mapping[str, str]] = {
     "kind": library.KINDS,
@@ -39,6 +45,8 @@ def say_word(name: str, value: str) -> str:
     """A value of the filter `name` in words."""
     if name in WORDS:
         return WORDS[name].get(value, value)
+    if name == "sweep":
+        return url.short(value)
     return library.title("attacks", value) if name == "attack" else lane_title(value)
 
 
@@ -234,9 +242,13 @@ def delete(run_id: str) -> None:
 
 st.title("Runs")
 look = library.store().look()
-summaries = [row for run in look.facts if (row := look.summary(run)) is not None]
+summaries = [
+    row | {"sweep": facts.request["sweep"]}
+    for run, facts in look.facts.items()
+    if (row := look.summary(run)) is not None
+]
 known = {name: sorted({part for row in summaries for part in parts(row, name)}) for name in FILTERS}
-values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense")})
+values, fresh = url.follow("runs", {name: known[name] for name in ("attack", "defense", "sweep")})
 url.restore_widgets("runs", {name: values[name] for name in FILTERS}, fresh)
 if fresh and values["run"] and library.find(values["run"]) is None:
     url.ignore("runs", f"run “{values['run']}” is not in this store.")
@@ -260,9 +272,15 @@ if not chosen["kind"] and (left_out := sum(row["id"] in passing for row in rows)
         f"{left_out} short measurements and measurements along races are left out. Choose "
         "Measurement above to see them."
     )
-selected = ""
+if not chosen["sweep"] and (left_out := sum(bool(row["sweep"]) for row in rows)):
+    rows = [row for row in rows if not row["sweep"]]
+    st.caption(
+        f"{left_out:,} runs of sweeps are left out: the Sweeps page shows them. Choose a sweep "
+        "under “More filters” to list its runs."
+    )
+selected = values["run"]
 if rows:
-    selected, *more = choose_rows(rows, values["run"])
+    selected, *more = choose_rows(rows, selected)
     show_compare([selected, *more])
 else:
     st.info(

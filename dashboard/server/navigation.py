@@ -29,7 +29,7 @@ STYLE = """<style>
 .streamlit-embedded :is([data-testid="stHeader"],
   [data-testid="stLayoutWrapper"]:has(> .st-key-running_bar)) { display: none; }
 .streamlit-embedded [data-testid="stMainBlockContainer"] { padding-top: 1rem; }
-:is(.st-key-lab_head, .st-key-geometry_head) h1 { padding: 0; }
+:is(.st-key-lab_head, .st-key-geometry_head, .st-key-sweeps_head) h1 { padding: 0; }
 .st-key-running_bar:not(:has(*)) { display: none; }
 .st-key-running_bar { position: sticky; top: 3.75rem; z-index: 90; padding: 0.35rem 0.9rem;
   border-radius: 8px; border: 1px solid light-dark(#C9D3DB, #3A4855);
@@ -38,7 +38,8 @@ STYLE = """<style>
   [data-testid="stMainBlockContainer"] { padding-top: 3.75rem; }
   [data-testid="stMainBlockContainer"] h1 { font-size: 1.75rem; padding: 0.4rem 0; }
   [data-testid="stMainBlockContainer"] h2 { font-size: 1.35rem; padding: 0.4rem 0; }
-  .st-key-geometry_verdict p { font-size: 0.9rem; line-height: 1.4; } }
+  .st-key-geometry_verdict p { font-size: 0.9rem; line-height: 1.4; }
+  .st-key-sweeps_look [data-testid="stColumn"] { min-width: calc(50% - 0.5rem); flex: 1 1 45%; } }
 </style><span></span>"""  # without the span, some reruns drop the element
 
 st.set_page_config(page_icon="🚪", layout="wide")

@@ -43,6 +43,14 @@ HOSTILE = {
         "first": "](x)",
         "attack": "=1+1",
     },
+    "sweeps": {
+        "view": "fly",
+        "build": "{](x)<script>alert(1)</script>",
+        "sweep": "sweep-0123456789",
+        "x": "<b>",
+        "y": "](x)",
+        "at": ["seed=x", "](x)=1"],
+    },
     "runs": {"kind": ["train", "dance"], "status": "glowing", "attack": "=1+1", "run": "none-such"},
 }
 

@@ -25,6 +25,8 @@ running.new_page()
 if "shown" in st.query_params:
     from dashboard.kit import library
     running.on_page(library.find(st.query_params["shown"]))
+if "sweep" in st.query_params:
+    running.on_page_of(st.query_params["sweep"])
 running.show_bar()
 """
 
@@ -97,3 +99,27 @@ def test_what_runs_comes_before_what_has_ended(frame, race, store):
     checked(page.run())
     assert [item.key for item in page.button][0] == f"bar.pause.{first.id}"
     assert running.COMMANDS["pause"][0] == "Pause"
+
+
+def test_a_sweep_is_one_line_however_many_runs_it_has(frame, store, zoo_model):
+    specs = [replace(RACE, parent=zoo_model.id, seed=seed) for seed in range(70, 75)]
+    for spec in specs:
+        store.submit(spec, ADA.id, "sweep-0123456789")
+    page = frame(ADA)
+    assert "**Sweep**: 5 runs to go" in text(page) and not page.button
+    (link,) = page.get("page_link")
+    assert "sweep=sweep-0123456789" in link.proto.query_string
+    assert not frame(BOB).markdown
+    store.get(specs[0].id).control("cancel")
+    store.submit(replace(specs[0], seed=99), ADA.id)
+    page = frame(ADA)
+    assert "**Sweep**: 4 runs to go" in text(page)
+    assert "**Waiting**: BadNets" in text(page) and "more" not in text(page)
+    for spec in specs:
+        store.get(spec.id).control("pause")
+    assert "Sweep" not in text(frame(ADA)), "nothing of it moves"
+
+
+def test_the_page_that_shows_a_sweep_needs_no_line_of_it(frame, store, zoo_model):
+    store.submit(replace(RACE, parent=zoo_model.id, seed=70), ADA.id, "sweep-0123456789")
+    assert not frame(ADA, sweep="sweep-0123456789").markdown
