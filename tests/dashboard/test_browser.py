@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import TimeoutError, expect
 
 from dashboard.kit.pages import pages
-from tests.helpers.browser import WAIT, visit, wait_for_charts
+from dashboard.sweeps.draft import Draft
+from tests.helpers.browser import SETTLED, WAIT, visit, wait_for_charts
 
 PAGES = ("", *(name for name in pages() if name != "start"))
 # What axe finds in Streamlit's own markup. Nothing of ours may join this list.
@@ -30,9 +32,6 @@ FRAMEWORK = {
     "aria-required-children": "st.segmented_control and st.dataframe",
 }
 LOOKS = {"light": ("light", 1280, 1000), "dark-phone": ("dark", 390, 844)}
-SETTLED = (
-    "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
-)
 RACE = "lane=ngf:layer=stage2.block1.conv2,steps=60&lane=sgd:layer=stage2.block1.conv2,steps=60"
 
 
@@ -137,6 +136,19 @@ def test_a_restarted_server_finds_the_run(page, server):
     expect(page.get_by_role("link", name="Geometry", exact=True)).to_be_visible()
     expect(page.get_by_text("Finished").first).to_be_visible(timeout=WAIT)
     wait_for_charts(page, 1)
+
+
+def test_a_sweep_from_its_form_to_its_picture(page, server):
+    sweep = Draft(
+        attacks=("badnets",), defenses=("sgd",), seeds="0, 1", more={"lanes.0.steps": "2"}
+    )
+    visit(page, server, f"sweeps?build={quote(json.dumps(sweep.sweep().to_json()))}")
+    page.get_by_role("button", name="Start 2 runs").click()
+    expect(page.get_by_role("button", name="Cancel all")).to_be_visible(timeout=WAIT)
+    page.wait_for_url(re.compile(r"sweep=sweep-"), timeout=WAIT)
+    expect(page.get_by_text("3 of 3 runs done")).to_be_visible(timeout=2 * WAIT)
+    wait_for_charts(page, 1)
+    expect(page.get_by_text("n = 2 purifications").first).to_be_visible(timeout=WAIT)
 
 
 # What reaches beyond the right edge of the page, outside of what scrolls for itself. The inputs of

@@ -21,7 +21,9 @@ from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, TrainSpec
 from ngf.runs.folder import ERROR, RESULT, SPEC
 from ngf.runs.store import Store
-from tests.helpers.browser import WAIT
+from ngf.sweeps.folder import Sweep, keep
+from ngf.sweeps.spec import SweepSpec
+from tests.helpers.browser import SETTLED, WAIT
 from tests.helpers.hostile import ALL, HOST, HOSTILE, seen
 from tests.helpers.run_folders import free_port, race_events, server, write_run
 
@@ -87,6 +89,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
         f"lab?lane={quote(ALL)}&model=www.{HOST}",
         f"runs?run=www.{HOST}.x&attack={quote(ALL)}",
     ]
+    axes = {"lanes.0.layer": (ALL, "all"), ALL: (ALL, "x")}
+    sweep = SweepSpec({"kind": "purify", "parent": ALL, "lanes": [ALL]}, axes)
+    values = {"lanes.0.layer": ALL, ALL: ALL}
+    points = ((values, done.id), (values, race.id))
+    keep(Store(root), Sweep(sweep, points, (done.id, race.id), ((values, ALL),)))
+    pages += [f"sweeps?view=follow&sweep={sweep.id}", f"sweeps?build={quote(ALL)}"]
+    pages += [f"sweeps?build={quote(json.dumps(sweep.to_json()))}"]
     with server(root) as url:
         yield url, pages
 
@@ -101,7 +110,7 @@ def test_pages_show_texts_of_runs_as_text(browser: Browser, hostile: tuple[str, 
             page = context.new_page()
             page.goto(f"{url}/{path}", timeout=WAIT)
             expect(page.locator("h1").first).to_be_visible(timeout=WAIT)
-            expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=WAIT)
+            page.locator(SETTLED).wait_for(timeout=WAIT)
             assert page.get_by_test_id("stException").count() == 0, path
             assert foreign(page) == [], path
             told += page.locator("body").inner_text()

@@ -19,6 +19,9 @@ from playwright.sync_api import Page, expect
 from ngf.places import ROOT
 
 CHROMIUM = "/usr/bin/chromium"
+SETTLED = (
+    "[data-testid=stApp][data-test-script-state=notRunning]"  # the page's script has run to its end
+)
 WAIT = 90_000  # milliseconds: an upper bound for a busy machine; nothing waits longer than it must
 
 
