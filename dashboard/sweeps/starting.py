@@ -101,7 +101,7 @@ def _show_start(plan: Plan) -> None:
         st.session_state[_SURE] = sweep.id
     if many and st.session_state.get(_SURE) == sweep.id:
         st.warning(
-            f"That are {wanted:,} runs to compute. {plan.length} Do you mean it?",
+            f"There are {wanted:,} runs to compute. {plan.length} Do you mean it?",
             icon=":material/help:",
         )
         with st.container(horizontal=True):

@@ -75,7 +75,7 @@ def _executed(
         return (*_told(planned, store), True)
     if len(left) > MANY and not options.yes:
         raise SpecError(
-            f"That are {len(left):,} runs to compute. {length} Ask with --yes if you mean it."
+            f"There are {len(left):,} runs to compute. {length} Ask with --yes if you mean it."
         )
     keep(store, planned)
     submit_all(specs, store, planned.id)

@@ -109,7 +109,7 @@ class SweepSpec:
         count = math.prod(len(values) for values in found.values())
         if count > MOST_POINTS:
             raise SpecError(
-                f"That are {count:,} combinations; {MOST_POINTS:,} are the limit of one sweep. "
+                f"These are {count:,} combinations; {MOST_POINTS:,} are the limit of one sweep. "
                 "Shorten an axis, or make several sweeps: runs that they share are made once."
             )
         return cls(deepcopy(dict(base)), found, tuple(leave_out))

@@ -73,9 +73,9 @@ def test_very_many_are_asked_for_twice(open_page, store, monkeypatch):
     monkeypatch.setattr("dashboard.sweeps.starting.MANY", 3)
     page = open_page("sweeps", build=link(SMALL))
     checked(button(page, "sweeps.start").click().run())
-    assert "That are 4 runs to compute. About" in text(page) and states(store) == {}
+    assert "There are 4 runs to compute. About" in text(page) and states(store) == {}
     checked(button(page, "sweeps.sure_no").click().run())
-    assert "That are" not in text(page)
+    assert "There are 4" not in text(page)
     checked(button(page, "sweeps.start").click().run())
     checked(button(page, "sweeps.sure_yes").click().run())
     assert states(store) == {"queued": 4}
