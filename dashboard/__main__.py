@@ -131,7 +131,7 @@ class Dashboard:
             env=child_environment(**self._lifeline.environment),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            pass_fds=self._lifeline.passed if os.name == "posix" else (),
+            pass_fds=self._lifeline.passed,
             stdout=subprocess.DEVNULL if name == "server" else None,
         )  # Streamlit's own greeting
 

@@ -33,8 +33,8 @@ class Lifeline:
 
     @property
     def passed(self) -> tuple[int, ...]:
-        """For `pass_fds` of `subprocess.Popen`."""
-        return (self._reading,)
+        """For `pass_fds` of `subprocess.Popen`; nothing where a system passes none."""
+        return (self._reading,) if os.name == "posix" else ()
 
 
 def passed_on() -> tuple[int, ...]:

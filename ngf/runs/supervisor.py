@@ -20,21 +20,19 @@ from pathlib import Path
 from ngf.options import SpecError
 from ngf.runs.child import ROLE, write_error
 from ngf.runs.executors import Command, Executor, Handle, Local
-from ngf.runs.files import Lock, read_json, read_text, to_json, write_atomic
-from ngf.runs.folder import CRASHES, EVENTS, LOCK, LOG
+from ngf.runs.files import Lock
+from ngf.runs.folder import LOCK
 from ngf.runs.here import here
+from ngf.runs.kills import MAX_KILLS, given_up
 from ngf.runs.lifeline import when_cut
-from ngf.runs.log import scan
 from ngf.runs.slots import FOLLOWERS, NICE, slot_of, usable_cores
 from ngf.runs.store import SUPERVISOR, Run, Store, fair_order, last_starts
 from ngf.terminal import end_signals
 
-_PLACE = ("lane", "step", "phase", "layer", "done", "total")  # what tells where an event was
 TICK = 0.025  # seconds between two looks at the wake file and the children
 SCAN = 1.0  # seconds between two looks at the open runs when nothing has announced itself
 SCAN_ALL = 30.0  # and at every folder, which takes 0.2 s for ten thousand
 GRACE = 5.0  # seconds that a child has to end after SIGTERM
-MAX_KILLS = 3  # without any progress between them
 ALREADY_RUNNING = 3  # exit code of a second supervisor
 NO_STORE = 4  # exit code where runs cannot be kept
 
@@ -213,33 +211,12 @@ class Supervisor:
         queued = [run for run in waiting if status[run.id] == "queued"]
         for run in lost + fair_order(queued, self._starts):
             if room[slot_of(run.spec)] > 0 and not (
-                status[run.id] == "lost" and self._given_up(run)
+                status[run.id] == "lost" and given_up(run, _say)
             ):
                 starts, slot = run.attempts, slot_of(run.spec)
                 self.working[run.id] = self.execute(self.commands[slot], run.path), starts, slot
                 self._starts[run.request["owner"]] = time.time()
                 room[slot] -= 1
-
-    def _given_up(self, run: Run) -> bool:
-        """Count a kill; after the third without progress the run has failed."""
-        before = read_json(run.path / CRASHES) or {"kills": 0, "progress": None}
-        progress = _progress(run)
-        kills = before["kills"] + 1 if before.get("progress") == progress else 1
-        _say(f"{run.id}: its process was killed ({kills} of {MAX_KILLS} times without progress)")
-        if kills < MAX_KILLS:
-            write_atomic(run.path / CRASHES, to_json({"kills": kills, "progress": progress}))
-            return False
-        tail = (read_text(run.path / LOG) or "").splitlines()[-20:]
-        write_error(
-            run,
-            kind="killed",
-            message=f"The run was killed {kills} times without getting any further.",
-            advice="Most often the machine was out of memory: use a smaller batch size, fewer "
-            "images or a smaller model, or end other programs. Started again, this run goes on "
-            "from its last checkpoint.",
-            log="\n".join(tail),
-        )
-        return True
 
     def _end_children(self) -> None:
         """Let every child save its checkpoint and end, or kill it after `GRACE` seconds."""
@@ -267,25 +244,6 @@ class Supervisor:
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, number)
         return bool(pids)
-
-
-def _progress(run: Run) -> list[int]:
-    """How far a run has ever got: its last steps, and how many other things its events tell.
-
-    An attempt that starts from the last checkpoint tells again what came after it, and one that has
-    none tells everything again; neither is progress. What a measurement finds is none at all,
-    because it keeps nothing from one attempt to the next.
-    """
-    steps: dict[tuple[str, str], int] = {}
-    told: set[str] = set()
-    for events, _ in scan(run.path / EVENTS):
-        for event in events:
-            kind, lane = str(event.get("type")), str(event.get("lane"))
-            if kind in ("step", "epoch"):
-                steps[kind, lane] = max(steps.get((kind, lane), 0), event.get("step") or 0)
-            elif kind not in ("phase", "resumed", "partial"):
-                told.add(to_json([kind, *(event.get(name) for name in _PLACE)]))
-    return [sum(steps.values()), len(told)]
 
 
 def _say(text: str) -> None:

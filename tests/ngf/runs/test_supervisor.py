@@ -17,8 +17,9 @@ from ngf.places import ROOT
 from ngf.runs.child import ROLE
 from ngf.runs.files import Lock
 from ngf.runs.folder import ATTEMPTS, LOCK, RESULT, STATE
+from ngf.runs.kills import MAX_KILLS
 from ngf.runs.store import Store
-from ngf.runs.supervisor import ALREADY_RUNNING, MAX_KILLS, NO_STORE, Supervisor
+from ngf.runs.supervisor import ALREADY_RUNNING, NO_STORE, Supervisor
 from tests.helpers import counting_pipeline
 from tests.helpers.processes import (
     check_whole,
