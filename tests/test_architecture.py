@@ -66,7 +66,6 @@ SINGLE = {
     "ngf/models/vgg.py": "one network, one file",
     "ngf/models/vit.py": "one network, one file",
     "ngf/optim/ekfac_released.py": "the released code's formula, apart from ours",
-    "ngf/runs/executors.py": "another executor, such as a cluster's, takes this place",
     "ngf/runs/follow.py": "the terminal's view of a run",
     "ngf/training/preview.py": "the images that pages show, apart from the training",
     "ngf/sweeps/arguments.py": "`ngf --help` imports the words of a command, not what it does",

@@ -8,7 +8,8 @@ has begun goes on without it.
 
 Small runs are different: importing torch takes longer than a measurement that is over in a moment,
 and a fifth of a purification of the tiny network. After one, a child goes on with the next run of
-its slot; where somebody may be moving a slider it stays a while for it.
+its slot; where somebody may be moving a slider it stays a while for it. With `--stay` it waits for
+the next path instead, and prints "over" whenever it does.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ ROLE = "child"  # how the lock of a run tells a supervisor's child from a run in
 # memory; a large run may have left much behind, and so may one that failed.
 QUICK, SMALL = 2.0, 2**30  # seconds, bytes
 LINGER = {"light": 20.0, "brief": 20.0, "heavy": 0.0}  # seconds that it waits for one, by slot
+OVER = b"over\n"
 PATIENCE = 10.0  # seconds to save a checkpoint in, once the dashboard has gone
 _MEMORY_ADVICE = (
     "Use a smaller batch size, fewer images or a smaller model, or end other programs that use "
@@ -233,6 +235,9 @@ def main(argv: list[str] | None = None) -> int:
         "--pipeline", help="module that executes every kind of run, instead of ngf's own"
     )
     parser.add_argument("--slot", help="what the process is for, to be read in a list of processes")
+    parser.add_argument(
+        "--stay", action="store_true", help="after a small run wait for the path of another one"
+    )
     options = parser.parse_args(argv)
     os.umask(UMASK)
     pipelines = {kind: options.pipeline or module for kind, module in PIPELINES.items()}
@@ -248,20 +253,23 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     when_cut(end_soon)
-    line = sys.stdin.readline().strip()
-    if not line:
-        return 0
+    over = os.dup(1) if options.stay else None  # later, standard output is the log of a run
+    run, status = _handed(), ""
     for number in end_signals():
         signal.signal(number, lambda *_: recorder.interrupt())
-    path, status = Path(json.loads(line)), ""
-    run = _find(path)
     while run is not None:
         started = time.monotonic()
         if _log_to(run.path / LOG):  # else deleted in the meantime
             status = execute(run, pipelines, ROLE)
         small = time.monotonic() - started < QUICK or peak_memory() <= SMALL
-        stays = options.slot in LINGER and small and status != "failed"
-        run = _next_of(options.slot, run.store) if stays else None
+        if not small or status == "failed" or recorder.interrupted():
+            break
+        if over is not None:
+            with suppress(BrokenPipeError):  # whoever would hand over another one has ended
+                os.write(over, OVER)
+            run = _handed()
+        else:
+            run = _next_of(options.slot, run.store) if options.slot in LINGER else None
     return 1 if status == "failed" else 0
 
 
@@ -281,6 +289,12 @@ def end_soon() -> None:
     recorder.interrupt()
     time.sleep(PATIENCE)
     os._exit(1)  # from a thread; what the run has saved stays, and it goes on from there
+
+
+def _handed() -> Run | None:
+    """The run whose path comes next on standard input; None at its end, or when it is gone."""
+    line = sys.stdin.readline().strip()
+    return _find(Path(json.loads(line))) if line else None
 
 
 def _find(path: Path) -> Run | None:
