@@ -259,6 +259,12 @@ class Lock:
         return about if isinstance(about, dict) else {}
 
     @staticmethod
+    def is_here(path: Path) -> bool:
+        """Whether the holder is a process of this machine, as far as it tells."""
+        here = socket.gethostname()
+        return bool(Lock.about(path).get("host", here) == here)
+
+    @staticmethod
     def holder(path: Path, role: str) -> int | None:
         """Process id of the holder, when it has this role, lives on this machine and can be
         told.

@@ -197,6 +197,7 @@ class Supervisor:
                 status[run.id] == "running"
                 and run.id not in self.working
                 and Lock.holder(run.path / LOCK, ROLE) not in ours
+                and Lock.is_here(run.path / LOCK)
             ):
                 room[slot_of(run.spec)] -= 1
         waiting = [

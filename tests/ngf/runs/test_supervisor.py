@@ -108,6 +108,16 @@ def test_a_second_supervisor_is_refused(store: Store) -> None:
     assert not store.supervised
 
 
+def test_a_run_that_another_machine_executes_fills_no_slot(store: Store) -> None:
+    away, here = store.submit(counting(0)), store.submit(counting(1, steps=5))
+    lock = Lock(away.path / LOCK)
+    assert lock.acquire(role="child", about={"host": "another-machine"})
+    with supervised(store):
+        wait_status(here, "done")
+        assert away.status == "running"
+    lock.release()
+
+
 def test_killed_three_times_without_progress_has_failed(store: Store) -> None:
     run, behind = store.submit(counting(data="suicide")), store.submit(counting(1, steps=5))
     with supervised(store):
