@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
@@ -11,6 +12,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from ngf.places import ROOT
+
+_COMPUTING = ("ngf", "analysis")  # packages whose code decides what a run gives
 
 
 def machine() -> dict[str, Any]:
@@ -59,6 +64,16 @@ def peak_memory() -> float:
 def torch_version() -> str:
     """Without the part that names a build."""
     return version("torch").split("+")[0]
+
+
+@cache
+def source_digest() -> str:
+    """Short digest of the code that executes runs, as this process found it when it asked first."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in _COMPUTING for path in (ROOT / name).rglob("*.py")):
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:10]
 
 
 @cache

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_json
 from ngf.runs.store import Store
 from ngf.sweeps.axes import values_in
+from ngf.sweeps.cluster.service import Cluster
 from ngf.sweeps.control import MANY, cancel, pause, submit_all
 from ngf.sweeps.folder import Sweep, keep, load, made, names
-from ngf.sweeps.local import Service, follow, sentence
+from ngf.sweeps.local import Executing, Service, follow, sentence
 from ngf.sweeps.presets import PRESETS
 from ngf.sweeps.spec import SweepSpec
 from ngf.sweeps.timing import in_words, left_in_words, seconds_of
@@ -28,8 +30,7 @@ def sweep(options: Namespace, say: Callable[[str], None]) -> tuple[dict[str, Any
     """What one `ngf sweep` found: a document, the lines of it, and whether what was to be done is
     done. Raises SpecError.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise SpecError(f"--jobs {options.jobs} is out of range. Allowed: 1 or more.")
+    _check_executor(options)
     store = Store()
     word, *rest = options.words
     if word == "list" and not rest:
@@ -77,15 +78,37 @@ def _executed(
         raise SpecError(
             f"There are {len(left):,} runs to compute. {length} Ask with --yes if you mean it."
         )
-    keep(store, planned)
-    submit_all(specs, store, planned.id)
-    if options.detach:
-        return (*_told(planned, store), True)
-    if store.supervised:
-        say("A dashboard or another sweep serves this store: it executes the runs.")
-    with Service(store, options.jobs) as service:
+    with nullcontext() if options.detach else _service(options, store, say) as service:
+        keep(store, planned)
+        submit_all(specs, store, planned.id)
+        if service is None:
+            return (*_told(planned, store), True)
         states = follow(planned, store, say, service)
     return (*_told(planned, store), states["done"] == sum(states.values()))
+
+
+def _check_executor(options: Namespace) -> None:
+    """Raise SpecError for options that do not go together."""
+    if options.jobs is not None and options.jobs < 1:
+        raise SpecError(f"--jobs {options.jobs} is out of range. Allowed: 1 or more.")
+    if options.executor != "dask":
+        if options.scheduler:
+            raise SpecError("--scheduler belongs to --executor dask.")
+    elif not options.scheduler:
+        raise SpecError("--executor dask takes --scheduler ADDRESS, as tcp://HOST:8786.")
+    elif options.detach or options.jobs is not None:
+        raise SpecError("--executor dask takes neither --jobs, which workers say, nor --detach.")
+
+
+def _service(
+    options: Namespace, store: Store, say: Callable[[str], None]
+) -> AbstractContextManager[Executing]:
+    """What executes the runs."""
+    if options.executor == "dask":
+        return Cluster(store, options.scheduler, say)
+    if store.supervised:
+        say("A dashboard or another sweep serves this store: it executes the runs.")
+    return Service(store, options.jobs)
 
 
 def _told(found: Sweep, store: Store) -> tuple[dict[str, Any], list[str]]:

@@ -70,9 +70,13 @@ class Seen:
     runs: Mapping[str, State | None]
     look: Look = field(repr=False)
 
+    def statuses(self) -> dict[str, str]:
+        """The state of each run, by name."""
+        return {run_id: _status(state) for run_id, state in self.runs.items()}
+
     def states(self) -> Counter[str]:
         """How many runs are in which state."""
-        return Counter(_status(state) for state in self.runs.values())
+        return Counter(self.statuses().values())
 
     def unfinished(self) -> list[str]:
         """Names of the runs that are not done."""

@@ -5,13 +5,13 @@ goes on where it was when it is asked for again.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol, Self
 
 from ngf.places import child_environment
 from ngf.runs.folder import FINAL
@@ -25,7 +25,7 @@ OVER = {*FINAL, "paused", "missing"}  # nothing more happens by itself
 
 
 def follow(
-    sweep: Sweep, store: Store, say: Callable[[str], None], service: Service | None = None
+    sweep: Sweep, store: Store, say: Callable[[str], None], service: Executing | None = None
 ) -> Counter[str]:
     """Wait until nothing more happens, and say how far it is whenever that changes.
 
@@ -33,15 +33,18 @@ def follow(
     """
     said = ""
     while True:
-        states = sweep.seen(store).states()
+        began = time.monotonic()
+        known = sweep.seen(store).statuses()
+        states = Counter(known.values())
         if (words := sentence(states)) != said:
             say(words)
             said = words
         if set(states) <= OVER:
             return states
         if service is not None:
-            service.ensure()
-        time.sleep(EVERY)
+            service.ensure(known)
+        # a look at 100,000 runs takes seconds: not more than half of a core
+        time.sleep(max(EVERY, time.monotonic() - began))
 
 
 def sentence(states: Counter[str]) -> str:
@@ -49,6 +52,13 @@ def sentence(states: Counter[str]) -> str:
     total = sum(states.values())
     rest = "".join(f", {states[name]} {name}" for name in STATES[1:] if states[name])
     return f"{states['done']} of {total} runs done{rest}"
+
+
+class Executing(Protocol):
+    """What executes runs while `follow` looks at them."""
+
+    def ensure(self, states: Mapping[str, str]) -> None:
+        """See that it goes on. states: of all runs of the sweep by name, as their folders tell."""
 
 
 class Service:
@@ -64,7 +74,7 @@ class Service:
         self._lifeline = Lifeline()  # kill -9 of this process ends the supervisor and its children
         self._own: subprocess.Popen[bytes] | None = None
 
-    def ensure(self) -> None:
+    def ensure(self, states: Mapping[str, str] = MappingProxyType({})) -> None:
         """Called again and again: whoever has served the store may have ended meanwhile."""
         if self._own is not None and self._own.poll() is None:
             return
@@ -75,7 +85,7 @@ class Service:
             [sys.executable, "-m", "ngf.runs.supervisor", "--root", str(self._store.root)]
             + ["--heavy", self._jobs, "--light", self._jobs],
             env=child_environment(**self._lifeline.environment),
-            pass_fds=self._lifeline.passed if os.name == "posix" else (),
+            pass_fds=self._lifeline.passed,
             start_new_session=True,  # Ctrl-C here ends it in order, below
         )
 

@@ -15,6 +15,7 @@ from ngf.places import ROOT
 from ngf.runs.folder import RESULT
 from ngf.runs.store import Store
 from ngf.sweeps.folder import names
+from tests.helpers.cluster import machines
 
 SMALL = {"num_images": 64, "epochs": 1, "batch_size": 64, "min_ca": 0, "min_asr": 0}
 SWEEP = {
@@ -84,6 +85,19 @@ def test_killed_and_asked_for_again_it_goes_on(file: Path) -> None:
     assert "parent.seed=2 lanes.0.lr=0.1" in shown.stdout and "CA" in shown.stdout
 
 
+def test_a_sweep_on_a_cluster(file: Path) -> None:
+    sweep = json.loads(file.read_text())
+    sweep["axes"] = {"lanes.0.lr": [0.01, 0.1]}
+    file.write_text(json.dumps(sweep))
+    with machines(n_workers=1) as found:
+        done = ngf(str(file), "--executor", "dask", "--scheduler", found.address, "--json")
+    assert done.returncode == OK, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["states"] == {"done": 3} and len(answer["rows"]) == 2
+    environment = Store().get(answer["rows"][0]["run"]).finished()["environment"]
+    assert environment["threads"] == 1, "those of the worker"
+
+
 def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(file: Path) -> None:
     done = ngf(
         str(file), "--dry-run", "--set", "parent.attack=badnets,blend", "parent.attack.size=3"
@@ -137,6 +151,12 @@ def test_what_is_asked_wrongly(file: Path, words: tuple[str, ...], said: str) ->
 
 def test_a_damaged_file_and_odd_options_are_refused(file: Path) -> None:
     assert "--jobs 0 is out of range" in ngf(str(file), "--jobs", "0").stderr
+    for words, said in (
+        (("--scheduler", "tcp://here:1"), "--scheduler belongs to --executor dask"),
+        (("--executor", "dask"), "takes --scheduler ADDRESS"),
+        (("--executor", "dask", "--scheduler", "here", "--detach"), "takes neither"),
+    ):
+        assert said in ngf(str(file), *words).stderr
     assert "'seed' is no axis" in ngf(str(file), "--set", "seed").stderr
     file.write_text('{"kind": ')
     assert "is not JSON" in ngf(str(file)).stderr
