@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
 from ngf.models import Tuned
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
@@ -63,15 +63,10 @@ class NGFAsReleased(FineTuningDefense):
         return _ReleasedRule(self, last)
 
 
-class _ReleasedRule:
-    tries = False
-
+class _ReleasedRule(Rule):
     def __init__(self, settings: NGFAsReleased, last: str) -> None:
         self.settings, self.last = settings, last
         self.ekfac = ReleasedEKFAC(damping=settings.damping)
-
-    def begin(self, tuning: FineTuning) -> None:
-        self.tuning = tuning
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)
