@@ -23,7 +23,7 @@ from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
 from ngf.models import Tuned
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
-from ngf.options import SpecError, check_fields, option
+from ngf.options import check_fields, option
 
 _WEIGHT_DECAY_AFTER = 200  # steps, as released
 
@@ -34,6 +34,7 @@ class NGFAsReleased(FineTuningDefense):
 
     title: ClassVar[str] = "NGF as released (public code)"
     tunes_norms: ClassVar[bool] = True
+    needs_classifier: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
     batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
     usual: ClassVar[float] = 0.3
@@ -55,11 +56,6 @@ class NGFAsReleased(FineTuningDefense):
         check_fields(self)
 
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
-        if last not in layers:
-            raise SpecError(
-                "The public code preconditions the linear layer that makes the logits; this model "
-                "has none that can be tuned. Choose another defense."
-            )
         return _ReleasedRule(self, last)
 
 

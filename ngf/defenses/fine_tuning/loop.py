@@ -441,7 +441,10 @@ class FineTuning:
         return _length(self.weights(), self.start)
 
     def num_parameters(self) -> int:
-        return sum(matrix.numel() for matrix in self.start.values())
+        """How many numbers the optimizer moves."""
+        return sum(
+            tensor.numel() for group in self.optimizer.param_groups for tensor in group["params"]
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
