@@ -10,7 +10,7 @@ clean distribution.
 Tr(F) of each batch is estimated without bias, and so is its gradient, by a random gradient that is
 differentiated once more (`ngf.optim.fisher_probe`); labels are summed out, as the true Fisher has
 them. While BatchNorm takes its statistics from the batch no image has a Fisher of its own: the
-trace is then that of the batch as a whole. F0 is taken with the statistics that came.
+trace is then that of the batch as a whole. F0 is taken with BatchNorm in eval mode.
 
 The paper's budget, as far as its public code tells: 1 % of CIFAR-10, 2,000 steps of 128 at rate
 0.005, momentum 0.95, the trace in every fifth step. The weights there are 0.5 and 5, and 0.001 and
