@@ -28,7 +28,7 @@ from ngf.config import PurifySpec
 # what every step has, or another chart shows
 _ELSEWHERE = {"seq", "t", "type", "lane", "step", "steps", *(rate.key for rate in RATES)}
 _COLUMNS = {
-    "fisher_trace": "Tr(F) of the tuned layer",
+    "fisher_trace": "Tr(F) of the tuned layers",
     "distance": "Distance from the start",
     "update_norm": "Length of the update",
     "damping": "Damping",
@@ -65,9 +65,9 @@ class Panel:
 
 _FISHER = Panel(
     "fisher_trace",
-    "Tr(F), tuned layer",
+    "Tr(F), tuned layers",
     _COLUMNS["fisher_trace"],
-    "the Fisher trace of the tuned layer",
+    "the Fisher trace of the tuned layers",
     logarithmic=True,
 )
 _DISTANCE = Panel(

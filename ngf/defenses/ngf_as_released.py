@@ -19,11 +19,11 @@ from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
 from ngf.models import Tuned
 from ngf.optim.ekfac_released import ReleasedEKFAC
 from ngf.optim.natural_gradient import with_ones
-from ngf.options import SpecError, check_fields, option
+from ngf.options import check_fields, option
 
 _WEIGHT_DECAY_AFTER = 200  # steps, as released
 
@@ -34,6 +34,7 @@ class NGFAsReleased(FineTuningDefense):
 
     title: ClassVar[str] = "NGF as released (public code)"
     tunes_norms: ClassVar[bool] = True
+    needs_classifier: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
     batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
     usual: ClassVar[float] = 0.3
@@ -55,23 +56,13 @@ class NGFAsReleased(FineTuningDefense):
         check_fields(self)
 
     def rule(self, layers: Mapping[str, Tuned], last: str) -> Rule:
-        if last not in layers:
-            raise SpecError(
-                "The public code preconditions the linear layer that makes the logits; this model "
-                "has none that can be tuned. Choose another defense."
-            )
         return _ReleasedRule(self, last)
 
 
-class _ReleasedRule:
-    tries = False
-
+class _ReleasedRule(Rule):
     def __init__(self, settings: NGFAsReleased, last: str) -> None:
         self.settings, self.last = settings, last
         self.ekfac = ReleasedEKFAC(damping=settings.damping)
-
-    def begin(self, tuning: FineTuning) -> None:
-        self.tuning = tuning
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(parameters, lr, momentum=self.settings.momentum)

@@ -145,6 +145,39 @@ PAPERS: Mapping[str, Paper] = {
         2018,
         "1805.12185",
     ),
+    "super_ft": Paper(
+        "Fine-Tuning Is All You Need to Mitigate Backdoor Attacks",
+        ("Sha", "others"),
+        2022,
+        "2212.09067",
+    ),
+    "fst": Paper(
+        "Towards Stable Backdoor Purification through Feature Shift Tuning",
+        ("Min", "others"),
+        2023,
+        "2310.01875",
+    ),
+    "ft_sam": Paper(
+        "Enhancing Fine-Tuning Based Backdoor Defense with Sharpness-Aware Minimization",
+        ("Zhu", "others"),
+        2023,
+        "2304.11823",
+    ),
+    "fip": Paper(
+        "Fisher Information guided Purification against Backdoor Attacks",
+        ("Karim", "others"),
+        2024,
+        "2409.00863",
+    ),
+    "nft": Paper(
+        "Augmented Neural Fine-Tuning for Efficient Backdoor Purification",
+        ("Karim", "others"),
+        2024,
+        "2407.10052",
+    ),
+    "mixup": Paper(
+        "mixup: Beyond Empirical Risk Minimization", ("Zhang", "others"), 2018, "1710.09412"
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
@@ -246,6 +279,11 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
     "ngf_as_released": ("ngf",),
     "gradient_kl": (),
     "sgd": (),
+    "ft_init": ("fst",),
+    "fe_tuning": ("fst",),
+    "ft_sam": ("ft_sam", "asam"),
+    "fip_as_released": ("fip",),
+    "nft": ("nft", "mixup"),
 }
 MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
     "loss_slice": ("filter_normalization",),

@@ -1,5 +1,6 @@
 """Short purifications for tests."""
 
+from dataclasses import fields
 from typing import Any
 
 from ngf.catalogue import build, load
@@ -11,7 +12,7 @@ SHORT = {"steps": 3, "batch_size": 24}
 
 def short_options(name: str, **options: Any) -> dict[str, Any]:
     """Options of a quick purification by `name`: `options`, and those of SHORT that it has."""
-    known = load("defenses", name).__dataclass_fields__
+    known = {item.name for item in fields(load("defenses", name))}
     wanted = {"layer": "fisher", **SHORT} if name == "ngf" else SHORT
     return {key: value for key, value in {**wanted, **options}.items() if key in known}
 

@@ -10,7 +10,9 @@ Rates are tried in half decades: from a usual one up by decades while they are h
 or down until one is, and at last the one between the largest harmless and the smallest harmful
 decade. That takes harm to grow with the rate, which holds up to the noise of a judgment, and finds
 the rate with about three tunings wherever it lies; a list would end somewhere, and a rule that
-takes the end of a list has not found what it looked for.
+takes the end of a list has not found what it looked for. Where every rate harms, the one that
+harms least is taken: not the smallest, since a method that draws the classifier anew harms most
+where it cannot learn it again.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_lay
 from ngf.defenses.fine_tuning.loop import FineTuning, Rule, few, scope
 from ngf.defenses.fine_tuning.options import STRENGTHS
 from ngf.finite import Diverged
-from ngf.models import Tuned, flow
+from ngf.models import Flow, Tuned, flow
 from ngf.optim.kfac import with_factors
+from ngf.options import SpecError
 
 TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
 # Decades below and above the usual rate that are tried at most: where a step a thousand times
@@ -63,6 +66,7 @@ class FineTuningDefense(ABC):
 
     tunes_norms: whether all layers include the scales and shifts of BatchNorm.
     needs_factors: whether the rule takes the Fisher information of every layer that it tunes.
+    needs_classifier: whether it has no meaning where no linear layer makes the logits.
     strength: the option that says how far a tuning goes: the learning rate, or what takes its place
         in the rule. "Rate" below means its value; 0 applies the rule.
     usual: the rate that the rule tries first, and that layers are compared at.
@@ -71,6 +75,7 @@ class FineTuningDefense(ABC):
     title: ClassVar[str]
     tunes_norms: ClassVar[bool]
     needs_factors: ClassVar[bool] = False
+    needs_classifier: ClassVar[bool] = False
     strength: ClassVar[str] = "lr"
     usual: ClassVar[float]
     layer: str
@@ -92,7 +97,23 @@ class FineTuningDefense(ABC):
         last: name of the linear layer that makes the logits; "" where there is none.
         """
 
+    def tuned(self, found: Flow, layer: str) -> dict[str, Tuned]:
+        """The layers that are tuned where `layer` is asked for. Raises SpecError where there are
+        none.
+        """
+        without = with_factors(found)[1] if self.needs_factors else {}
+        return scope(found, layer, norms=self.tunes_norms, without=without)
+
     def purify(self, problem: Problem) -> FineTuningPurification:
+        """Raises SpecError for a network, or a layer, that the method has no meaning for."""
+        found = flow(problem.model, few(problem.clean))
+        if self.needs_classifier and found.last not in found.usable:
+            raise SpecError(
+                f"{self.title} works on the linear layer that makes the logits; this model has "
+                "none that can be tuned. Choose another defense."
+            )
+        if self.layer not in _MEANING:
+            self.tuned(found, self.layer)
         return FineTuningPurification(self, problem)
 
     def with_choices_made(self, problem: Problem, *, steps: int) -> FineTuningDefense:
@@ -242,8 +263,7 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
         lr = defense.lr
     model = copy.deepcopy(problem.model)
     found = flow(model, few(problem.clean))
-    without = with_factors(found)[1] if defense.needs_factors else {}
-    layers = scope(found, layer, norms=defense.tunes_norms, without=without)
+    layers = defense.tuned(found, layer)
     return FineTuning(
         model,
         problem,
@@ -314,10 +334,9 @@ def _why(lr: float, kept: float, name: str, judge: Judge, tried: list[float]) ->
             f"({judge.start:.1%} before, {kept:.1%} after, {judge.words}; "
             f"tried: {_listed(tried)}).{last}"
         )
-    sound = "" if lr == min(tried) else " that does not diverge"
     return (
-        f"No {name} that was tried keeps clean accuracy within one point ({judge.words}); "
-        f"{lr:g} is the smallest{sound}."
+        f"No {name} that was tried keeps clean accuracy within one point ({judge.words}; tried: "
+        f"{_listed(tried)}); {lr:g} keeps most of it."
     )
 
 
@@ -345,8 +364,8 @@ def largest_harmless(
     at each, None where that diverged.
 
     It ends with the largest harmless rate of a series that ends far from what is usual, and clean
-    accuracy after it; where none is harmless the smallest that did not diverge, and None where each
-    diverged.
+    accuracy after it; where none is harmless with the one after which most of it is left, the
+    smallest of equals, and None where each diverged.
 
     start: clean accuracy before.
     usual: the rate to begin with.
@@ -371,8 +390,8 @@ def largest_harmless(
                 best = k
             k -= 2
     if best == 1:  # none
-        sound = [k for k, kept in found.items() if kept is not None]
-        best = min(sound or found)
+        sound = {k: kept for k, kept in sorted(found.items()) if kept is not None}
+        best = max(sound, key=sound.__getitem__) if sound else min(found)
     elif (yield from harmless(best + 1)):
         best += 1
     return half_decade(usual, best), found[best]

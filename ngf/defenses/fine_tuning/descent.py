@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning
+from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
 
 
-class Descent:
+class Descent(Rule):
     """Steps along the gradients themselves."""
-
-    tries = False
 
     def __init__(
         self, *, momentum: float, weight_decay: float = 0.0, schedule: str = "constant"
     ) -> None:
         self.momentum, self.weight_decay, self.schedule = momentum, weight_decay, schedule
-
-    def begin(self, tuning: FineTuning) -> None:
-        self.steps = tuning.steps
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(
@@ -32,13 +25,7 @@ class Descent:
         )
 
     def direction(self, batch: Batch, lr: float, step: int) -> Direction:
-        return Direction(batch.gradients, lr=scheduled(lr, step, self.steps, self.schedule))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}  # the optimizer keeps the momentum
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        return Direction(batch.gradients, lr=scheduled(lr, step, self.tuning.steps, self.schedule))
 
 
 def scheduled(first: float, step: int, steps: int, schedule: str) -> float:

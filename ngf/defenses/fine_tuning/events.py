@@ -21,8 +21,8 @@ class FineTuningStep(Step):
     radius: the largest `kl` that this step was allowed.
     update_norm, distance: length of this step, and of the way from the start, over the tuned
         weights.
-    fisher_trace: Tr(F) of the tuned layer where it has a closed form (the last linear layer), else
-        None.
+    fisher_trace: Tr(F) of the tuned layers on the images of the step: in closed form for the last
+        linear layer, estimated by one random draw where a rule needs it, else None.
     """
 
     lr: float

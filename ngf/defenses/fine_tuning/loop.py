@@ -1,19 +1,20 @@
 """The loop that every fine-tuning defense shares: scope, batches, BatchNorm, regularizer, events.
 
-A defense gives a `Rule`: how the gradient of the tuned layers becomes a step. Step k takes all that
-is random from (seed, k), so lanes with one seed see the same batches, and a run resumed from
-`state_dict()` is the undisturbed run to the last bit.
+A defense gives a `Rule`: how the gradient of the tuned layers becomes a step, and what else it
+changes. Step k takes all that is random from (seed, k), so lanes with one seed see the same
+batches, and a run resumed from `state_dict()` is the undisturbed run to the last bit.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,9 +52,11 @@ CACHED_COPIES = 4  # augmented copies of each clean image whose features are kep
 class Batch:
     """One step's data as a rule sees it.
 
+    labels: classes (N,), or where the rule mixes images their shares (N, C).
     gradients: matrices (out, in [+ 1]) of `loss` by layer name.
     after: logits of the same images, BatchNorm in the same mode, with the tuned weights moved
         against these matrices times a length: what the optimizer would do. Nothing is changed.
+    gradients_after: `gradients` at the weights of `after`.
     """
 
     loss: Tensor
@@ -63,6 +66,7 @@ class Batch:
     gradients: dict[str, Tensor]
     rng: torch.Generator
     after: Callable[[Mapping[str, Tensor], float], Tensor]
+    gradients_after: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -114,29 +118,49 @@ class Bound:
         return found
 
 
-class Rule(Protocol):
+class Rule(ABC):
     """How gradients become a step: a direction for each tuned layer, and an optimizer that goes
-    there.
+    there. What a method does besides has its place here, and is nothing unless the rule says so.
 
     tries: whether it looks at `Batch.after`, for which the loop keeps what flows before the tuned
         layers.
+    mixes: whether it has something to say in `mixed`.
     """
 
-    tries: bool
+    tries: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
     def begin(self, tuning: FineTuning) -> None:
-        """Measure what is needed before the first step."""
-        ...
+        """Measure what is needed before the first step; the model stays as it came."""
+        self.tuning = tuning
 
+    def set_out(self) -> None:  # noqa: B027  most rules have nothing to do here
+        """Change the model at the beginning of the first step."""
+
+    def mixed(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What is shown in the place of a batch, and its labels (N,) or their shares (N, C)."""
+        return images, labels
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What is descended, a scalar. labels: those of `mixed`."""
+        return F.cross_entropy(logits, labels)
+
+    @abstractmethod
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         """torch's own, over the tuned parameters; it keeps momentum and moments."""
-        ...
 
+    @abstractmethod
     def direction(self, batch: Batch, lr: float, step: int) -> Direction: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def settle(self) -> None:  # noqa: B027
+        """Put the weights where the method wants them, after the optimizer's step."""
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What the rule itself keeps from step to step."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Go on from a `state_dict`."""
 
 
 def scope(
@@ -223,15 +247,15 @@ class FineTuning:
         model.requires_grad_(False)
         for layer in self.layers.values():
             layer.requires_grad_(True)
-        self.start = {name: matrix.clone() for name, matrix in self.weights().items()}
+        self.start = self._copied()
+        # With everything before the classifier frozen, its inputs never change: no step needs the
+        # network.
+        only_head = batch_norm != "train" and list(self.layers) == [last] and not rule.mixes
+        self._features = self._cache_features() if only_head else None
+        rule.begin(self)
         self.optimizer = rule.optimizer(
             [parameter for layer in self.layers.values() for parameter in parameters(layer)], lr
         )
-        # With everything before the classifier frozen, its inputs never change: no step needs the
-        # network.
-        only_head = batch_norm != "train" and list(self.layers) == [last]
-        self._features = self._cache_features() if only_head else None
-        rule.begin(self)
 
     @torch.no_grad()
     def _cache_features(self) -> Tensor:
@@ -264,6 +288,9 @@ class FineTuning:
             for name, layer in self.layers.items()
         }
 
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: matrix.clone() for name, matrix in self.weights().items()}
+
     def __iter__(self) -> Iterator[FineTuningStep]:
         while self.step < self.steps:
             event = self._advance()
@@ -291,6 +318,8 @@ class FineTuning:
                 survives_flip=self.survives_flip,
                 kind=self.augmentation,
             )
+            if self.rule.mixes:
+                images, labels = self.rule.mixed(images, labels, rng)
             self.model.train(self.batch_norm == "train")
             if not self.rule.tries:
                 return self.model(images), labels, tap, lambda: self.model(images)
@@ -308,9 +337,26 @@ class FineTuning:
     def _after(
         self, again: Callable[[], Tensor], matrices: Mapping[str, Tensor], length: float
     ) -> Tensor:
-        """`Batch.after`: the step is taken, looked at and taken back, to the last bit."""
+        """`Batch.after`."""
+        with self._moved(matrices, length):
+            return again()
+
+    def _gradients_after(
+        self,
+        again: Callable[[], Tensor],
+        labels: Tensor,
+        matrices: Mapping[str, Tensor],
+        length: float,
+    ) -> dict[str, Tensor]:
+        """`Batch.gradients_after`."""
+        with self._moved(matrices, length):
+            return gradient_matrices(self.rule.loss(again(), labels), self.layers)
+
+    @contextmanager
+    def _moved(self, matrices: Mapping[str, Tensor], length: float) -> Iterator[None]:
+        """The weights moved against `matrices` times `length`, and then back, to the last bit."""
         moved = [
-            (parameter, parameter.clone(), direction)
+            (parameter, parameter.detach().clone(), direction)
             for name, matrix in matrices.items()
             for parameter, direction in zip(
                 parameters(self.layers[name]),
@@ -319,22 +365,29 @@ class FineTuning:
             )
         ]
         try:
-            for parameter, _, direction in moved:
-                parameter.add_(direction, alpha=-length)
+            with torch.no_grad():
+                for parameter, _, direction in moved:
+                    parameter.add_(direction, alpha=-length)
             with _statistics_kept(self.model):
-                return again()
+                yield
         finally:
-            for parameter, before, _ in moved:
-                parameter.copy_(before)
+            with torch.no_grad():
+                for parameter, before, _ in moved:
+                    parameter.copy_(before)
 
     def _advance(self) -> FineTuningStep:
         rng = torch.Generator().manual_seed(self.seed * _STEPS + self.step)
+        before = self._copied()
+        if self.step == 0:
+            self.rule.set_out()
         logits, labels, tap, again = self._forward(rng)
-        loss = F.cross_entropy(logits, labels)
+        loss = self.rule.loss(logits, labels)
         if not math.isfinite(loss.item()):
             raise Diverged("The loss is no longer a number", self.step)
         gradients = gradient_matrices(loss, self.layers)
-        batch = Batch(loss, logits, labels, tap, gradients, rng, partial(self._after, again))
+        after = partial(self._after, again)
+        gradients_after = partial(self._gradients_after, again, labels)
+        batch = Batch(loss, logits, labels, tap, gradients, rng, after, gradients_after)
         try:
             chosen = self.rule.direction(batch, self.lr, self.step)
         except Diverged as error:
@@ -342,7 +395,7 @@ class FineTuning:
         except torch.linalg.LinAlgError as error:  # the factors are no longer finite
             raise Diverged("The curvature is no longer made of numbers", self.step) from error
         lr = self.lr if chosen.lr is None else chosen.lr
-        update_norm = self._move(chosen.matrices, lr)
+        self._move(chosen.matrices, lr)
         self.model.eval()
         self.step += 1
         done = FineTuningStep(
@@ -354,7 +407,7 @@ class FineTuning:
             kl=chosen.kl,
             kl_predicted=chosen.kl_predicted,
             radius=chosen.radius,
-            update_norm=update_norm,
+            update_norm=_length(self.weights(), before),
             distance=self.distance(),
             fisher_trace=chosen.fisher_trace,
         )
@@ -369,9 +422,8 @@ class FineTuning:
         return done
 
     @torch.no_grad()
-    def _move(self, matrices: Mapping[str, Tensor], lr: float) -> float:
-        """Let the optimizer take the step; returns how far it went."""
-        before = {name: matrix.clone() for name, matrix in self.weights().items()}
+    def _move(self, matrices: Mapping[str, Tensor], lr: float) -> None:
+        """Let the optimizer take the step, and the rule settle the weights."""
         for name, matrix in matrices.items():
             layer = self.layers[name]
             for parameter, direction in zip(
@@ -382,14 +434,17 @@ class FineTuning:
             group["lr"] = lr
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return _length(self.weights(), before)
+        self.rule.settle()
 
     def distance(self) -> float:
         """Length of the way from the start over the tuned weights."""
         return _length(self.weights(), self.start)
 
     def num_parameters(self) -> int:
-        return sum(matrix.numel() for matrix in self.start.values())
+        """How many numbers the optimizer moves."""
+        return sum(
+            tensor.numel() for group in self.optimizer.param_groups for tensor in group["params"]
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ The radius goes down to zero with the steps: radius_k = radius (1 + cos(pi k / s
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ngf.defenses.fine_tuning.descent import scheduled
-from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, OldCheckpoint
+from ngf.defenses.fine_tuning.loop import Batch, Direction, OldCheckpoint, Rule
 from ngf.finite import Diverged
 from ngf.options import option
 
@@ -91,7 +91,7 @@ class Taken:
     logits: Tensor | None
 
 
-class TrustRegionRule(ABC):
+class TrustRegionRule(Rule):
     """A direction, its momentum, and the length at which the KL is within the radius.
 
     A subclass gives the direction, and may have a model of the curvature.
@@ -119,9 +119,6 @@ class TrustRegionRule(ABC):
     def told(self) -> dict[str, float | None]:
         """Further fields of `Direction`."""
         return {}
-
-    def begin(self, tuning: FineTuning) -> None:
-        self.tuning = tuning
 
     def optimizer(self, parameters: list[Tensor], lr: float) -> Optimizer:
         return torch.optim.SGD(parameters, lr)  # the rule has the momentum

@@ -72,7 +72,7 @@ def test_internals_show_what_a_pruning_tells_of_itself() -> None:
 def test_internals_of_a_pruning_beside_fine_tuning() -> None:
     chart = internals_chart(BESIDE, [*TUNING, *pruning()])
     json.dumps(chart.figure, allow_nan=False)
-    assert axes(chart) == ["Tr(F), tuned layer", "Distance", "Share pruned", "Validation"]
+    assert axes(chart) == ["Tr(F), tuned layers", "Distance", "Share pruned", "Validation"]
     assert [(trace["name"], trace["yaxis"]) for trace in chart.figure["data"]] == [
         ("NGF", "y"),
         ("NGF", "y2"),
@@ -94,7 +94,7 @@ def test_internals_of_a_pruning_beside_fine_tuning() -> None:
 def test_a_lane_that_prunes_first_and_tunes_then_has_both() -> None:
     tuned = [{**event, "lane": "some_pruning", "step": 5 + event["step"]} for event in TUNING]
     chart = internals_chart(PRUNING, [*pruning(), *tuned])
-    assert axes(chart) == ["Tr(F), tuned layer", "Distance", "Share pruned", "Validation"]
+    assert axes(chart) == ["Tr(F), tuned layers", "Distance", "Share pruned", "Validation"]
     assert chart.figure["layout"]["xaxis"]["title"]["text"] == "Step"
     assert chart.finding.startswith("Some pruning has moved the weights by 1.93 while Tr(F)")
     assert "(share pruned went from 0 to 0.4 and validation" in chart.finding

@@ -1,5 +1,8 @@
 """A model and clean images to purify it with."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,3 +25,11 @@ def problem() -> Problem:
         seed=0,
         survives_flip=splits.source.facts["survives_flip"],
     )
+
+
+@pytest.fixture
+def wide(problem, monkeypatch) -> Problem:
+    """The same in float64, images included."""
+    for module in ("ngf.defenses.fine_tuning.loop", "ngf.defenses.fip"):
+        monkeypatch.setattr(f"{module}.to_float", lambda images: images.double() / 255)
+    return replace(problem, model=copy.deepcopy(problem.model).double())

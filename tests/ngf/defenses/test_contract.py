@@ -3,11 +3,12 @@
 import copy
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from ngf import models
 from ngf.attacks.badnets import BadNets
 from ngf.catalogue import catalogue, names
 from ngf.config import Choice, PurifySpec
@@ -15,6 +16,7 @@ from ngf.data import load as load_data
 from ngf.defenses.contract import Step
 from ngf.defenses.race import race
 from ngf.evaluate import test_set as images_to_measure
+from ngf.options import SpecError
 from ngf.runs.folder import CONTROL, EVENTS
 from ngf.runs.recorder import Paused, Recorder
 from tests.helpers.purifications import finish, short, short_options
@@ -155,3 +157,19 @@ def test_the_catalogue_tells_what_a_form_needs(name):
     about = catalogue()["defenses"][name]
     assert about["title"] and about["summary"].endswith(".")
     assert all(item["help"] for item in about["fields"])
+
+
+@pytest.mark.parametrize("network", ["preact_resnet_tiny", "vgg_tiny", "vit_tiny"])
+@pytest.mark.parametrize("name", DEFENSES)
+def test_every_defense_suits_a_network_or_says_before_the_start_why_not(name, network, problem):
+    """A residual one, a plain one, and a transformer, which has no BatchNorm."""
+    torch.manual_seed(0)
+    other = replace(problem, model=models.build(network, 12).eval())
+    try:
+        purification = short(name, steps=1).purify(other)
+    except SpecError as refused:
+        assert len(str(refused)) > 40
+        return
+    events = finish(purification)
+    assert isinstance(events[-1], Step) and events[-1].step == purification.steps
+    assert purification.model(torch.rand(2, 3, 32, 32)).isfinite().all()

@@ -68,7 +68,7 @@ def test_damping_follows_the_reduction_that_was_foretold(reduced, start, end, pr
     foretold = 0.2 - 0.1 - start / 2 * 0.04
     after = logits.clone()
     loss = F.cross_entropy(logits, labels) + reduced * foretold
-    batch = Batch(loss, logits, labels, None, {"linear": v}, torch.Generator(), None)
+    batch = Batch(loss, logits, labels, None, {"linear": v}, torch.Generator(), None, None)
     rule.learn(batch, {"linear": v}, Taken(0.2, 0.1, after))
     assert rule.damping == pytest.approx(end)
     rule.learn(batch, {"linear": v}, Taken(0.2, 0.3, after))  # beyond the least of the parabola

@@ -88,6 +88,22 @@ def test_the_open_rule_ends_where_it_must():
     )
 
 
+def test_where_every_rate_harms_the_one_that_harms_least_is_taken():
+    """As with a new classifier, which too small a rate does not learn."""
+    kept = {0.2: 0.6, 0.02: 0.93, 0.002: 0.4, 0.0002: 0.1}
+    assert harmless(kept.__getitem__, 0.99, 0.2, 100.0) == (0.02, 0.93)
+    kept |= {0.2: None}
+    assert harmless(kept.__getitem__, 0.99, 0.2, 100.0) == (0.02, 0.93)
+
+
+def test_the_reason_says_that_every_rate_harms(problem, monkeypatch):
+    monkeypatch.setattr(choosing, "_DECADES_DOWN", 1)
+    monkeypatch.setattr(choosing, "TOLERATED_DROP", -1.0)
+    lr, why = asked(choose_lr(short("sgd", steps=1), problem, "all"))
+    assert "No learning rate that was tried keeps clean accuracy within one point" in why
+    assert "tried: 0.2, 0.02); " in why and why.endswith(f"{lr:g} keeps most of it.")
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "ngf", "ngf_as_released"])
 def test_without_validation_images_the_rule_holds_images_back(name, problem, monkeypatch):
     """Each rate is judged by models that were tuned on a half; what is chosen is tuned on all."""

@@ -39,10 +39,13 @@ def test_what_cannot_be_tuned_leaves_the_choice_not_the_run(name, criterion, odd
     assert set(scored) == {"head", "stem"} and chosen.layer in scored
 
 
-@pytest.mark.parametrize("name", ["ngf", "sgd", "adam", "ngf_as_released", "fine_pruning"])
+@pytest.mark.parametrize(
+    "name",
+    ["ngf", "sgd", "adam", "ngf_as_released", "fine_pruning"]
+    + ["ft_init", "fst", "ft_sam", "super_ft", "fip", "fip_as_released"],
+)
 def test_all_layers_are_those_that_can_be_tuned(name, odd):
-    options = {} if name == "ngf_as_released" else {"layer": "all", "tolerance": 0.5}
-    purification = short(name, **options).purify(odd)
+    purification = short(name, layer="all", tolerance=0.5).purify(odd)
     events = finish(purification)
     assert isinstance(events[-1], Step) and events[-1].step == events[-1].steps
     start, now = odd.model.state_dict(), purification.model.state_dict()
