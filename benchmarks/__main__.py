@@ -19,6 +19,7 @@ BENCHMARKS = (
     "many_runs",
     "long_runs",
     "classroom",
+    "sweeps",
 )
 
 

@@ -45,7 +45,7 @@ class Machines:
             text=True,
         )
         assert self._process.stdout is not None
-        self.address = self._process.stdout.readline().strip()
+        self.address, self.pid = self._process.stdout.readline().strip(), self._process.pid
 
     def pids(self) -> list[int]:
         """Process numbers of the workers that live."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ANSWER = 10.0  # seconds that a scheduler has to answer, at the start and after a lost connection
 AHEAD = 2  # runs handed out for each that is executed, so that no worker waits for this process
+LEAST = 100  # and at least so many, by which a cluster that adapts itself sees that more can work
 STUCK = 5.0  # seconds between two looks at tasks that no worker has
 REST = 2.0  # seconds before a run is handed out again: a shared folder may show late what happened
 _LOOK = 0.1  # seconds between two looks at the runs that save a checkpoint at the end
@@ -143,7 +144,9 @@ class Cluster:
     # ---- handing out
 
     def _hand_out(self, states: Mapping[str, str]) -> None:
-        room = AHEAD * self._workers.slots - len(self._handed)
+        if not self._workers.slots:
+            return
+        room = max(LEAST, AHEAD * self._workers.slots) - len(self._handed)
         if not self._workers.shared:
             room = min(room, MOST - len(self._handed))
         now = time.monotonic()
@@ -225,13 +228,14 @@ class Cluster:
             write_error(run, **explain(exc, run.path))
 
     def _look_for_stuck(self) -> None:
-        """A worker may have died in the moment in which another was accepted: hand out anew what no
-        worker has, twice in a row.
+        """Hand out anew what no worker has that may have it, twice in a row: one may have been
+        refused meanwhile, or died in the moment in which another was accepted.
         """
         if time.monotonic() - self._asked < STUCK:
             return
         self._asked = time.monotonic()
-        at_work = {key for keys in self._client.processing().values() for key in keys}
+        found = self._client.processing()
+        at_work = {key for worker in self._workers.used for key in found.get(worker, ())}
         unseen = {
             run_id
             for run_id, handed in self._handed.items()

@@ -26,8 +26,9 @@ def two_blind() -> Iterator[Machines]:
 
 @pytest.fixture(autouse=True)
 def _without_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of this machine are not seen late."""
+    """Files of this machine are not seen late, and a test does not wait for what is rare."""
     monkeypatch.setattr(service, "REST", 0.1)
+    monkeypatch.setattr(service, "STUCK", 0.5)
 
 
 @pytest.fixture
