@@ -30,8 +30,8 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
-from ngf.defenses.fine_tuning.judging import parts
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, few, scope
+from ngf.defenses.judging import parts
 from ngf.finite import Diverged
 from ngf.models import classifier, flow
 from ngf.optim.kfac import Tap
@@ -141,7 +141,7 @@ class PruningThenTuning:
 
     def _kept(self, rounds: int) -> float:
         """Clean accuracy after so many rounds of pruning, on images that had no say in the order
-        (see `ngf.defenses.fine_tuning.judging`).
+        (see `ngf.defenses.judging`).
         """
         right = count = 0.0
         linear = cast(nn.Linear, self.problem.model.get_submodule(self.name))

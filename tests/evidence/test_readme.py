@@ -15,9 +15,9 @@ from evidence.zoo import specs
 from ngf import models
 from ngf.catalogue import catalogue
 from ngf.config import NUM_VALIDATION, PurifySpec, TrainSpec
-from ngf.defenses.fine_tuning.choosing import TOLERATED_DROP
 from ngf.defenses.fine_tuning.layer_choice import NEAR
 from ngf.defenses.fine_tuning.options import FOLDS
+from ngf.defenses.strength import TOLERATED_DROP
 
 # fmt: off
 WORDS = (

@@ -1,55 +1,33 @@
 """From a suspicious model and clean images to a running fine-tuning: which layer, which learning
-rate, go.
-
-Both choices look at clean images only, see `judging`. **The learning-rate rule**, the same for
-every method: the largest rate whose fine-tuned model loses at most one point of accuracy on clean
-images that it was not tuned on, because a defender wants to get as far away from the suspicious
-weights as clean accuracy allows.
-
-Rates are tried in half decades: from a usual one up by decades while they are harmless,
-or down until one is, and at last the one between the largest harmless and the smallest harmful
-decade. That takes harm to grow with the rate, which holds up to the noise of a judgment, and finds
-the rate with about three tunings wherever it lies; a list would end somewhere, and a rule that
-takes the end of a list has not found what it looked for. Where every rate harms, the one that
-harms least is taken: not the smallest, since a method that draws the classifier anew harms most
-where it cannot learn it again.
+rate (see `ngf.defenses.strength`), go. Both choices look at clean images only.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, fields, replace
-from functools import partial
 from typing import Any, ClassVar, cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ngf.defenses.contract import Event, Problem
+from ngf.defenses.contract import Choosing, Defense, Event, Problem
 from ngf.defenses.fine_tuning.events import (
-    Choosing,
     Chosen,
     FineTuningStep,
     LayerScore,
     LeftOut,
 )
-from ngf.defenses.fine_tuning.judging import Judge, keeps
 from ngf.defenses.fine_tuning.layer_choice import fisher_traces, pick, score_layers
 from ngf.defenses.fine_tuning.loop import FineTuning, Rule, few, scope
-from ngf.defenses.fine_tuning.options import STRENGTHS
+from ngf.defenses.strength import choose, highest
 from ngf.finite import Diverged
 from ngf.models import Flow, Tuned, flow
 from ngf.optim.kfac import with_factors
 from ngf.options import SpecError
 
-TOLERATED_DROP = 0.01  # of clean accuracy: "one point" above
-# Decades below and above the usual rate that are tried at most: where a step a thousand times
-# shorter still harms, something else does (BatchNorm's statistics follow the clean images at any
-# rate); where one a million times longer does not, the rate is not what sets its length.
-_DECADES_DOWN, _DECADES_UP = 3, 6
 _MEANING = {
     "fisher": "Of all layers this one has the largest Fisher trace on the clean images.",
     "auto": (
@@ -289,114 +267,19 @@ def finished(defense: FineTuningDefense, problem: Problem, layer: str, lr: float
 def choose_lr(
     defense: FineTuningDefense, problem: Problem, layer: str
 ) -> Generator[Choosing, None, tuple[float, str]]:
-    """The learning rate that the rule picks, and the reason in one sentence, with the rates that
-    diverged; tells each rate before it is tried. Raises Diverged when all do.
-    """
-    judge, out, tried = Judge(problem), list[float](), list[float]()
-    rule = largest_harmless(judge.start, defense.usual, _highest(defense))
-    rate = next(rule)
-    while True:
-        tried.append(rate)
-        yield Choosing(defense.strength, rate, len(tried))
-        try:
-            kept = judge.after(partial(_tuned_at, defense, layer, rate), TOLERATED_DROP)
-        except Diverged:
-            kept = None
-            out.append(rate)
-        try:
-            rate = rule.send(kept)
-        except StopIteration as end:
-            lr, best = end.value
-            break
-    if best is None:
-        raise Diverged(
-            f"Every {STRENGTHS[defense.strength]} that was tried diverges on {layer}",
-            0,
-            advice=f"Start a new run with a {STRENGTHS[defense.strength]} of your own, below "
-            f"{min(out):g}, with fewer steps, or on another layer.",
-        )
-    why = _why(lr, best, STRENGTHS[defense.strength], judge, tried)
-    return lr, f"{why} Diverged and left out: {_listed(out)}." if out else why
+    """`strength.choose` for a fine-tuning of this layer."""
 
+    def tuned(lr: float, part: Problem) -> nn.Module:
+        return finished(defense, part, layer, lr)
 
-def _tuned_at(defense: FineTuningDefense, layer: str, lr: float, part: Problem) -> nn.Module:
-    return finished(defense, part, layer, lr)
-
-
-def _why(lr: float, kept: float, name: str, judge: Judge, tried: list[float]) -> str:
-    """The reason for a rate, which is called `name`, in a sentence."""
-    if is_harmless(kept, judge.start):
-        last = (
-            " Nothing larger was tried, so this may not be its limit." if lr == max(tried) else ""
-        )
-        return (
-            f"{lr:g} is the largest {name} tried that keeps clean accuracy within one point "
-            f"({judge.start:.1%} before, {kept:.1%} after, {judge.words}; "
-            f"tried: {_listed(tried)}).{last}"
-        )
+    name = defense.strength
     return (
-        f"No {name} that was tried keeps clean accuracy within one point ({judge.words}; tried: "
-        f"{_listed(tried)}); {lr:g} keeps most of it."
+        yield from choose(
+            name,
+            problem,
+            tuned,
+            usual=defense.usual,
+            highest=highest(cast(Defense, defense), name),
+            where=f" on {layer}",
+        )
     )
-
-
-def _listed(rates: Iterable[float]) -> str:
-    return ", ".join(f"{rate:g}" for rate in rates)
-
-
-def _highest(defense: FineTuningDefense) -> float:
-    """The largest learning rate that the option lets through."""
-    (about,) = (
-        item.metadata for item in fields(cast(Any, defense)) if item.name == defense.strength
-    )
-    return math.inf if about.get("le") is None else float(about["le"])
-
-
-def half_decade(usual: float, k: int) -> float:
-    """The k-th rate above (below where k < 0) the usual one, in half decades, to one digit."""
-    return float(f"{usual * 10 ** (k / 2):.0e}")
-
-
-def largest_harmless(
-    start: float, usual: float, highest: float
-) -> Generator[float, float | None, tuple[float, float | None]]:
-    """The rule: gives the rates to try, one after another, and is sent clean accuracy after tuning
-    at each, None where that diverged.
-
-    It ends with the largest harmless rate of a series that ends far from what is usual, and clean
-    accuracy after it; where none is harmless with the one after which most of it is left, the
-    smallest of equals, and None where each diverged.
-
-    start: clean accuracy before.
-    usual: the rate to begin with.
-    highest: no larger one is tried.
-    """
-    found: dict[int, float | None] = {}
-
-    def harmless(k: int) -> Generator[float, float | None, bool]:
-        if half_decade(usual, k) > highest:
-            return False
-        found[k] = kept = yield half_decade(usual, k)
-        return kept is not None and is_harmless(kept, start)
-
-    best = 0
-    if (yield from harmless(0)):
-        while best < 2 * _DECADES_UP and (yield from harmless(best + 2)):
-            best += 2
-    else:
-        best, k = 1, -2
-        while best == 1 and k >= -2 * _DECADES_DOWN:
-            if (yield from harmless(k)):
-                best = k
-            k -= 2
-    if best == 1:  # none
-        sound = {k: kept for k, kept in sorted(found.items()) if kept is not None}
-        best = max(sound, key=sound.__getitem__) if sound else min(found)
-    elif (yield from harmless(best + 1)):
-        best += 1
-    return half_decade(usual, best), found[best]
-
-
-def is_harmless(validation: float, start: float) -> bool:
-    """Whether a fine-tuning keeps clean validation accuracy as the learning-rate rule wants it."""
-    return keeps(validation, start, TOLERATED_DROP)

@@ -36,25 +36,6 @@ class FineTuningStep(Step):
 
 
 @dataclass(frozen=True)
-class Choosing(Event):
-    """What a defense is about to try before its first step; a trial takes up to some whole
-    fine-tunings, so it is told before and not after.
-
-    what: the option that is chosen: `layer`, or the one that says how far a tuning goes.
-    tried: its value in this trial; None while what the trials are judged by is prepared, or where
-        one look tells all.
-    number: of this trial, from 1; 0 where none is under way.
-    total: how many there will be; None where the rule finds its end by itself.
-    """
-
-    kind: ClassVar[str] = "choosing"
-    what: str
-    tried: str | float | None = None
-    number: int = 0
-    total: int | None = None
-
-
-@dataclass(frozen=True)
 class LayerScore(Event):
     """One layer tried while a defense chooses where to work; the highest score is taken."""
 

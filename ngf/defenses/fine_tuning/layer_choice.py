@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.data.images import to_float
-from ngf.defenses.contract import Problem
-from ngf.defenses.fine_tuning.events import Choosing, LayerScore, LeftOut
-from ngf.defenses.fine_tuning.judging import Judge, keeps
+from ngf.defenses.contract import Choosing, Problem
+from ngf.defenses.fine_tuning.events import LayerScore, LeftOut
+from ngf.defenses.judging import Judge, keeps
 from ngf.finite import Diverged
 from ngf.models import flow
 from ngf.optim.kfac import (

@@ -23,8 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from ngf.batch_norm import reestimate_batch_norm
-from ngf.data.augment import augment
 from ngf.data.images import Images, to_float
+from ngf.defenses.batches import Batches, step_rng
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.events import FineTuningStep
 from ngf.defenses.fine_tuning.options import LAYER_WORDS
@@ -34,8 +34,6 @@ from ngf.models import Flow, Tuned, no_last_layer
 from ngf.optim.kfac import Tap, split_matrix, weight_matrix
 from ngf.options import Explained, SpecError, check_layer
 
-# A prime above any number of steps: no two pairs (seed, step) share their random numbers.
-_STEPS = 1_000_003
 _RECALIBRATION = 250  # images in a batch that BatchNorm is estimated from
 _WORDS = {  # what is not finite in a step, to a reader
     "kl": "The KL divergence of a step",
@@ -236,10 +234,7 @@ class FineTuning:
     ) -> None:
         self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
         self.lr, self.steps, self.seed = lr, steps, problem.seed
-        self.batch_size, self.batch_norm = min(batch_size, len(self.clean)), batch_norm
-        self.augmentation = augmentation
-        flips = problem.survives_flip
-        self.survives_flip = None if flips is None else torch.tensor(flips)
+        self.batches, self.batch_norm = Batches(problem, batch_size, augmentation), batch_norm
         self.step = 0
         self.bound = Bound()
         if batch_norm == "clean":
@@ -267,15 +262,8 @@ class FineTuning:
         rng = torch.Generator().manual_seed(self.seed)
         copies = []
         for _ in range(CACHED_COPIES):
-            images = augment(
-                to_float(self.clean.images),
-                self.clean.labels,
-                rng,
-                survives_flip=self.survives_flip,
-                kind=self.augmentation,
-            )
             with Tap({"head": layer}) as tap:
-                self.model(images)
+                self.model(self.batches.images(slice(None), rng))
             copies.append(tap.inputs["head"])
         return torch.stack(copies)
 
@@ -302,22 +290,14 @@ class FineTuning:
         """Logits and labels of this step's batch, what flowed through the tuned layers, and how to
         get these logits once more when weights have changed.
         """
-        index = torch.randperm(len(self.clean), generator=rng)[: self.batch_size].to(
-            self.clean.labels.device
-        )
+        index = self.batches.index(rng)
         labels = self.clean.labels[index]
         with Tap(self.layers) as tap:
             if self._features is not None:
                 (head,) = self.layers.values()
                 features = self._features[self.step % CACHED_COPIES, index]
                 return head(features), labels, tap, lambda: head(features)
-            images = augment(
-                to_float(self.clean.images[index]),
-                labels,
-                rng,
-                survives_flip=self.survives_flip,
-                kind=self.augmentation,
-            )
+            images = self.batches.images(index, rng)
             if self.rule.mixes:
                 images, labels = self.rule.mixed(images, labels, rng)
             self.model.train(self.batch_norm == "train")
@@ -376,7 +356,7 @@ class FineTuning:
                     parameter.copy_(before)
 
     def _advance(self) -> FineTuningStep:
-        rng = torch.Generator().manual_seed(self.seed * _STEPS + self.step)
+        rng = step_rng(self.seed, self.step)
         before = self._copied()
         if self.step == 0:
             self.rule.set_out()

@@ -11,8 +11,8 @@ from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem, Step
 from ngf.defenses.fine_pruning import FinePruning, PruningStep
 from ngf.defenses.fine_tuning.events import FineTuningStep
-from ngf.defenses.fine_tuning.judging import cross_fitted
 from ngf.defenses.fine_tuning.options import FOLDS
+from ngf.defenses.judging import cross_fitted
 from ngf.evaluate import accuracy
 
 CLASSES, SIDE, UNITS = 4, 8, 40

@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 
 from ngf.catalogue import load
+from ngf.defenses import strength
+from ngf.defenses.contract import Choosing
 from ngf.defenses.fine_tuning import choosing
-from ngf.defenses.fine_tuning.choosing import (
-    choose_lr,
-    half_decade,
-    largest_harmless,
-)
-from ngf.defenses.fine_tuning.events import Choosing, Chosen, LayerScore
+from ngf.defenses.fine_tuning.choosing import choose_lr
+from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.defenses.sgd import SGD
+from ngf.defenses.strength import half_decade, largest_harmless
 from ngf.evaluate import accuracy
 from ngf.finite import Diverged
 from tests.helpers.purifications import finish, short
@@ -44,7 +43,7 @@ def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
 
 def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypatch):
     monkeypatch.setattr(SGD, "usual", 1e-9)
-    monkeypatch.setattr(choosing, "_DECADES_UP", 0)
+    monkeypatch.setattr(strength, "_DECADES_UP", 0)
     _lr, why = asked(choose_lr(short("sgd", lr=0.0, batch_norm="eval"), problem, "linear"))
     assert "tried: 1e-09, 3e-09). Nothing larger was tried" in why
 
@@ -97,8 +96,8 @@ def test_where_every_rate_harms_the_one_that_harms_least_is_taken():
 
 
 def test_the_reason_says_that_every_rate_harms(problem, monkeypatch):
-    monkeypatch.setattr(choosing, "_DECADES_DOWN", 1)
-    monkeypatch.setattr(choosing, "TOLERATED_DROP", -1.0)
+    monkeypatch.setattr(strength, "_DECADES_DOWN", 1)
+    monkeypatch.setattr(strength, "TOLERATED_DROP", -1.0)
     lr, why = asked(choose_lr(short("sgd", steps=1), problem, "all"))
     assert "No learning rate that was tried keeps clean accuracy within one point" in why
     assert "tried: 0.2, 0.02); " in why and why.endswith(f"{lr:g} keeps most of it.")

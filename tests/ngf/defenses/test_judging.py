@@ -10,7 +10,7 @@ from torch import nn
 
 from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem
-from ngf.defenses.fine_tuning.judging import Judge, cross_fitted, keeps
+from ngf.defenses.judging import Judge, cross_fitted, keeps
 from ngf.evaluate import accuracy
 
 CLASSES = 3
