@@ -40,6 +40,11 @@ class Handle(Protocol):
 Command = tuple[str, ...]
 Executor = Callable[[Command, Path], Handle]
 
+# What glibc may keep of the memory that a step of a run has freed. By itself it gives all of it
+# back, and asks for the same pages again in the next step; under a nanny of Dask, whose workers
+# hand that on to the children, even more readily (MALLOC_TRIM_THRESHOLD_ is 65,536 there).
+_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+
 
 class Local:
     """Executes runs in processes of this machine, each in a child that was started (never
@@ -104,7 +109,9 @@ class Local:
     def _start(self, command: Command) -> subprocess.Popen[bytes]:
         line = self._lifeline
         environment = child_environment(
-            **self._environment.get(command, {}), **(line.environment if line else {})
+            **_MEMORY,
+            **self._environment.get(command, {}),
+            **(line.environment if line else {}),
         )
         # A session of its own: Ctrl-C in the terminal and the end of the supervisor do not reach
         # it. The end of the whole dashboard does, through its lifeline.

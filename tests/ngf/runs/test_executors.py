@@ -76,3 +76,16 @@ def test_what_was_asked_to_end_does_not_wait_for_more(store: Store, local: Local
     turn.terminate()
     wait(lambda: turn.poll() is not None, "its end")
     assert run.status == "lost" and not Path(f"/proc/{turn.pid}").exists()
+
+
+def test_a_child_keeps_the_memory_that_its_steps_ask_for_again(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as a nanny of Dask sets it
+    monkeypatch.setattr(local, "_first", 0.0)  # no page comes first here
+    local.keep_warm(COMMAND)
+    (spare,) = local._spares[COMMAND]
+    told = Path(f"/proc/{spare.pid}/environ")
+    wait(lambda: b"NGF_THREADS" in told.read_bytes(), "the environment of the child")
+    found = dict(line.split(b"=", 1) for line in told.read_bytes().split(b"\0") if line)
+    assert int(found[b"MALLOC_TRIM_THRESHOLD_"]) >= 2**27
