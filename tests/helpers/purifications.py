@@ -1,5 +1,6 @@
 """Short purifications for tests."""
 
+from collections.abc import Callable, Generator
 from dataclasses import fields
 from typing import Any
 
@@ -23,3 +24,15 @@ def short(name: str, **options: Any) -> Defense:
 
 def finish(purification: Purification) -> list[Event]:
     return list(purification)
+
+
+def asked(
+    generator: Generator[Any, Any, Any], answer: Callable[[Any], Any] = lambda told: None
+) -> Any:
+    """What a generator returns in the end; `answer` to each value that it gives is sent back."""
+    told = next(generator)
+    while True:
+        try:
+            told = generator.send(answer(told))
+        except StopIteration as end:
+            return end.value

@@ -11,24 +11,9 @@ from ngf.defenses.fine_tuning import choosing
 from ngf.defenses.fine_tuning.choosing import choose_lr
 from ngf.defenses.fine_tuning.events import Chosen, LayerScore
 from ngf.defenses.sgd import SGD
-from ngf.defenses.strength import half_decade, largest_harmless
 from ngf.evaluate import accuracy
 from ngf.finite import Diverged
-from tests.helpers.purifications import finish, short
-
-
-def asked(generator, answer=lambda told: None):
-    """What a generator returns in the end; `answer` to each value that it gives is sent back."""
-    told = next(generator)
-    while True:
-        try:
-            told = generator.send(answer(told))
-        except StopIteration as end:
-            return end.value
-
-
-def harmless(after, *rule):
-    return asked(largest_harmless(*rule), after)
+from tests.helpers.purifications import asked, finish, short
 
 
 def test_the_learning_rate_rule_keeps_clean_accuracy(problem):
@@ -46,53 +31,6 @@ def test_a_pick_that_nothing_larger_was_tried_against_says_so(problem, monkeypat
     monkeypatch.setattr(strength, "_DECADES_UP", 0)
     _lr, why = asked(choose_lr(short("sgd", lr=0.0, batch_norm="eval"), problem, "linear"))
     assert "tried: 1e-09, 3e-09). Nothing larger was tried" in why
-
-
-def below(limit: float, tried: list[float]):
-    """Clean accuracy that is kept up to a rate, and lost above it."""
-
-    def after(lr: float) -> float:
-        tried.append(lr)
-        return 0.99 if lr <= limit else 0.2
-
-    return after
-
-
-@pytest.mark.parametrize("usual", [0.2, 0.003])
-def test_the_open_rule_finds_the_rate_wherever_it_lies(usual):
-    for k in range(-6, 14):
-        tried: list[float] = []
-        limit = half_decade(usual, k)
-        assert harmless(below(limit, tried), 0.99, usual, 1e99) == (limit, 0.99)
-        assert len(tried) == len(set(tried)) <= 3 + abs(k) // 2
-    rates = [half_decade(usual, k) for k in range(-6, 7)]
-    steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
-    assert all(2.9 < step < 3.4 for step in steps)
-
-
-def test_the_open_rule_ends_where_it_must():
-    tried: list[float] = []
-    assert harmless(below(1e9, tried), 0.99, 0.2, 100.0) == (60.0, 0.99)
-    assert max(tried) <= 100.0, "no rate that the option does not let through"
-    tried.clear()
-    lr, _kept = harmless(below(1e99, tried), 0.99, 0.2, float("inf"))
-    assert lr == 6e5 and len(tried) == 8, "a rate that does nothing is not tried for ever"
-    assert harmless(below(0.0, tried), 0.99, 0.2, 100.0) == (0.0002, 0.2), "none is harmless"
-    diverges = harmless(lambda lr: None if lr < 0.1 else 0.5, 0.99, 0.2, 100.0)
-    assert diverges == (0.2, 0.5), "the smallest that is sound"
-    assert harmless(lambda lr: None, 0.99, 0.2, 100.0) == (0.0002, None)
-    assert harmless(lambda lr: 0.99 if lr < 0.05 else None, 0.99, 0.2, 100.0) == (
-        0.02,
-        0.99,
-    )
-
-
-def test_where_every_rate_harms_the_one_that_harms_least_is_taken():
-    """As with a new classifier, which too small a rate does not learn."""
-    kept = {0.2: 0.6, 0.02: 0.93, 0.002: 0.4, 0.0002: 0.1}
-    assert harmless(kept.__getitem__, 0.99, 0.2, 100.0) == (0.02, 0.93)
-    kept |= {0.2: None}
-    assert harmless(kept.__getitem__, 0.99, 0.2, 100.0) == (0.02, 0.93)
 
 
 def test_the_reason_says_that_every_rate_harms(problem, monkeypatch):
@@ -138,8 +76,8 @@ def test_what_was_chosen_is_told_before_the_first_step(name, problem):
 
 def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch):
     rates = {0: 1e20, -2: 1e15}
-    monkeypatch.setattr(choosing, "half_decade", lambda usual, k: rates.get(k, 1e-9))
-    monkeypatch.setattr(choosing, "_highest", lambda defense: 1e99)
+    monkeypatch.setattr(strength, "half_decade", lambda usual, k: rates.get(k, 1e-9))
+    monkeypatch.setattr(choosing, "highest", lambda defense, name: 1e99)
     defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
     lr, why = asked(choose_lr(defense, problem, "all"))
     assert lr == 1e-9
@@ -148,8 +86,8 @@ def test_the_rule_leaves_out_rates_that_diverge_and_says_so(problem, monkeypatch
 
 
 def test_the_rule_says_when_every_rate_diverges(problem, monkeypatch):
-    monkeypatch.setattr(choosing, "half_decade", lambda usual, k: 1e20 if k else 1e21)
-    monkeypatch.setattr(choosing, "_highest", lambda defense: 1e99)
+    monkeypatch.setattr(strength, "half_decade", lambda usual, k: 1e20 if k else 1e21)
+    monkeypatch.setattr(choosing, "highest", lambda defense, name: 1e99)
     defense = short("sgd", lr=0.0, layer="all", batch_norm="eval")
     match = "Every learning rate that was tried diverges on all"
     with pytest.raises(Diverged, match=match) as error:
