@@ -1,0 +1,241 @@
+"""Every defense against every attack, under one protocol: flat rows, a file per model in
+assets/evidence/arena.
+
+    clean images    500 from the pool that training has not seen, the same ones for every method
+    strength        the plug-in's default, as a press on Start in the Lab has it; where a method
+                    chooses a threshold or a share, it does so on those 500 images alone
+    augmentation    the strong one, for all
+    models          three seeds for each attack on signs, and benign ones: what a defense costs
+                    where there is nothing to remove
+    measured        CA, ASR and RA on the whole test set, before and after; ASR once more after the
+                    reactivation of `evidence.reactivation`; seconds on one core; how many
+                    parameters differ; the largest eigenvalue of the Hessian before and after on
+                    256 test images, for models of seed 0
+
+No choice of anything looks at a trigger. Rows that are there already are left alone, so the same
+command goes on after anything; a file is written after every row. A divergence, and a refusal with
+its reason, are rows as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis.curvature.krylov import lanczos
+from analysis.curvature.operators import Hessian
+from evidence.computing import of_zoo
+from evidence.reactivation import POISONED, poisoned, reactivated
+from evidence.shipped import EVIDENCE, read, read_all, write
+from evidence.zoo import specs as zoo_specs
+from ngf.catalogue import build
+from ngf.checkpoints.weights import load_attack, load_model
+from ngf.config import Choice, TrainSpec
+from ngf.data import load, to_float
+from ngf.defenses.contract import Problem
+from ngf.environment import environment
+from ngf.evaluate import Rates, TestSet, der, spread, test_set
+from ngf.finite import Diverged
+from ngf.options import SpecError
+from ngf.runs.store import Store
+
+FOLDER = EVIDENCE / "arena"
+METHODS = {  # in the order of the page: family after family
+    "ft": Choice("sgd"),
+    "ft_adam": Choice("adam"),
+    "ft_last": Choice("sgd", {"layer": "last"}),
+    "ft_init": Choice("ft_init"),
+    "fe_tuning": Choice("fe_tuning"),
+    "ft_sam": Choice("ft_sam"),
+    "super_ft": Choice("super_ft"),
+    "fst": Choice("fst"),
+    "ngf": Choice("ngf"),
+    "ngf_all": Choice("ngf", {"layer": "all"}),
+    "gradient_all": Choice("gradient_kl", {"layer": "all"}),
+    "ngf_as_released": Choice("ngf_as_released"),
+    "fip": Choice("fip"),
+    "fip_as_released": Choice("fip_as_released"),
+    "nft": Choice("nft"),
+    "fine_pruning": Choice("fine_pruning"),
+}
+MODEL_SEEDS = range(3)
+SEEDS = range(1)  # of purification, on every model
+SLOW = ("ngf_as_released", "fip", "fip_as_released")  # over 20 s: on models of seed 0 alone
+MORE_SEEDS = {name: range(3) for name in ("ft", "ngf", "ngf_all")}  # on models of every seed
+NUM_CLEAN = 500
+FEW_CLEAN = (20, 100, 2500)  # further numbers of clean images, on the attacks of `SOME`
+SOME = ("badnets", "blend", "wanet")
+_CURVATURE = 256  # test images that the largest eigenvalue is taken on
+_PRODUCTS = 8  # with the Hessian, at most
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    method: str
+    seed: int
+    num_clean: int
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.method, self.seed, self.num_clean
+
+
+def specs() -> list[TrainSpec]:
+    """The models on signs, those of seed 0 first: every attack has a row soon."""
+    found = [spec for spec in zoo_specs() if spec.data == "signs" and spec.seed in MODEL_SEEDS]
+    return sorted(found, key=lambda spec: spec.seed)
+
+
+def planned(spec: TrainSpec) -> Iterator[Trial]:
+    for method in METHODS:
+        for seed in SEEDS if method not in SLOW or spec.seed == 0 else ():
+            yield Trial(method, seed, NUM_CLEAN)
+    for method, seeds in MORE_SEEDS.items():
+        for seed in seeds:
+            if seed not in SEEDS:
+                yield Trial(method, seed, NUM_CLEAN)
+    if spec.seed == 0 and spec.attack.name in SOME:
+        for num_clean in FEW_CLEAN:
+            for method in METHODS:
+                if method not in SLOW:
+                    yield Trial(method, 0, num_clean)
+
+
+def path_of(run_id: str) -> Path:
+    return FOLDER / f"{run_id}.json"
+
+
+def done(run_id: str) -> list[Row]:
+    path = path_of(run_id)
+    found: list[Row] = read(path)["rows"] if path.exists() else []
+    return found
+
+
+def todo(spec: TrainSpec) -> list[Trial]:
+    known = {(row["method"], row["seed"], row["num_clean"]) for row in done(spec.id)}
+    return [trial for trial in planned(spec) if trial.key not in known]
+
+
+def rows() -> list[Row]:
+    """All rows there are, each with its model: `run`, `attack`, `model_seed`, rates before."""
+    return [
+        {**row, **{name: file[name] for name in ("run", "attack", "model_seed", "before")}}
+        for file in read_all(FOLDER)
+        for row in file["rows"]
+    ]
+
+
+class Bench:
+    """One model, what it is measured on, and the images that the attacker would come back with."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        run = of_zoo(store, run_id)
+        self.spec = run.spec
+        self.model = load_model(store, run_id).model
+        self.attack = load_attack(run)
+        self.splits = load(self.spec.data, seed=self.spec.seed)
+        self.whole: TestSet = test_set(self.splits, self.attack)
+        self.rates = self.whole.evaluate(self.model)
+        self.before = {**told(self.rates), **self.curvature(self.model)}
+
+    def curvature(self, model: nn.Module) -> dict[str, float]:
+        """`lambda_max` of the Hessian of the clean loss, for a model of seed 0; else nothing."""
+        if self.spec.seed:
+            return {}
+        test = self.whole.clean
+        test = test.take(spread(len(test), _CURVATURE))
+        hessian = Hessian(model, to_float(test.images), test.labels)
+        rng = torch.Generator().manual_seed(0)
+        for found in lanczos(hessian, _PRODUCTS, rng):
+            largest = found.values[-1]
+        return {"lambda_max": round(float(largest), 4)}
+
+    def purify(self, trial: Trial) -> Row:
+        """The row of one purification."""
+        row: Row = {"method": trial.method, "seed": trial.seed, "num_clean": trial.num_clean}
+        splits = load(self.spec.data, seed=trial.seed, num_clean=trial.num_clean)
+        flips = splits.source.facts["survives_flip"]
+        problem = Problem(self.model, splits.clean, None, trial.seed, flips)
+        started, used = time.monotonic(), time.process_time()
+        try:
+            purification = build("defenses", METHODS[trial.method]).purify(problem)
+            for _ in purification:
+                pass
+        except SpecError as refused:
+            return row | {"refused": str(refused)}
+        except Diverged as error:
+            return row | {"diverged": error.step, "seconds": round(time.process_time() - used, 2)}
+        row["seconds"] = round(time.process_time() - used, 2)
+        row["elapsed"] = round(time.monotonic() - started, 2)
+        about, model = purification.summary(), purification.model
+        row |= {name: about[name] for name in ("steps", "layer", "lr", "did") if name in about}
+        after = self.whole.evaluate(model)
+        row |= told(after) | self.curvature(model)
+        row["changed"] = changed(self.model, model)
+        if self.whole.triggered is not None:
+            row["der"] = round(der(self.rates, after) or 0.0, 5)
+            bad = poisoned(self.splits, self.attack, trial.seed)
+            again = reactivated(model, splits.clean, bad, trial.seed)
+            row["asr_reactivated"] = told(self.whole.evaluate(again))["asr"]
+        return row
+
+
+def told(rates: Rates) -> dict[str, float | None]:
+    """CA, ASR and RA to five digits: they are counts of some thousand images."""
+    found = {"ca": rates.ca, "asr": rates.asr, "ra": rates.ra}
+    return {name: value if value is None else round(value, 5) for name, value in found.items()}
+
+
+def changed(before: nn.Module, after: nn.Module) -> int:
+    """How many of the parameters of the model as it came are other numbers now."""
+    now = dict(after.named_parameters())
+    return sum(
+        int((now[name] != value).sum()) if name in now else value.numel()
+        for name, value in before.named_parameters()
+    )
+
+
+def missing() -> list[str]:
+    return [spec.id for spec in specs() if todo(spec)]
+
+
+def make(run_id: str) -> None:
+    """Complete the file of one model."""
+    spec = next(spec for spec in specs() if spec.id == run_id)
+    bench, left = Bench(Store(), run_id), todo(spec)
+    file: dict[str, Any] = (
+        read(path_of(run_id))
+        if path_of(run_id).exists()
+        else {
+            "run": run_id,
+            "attack": spec.attack.name,
+            "model_seed": spec.seed,
+            "poisoned": POISONED,
+            "before": bench.before,
+            "environment": environment(),
+            "rows": [],
+        }
+    )
+    for trial in left:
+        row = bench.purify(trial)
+        file["rows"].append(row)
+        write(path_of(run_id), file)
+        print(f"{run_id}: {sentence(row)}", flush=True)
+
+
+def sentence(row: Row) -> str:
+    """A row for the log."""
+    what = f"{row['method']}, seed {row['seed']}, {row['num_clean']} clean images: "
+    if "refused" in row:
+        return what + f"refused: {row['refused']}"
+    if "diverged" in row:
+        return what + f"diverged at step {row['diverged']}"
+    asr = "" if row["asr"] is None else f" ASR {row['asr']:.3f} ({row['asr_reactivated']:.3f})"
+    return what + f"CA {row['ca']:.3f}{asr} in {row['seconds']} s"

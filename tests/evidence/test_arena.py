@@ -1,0 +1,60 @@
+"""The rows of the arena: each planned once, gone on with, and nothing left out."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from evidence import arena
+from evidence.arena import METHODS, NUM_CLEAN, SLOW, changed, planned, rows, sentence, specs, todo
+from evidence.shipped import write
+from ngf.catalogue import build
+
+ROW = {"method": "ft", "seed": 0, "num_clean": NUM_CLEAN, "ca": 0.9, "asr": 0.1, "seconds": 1.0}
+
+
+def test_every_cell_is_planned_once():
+    attacks = {spec.attack.name for spec in specs()}
+    assert len(attacks) == 16 and "none" in attacks
+    for spec in specs():
+        trials = list(planned(spec))
+        assert len(trials) == len({trial.key for trial in trials})
+        slow = set() if spec.seed == 0 else set(SLOW)
+        assert {trial.method for trial in trials} == set(METHODS) - slow
+    assert specs()[0].seed == 0 and specs()[-1].seed == 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_defense_with_its_options(name):
+    assert build("defenses", METHODS[name]).title
+
+
+def test_what_is_done_is_not_done_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(arena, "FOLDER", tmp_path)
+    spec = specs()[0]
+    whole = todo(spec)
+    before = {"ca": 0.99, "asr": 1.0, "ra": 0.0}
+    file = {"run": spec.id, "attack": "badnets", "model_seed": 0, "before": before, "rows": [ROW]}
+    write(arena.path_of(spec.id), file)
+    assert len(todo(spec)) == len(whole) - 1
+    (row,) = rows()
+    assert row["before"] == before and row["run"] == spec.id and row["asr"] == 0.1
+
+
+def test_only_numbers_that_differ_are_changed():
+    model = nn.Linear(3, 2)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.weight[0] += 1
+    assert changed(model, other) == 3 and changed(model, copy.deepcopy(model)) == 0
+
+
+def test_the_log_says_what_has_ended_how():
+    about = {"method": "ft", "seed": 0, "num_clean": 20}
+    assert "refused: Too few." in sentence({**about, "refused": "Too few."})
+    assert "diverged at step 3" in sentence({**about, "diverged": 3})
+    benign = {**about, "ca": 0.5, "asr": None, "seconds": 2.0}
+    assert sentence(benign).endswith("CA 0.500 in 2.0 s")
