@@ -338,7 +338,7 @@ def _options(text: str) -> list[str]:
 # ---- one short race
 
 # The same instructions on every processor that torch runs on, so that the same program gives the
-# same bits.
+# same bits; but for MKL, which on processors that are not Intel's takes ways of its own.
 PLAIN = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "COMPATIBLE",
@@ -348,6 +348,15 @@ PLAIN = {
     "NGF_DEVICE": "cpu",
     "NGF_THREADS": "1",
 }
+
+
+def _vendor() -> str:
+    """Who made the processor, as Linux tells it: `GenuineIntel`."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
 RACE = [
     "purify",
     MODEL,
@@ -390,6 +399,7 @@ def race() -> dict[str, Any]:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
         return {
             "torch": torch.__version__.split("+")[0],
+            "vendor": _vendor(),
             "id": path.name,
             "events": {
                 lane: [_sure(event) for event in events if event.get("lane") == lane]
