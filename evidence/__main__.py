@@ -126,6 +126,20 @@ STEPS = (
         computes=False,
     ),
     Step(
+        name="arena",
+        does="Purifies three models of each attack on signs, and benign ones, by every defense.",
+        needs=("zoo",),
+        takes="4 hours; 2 to 8 minutes per model",
+        writes="assets/evidence/arena/*.json",
+    ),
+    Step(
+        name="arena_table",
+        does="Makes the tables of the Arena.",
+        needs=("arena",),
+        writes="assets/evidence/arena.json",
+        computes=False,
+    ),
+    Step(
         name="claims",
         does="Decides the claims.",
         needs=("sharpness_table", "purification"),

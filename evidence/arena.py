@@ -10,7 +10,7 @@ assets/evidence/arena.
     measured        CA, ASR and RA on the whole test set, before and after; ASR once more after the
                     reactivation of `evidence.reactivation`; seconds on one core; how many
                     parameters differ; the largest eigenvalue of the Hessian before and after on
-                    256 test images, for models of seed 0
+                    128 test images, for models of seed 0
 
 No choice of anything looks at a trigger. Rows that are there already are left alone, so the same
 command goes on after anything; a file is written after every row. A divergence, and a refusal with
@@ -57,6 +57,7 @@ METHODS = {  # in the order of the page: family after family
     "fst": Choice("fst"),
     "ngf": Choice("ngf"),
     "ngf_all": Choice("ngf", {"layer": "all"}),
+    "ngf_strong": Choice("ngf", {"layer": "all", "trust_region": 0.03}),
     "gradient_all": Choice("gradient_kl", {"layer": "all"}),
     "ngf_as_released": Choice("ngf_as_released"),
     "fip": Choice("fip"),
@@ -71,7 +72,7 @@ MORE_SEEDS = {name: range(3) for name in ("ft", "ngf", "ngf_all")}  # on models 
 NUM_CLEAN = 500
 FEW_CLEAN = (20, 100, 2500)  # further numbers of clean images, on the attacks of `SOME`
 SOME = ("badnets", "blend", "wanet")
-_CURVATURE = 256  # test images that the largest eigenvalue is taken on
+_CURVATURE = 128  # test images that the largest eigenvalue is taken on
 _PRODUCTS = 8  # with the Hessian, at most
 Row = dict[str, Any]
 

@@ -16,6 +16,7 @@ MINIMA_PURIFIED = EVIDENCE / "minima_purified"  # one file per model
 SHARPNESS = EVIDENCE / "sharpness.json"  # what minima and minima_purified say together
 LARGE = EVIDENCE / "large"  # one card per model
 METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
+ARENA = EVIDENCE / "arena.json"  # every defense against every attack, in tables
 SUMMARY = EVIDENCE / "summary.json"  # the claims
 EQUAL_STEPS = EVIDENCE / "equal_steps.json"  # of a last layer in two directions
 PAIRS = EVIDENCE / "pairs.json"  # walks out of a backdoored and a benign minimum
