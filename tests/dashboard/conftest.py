@@ -15,8 +15,11 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.kit import library, measuring
 from dashboard.kit.signature import Visitor
+from evidence import arena
+from evidence.arena_table import tables
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
+from tests.helpers.arena_rows import write_files
 from tests.helpers.browser import CHROMIUM, Server
 from tests.helpers.pages import NAVIGATION, checked
 
@@ -111,3 +114,13 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
         yield context.new_page()
+
+
+@pytest.fixture
+def arena_tables(monkeypatch, tmp_path):
+    """What arena.json would hold of rows whose effects are known."""
+    folder = tmp_path / "arena"
+    folder.mkdir()
+    monkeypatch.setattr(arena, "FOLDER", folder)
+    write_files(folder)
+    return tables()

@@ -8,7 +8,7 @@ polls and when the script runs again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def live_chart(
     name: str = "chart",
     about: Sequence[str] = (),
     fork: bool = False,
+    pick: Callable[[int, int], None] | None = None,
 ) -> int | None:
     """Draw `chart` and keep it up to date. Returns the step at which “Fork here” was just pressed.
 
@@ -64,6 +65,8 @@ def live_chart(
     name: of the files that the reader saves of it, without an ending.
     about: lines that go into those files: what the chart is of.
     fork: adds a button “Fork here” beside the slider.
+    pick: called with the row and the column of a cell of a heat map when it is clicked, before the
+        page is drawn anew.
     """
     if not isinstance(every_ms, int) or every_ms < 50:
         raise ValueError(f"every_ms = {every_ms} is out of range. Allowed: 50 or more.")
@@ -84,9 +87,16 @@ def live_chart(
         "name": name,
         "about": list(about),
         "fork": fork,
+        "pick": pick is not None,
         "lib": PLOTLY,
     }
-    sent = _mount(data=data, key=key, on_fork_change=_noted).get("fork")
+
+    def picked() -> None:
+        cell = st.session_state[key].get("pick")  # a browser may send anything
+        if pick and isinstance(cell, list) and [type(part) for part in cell] == [int, int]:
+            pick(*cell)
+
+    sent = _mount(data=data, key=key, on_fork_change=_noted, on_pick_change=picked).get("fork")
     return sent if type(sent) is int and sent >= 0 else None  # a browser may send anything
 
 

@@ -326,6 +326,9 @@ class LiveChart {
     if (this.listening || this.closed) return
     this.listening = true // Plotly's own events, which the figure has from its first drawing on
     for (const name of ROTATED) this.figureBox.on(name, (change) => this.#turned(change["scene.camera"]))
+    this.figureBox.on("plotly_click", ({ points: [point] }) => {
+      if (this.data.pick && Array.isArray(point?.pointIndex)) this.send("pick", point.pointIndex)
+    })
   }
 
   // Plotly keeps a zoom as long as the figure's own range stays; that of charts on common axes grows with the data.
