@@ -8,7 +8,17 @@ from ngf.catalogue import build, load
 from ngf.config import Choice
 from ngf.defenses.contract import Defense, Event, Purification
 
-SHORT = {"steps": 3, "batch_size": 24}
+SHORT = {
+    "steps": 3,
+    "batch_size": 24,
+    # of defenses that unlearn: phases of a step or two each, and a threshold that flags something
+    "rounds": 2,
+    "mask_steps": 1,
+    "search_steps": 1,
+    "unlearn_steps": 1,
+    "search_batch": 4,
+    "threshold": 0.0,
+}
 
 
 def short_options(name: str, **options: Any) -> dict[str, Any]:
