@@ -178,6 +178,12 @@ PAPERS: Mapping[str, Paper] = {
     "mixup": Paper(
         "mixup: Beyond Empirical Risk Minimization", ("Zhang", "others"), 2018, "1710.09412"
     ),
+    "nad": Paper(
+        "Neural Attention Distillation: Erasing Backdoor Triggers from Deep Neural Networks",
+        ("Li", "others"),
+        2021,
+        "2101.05930",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
