@@ -184,6 +184,12 @@ PAPERS: Mapping[str, Paper] = {
         2021,
         "2101.05930",
     ),
+    "mcr": Paper(
+        "Bridging Mode Connectivity in Loss Landscapes and Adversarial Robustness",
+        ("Zhao", "others"),
+        2020,
+        "2005.00060",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
@@ -290,6 +296,7 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
     "ft_sam": ("ft_sam", "asam"),
     "fip_as_released": ("fip",),
     "nft": ("nft", "mixup"),
+    "mcr": ("mcr", "mode_connectivity"),
 }
 MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
     "loss_slice": ("filter_normalization",),
