@@ -19,6 +19,7 @@ from dashboard.kit.library import ModelSpec
 from dashboard.kit.visitor import visitor
 from ngf.catalogue import catalogue, options_of
 from ngf.config import Choice, MeasureSpec, PurifySpec, TrainSpec
+from ngf.defenses.fine_tuning.options import strength_of
 from ngf.machine import was_made_here
 from ngf.runs.facts import Facts
 from ngf.runs.store import MeasureRun, Run
@@ -89,8 +90,7 @@ def _what_lane(lane: Choice, origin: TrainSpec | None) -> _What | None:
             (name, value) for name, value in lane.options.items() if name in ("layer", "batch_size")
         )
     )
-    rate = lane.options.get("trust_region", lane.options.get("lr"))
-    return origin.model, origin.data, lane.name, options, rate == 0
+    return origin.model, origin.data, lane.name, options, strength_of(lane.options) == 0
 
 
 def _from_runs(what: _What | None, work: float, source: str) -> float | None:

@@ -178,6 +178,18 @@ PAPERS: Mapping[str, Paper] = {
     "mixup": Paper(
         "mixup: Beyond Empirical Risk Minimization", ("Zhang", "others"), 2018, "1710.09412"
     ),
+    "nad": Paper(
+        "Neural Attention Distillation: Erasing Backdoor Triggers from Deep Neural Networks",
+        ("Li", "others"),
+        2021,
+        "2101.05930",
+    ),
+    "mcr": Paper(
+        "Bridging Mode Connectivity in Loss Landscapes and Adversarial Robustness",
+        ("Zhao", "others"),
+        2020,
+        "2005.00060",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
@@ -284,6 +296,7 @@ DEFENSES: Mapping[str, tuple[str, ...]] = {
     "ft_sam": ("ft_sam", "asam"),
     "fip_as_released": ("fip",),
     "nft": ("nft", "mixup"),
+    "mcr": ("mcr", "mode_connectivity"),
 }
 MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
     "loss_slice": ("filter_normalization",),

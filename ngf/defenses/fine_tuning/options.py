@@ -15,7 +15,11 @@ LR_HELP = (
     "Learning rate; 0 chooses it: the largest that keeps accuracy on clean images that it was not "
     "tuned on within one point."
 )
-STRENGTHS = {"lr": "learning rate", "trust_region": "radius"}  # what says how far, in words
+STRENGTHS = {  # what says how far, in words; where a defense has several of them, the last one does
+    "lr": "learning rate",
+    "trust_region": "radius",
+    "t": "place on the curve",
+}
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")
@@ -77,10 +81,16 @@ def augmentation(default: str = "strong") -> Any:
     )
 
 
+def strength_of(options: Mapping[str, Any]) -> Any:
+    """The value of the option that says how far a defense goes; None where these have none."""
+    given = [options[name] for name in STRENGTHS if name in options]
+    return given[-1] if given else None
+
+
 def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> int:
     """How many whole fine-tunings these options ask for, on a network with so many layers.
 
     folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
     """
-    trials = _TRIALS if options.get("trust_region", options.get("lr")) == 0 else 0
+    trials = _TRIALS if strength_of(options) == 0 else 0
     return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))

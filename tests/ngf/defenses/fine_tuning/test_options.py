@@ -20,3 +20,10 @@ def test_tunings_behind_a_choice_are_counted():
     assert tunings({"lr": 0.1, "layer": "auto"}, 16) == 17
     rule = tunings({"lr": 0, "layer": "all"}, 16) - 1
     assert tunings({"lr": 0, "layer": "auto"}, 16, folds=FOLDS) == 1 + FOLDS * (16 + rule)
+
+
+def test_of_several_strengths_the_one_that_says_how_far_is_asked_for():
+    rule = tunings({"lr": 0}, 16)
+    assert tunings({"lr": 0.1, "t": 0}, 16) == rule > 1
+    assert tunings({"lr": 1.0, "trust_region": 0}, 16) == rule
+    assert tunings({"lr": 0.1, "t": 0.5}, 16) == 1
