@@ -178,6 +178,12 @@ PAPERS: Mapping[str, Paper] = {
     "mixup": Paper(
         "mixup: Beyond Empirical Risk Minimization", ("Zhang", "others"), 2018, "1710.09412"
     ),
+    "anp": Paper(
+        "Adversarial Neuron Pruning Purifies Backdoored Deep Models",
+        ("Wu", "Wang"),
+        2021,
+        "2110.14430",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"

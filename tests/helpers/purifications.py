@@ -8,13 +8,17 @@ from ngf.config import Choice
 from ngf.defenses.contract import Defense, Event, Purification
 
 SHORT = {"steps": 3, "batch_size": 24}
+MORE = {  # what a quick purification has besides: not every choice is quick, nor every step long
+    "ngf": {"layer": "fisher"},
+    "anp": {"lr": 50.0},  # masks get to where they are pruned in three steps
+}
 
 
 def short_options(name: str, **options: Any) -> dict[str, Any]:
-    """Options of a quick purification by `name`: `options`, and those of SHORT that it has."""
+    """Options of a quick purification by `name`: `options`, SHORT and MORE, of those it has."""
     known = {item.name for item in fields(load("defenses", name))}
-    wanted = {"layer": "fisher", **SHORT} if name == "ngf" else SHORT
-    return {key: value for key, value in {**wanted, **options}.items() if key in known}
+    wanted = {**SHORT, **MORE.get(name, {}), **options}
+    return {key: value for key, value in wanted.items() if key in known}
 
 
 def short(name: str, **options: Any) -> Defense:

@@ -30,6 +30,6 @@ def problem() -> Problem:
 @pytest.fixture
 def wide(problem, monkeypatch) -> Problem:
     """The same in float64, images included."""
-    for module in ("ngf.defenses.batches", "ngf.defenses.fip"):
+    for module in ("ngf.defenses.batches", "ngf.defenses.fine_tuning.loop", "ngf.defenses.fip"):
         monkeypatch.setattr(f"{module}.to_float", lambda images: images.double() / 255)
     return replace(problem, model=copy.deepcopy(problem.model).double())
