@@ -184,6 +184,12 @@ PAPERS: Mapping[str, Paper] = {
         2021,
         "2110.14430",
     ),
+    "clp": Paper(
+        "Data-free Backdoor Removal based on Channel Lipschitzness",
+        ("Zheng", "others"),
+        2022,
+        "2208.03111",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"

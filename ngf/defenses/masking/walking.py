@@ -47,14 +47,15 @@ class Walk:
     def _harmless(self, k: int) -> bool:
         return is_harmless(self.after[k], self.judge.start)
 
-    def why(self, name: str, *, most: str, k: int) -> str:
+    def why(self, name: str, *, most: str, k: int, on: str = "") -> str:
         """The reason for setting k, in one sentence.
 
         name: what a setting is called.
         most: the strongest one in a word, `largest`.
+        on: what judged, where there is more to say than `Judge.words`.
         """
         chosen, kept, start = self.settings[k], self.after[k], self.judge.start
-        numbers = f"{start:.1%} before, {kept:.1%} after, {self.judge.words}"
+        numbers = f"{start:.1%} before, {kept:.1%} after, {on or self.judge.words}"
         if not self._harmless(k):
             return (
                 f"Every {name} costs more than one point of clean accuracy ({numbers}); "
