@@ -190,6 +190,12 @@ PAPERS: Mapping[str, Paper] = {
         2022,
         "2208.03111",
     ),
+    "rnp": Paper(
+        "Reconstructive Neuron Pruning for Backdoor Defense",
+        ("Li", "others"),
+        2023,
+        "2305.14876",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"

@@ -10,7 +10,9 @@ from ngf.defenses.contract import Defense, Event, Purification
 SHORT = {"steps": 3, "batch_size": 24}
 MORE = {  # what a quick purification has besides: not every choice is quick, nor every step long
     "ngf": {"layer": "fisher"},
-    "anp": {"lr": 50.0},  # masks get to where they are pruned in three steps
+    # masks get to where they are pruned in three steps
+    "anp": {"lr": 1000.0},
+    "rnp": {"lr": 1000.0, "unlearn_steps": 2},
 }
 
 

@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ngf import models
-from ngf.data.images import Images, to_float
 from ngf.defenses.anp import ANP, Adversary
 from ngf.defenses.contract import Problem
 from ngf.defenses.masking import channels
 from ngf.evaluate import accuracy
 from ngf.models import flow
+from tests.helpers import planted as planting
 from tests.helpers.purifications import finish, short
 
 EPS, ALPHA, H = 0.4, 0.3, 1e-6
@@ -126,65 +125,23 @@ def test_statistics_of_batch_norm_stay(problem):
 
 # ---- a backdoor in one channel
 
-CLASSES, SIDE, UNITS = 4, 8, 9
-
-
-def images(count: int, seed: int) -> Images:
-    """Class k is brighter in the k-th quarter; the first pixel is nearly black."""
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % CLASSES
-    bright = torch.eye(CLASSES).repeat_interleave(SIDE * SIDE // CLASSES, 1)[labels]
-    pixels = 60 + 60 * bright + 40 * torch.randn(count, SIDE * SIDE, generator=rng)
-    pixels[:, 0] = 10 * torch.rand(count, generator=rng)
-    return Images(pixels.clamp(0, 255).to(torch.uint8).view(count, 1, SIDE, SIDE), labels)
-
-
-def triggered(clean: Images) -> Images:
-    pixels = clean.images.clone()
-    pixels[:, 0, 0, 0] = 255
-    return Images(pixels, torch.full_like(clean.labels, 2))
-
-
-@pytest.fixture(scope="module")
-def backdoored() -> nn.Module:
-    """Two units for each class see the brightness of its quarter; the last sees the first pixel
-    alone, is silent for clean images, and sends what wakes it to class 2.
-    """
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(SIDE * SIDE, UNITS),
-        nn.BatchNorm1d(UNITS, momentum=None),
-        nn.ReLU(),
-        nn.Linear(UNITS, CLASSES),
-    )
-    quarters = torch.eye(CLASSES).repeat_interleave(SIDE * SIDE // CLASSES, 1)
-    quarters[:, 0] = 0
-    with torch.no_grad():
-        model[1].weight.copy_(torch.cat([quarters, quarters, torch.zeros(1, SIDE * SIDE)]))
-        model[1].weight[-1, 0] = 1.0
-        model[2].bias[-1] = -2.0
-        model[4].weight.copy_(torch.cat([torch.eye(CLASSES)] * 2 + [torch.zeros(CLASSES, 1)], 1))
-        model[4].weight[2, -1] = 20.0
-        model(to_float(images(500, seed=1).images))  # running statistics
-    return model.eval()
-
 
 @pytest.fixture
-def planted(backdoored) -> Problem:
-    return Problem(backdoored, images(200, seed=2), images(300, seed=3), seed=0)
+def planted() -> Problem:
+    """The unit sleeps for every clean image, and sends what wakes it to the target."""
+    return planting.problem(asleep=2.0, push=20.0)
 
 
 def test_a_planted_backdoor_is_found_and_pruned(planted):
-    wanted = triggered(images(200, seed=4))
+    wanted = planting.triggered(planting.images(200, seed=4))
     assert accuracy(planted.model, wanted) == 1.0
     start = accuracy(planted.model, planted.validation)
     purification = ANP(steps=30).purify(planted)
     purification.masks.batches.augmentation = "none"  # a shift would move what the units see
     finish(purification)
-    masks = purification.masks.masks["2"]
-    assert masks.argmin() == UNITS - 1 and masks[-1] == 0
-    assert purification.model[2].weight[-1] == 0
+    masks = purification.masks.masks[planting.NORM]
+    assert masks.argmin() == planting.PLANTED and masks[planting.PLANTED] == 0
+    assert purification.model[2].weight[planting.PLANTED] == 0
     assert accuracy(purification.model, wanted) < 0.5
     assert accuracy(purification.model, planted.validation) >= start - 0.01
 
@@ -204,7 +161,7 @@ def test_it_goes_on_to_the_last_bit_where_parts_judge(planted, tmp_path):
         assert left == events[part.step + 1 :]
         assert resumed.summary() == whole.summary()
         for mask, other in zip(whole.learners, resumed.learners, strict=True):
-            assert torch.equal(mask.masks["2"], other.masks["2"])
+            assert torch.equal(mask.masks[planting.NORM], other.masks[planting.NORM])
 
 
 def test_a_transformer_has_masks_on_its_layer_norms(problem):
