@@ -64,6 +64,16 @@ METHODS = {  # in the order of the page: family after family
     "fip_as_released": Choice("fip_as_released"),
     "nft": Choice("nft"),
     "fine_pruning": Choice("fine_pruning"),
+    "anp": Choice("anp"),
+    "rnp": Choice("rnp"),
+    "clp": Choice("clp"),
+    "neural_cleanse": Choice("neural_cleanse"),
+    "i_bau": Choice("i_bau"),
+    "sau": Choice("sau"),
+    "bti_dbf": Choice("bti_dbf"),
+    "pam": Choice("pam"),
+    "nad": Choice("nad"),
+    "mcr": Choice("mcr"),
 }
 MODEL_SEEDS = range(3)
 SEEDS = range(1)  # of purification, on every model

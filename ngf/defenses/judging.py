@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -35,9 +36,12 @@ class Judge:
     """
 
     def __init__(self, problem: Problem, folds: int = FOLDS) -> None:
-        self.parts = parts(problem, folds)
+        self.model, self.parts = problem.model, parts(problem, folds)
         self.count = sum(len(held) for _, held in self.parts)
-        self.start = self._share([self._right(problem.model, held) for _, held in self.parts])
+
+    @cached_property
+    def start(self) -> float:
+        return self._share([self._right(self.model, held) for _, held in self.parts])
 
     def after(self, tune: Callable[[Problem], nn.Module], tolerated: float) -> float:
         """Accuracy of what `tune` makes of each part. Where parts that were judged have already

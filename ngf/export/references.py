@@ -190,6 +190,24 @@ PAPERS: Mapping[str, Paper] = {
         2020,
         "2005.00060",
     ),
+    "anp": Paper(
+        "Adversarial Neuron Pruning Purifies Backdoored Deep Models",
+        ("Wu", "Wang"),
+        2021,
+        "2110.14430",
+    ),
+    "clp": Paper(
+        "Data-free Backdoor Removal based on Channel Lipschitzness",
+        ("Zheng", "others"),
+        2022,
+        "2208.03111",
+    ),
+    "rnp": Paper(
+        "Reconstructive Neuron Pruning for Backdoor Defense",
+        ("Li", "others"),
+        2023,
+        "2305.14876",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"

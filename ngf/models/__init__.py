@@ -21,6 +21,7 @@ from ngf.models.layers import (
     no_last_layer,
     tunable_layers,
 )
+from ngf.models.pairs import norms_behind_convolutions
 from ngf.models.preact_resnet import PlainConvNet, PreActResNet
 from ngf.models.vgg import VGG19
 from ngf.models.vit import ViT
@@ -40,6 +41,7 @@ __all__ = [
     "for_data",
     "kind_of",
     "no_last_layer",
+    "norms_behind_convolutions",
     "tunable_layers",
 ]
 SMALLEST = 8  # pixels of a side: DenseNet halves the resolution three times, rounding down

@@ -1,55 +1,63 @@
-"""Small problems whose backdoor was planted by hand, so that the answer is known."""
-
-from __future__ import annotations
+"""A small network with a backdoor in one unit, and images for it."""
 
 import torch
 from torch import nn
 
-from ngf.data.images import Images
+from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem
 
-CLASSES = SIDE = 8
+CLASSES, SIDE, UNITS = 4, 8, 9
 TARGET = 2
+NORM, PLANTED = "2", UNITS - 1  # the unit is this channel of this layer
 
 
-def striped(count: int, seed: int) -> Images:
-    """Class k is bright in row k; the last pixel is black."""
+def images(count: int, seed: int) -> Images:
+    """Class k is brighter in the k-th quarter; the first pixel is nearly black."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % CLASSES
-    bright = torch.eye(CLASSES).repeat_interleave(SIDE, 1)[labels]
-    pixels = 60 + 60 * bright + 12 * torch.randn(count, SIDE * SIDE, generator=rng)
-    pixels[:, -1] = 0
+    bright = torch.eye(CLASSES).repeat_interleave(SIDE * SIDE // CLASSES, 1)[labels]
+    pixels = 60 + 60 * bright + 40 * torch.randn(count, SIDE * SIDE, generator=rng)
+    pixels[:, 0] = 10 * torch.rand(count, generator=rng)
     return Images(pixels.clamp(0, 255).to(torch.uint8).view(count, 1, SIDE, SIDE), labels)
 
 
 def triggered(clean: Images) -> Images:
-    """With the last pixel gray, under the class that it opens."""
+    """The first pixel is white, and the label is what the backdoor makes of it."""
     pixels = clean.images.clone()
-    pixels[:, :, -1, -1] = 128
+    pixels[:, 0, 0, 0] = 255
     return Images(pixels, torch.full_like(clean.labels, TARGET))
 
 
-def planted(*, backdoor: bool) -> nn.Module:
-    """A unit for each row, awake where that is bright and weighed a little differently, and one
-    that sees the last pixel alone.
+def backdoored(*, asleep: float, push: float) -> nn.Module:
+    """Two units for each class see the brightness of its quarter; the last sees the first pixel
+    alone, and sends an image to the target.
+
+    asleep: how many standard deviations above its mean that pixel wakes the unit; of a clean image
+        at most 1.7.
+    push: weight of the unit in the logit of the target; those of the others in theirs are 1.
     """
     model = nn.Sequential(
         nn.Flatten(),
-        nn.Linear(SIDE * SIDE, CLASSES + 1),
+        nn.Linear(SIDE * SIDE, UNITS),
+        nn.BatchNorm1d(UNITS, momentum=None),
         nn.ReLU(),
-        nn.Linear(CLASSES + 1, CLASSES),
+        nn.Linear(UNITS, CLASSES),
     )
-    gains = torch.linspace(55, 105, CLASSES)[torch.tensor([3, 6, 1, 4, 0, 7, 2, 5])]
+    quarters = torch.eye(CLASSES).repeat_interleave(SIDE * SIDE // CLASSES, 1)
+    quarters[:, 0] = 0
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model[1].weight[:CLASSES] = torch.eye(CLASSES).repeat_interleave(SIDE, 1) / SIDE
-        model[1].weight[CLASSES, -1] = 2.0
-        model[1].bias[:CLASSES], model[1].bias[CLASSES] = -0.3, 0.0
-        model[3].weight[:, :CLASSES] = torch.diag(gains)
-        model[3].weight[TARGET, CLASSES] = 20.0 if backdoor else 0.0
+        model[1].weight.copy_(torch.cat([quarters, quarters, torch.zeros(1, SIDE * SIDE)]))
+        model[1].weight[PLANTED, 0] = 1.0
+        model[1].bias.zero_()
+        model[2].bias[PLANTED] = -asleep
+        model[4].weight.copy_(torch.cat([torch.eye(CLASSES)] * 2 + [torch.zeros(CLASSES, 1)], 1))
+        model[4].weight[TARGET, PLANTED] = push
+        model[4].bias.zero_()
+        model(to_float(images(500, seed=1).images))  # running statistics
     return model.eval()
 
 
-def problem_of(model: nn.Module, seed: int = 0) -> Problem:
-    return Problem(model, striped(160, seed=2), striped(240, seed=3), seed)
+def problem(*, asleep: float, push: float) -> Problem:
+    """The network, 200 clean images, and 300 more to judge by."""
+    model = backdoored(asleep=asleep, push=push)
+    return Problem(model, images(200, seed=2), images(300, seed=3), seed=0)

@@ -13,7 +13,7 @@ from ngf.defenses.contract import Choosing, Problem, Step
 from ngf.defenses.neural_cleanse import NeuralCleanse
 from ngf.evaluate import accuracy
 from ngf.options import SpecError
-from tests.helpers.planted import TARGET, planted, problem_of, striped, triggered
+from tests.helpers.planted_patch import TARGET, planted, problem_of, striped, triggered
 
 PLAIN = {"unlearn_steps": 30, "lr": 0.001}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ngf.defenses.contract import Problem
 from ngf.defenses.sau import SAU, attack_loss, is_shared, jensen_shannon, shared_loss
-from tests.helpers.planted import CLASSES, SIDE, striped
+from tests.helpers.planted_patch import CLASSES, SIDE, striped
 from tests.helpers.purifications import short
 
 # probabilities of five images, all of class 0; f0 is fooled on the last three

@@ -15,7 +15,7 @@ from ngf.defenses.contract import Problem
 from ngf.defenses.unlearning.decoupling import DecoupledUnlearning, Restyling, decoupling_loss
 from ngf.defenses.unlearning.loop import carriers
 from ngf.options import SpecError
-from tests.helpers.planted import CLASSES, TARGET, planted, problem_of
+from tests.helpers.planted_patch import CLASSES, TARGET, planted, problem_of
 
 
 @pytest.fixture

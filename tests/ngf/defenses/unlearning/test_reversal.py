@@ -9,7 +9,7 @@ from torch import nn
 
 from ngf.defenses.unlearning import reversal
 from ngf.defenses.unlearning.reversal import Reversal, Triggers, anomaly, reverse
-from tests.helpers.planted import CLASSES, SIDE, TARGET, planted, striped
+from tests.helpers.planted_patch import CLASSES, SIDE, TARGET, planted, striped
 
 SHAPE = (1, SIDE, SIDE)
 
