@@ -75,6 +75,10 @@ METHODS = {  # in the order of the page: family after family
     "nad": Choice("nad"),
     "mcr": Choice("mcr"),
 }
+ABLATED = {  # NGF on all layers with one of its parts changed
+    "ngf_weak": Choice("ngf", {"layer": "all", "augmentation": "weak"}),
+    "ngf_pulled": Choice("ngf", {"layer": "all", "regularizer": 1.0}),
+}
 MODEL_SEEDS = range(3)
 SEEDS = range(1)  # of purification, on every model
 SLOW = ("ngf_as_released", "fip", "fip_as_released")  # over 20 s: on models of seed 0 alone
@@ -108,6 +112,8 @@ def planned(spec: TrainSpec) -> Iterator[Trial]:
     for method in METHODS:
         for seed in SEEDS if method not in SLOW or spec.seed == 0 else ():
             yield Trial(method, seed, NUM_CLEAN)
+    for method in ABLATED:
+        yield Trial(method, 0, NUM_CLEAN)
     for method, seeds in MORE_SEEDS.items():
         for seed in seeds:
             if seed not in SEEDS:
@@ -176,7 +182,7 @@ class Bench:
         problem = Problem(self.model, splits.clean, None, trial.seed, flips)
         started, used = time.monotonic(), time.process_time()
         try:
-            purification = build("defenses", METHODS[trial.method]).purify(problem)
+            purification = build("defenses", (METHODS | ABLATED)[trial.method]).purify(problem)
             for _ in purification:
                 pass
         except SpecError as refused:

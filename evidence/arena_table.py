@@ -8,6 +8,7 @@ purification seeds; a mean over attacks counts every attack once. Rates are frac
               costs benign models, and its paired difference to NGF on all layers
     cells     each attack and method: mean, lowest and highest of the models
     models    each model and method, as it came (`before`) and after
+    parts     what each part of NGF does: paired differences of two methods that differ in it
     images    the attacks of `SOME`: each number of clean images and method
 """
 
@@ -33,6 +34,14 @@ AGAINST = "ngf_all"  # what every method is compared with
 GONE = 0.1  # an ASR that counts as removed, as in the shares that others publish
 DIGITS = 5
 DRAWS = 2000  # of attacks, for the interval of a mean rank
+PARTS = (  # (what, the method with it, the method without it)
+    ("all layers, not one", "ngf_all", "ngf"),
+    ("the natural gradient, not the gradient, at equal KL", "ngf_all", "gradient_all"),
+    ("steps of equal KL, not a learning rate", "gradient_all", "ft"),
+    ("strong augmentation, not weak", "ngf_all", "ngf_weak"),
+    ("the Fisher regularizer (eta 1), not none", "ngf_pulled", "ngf_all"),
+    ("a radius of 0.03, not 0.01", "ngf_strong", "ngf_all"),
+)
 MEASURED = (
     "asr",
     "ra",
@@ -125,6 +134,7 @@ def differences(found: pd.DataFrame) -> dict[str, Estimate]:
 
 def methods(found: pd.DataFrame, failed: Sequence[Mapping[str, Any]]) -> list[Row]:
     """One row per method. found: purifications with the usual number of clean images."""
+    found = found[found["method"].isin(METHODS)]
     attacked, benign = found[found["attack"] != NONE], found[found["attack"] == NONE]
     models = by_model(attacked)
     places, against = ranks(models), differences(attacked)
@@ -197,6 +207,40 @@ def each_model(models: pd.DataFrame, files: Sequence[Mapping[str, Any]]) -> list
     return _in_order(out)
 
 
+def parts(found: pd.DataFrame) -> list[Row]:
+    """One row per part of NGF: what is left and lost with it less what is without it, on the same
+    models with the same purification seeds; p adjusted by Holm over the parts.
+    """
+    made: dict[str, dict[str, Estimate]] = {}
+    for what, one, other in PARTS:
+        has, lacks = (found[found["method"] == name] for name in (one, other))
+        if has.empty or lacks.empty:
+            continue
+        both = {key: over_attacks.difference(has, lacks, key) for key in ("asr", "ca_lost")}
+        kept = {key: value for key, value in both.items() if value is not None}
+        if len(kept) == len(both) and kept["asr"].p is not None:
+            made[what] = kept
+    adjusted = holm({what: of["asr"] for what, of in made.items()})
+    return [
+        {
+            "what": what,
+            "one": one,
+            "other": other,
+            "attacks": adjusted[what].count.attacks,
+            "models": adjusted[what].count.models,
+            "asr": _rounded(adjusted[what].value),
+            "asr_low": _rounded(adjusted[what].low),
+            "asr_high": _rounded(adjusted[what].high),
+            "p": float(f"{adjusted[what].p_adjusted:.2g}"),
+            "ca_lost": _rounded(made[what]["ca_lost"].value),
+            "ca_lost_low": _rounded(made[what]["ca_lost"].low),
+            "ca_lost_high": _rounded(made[what]["ca_lost"].high),
+        }
+        for what, one, other in PARTS
+        if what in made
+    ]
+
+
 def images(found: pd.DataFrame) -> list[Row]:
     """One row per number of clean images and method: means over the models of `SOME` of seed 0."""
     few = found[found["attack"].isin(arena.SOME) & (found["seed"] == 0)]
@@ -259,15 +303,17 @@ def tables() -> Row:
     found = frame(rows)
     failed = [row for row in rows if "ca" not in row]
     if found.empty:
-        return {"about": about(files), "methods": [], "cells": [], "models": [], "images": []}
+        empty = dict.fromkeys(("methods", "cells", "models", "parts", "images"), ())
+        return {"about": about(files), **{name: list(rows) for name, rows in empty.items()}}
     found[[*MEASURED]] = found[[*MEASURED]].astype(float)
     usual = found[found["num_clean"] == NUM_CLEAN]
-    models = by_model(usual)
+    models = by_model(usual[usual["method"].isin(METHODS)])
     return {
         "about": about(files),
         "methods": methods(usual, failed),
         "cells": cells(models),
         "models": each_model(models, files),
+        "parts": parts(usual[usual["attack"] != NONE]),
         "images": images(found),
     }
 

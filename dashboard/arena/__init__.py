@@ -6,6 +6,7 @@ VIEWS = {
     "map": "Every cell",
     "ranks": "Who is ahead",
     "cost": "What it costs",
+    "parts": "NGF, part by part",
     "images": "Fewer clean images",
     "published": "Published figures",
 }

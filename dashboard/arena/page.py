@@ -16,6 +16,7 @@ from dashboard.charts.arena_cost import cost_chart
 from dashboard.charts.arena_heat import QUANTITIES, attacks_of, heat_chart
 from dashboard.charts.arena_images import QUANTITIES as OVER_IMAGES
 from dashboard.charts.arena_images import images_chart
+from dashboard.charts.arena_parts import parts_chart
 from dashboard.charts.arena_ranks import rank_chart
 from dashboard.charts.arena_titles import arena_title
 from dashboard.components.live_chart import preload
@@ -131,6 +132,25 @@ def show_cost(found: Found) -> dict[str, str]:
     return {}
 
 
+def show_parts(found: Found) -> dict[str, str]:
+    if not found["parts"]:
+        st.info("The parts of NGF are not measured yet.", icon=":material/inbox:")
+        return {}
+    st.markdown(
+        "NGF is made of parts: which layers, which direction, how long a step, which images, a "
+        "regularizer. Each row compares two methods that differ in one of them, on the same "
+        "models and clean images; the line is a 95 % interval over attacks and models."
+    )
+    show(
+        parts_chart(found["parts"]),
+        "arena.parts",
+        name="parts of NGF",
+        height=110 + 2 * _ROW * len(found["parts"]),
+    )
+    st.caption(caption(found["about"]))
+    return {}
+
+
 def show_images(found: Found) -> dict[str, str]:
     if not found["images"]:
         st.info("Other numbers of clean images are not measured yet.", icon=":material/inbox:")
@@ -222,6 +242,7 @@ else:
         "map": show_map,
         "ranks": show_ranks,
         "cost": show_cost,
+        "parts": show_parts,
         "images": show_images,
         "published": show_published,
     }

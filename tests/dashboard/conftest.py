@@ -15,11 +15,8 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.kit import library, measuring
 from dashboard.kit.signature import Visitor
-from evidence import arena
-from evidence.arena_table import tables
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
-from tests.helpers.arena_rows import write_files
 from tests.helpers.browser import CHROMIUM, Server
 from tests.helpers.pages import NAVIGATION, checked
 
@@ -119,6 +116,11 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def arena_tables(monkeypatch, tmp_path):
     """What arena.json would hold of rows whose effects are known."""
+    # here, since a house without evidence has pages, too
+    from evidence import arena
+    from evidence.arena_table import tables
+    from tests.helpers.arena_rows import write_files
+
     folder = tmp_path / "arena"
     folder.mkdir()
     monkeypatch.setattr(arena, "FOLDER", folder)

@@ -9,7 +9,18 @@ import torch
 from torch import nn
 
 from evidence import arena
-from evidence.arena import METHODS, NUM_CLEAN, SLOW, changed, planned, rows, sentence, specs, todo
+from evidence.arena import (
+    ABLATED,
+    METHODS,
+    NUM_CLEAN,
+    SLOW,
+    changed,
+    planned,
+    rows,
+    sentence,
+    specs,
+    todo,
+)
 from evidence.shipped import write
 from ngf.catalogue import build
 
@@ -23,13 +34,13 @@ def test_every_cell_is_planned_once():
         trials = list(planned(spec))
         assert len(trials) == len({trial.key for trial in trials})
         slow = set() if spec.seed == 0 else set(SLOW)
-        assert {trial.method for trial in trials} == set(METHODS) - slow
+        assert {trial.method for trial in trials} == {*METHODS, *ABLATED} - slow
     assert specs()[0].seed == 0 and specs()[-1].seed == 2
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *ABLATED])
 def test_a_method_is_a_defense_with_its_options(name):
-    assert build("defenses", METHODS[name]).title
+    assert build("defenses", (METHODS | ABLATED)[name]).title
 
 
 def test_what_is_done_is_not_done_again(monkeypatch, tmp_path):

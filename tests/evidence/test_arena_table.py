@@ -42,6 +42,14 @@ def test_ranks_and_differences_follow_what_is_left(found):
     assert by["ft"]["more"] == pytest.approx(0.17)
 
 
+def test_a_part_is_a_difference_on_the_same_models(found):
+    (part,) = found["parts"]
+    assert (part["one"], part["other"], part["models"]) == ("ngf_all", "ngf_weak", 9)
+    assert part["asr"] == pytest.approx(0.05 - 0.32) and part["asr_high"] < 0
+    assert part["ca_lost"] == pytest.approx(0.004)
+    assert "ngf_weak" not in {row["method"] for row in found["cells"]}
+
+
 def test_an_attack_alone_has_no_rank(found):
     one = pd.DataFrame(
         [{"attack": "badnets", "method": name, "asr": LEFT[name][0]} for name in LEFT]

@@ -17,15 +17,19 @@ LEFT = {
     "fst": (0.05, 0.02, 6.0),
     "ngf_all": (0.04, 0.005, 14.0),
 }
+ABLATED = {"ngf_weak": (0.3, 0.001, 14.0)}
 MODELS = 3
 
 
 def row(method: str, attack: str, seed: int, num_clean: int = NUM_CLEAN) -> dict[str, Any]:
-    """Later models keep more, by a hundredth each, after `ft` by two; with fewer clean images it
-    is a tenth more.
+    """Later models keep more: by a hundredth each, after `ft` and without a part of NGF by two.
+    With fewer clean images it is a tenth more.
     """
-    asr, lost, seconds = LEFT[method]
-    asr = min(1.0, asr + (0.02 if method == "ft" else 0.01) * seed + 0.1 * (num_clean < NUM_CLEAN))
+    asr, lost, seconds = (LEFT | ABLATED)[method]
+    asr = min(
+        1.0,
+        asr + (0.02 if method in ("ft", *ABLATED) else 0.01) * seed + 0.1 * (num_clean < NUM_CLEAN),
+    )
     benign = attack == "none"
     rates = {"asr": None, "ra": None} if benign else {"asr": asr, "ra": 0.9 - asr / 2}
     more = {} if benign else {"der": 1 - asr / 2, "asr_reactivated": min(1.0, asr + 0.3)}
@@ -54,7 +58,10 @@ def file(attack: str, seed: int) -> dict[str, Any]:
         "poisoned": 5,
         "before": BEFORE | rates,
         "environment": {"hardware": "Abacus", "torch": "9.9"},
-        "rows": [row(method, attack, seed, count) for method in LEFT for count in counts],
+        "rows": [
+            *(row(method, attack, seed, count) for method in LEFT for count in counts),
+            *(row(method, attack, seed) for method in ABLATED),
+        ],
     }
 
 
