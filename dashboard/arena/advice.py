@@ -69,8 +69,14 @@ def _rows(found: Mapping[str, Any], num_clean: int) -> tuple[int, Sequence[Row]]
     counts = sorted({row["num_clean"] for row in found["images"]} | {usual})
     at = max((count for count in counts if count <= num_clean), default=counts[0])
     if at == usual:
-        return at, found["methods"]
+        return at, complete(found["methods"])
     return at, [row for row in found["images"] if row["num_clean"] == at]
+
+
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """The methods that were tried on every attack; the means of others are of fewer."""
+    most = max((row["attacks"] for row in rows), default=0)
+    return [row for row in rows if row["attacks"] == most]
 
 
 def _as_good(row: Row, first: Row) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard.arena import SORTS, VIEWS
-from dashboard.arena.advice import Means, advice
+from dashboard.arena.advice import Means, advice, complete
 from dashboard.arena.cell import caption, show_cell
 from dashboard.arena.published import show_published
 from dashboard.charts.arena_cost import cost_chart
@@ -49,18 +49,17 @@ def pick(names: Sequence[str], attacks: Sequence[str], row: int, column: int) ->
 
 def show_map(found: Found) -> dict[str, Any]:
     """The map and the cell that is open. Returns what the address says of them."""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    with left:
-        what = st.pills(
-            "Cells show",
-            list(QUANTITIES),
-            format_func=lambda name: QUANTITIES[name].title,
-            key="arena.show",
-            required=True,
-        )
-        assert what
-    with right:
-        sort = st.selectbox("Methods", list(SORTS), format_func=SORTS.__getitem__, key="arena.sort")
+    what = st.segmented_control(
+        "Cells show",
+        list(QUANTITIES),
+        format_func=lambda name: QUANTITIES[name].title,
+        key="arena.show",
+        required=True,
+    )
+    assert what
+    sort = st.selectbox(
+        "Methods", list(SORTS), format_func=SORTS.__getitem__, key="arena.sort", width=320
+    )
     names, attacks = in_order(found, sort), attacks_of(found["cells"])
     methods = found["about"]["methods"]
     st.caption(f"{QUANTITIES[what].about} ± marks a cell whose models differ: some lose the "
@@ -115,9 +114,10 @@ def show_cost(found: Found) -> dict[str, str]:
         "Each large mark is a method, the mean over attacks; small ones are models. Further left "
         "is a backdoor better removed, further down is a network less harmed."
     )
-    chart = cost_chart(found["methods"], found["models"], found["about"]["methods"])
+    rows = complete(found["methods"])
+    chart = cost_chart(rows, found["models"], found["about"]["methods"])
     show(chart, "arena.cost", name="cost against effect", height=460)
-    benign = [row for row in found["methods"] if row["benign_ca_lost"] is not None]
+    benign = [row for row in rows if row["benign_ca_lost"] is not None]
     if benign:
         most = max(benign, key=lambda row: row["benign_ca_lost"])
         least = min(benign, key=lambda row: row["benign_ca_lost"])
@@ -180,7 +180,7 @@ def show_images(found: Found) -> dict[str, str]:
 
 def show_advice(found: Found) -> dict[str, int]:
     """The question that most bring, and its answer from the table."""
-    st.subheader("Which defense should I use?")
+    st.header("Which defense should I use?")
     st.markdown("I know nothing of the trigger, and have at most so much of")
     one, two, three = st.columns(3)
     num_clean = one.number_input(

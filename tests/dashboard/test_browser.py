@@ -70,6 +70,28 @@ def test_something_measured_is_on_the_first_screen_of_an_empty_store(browser, se
         assert "Not measured yet" not in page.inner_text("body")
 
 
+def test_a_click_on_a_cell_of_the_arena_opens_it(page, server):
+    visit(page, server, "arena")
+    wait_for_charts(page, 1)
+    area = page.locator(".ngf-figure .nsewdrag").first
+    area.scroll_into_view_if_needed()
+    expect(area).to_be_visible()
+    page.locator(SETTLED).wait_for(timeout=WAIT)
+    at = page.evaluate(
+        """() => {
+          const {x, y, width, height} =
+            document.querySelector('.ngf-figure .nsewdrag').getBoundingClientRect()
+          const [heat] = document.querySelector('.js-plotly-plot').data
+          return {x: x + width * 1.5 / heat.x.length, y: y + height * 1.5 / heat.y.length,
+                  hover: heat.customdata[1][1]}
+        }"""
+    )
+    page.mouse.click(at["x"], at["y"])
+    page.wait_for_url(re.compile("attack=.*method=|method=.*attack="), timeout=WAIT)
+    method = re.search(r"<b>(.*) against", at["hover"])[1]
+    expect(page.get_by_role("combobox", name="Defense")).to_have_value(method)
+
+
 def test_the_replay_moves_by_itself(page, server):
     visit(page, server)
     wait_for_charts(page, 1)

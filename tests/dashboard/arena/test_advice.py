@@ -26,3 +26,9 @@ def test_limits_that_nothing_meets_name_the_nearest(arena_tables):
     told = advice(arena_tables, Means(500, 1, 0.0))
     assert told.methods == ()
     assert "Nearest is SGD fine-tuning, last layer: 2 s and 0.0 points" in told.said
+
+
+def test_a_method_that_lacks_attacks_is_not_compared(arena_tables):
+    for row in arena_tables["methods"]:
+        row["attacks"] = 2 if row["method"] == "ngf_all" else 3
+    assert advice(arena_tables, Means(500, 60, 0.03)).methods == ("fst",)
