@@ -12,7 +12,7 @@ from evidence.arena import Bench, Trial
 from ngf.runs.store import Store
 
 CELLS = 20
-# On another processor the last bits of a step differ, and a purification may end a little elsewhere.
+# On another processor the last bits of a step differ, and a purification may end elsewhere.
 NEAR, MOST = 0.05, 0.8
 
 
