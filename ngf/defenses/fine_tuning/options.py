@@ -15,7 +15,12 @@ LR_HELP = (
     "Learning rate; 0 chooses it: the largest that keeps accuracy on clean images that it was not "
     "tuned on within one point."
 )
-STRENGTHS = {"lr": "learning rate", "trust_region": "radius"}  # what says how far, in words
+STRENGTHS = {  # what says how far, in words
+    "lr": "learning rate",
+    "trust_region": "radius",
+    "gamma": "gamma",
+    "share": "share",
+}
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")
@@ -82,5 +87,7 @@ def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> i
 
     folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
     """
-    trials = _TRIALS if options.get("trust_region", options.get("lr")) == 0 else 0
+    knobs = [options[name] for name in STRENGTHS if name in options]
+    # the last knob of a method is its strength: a radius takes the place of a learning rate
+    trials = _TRIALS if knobs and knobs[-1] == 0 else 0
     return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))

@@ -20,3 +20,8 @@ def test_tunings_behind_a_choice_are_counted():
     assert tunings({"lr": 0.1, "layer": "auto"}, 16) == 17
     rule = tunings({"lr": 0, "layer": "all"}, 16) - 1
     assert tunings({"lr": 0, "layer": "auto"}, 16, folds=FOLDS) == 1 + FOLDS * (16 + rule)
+    # what is not called a learning rate is chosen as well, and a rate beside it is no choice
+    assert tunings({"lr": 0.1, "gamma": 0}, 16) == tunings({"share": 0, "lr": 0.1}, 16) == 1 + rule
+    assert (
+        tunings({"lr": 0, "trust_region": 0.1}, 16) == tunings({"lr": 0.1, "share": 0.1}, 16) == 1
+    )
