@@ -202,6 +202,13 @@ PAPERS: Mapping[str, Paper] = {
         2022,
         "2207.04497",
     ),
+    "tsbd": Paper(
+        "Unveiling and Mitigating Backdoor Vulnerabilities based on Unlearning Weight Changes and "
+        "Backdoor Activeness",
+        ("Lin", "others"),
+        2024,
+        "2405.20291",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
