@@ -208,6 +208,19 @@ PAPERS: Mapping[str, Paper] = {
         2023,
         "2305.14876",
     ),
+    "awm": Paper(
+        "One-shot Neural Backdoor Erasing via Adversarial Weight Masking",
+        ("Chai", "Chen"),
+        2022,
+        "2207.04497",
+    ),
+    "tsbd": Paper(
+        "Unveiling and Mitigating Backdoor Vulnerabilities based on Unlearning Weight Changes and "
+        "Backdoor Activeness",
+        ("Lin", "others"),
+        2024,
+        "2405.20291",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"

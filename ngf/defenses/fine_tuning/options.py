@@ -19,6 +19,8 @@ STRENGTHS = {  # what says how far, in words; where a defense has several of the
     "lr": "learning rate",
     "trust_region": "radius",
     "t": "place on the curve",
+    "gamma": "gamma",
+    "neurons": "share of neurons",
 }
 LAYER_WORDS = ("auto", "fisher", "last", "all")  # what `layer` may be besides a layer's name
 BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")

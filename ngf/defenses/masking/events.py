@@ -11,7 +11,8 @@ from ngf.defenses.contract import Step
 class MaskStep(Step):
     """One step of a defense that masks.
 
-    phase: what was done in it: `unlearn`, `mask`, `prune` or `tune`.
+    phase: what was done in it: `unlearn`, `disturb` (what the masks stand against is
+        sought), `mask`, `prune` or `tune`.
     kept: what masks leave, in [0, 1]: their mean while they are learned, the share of units that
         are not pruned after that.
     """

@@ -27,3 +27,4 @@ def test_of_several_strengths_the_one_that_says_how_far_is_asked_for():
     assert tunings({"lr": 0.1, "t": 0}, 16) == rule > 1
     assert tunings({"lr": 1.0, "trust_region": 0}, 16) == rule
     assert tunings({"lr": 0.1, "t": 0.5}, 16) == 1
+    assert tunings({"lr": 0.1, "gamma": 0}, 16) == tunings({"lr": 0.1, "neurons": 0}, 16) == rule
