@@ -44,9 +44,7 @@ network from then on.
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
@@ -62,6 +60,7 @@ from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
 from ngf.defenses.fine_tuning.loop import few
+from ngf.defenses.passes import Pass, passes, readers
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
 from ngf.models import flow
@@ -347,16 +346,6 @@ def statistics(model: nn.Module, place: Place, clean: Images) -> tuple[Tensor, T
     return mean.to(like), variance.to(like)
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """What went into a layer and out of it."""
-
-    name: str
-    layer: nn.Module
-    entering: Tensor
-    leaving: Tensor
-
-
 def place(model: nn.Module, images: Tensor) -> Place:
     """The last layer in the flow that the polarizer can be put before, and folded into.
 
@@ -364,16 +353,17 @@ def place(model: nn.Module, images: Tensor) -> Place:
     """
     model = copy.deepcopy(model).requires_grad_(True)
     usable = flow(model, images).usable
-    with _passes(usable) as seen, torch.enable_grad():
-        readers = _readers(model(images))
+    with passes(usable) as seen, torch.enable_grad():
+        taken_by = readers(model(images))
     for at in reversed(seen):
         if not _has_positions(at):
             continue
-        if getattr(at.layer, "bias", None) is not None:
+        if getattr(at.module, "bias", None) is not None:
             return Place(at.name, "")
         for norm in seen:
-            takes = isinstance(norm.layer, _BatchNorm) and norm.entering is at.leaving
-            if takes and norm.layer.track_running_stats and readers[at.leaving.grad_fn] == 1:
+            takes = isinstance(norm.module, _BatchNorm) and norm.entering is at.leaving
+            alone = len(taken_by[at.leaving.grad_fn]) == 1
+            if takes and alone and norm.module.running_var is not None:
                 return Place(at.name, norm.name)
     raise SpecError(
         "NPD puts a linear layer before a convolution whose outputs go into a BatchNorm, or that "
@@ -382,40 +372,9 @@ def place(model: nn.Module, images: Tensor) -> Place:
     )
 
 
-def _has_positions(at: _Pass) -> bool:
+def _has_positions(at: Pass) -> bool:
     """Whether a layer is dense and sees a map of positions, or a row of tokens."""
-    if isinstance(at.layer, nn.Conv2d):
-        plain = at.layer.groups == 1 and at.layer.padding_mode == "zeros"
+    if isinstance(at.module, nn.Conv2d):
+        plain = at.module.groups == 1 and at.module.padding_mode == "zeros"
         return plain and at.entering[0, 0].numel() > 1
-    return isinstance(at.layer, nn.Linear) and at.entering.ndim == 3
-
-
-@contextmanager
-def _passes(layers: Mapping[str, nn.Module]) -> Iterator[list[_Pass]]:
-    """Every pass through one of these layers, in order."""
-    found: list[_Pass] = []
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda layer, inputs, output: found.append(_Pass(name, layer, inputs[0], output))
-
-    hooks = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _readers(logits: Tensor) -> Counter[Any]:
-    """How many operations take what each node of the graph gives."""
-    found: Counter[Any] = Counter()
-    seen, waiting = set(), [logits.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        before = [other for other, _ in node.next_functions if other is not None]
-        found.update(before)
-        waiting += before
-    return found
+    return isinstance(at.module, nn.Linear) and at.entering.ndim == 3
