@@ -362,7 +362,7 @@ def place(model: nn.Module, images: Tensor) -> Place:
             return Place(at.name, "")
         for norm in seen:
             takes = isinstance(norm.module, _BatchNorm) and norm.entering is at.leaving
-            alone = len(taken_by[at.leaving.grad_fn]) == 1
+            alone = len(taken_by[at.node]) == 1
             if takes and alone and norm.module.running_var is not None:
                 return Place(at.name, norm.name)
     raise SpecError(

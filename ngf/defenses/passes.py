@@ -14,12 +14,17 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Pass:
-    """What went into a module and out of it."""
+    """What went into a module and out of it.
+
+    node: of the graph, that made what left it; None without a graph. The tensor itself may be
+        overwritten later, and then tells of another.
+    """
 
     name: str
     module: nn.Module
     entering: Tensor
     leaving: Tensor
+    node: Any
 
 
 @contextmanager
@@ -33,7 +38,7 @@ def passes(modules: Mapping[str, nn.Module]) -> Iterator[list[Pass]]:
         def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             entering = inputs[0] if inputs else None
             if isinstance(entering, Tensor) and isinstance(output, Tensor):
-                found.append(Pass(name, module, entering, output))
+                found.append(Pass(name, module, entering, output, output.grad_fn))
 
         return hook
 
