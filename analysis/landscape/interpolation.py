@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from analysis.landscape.directions import Direction, State
 from analysis.model_under_test import frozen_copy
 from ngf.batch_norm import reestimate_batch_norm
+from ngf.models.bounds import bounds_of
 
 BETWEEN = ("interpolated", "reestimated")
 BETWEEN_HELP = (
@@ -38,6 +39,11 @@ def states_of(models: Sequence[nn.Module], images: Tensor, labels: Tensor) -> li
         for m in models
     ]
     shapes = [[(name, value.shape) for name, value in state.items()] for state in states]
+    if len({frozenset(bounds_of(state)) for state in states}) > 1:
+        raise ValueError(
+            "One of these models clips its activations (UNIT made it), and another does not, so no "
+            "line joins them. Choose models of which all or none do."
+        )
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError(
             f"The {'two' if len(models) == 2 else 'three'} models differ in their layers, so no "

@@ -26,6 +26,7 @@ from analysis.measurements.base import Measurement, Needs
 from analysis.model_under_test import evaluate, frozen_copy, parameters_by_layer, parameters_of
 from analysis.result import Partial
 from ngf.checkpoints.waypoints import Waypoint
+from ngf.models.bounds import load_state
 from ngf.options import option
 
 # For one eigenvalue; a certificate comes after about 7, or 3 from a near eigenvector.
@@ -102,7 +103,7 @@ class AlongRun(Measurement):
         origin: Tensor | None = None
         hvps = 0
         for at in path:
-            frozen.load_state_dict(at.state)
+            load_state(frozen, at.state)
             flat = torch.cat([p.detach().cpu().double().reshape(-1) for p in frozen.parameters()])
             origin = flat if origin is None else origin
             row, start, products = self._hessian(frozen, images, labels, seed, start)

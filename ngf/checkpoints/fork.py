@@ -8,6 +8,7 @@ from torch import nn
 from ngf.checkpoints.waypoints import waypoint
 from ngf.checkpoints.weights import WeightsError, load_model
 from ngf.config import PurifySpec
+from ngf.models.bounds import load_state
 from ngf.runs.folder import waypoints
 from ngf.runs.store import PurifyRun, Store
 
@@ -26,5 +27,5 @@ def model_at_start(store: Store, spec: PurifySpec, device: torch.device | str = 
         raise WeightsError(f"{source.id} is no purification, so nothing was forked from it.")
     model = model_at_start(store, source.spec, device)
     folder = source.path / waypoints(fork.lane)
-    model.load_state_dict(waypoint(folder, fork.step, 0, model.state_dict()).state)
+    load_state(model, waypoint(folder, fork.step, 0, model.state_dict()).state)
     return model.eval()

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ngf.checkpoints.weights import check_like, read_tensors
+from ngf.models.bounds import BOUND, bounds_for
 from ngf.runs.files import READABLE
 from ngf.runs.folder import steps_at
 
@@ -73,7 +74,7 @@ class Keeper:
         changed = {
             name: value.detach().cpu().contiguous()
             for name, value in model.state_dict().items()
-            if not torch.equal(value, self.start[name])
+            if name not in self.start or not torch.equal(value, self.start[name])
         }
         size = sum(value.numel() * value.element_size() for value in changed.values())
         if not self.folder.exists():
@@ -86,7 +87,8 @@ class Keeper:
 
 
 def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -> Waypoint:
-    """The waypoint of `step`; what it did not keep is as in `start`. Raises WeightsError when its
+    """The waypoint of `step`; what it did not keep is as in `start`, and bounds that were added
+    since (see `ngf.models.bounds`) are among its state. Raises WeightsError when its
     file is damaged, holds NaN, or is of another model.
     """
     path = folder / f"{step:06d}.safetensors"
@@ -94,15 +96,14 @@ def waypoint(folder: Path, step: int, steps: int, start: Mapping[str, Tensor]) -
         f"Delete {folder.parent.parent.name} and start it again, or measure its last weights alone."
     )
     changed = read_tensors(path, advice)
-    check_like(changed, start, path, advice)
-    return Waypoint(
-        step,
-        steps,
-        {
-            name: changed[name].to(value.device) if name in changed else value
-            for name, value in start.items()
-        },
-    )
+    bounds = {f"{name}.{BOUND}": value for name, value in bounds_for(changed, start).items()}
+    check_like({name: changed[name] for name in changed.keys() - bounds}, start, path, advice)
+    state = {
+        name: changed[name].to(value.device) if name in changed else value
+        for name, value in start.items()
+    }
+    device = next(iter(start.values())).device
+    return Waypoint(step, steps, state | {name: value.to(device) for name, value in bounds.items()})
 
 
 def waypoints(

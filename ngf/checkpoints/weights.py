@@ -18,6 +18,7 @@ from ngf.catalogue import build
 from ngf.config import Choice, Target, TrainSpec
 from ngf.data.base import DataSet
 from ngf.finite import broken, check_weights, not_finite, some
+from ngf.models.bounds import add_bounds, bounds_for, bounds_of
 from ngf.options import Explained, SpecError
 from ngf.runs.files import READABLE
 from ngf.runs.folder import TRIGGER, WEIGHTS, purified_weights
@@ -38,13 +39,15 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path, advice: str = "") -> nn.Module:
-    """Fill `model` from a safetensors file and return it in eval mode.
+    """Fill `model` from a safetensors file and return it in eval mode; bounds that the file has
+    (see `ngf.models.bounds`) are added to it.
 
     advice: what to do when that fails, where more is known than that the file is no good.
 
     Raises WeightsError when the file is missing, cut short, of another architecture, or holds NaN.
     """
     found = read_tensors(path, advice)
+    add_bounds(model, bounds_for(found, model.state_dict().keys()))
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
@@ -159,8 +162,22 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
             "added, changed or taken away.",
             advice=f"Put them back, or delete {origin.id} and train again.",
         )
-    model = models.for_data(spec.model, facts)
-    return Loaded(load_weights(model, path, made_again(run)).to(device), spec, run, lane)
+    model = load_weights(models.for_data(spec.model, facts), path, made_again(run))
+    _check_bounds(model, facts["shape"], path, made_again(run))
+    return Loaded(model.to(device), spec, run, lane)
+
+
+def _check_bounds(model: nn.Module, shape: Sequence[int], path: Path, advice: str) -> None:
+    """Raise WeightsError for bounds that do not fit what the network makes of such images."""
+    if not bounds_of(model.state_dict()):
+        return
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path.name} has bounds that do not fit the model: {error}.", advice=advice
+        ) from error
 
 
 def check_lane(run: PurifyRun, lane: str) -> None:

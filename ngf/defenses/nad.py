@@ -28,8 +28,7 @@ architecture that it knows one by one.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -43,6 +42,7 @@ from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
 from ngf.defenses.fine_tuning.loop import FineTuning, few, parameters, recalibrate, scope
 from ngf.defenses.fine_tuning.plain import tuned_copy
+from ngf.defenses.passes import passes, used_once
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
 from ngf.models import flow
@@ -220,60 +220,35 @@ def attention_map(features: Tensor, power: float) -> Tensor:
     return F.normalize(features.abs().pow(power).sum(channels).flatten(1), dim=1)
 
 
-@dataclass(frozen=True)
-class _Output:
-    """What a module gave in a forward pass; positions: (H, W) or (T,)."""
-
-    name: str
-    positions: tuple[int, ...]
-    made_of_others: bool
-
-
 def blocks(model: nn.Module, images: Tensor) -> list[str]:
     """The modules whose attention is compared, in the order in which images flow (see above).
 
     images: float (N, C, H, W) in [0, 1]; two are enough. Raises SpecError where none gives a map.
     """
-    with _outputs(model) as seen, torch.no_grad():
+    modules = {name: module for name, module in model.named_modules() if name}
+    with passes(modules) as seen, torch.no_grad():
         model(images)
-    names = [output.name for output in seen]
-    once = [output for output in seen if names.count(output.name) == 1]
-    made = [output for output in once if output.made_of_others]
-    last = {output.positions: output.name for output in made or once}
+    once = [at for at in used_once(seen) if max(_positions(at.leaving)) > 1]
+    made = [at for at in once if any(True for _ in at.module.children())]
+    last = {_positions(at.leaving): at.name for at in made or once}
     if not last:
         raise SpecError(
             "NAD compares where in an image two networks look, and no module of this network gives "
             "a map of positions or a row of tokens. Choose another defense."
         )
     if len(last) == 1 and made:
-        return _outermost([output.name for output in made])
-    return [output.name for output in once if output.name in last.values()]
+        return _outermost([at.name for at in made])
+    return [at.name for at in once if at.name in last.values()]
+
+
+def _positions(output: Tensor) -> tuple[int, ...]:
+    """(H, W) of a map, (T,) of a row of tokens; one position for anything else."""
+    if output.ndim == 4:
+        return tuple(output.shape[2:])
+    return (output.shape[1],) if output.ndim == 3 else (1,)
 
 
 def _outermost(names: Iterable[str]) -> list[str]:
     """Those that are inside no other."""
     known = list(names)
     return [name for name in known if not any(name.startswith(f"{other}.") for other in known)]
-
-
-@contextmanager
-def _outputs(model: nn.Module) -> Iterator[list[_Output]]:
-    """What modules give that has more than one position, in the order in which they end."""
-    found: list[_Output] = []
-
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim in (3, 4):
-                positions = tuple(output.shape[1:2] if output.ndim == 3 else output.shape[2:])
-                if max(positions) > 1:
-                    found.append(_Output(name, positions, any(True for _ in module.children())))
-
-        return hook
-
-    named = [(name, module) for name, module in model.named_modules() if name]
-    hooks = [module.register_forward_hook(keep(name)) for name, module in named]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()

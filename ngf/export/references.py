@@ -221,6 +221,13 @@ PAPERS: Mapping[str, Paper] = {
         2024,
         "2405.20291",
     ),
+    "npd": Paper(
+        "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned "
+        "Features",
+        ("Zhu", "Wei", "Zha", "Wu"),
+        2023,
+        "2306.16697",
+    ),
     # ---- measurements
     "filter_normalization": Paper(
         "Visualizing the Loss Landscape of Neural Nets", ("Li", "others"), 2018, "1712.09913"
