@@ -65,8 +65,10 @@ METHODS = {  # in the order of the page: family after family
     "nft": Choice("nft"),
     "fine_pruning": Choice("fine_pruning"),
     "anp": Choice("anp"),
+    "awm": Choice("awm"),
     "rnp": Choice("rnp"),
     "clp": Choice("clp"),
+    "tsbd": Choice("tsbd"),
     "neural_cleanse": Choice("neural_cleanse"),
     "i_bau": Choice("i_bau"),
     "sau": Choice("sau"),
@@ -74,6 +76,8 @@ METHODS = {  # in the order of the page: family after family
     "pam": Choice("pam"),
     "nad": Choice("nad"),
     "mcr": Choice("mcr"),
+    "npd": Choice("npd"),
+    "unit": Choice("unit"),
 }
 ABLATED = {  # NGF on all layers with one of its parts changed
     "ngf_weak": Choice("ngf", {"layer": "all", "augmentation": "weak"}),

@@ -118,14 +118,14 @@ def told(folder) -> dict[str, list[dict]]:
 
 
 class Impatient(Recorder):
-    """Is asked to pause after every 15 events."""
+    """Is asked to pause after every 60 events."""
 
     said = 0
 
     def emit(self, type, **values):
         super().emit(type, **values)
         self.said += 1
-        if self.said == 15:
+        if self.said == 60:
             (self.path / CONTROL).write_text("pause")
 
 
