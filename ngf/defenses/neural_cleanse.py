@@ -1,5 +1,5 @@
-"""Neural Cleanse (Wang et al. 2019, IEEE S&P): reverse a trigger for each class, and unlearn those
-that are too small to be natural.
+"""Neural Cleanse (Wang et al. 2019, IEEE Symposium on Security and Privacy): reverse a trigger for
+each class, and unlearn those that are too small to be natural.
 
 Each class gets the smallest patch that sends clean images there; a class whose patch is smaller
 than the others' by an anomaly index above 2 is flagged (see `ngf.defenses.unlearning.reversal` for

@@ -8,7 +8,7 @@ w0 are the weights as they came, |.| is the length over all weights. A model tha
 lie so near to the backdoored one that a few poisoned images bring the backdoor back; a gradient
 that sees the loss on the way there pushes it further off.
 
-The release's budget (fine_tune/BTIDBF in Backdoor_Safety_Tuning) is 3 rounds of 30
+The release's budget (github Backdoor_Safety_Tuning, fine_tune/BTIDBF) is 3 rounds of 30
 epochs, rho 0.5, and a fifth of a batch through the generator.
 
 Changed: what `bti_dbf` says of the generator and the mask, and that the step back ends at w0, which

@@ -175,6 +175,37 @@ PAPERS: Mapping[str, Paper] = {
         2024,
         "2407.10052",
     ),
+    "i_bau": Paper(
+        "Adversarial Unlearning of Backdoors via Implicit Hypergradient",
+        ("Zeng", "others"),
+        2022,
+        "2110.03735",
+    ),
+    "neural_cleanse": Paper(
+        "Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks",
+        ("Wang", "others"),
+        2019,
+        venue="IEEE Symposium on Security and Privacy",
+    ),
+    "sau": Paper(
+        "Shared Adversarial Unlearning: Backdoor Mitigation by Unlearning Shared Adversarial "
+        "Examples",
+        ("Wei", "others"),
+        2023,
+        "2307.10562",
+    ),
+    "bti_dbf": Paper(
+        "Towards Reliable and Efficient Backdoor Trigger Inversion via Decoupling Benign Features",
+        ("Xu", "others"),
+        2024,
+        venue="ICLR",
+    ),
+    "pam": Paper(
+        "Uncovering, Explaining, and Mitigating the Superficial Safety of Backdoor Defense",
+        ("Min", "others"),
+        2024,
+        "2410.09838",
+    ),
     "mixup": Paper(
         "mixup: Beyond Empirical Risk Minimization", ("Zhang", "others"), 2018, "1710.09412"
     ),
@@ -224,7 +255,7 @@ PAPERS: Mapping[str, Paper] = {
     "npd": Paper(
         "Neural Polarizer: A Lightweight and Effective Backdoor Defense via Purifying Poisoned "
         "Features",
-        ("Zhu", "Wei", "Zha", "Wu"),
+        ("Zhu", "others"),
         2023,
         "2306.16697",
     ),

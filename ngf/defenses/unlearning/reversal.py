@@ -1,5 +1,5 @@
 """Triggers reversed from a model: for each class the smallest patch that sends clean images there
-(Wang et al. 2019, Neural Cleanse, IEEE S&P), and which of them is too small to be natural.
+(Wang et al. 2019, Neural Cleanse), and which of them is too small to be natural.
 
     x' = (1 - m) x + m p,  m in [0, 1] for each pixel, p in [0, 1] for each value
     min over m, p of CE(f(x'), t) + c |m|_1
