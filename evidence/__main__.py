@@ -111,6 +111,20 @@ STEPS = (
         computes=False,
     ),
     Step(
+        name="arena",
+        does="Purifies three models of each attack on signs, and benign ones, by every defense.",
+        needs=("zoo",),
+        takes="4 hours; 2 to 8 minutes per model",
+        writes="assets/evidence/arena/*.json",
+    ),
+    Step(
+        name="arena_table",
+        does="Makes the tables of the Arena.",
+        needs=("arena",),
+        writes="assets/evidence/arena.json",
+        computes=False,
+    ),
+    Step(
         name="purification",
         does="Purifies every backdoored model on signs: every method, with default strengths, by "
         "one rule, along a sweep, with weak and strong augmentation; over purification seeds.",
@@ -126,20 +140,6 @@ STEPS = (
         computes=False,
     ),
     Step(
-        name="arena",
-        does="Purifies three models of each attack on signs, and benign ones, by every defense.",
-        needs=("zoo",),
-        takes="4 hours; 2 to 8 minutes per model",
-        writes="assets/evidence/arena/*.json",
-    ),
-    Step(
-        name="arena_table",
-        does="Makes the tables of the Arena.",
-        needs=("arena",),
-        writes="assets/evidence/arena.json",
-        computes=False,
-    ),
-    Step(
         name="claims",
         does="Decides the claims.",
         needs=("sharpness_table", "purification"),
@@ -149,7 +149,7 @@ STEPS = (
     Step(
         name="readme",
         does="Writes the tables and figures of README.md, those of benchmarks/results too.",
-        needs=("cards", "methods", "claims"),
+        needs=("cards", "methods", "arena_table", "claims"),
         writes="README.md",
         computes=False,
     ),

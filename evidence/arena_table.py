@@ -22,17 +22,20 @@ import pandas as pd
 
 from evidence import arena
 from evidence.arena import METHODS, NUM_CLEAN
+from evidence.methods import short
 from evidence.shipped import ARENA as PATH
 from evidence.shipped import as_text, differs, read_all, write
 from evidence.statistics import over_attacks
 from evidence.statistics.estimates import Estimate, holm
-from ngf.catalogue import options_of
+from ngf.config import Choice
+from ngf.defenses.fine_tuning.options import STRENGTHS
 
 NONE = "none"  # the attack of a benign model
 BEFORE = "before"  # the method of a model that was not purified
 AGAINST = "ngf_all"  # what every method is compared with
 GONE = 0.1  # an ASR that counts as removed, as in the shares that others publish
 DIGITS = 5
+_LAYERS = {"all": "all layers", "last": "last layer"}
 DRAWS = 2000  # of attacks, for the interval of a mean rank
 PARTS = (  # (what, the method with it, the method without it)
     ("all layers, not one", "ngf_all", "ngf"),
@@ -291,10 +294,18 @@ def about(files: Sequence[Mapping[str, Any]]) -> Row:
 
 
 def _lane(name: str) -> Row:
-    """A method as a lane of a purification, and how many steps it takes."""
+    """A method as a lane of a purification, and what it is called."""
     choice = METHODS[name]
-    steps = options_of("defenses", choice).get("steps")
-    return {"name": choice.name, "options": dict(choice.options), "steps": steps}
+    return {"name": choice.name, "options": dict(choice.options), "title": title(choice)}
+
+
+def title(choice: Choice) -> str:
+    """`NGF, all layers, radius 0.03`: the defense, and what differs from its defaults."""
+    said = [short("defenses", choice.name)]
+    for option, value in choice.options.items():
+        words = STRENGTHS.get(option, option)
+        said.append(_LAYERS[str(value)] if option == "layer" else f"{words} {value}")
+    return ", ".join(said)
 
 
 def tables() -> Row:

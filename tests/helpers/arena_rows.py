@@ -57,7 +57,7 @@ def file(attack: str, seed: int) -> dict[str, Any]:
         "model_seed": seed,
         "poisoned": 5,
         "before": BEFORE | rates,
-        "environment": {"hardware": "Abacus", "torch": "9.9"},
+        "environment": {"cores": 2, "hardware": "Abacus", "torch": "9.9"},
         "rows": [
             *(row(method, attack, seed, count) for method in LEFT for count in counts),
             *(row(method, attack, seed) for method in ABLATED),
