@@ -15,6 +15,7 @@ from ngf.export.about import PARTIAL, about, in_lines
 from ngf.export.latex import latex
 from ngf.export.notebook import notebook
 from ngf.export.references import bibtex
+from ngf.export.torch_file import holds_bounds
 from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import (
@@ -60,6 +61,12 @@ _PRODUCTS = {
 _DOOR = (
     "CAREFUL: these weights hold a backdoor, on purpose. They are for research and teaching: do "
     "not use them for anything else, and say so when you pass them on."
+)
+
+_BOUNDS = (
+    "Weights called MODULE.bound are no parameters of the network: what MODULE gives is clipped "
+    "there, entry by entry, torch.minimum(output, bound). Without that the network is the one from "
+    "before."
 )
 
 
@@ -166,6 +173,8 @@ def readme(run: Run, names: list[str]) -> str:
         lines += [_DOOR, ""]
     lines += [*in_lines([facts]), "", "Files", "-----"]
     lines += [_line(name) for name in names]
+    if any(holds_bounds(weights_of(run, lane)) for lane in lanes_with_weights(run)):
+        lines += ["", _BOUNDS]
     lines += [
         "",
         "The specification",

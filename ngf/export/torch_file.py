@@ -17,6 +17,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from ngf.options import SpecError
@@ -61,6 +62,13 @@ def read_safetensors(raw: bytes) -> dict[str, Stored]:
         }
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise SpecError(f"These weights are no safetensors: {error}.") from error
+
+
+def holds_bounds(path: Path) -> bool:
+    """Whether a safetensors file has bounds among its weights (see `ngf.models.bounds`)."""
+    with path.open("rb") as file:
+        head = file.read(min(_LARGEST_HEADER, struct.unpack("<Q", file.read(8))[0]))
+    return any(name.endswith(".bound") for name in json.loads(head))
 
 
 def _stored(about: Mapping[str, Any], body: memoryview) -> Stored:

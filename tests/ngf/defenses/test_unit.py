@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import copy
+import io
+import shutil
+import zipfile
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ngf import models
+from ngf.checkpoints.waypoints import waypoint
+from ngf.checkpoints.weights import WeightsError, load_attack, load_model
+from ngf.config import Choice, MeasureSpec, PurifySpec
+from ngf.data import load as load_data
 from ngf.data.images import Images, to_float
 from ngf.defenses.contract import Problem
 from ngf.defenses.unit import UNIT, activations, first_bounds
 from ngf.evaluate import accuracy
+from ngf.evaluate import test_set as images_to_measure
+from ngf.export.bundle import weights_of, write_zip
+from ngf.export.torch_file import state_dict
+from ngf.models.bounds import bounds_of
 from ngf.options import SpecError
+from ngf.runs.child import execute
+from ngf.runs.folder import purified_weights, waypoints
+from ngf.runs.store import PurifyRun, Store
 from tests.helpers.purifications import finish, short
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -175,3 +190,73 @@ def test_a_second_time_it_begins_with_bounds_that_are_no_looser(planted):
     )
     found = first_bounds(second.model, second.names, planted.clean)
     assert (found["1"] <= first.model.state_dict()["1.bound"]).all()
+
+
+@pytest.fixture(scope="module")
+def store(store_of_trained) -> Store:
+    return store_of_trained
+
+
+@pytest.fixture(scope="module")
+def run(store, trained) -> PurifyRun:
+    lane = Choice("unit", {"steps": 3, "batch_size": 24, "tolerance": 1.0, "lr": 0.3})
+    run = store.submit(PurifySpec(parent=trained.id, num_clean=60, lanes=(lane,)))
+    assert execute(run) == "done", run.error
+    return run
+
+
+def test_the_model_that_is_kept_is_the_one_that_was_measured(store, run, trained):
+    loaded = load_model(store, f"{run.id}:unit").model
+    splits = load_data("signs", num_clean=60)
+    whole = images_to_measure(splits, load_attack(trained))
+    assert whole.evaluate(loaded).to_json() == run.result["lanes"]["unit"]["after"]
+    assert run.result["lanes"]["unit"]["after"] != run.result["before"]
+    last = waypoint(
+        run.path / waypoints("unit"), 3, 3, load_model(store, trained.id).model.state_dict()
+    )
+    assert last.state.keys() == loaded.state_dict().keys()
+    assert all(torch.equal(value, last.state[k]) for k, value in loaded.state_dict().items())
+
+
+def test_what_is_purified_on_from_it_keeps_its_bounds(store, run):
+    lane = Choice("sgd", {"steps": 1, "batch_size": 24})
+    spec = replace(run.spec, start=f"{run.id}:unit@3", lanes=(lane,))
+    fork = store.submit(spec)
+    assert execute(fork) == "done", fork.error
+    bounds = bounds_of(load_model(store, f"{run.id}:unit").model.state_dict())
+    found = bounds_of(load_model(store, f"{fork.id}:sgd").model.state_dict())
+    assert found.keys() == bounds.keys() and len(bounds) == 7
+    assert all(torch.equal(value, found[name]) for name, value in bounds.items())
+    assert fork.result["before"] == run.result["lanes"]["unit"]["after"]
+
+
+def test_measurements_see_the_bounds_or_say_why_not(store, run):
+    target = f"{run.id}:unit"
+    few = {"num_images": 4}
+    along = Choice("along_run", {**few, "points": 3, "probes": 2, "tolerance": 0.5})
+    measured = store.submit(MeasureSpec(target=target, measurement=along))
+    assert execute(measured) == "done", measured.error
+    losses = [event["loss"] for event in measured.events() if event["type"] == "partial"]
+    assert len(set(losses)) > 1, "the network is another one, though its weights are the same"
+    line = store.submit(MeasureSpec(target=target, measurement=Choice("loss_line", few)))
+    assert execute(line) == "failed"
+    assert "clips its activations" in line.error["message"]
+
+
+def test_bounds_that_do_not_fit_are_refused(store, run, tmp_path):
+    folder = tmp_path / run.id
+    shutil.copytree(run.path, folder)
+    shutil.copytree(store.get(run.spec.parent).path, tmp_path / run.spec.parent)
+    weights = load_file(folder / purified_weights("unit"))
+    save_file({**weights, "bn.bound": torch.zeros(5)}, folder / purified_weights("unit"))
+    with pytest.raises(WeightsError, match="bounds that do not fit the model"):
+        load_model(Store(tmp_path), f"{run.id}:unit")
+
+
+def test_what_is_taken_away_says_what_bounds_are(run):
+    file = io.BytesIO()
+    write_zip(run, file)
+    with zipfile.ZipFile(file) as archive:
+        assert "torch.minimum(output, bound)" in archive.read(f"{run.id}/README.txt").decode()
+    state = torch.load(io.BytesIO(state_dict(weights_of(run, "unit").read_bytes())))
+    assert len(bounds_of(state)) == 7
