@@ -37,7 +37,9 @@ def arena() -> str:
 
 def _cells(row: Row, about: Row) -> tuple[object, ...]:
     def share(key: str) -> str:
-        return "–" if row[key] is None else f"{100 * row[key]:.1f}"
+        return (
+            "–" if row[key] is None else f"{round(100 * row[key], 1) + 0.0:.1f}".replace("-", "−")
+        )
 
     rank = "–"
     if row["rank"] is not None:
