@@ -38,6 +38,8 @@ def test_back_leads_to_the_page_before_in_one_press(browser: Browser, server) ->
     with browser.new_context() as context:
         page = context.new_page()
         visit(page, server, "learn")
+        # a reader takes longer than the script of the button
+        page.wait_for_function("() => history.onePerPage", timeout=WAIT)
         page.get_by_role("link", name="Lab", exact=True).first.click()
         page.wait_for_url("**/lab?**", timeout=WAIT)  # it has written its choices by then
         page.go_back()
