@@ -15,6 +15,7 @@ import time
 import traceback
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -36,7 +37,7 @@ from ngf.training.team import Several, joined
 _PATIENCE = 60.0  # seconds that what is left of a killed attempt may take to end
 
 
-def main(path: Path) -> int:
+def main(path: Path) -> NoReturn:
     os.umask(UMASK)
     # a convolution of 1x1 has several strides that mean the same
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
@@ -56,7 +57,8 @@ def main(path: Path) -> int:
         tell(exc, path)
         sys.stderr.flush()
         os._exit(1)  # threads of torch may still wait for the others
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # all is written; an interpreter that is taken down may abort on threads of torch
 
 
 def work(path: Path, team: Several, where: torch.device) -> None:
@@ -101,4 +103,4 @@ def tell(exc: Exception, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))
