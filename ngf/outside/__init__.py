@@ -1,1 +1,3 @@
-"""What comes from outside: pictures of any origin, and folders full of them. Imports no torch."""
+"""What comes from outside: pictures, folders full of them, checkpoints. Importing it imports no
+torch.
+"""
