@@ -272,7 +272,9 @@ class TrainSpec(_Spec):
     """Train `model` on `data` under `attack` (`none` gives a benign model).
 
     content: what lies in the folder of somebody's own images, see `ngf.runs.content`; filled in
-        when the run is asked for.
+        when the run is asked for. Of an imported model, the name of the folder of its images.
+    imported: of a model that was not trained here, what its file holds, as a digest; then nothing
+        is trained, and `ngf.imports` has made the run.
     revision: what the other fields mean, see above.
     """
 
@@ -284,6 +286,7 @@ class TrainSpec(_Spec):
         "training": _training,
         "seed": _count,
         "content": _text,
+        "imported": _text,
         "revision": _revision,
     }
     _FORMER = {"revision": 1}
@@ -293,7 +296,13 @@ class TrainSpec(_Spec):
     training: Training = Training()
     seed: int = 0
     content: str = ""
+    imported: str = ""
     revision: int = REVISION
+
+    @property
+    def source(self) -> Choice:
+        """The data set; of an imported model, the images that came with it."""
+        return Choice(self.data, {"content": self.content} if self.imported else {})
 
     def gate(self) -> str:
         """From what rates on the model counts as strong, in a sentence; empty where all do."""

@@ -32,6 +32,11 @@ def data_dir() -> Path:
     return Path(os.environ.get("NGF_DATA") or cache_dir() / "data")
 
 
+def imports_dir() -> Path:
+    """Where images lie that came with imported models, a folder for each."""
+    return data_dir() / "imports"
+
+
 def runs_dir() -> Path:
     """Where runs are kept: `NGF_RUNS`, else `runs` in the folder of the caller. Raises SpecError
     for links that lead in a circle.

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 from dashboard.charts.style import percent
 from dashboard.charts.titles import lane_title, short, title
 from dashboard.kit import damage, readings
+from dashboard.kit.stores import whole
+from dashboard.kit.visitor import visitor
 from ngf import places
 from ngf.catalogue import catalogue
 from ngf.config import REVISION, PurifySpec, TrainSpec
 from ngf.options import SpecError
 from ngf.runs.folder import RESULT, SPEC
+from ngf.runs.private import Seen
 from ngf.runs.recorded import RACE
 from ngf.runs.store import MeasureRun, PurifyRun, Run, Store, TrainRun, open_run
 
@@ -48,16 +51,8 @@ KINDS = {"train": "training", "purify": "purification", "measure": "measurement"
 
 
 def store() -> Store:
-    """The store of this server, one object for all visitors and for the JSON routes.
-
-    Another `NGF_RUNS` is another store.
-    """
-    return _store(os.environ.get("NGF_RUNS", ""), os.getcwd())
-
-
-@functools.lru_cache(maxsize=4)
-def _store(root: str, folder: str) -> Store:
-    return Store()
+    """The store of this server, as the visitor of this page may see it."""
+    return Seen(whole(), visitor)
 
 
 def find(run_id: str) -> Run | None:
@@ -84,7 +79,7 @@ def find_measurement(run_id: str) -> MeasureRun | None:
     run = find(run_id)
     if run is None and run_id:
         for folder in (store().root / run_id, places.MEASUREMENTS / run_id):
-            if os.path.lexists(folder) and isinstance(why := _ended(store(), folder), str):
+            if os.path.lexists(folder) and isinstance(why := _ended(whole(), folder), str):
                 damage.note(folder, why, _what_to_do(folder))
                 break
     if not isinstance(run, MeasureRun):
@@ -123,6 +118,11 @@ def origin(spec: ModelSpec) -> TrainSpec | None:
 def data_facts(run: TrainRun) -> Mapping[str, Any]:
     """What is known about the images of a training: `classes`, `shape` (C, H, W), and more."""
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
+
+
+def data_sets() -> list[str]:
+    """The data sets that a network can be trained on here: not images that came with a model."""
+    return [name for name, about in catalogue()["data"].items() if not about.get("imported")]
 
 
 def trained() -> list[TrainRun]:
@@ -205,7 +205,7 @@ def recordings() -> list[PurifyRun]:
     """The purifications that ship: that of the first page first, then by the attack. Those that are
     damaged are noted.
     """
-    found, damaged = _recordings(store(), places.RECORDINGS)
+    found, damaged = _recordings(whole(), places.RECORDINGS)
     for folder, why in damaged.items():
         damage.note(folder, why)
     return found

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard.kit import library, signature
+from dashboard.kit import signature
 from dashboard.kit.signature import Visitor
+from dashboard.kit.stores import whole
 from ngf.runs.store import Run
 
 _KEPT = "visitor"  # in the session: who was seen last, for a script that outlives its connection
@@ -26,7 +27,7 @@ def visitor() -> Visitor:
 
     A browser that keeps no cookies is somebody new in every visit, and cannot prove who it is.
     """
-    root = library.store().root
+    root = whole().root
     found = None
     with contextlib.suppress(OSError):  # no key: a full disk, say
         cookie = st.context.cookies.get(signature.cookie_name(root), "")

@@ -23,15 +23,19 @@ from dashboard.charts.ghost import Ghost, with_ghost
 from dashboard.charts.loss_plane import VIEWS
 from dashboard.charts.registry import DRAWN_OF, VALUES, ChartOptions, draw, draw_outline
 from dashboard.components.library import plotly_source
-from dashboard.kit.library import store
 from dashboard.kit.readings import findings, written
+from dashboard.kit.signature import Visitor
+from dashboard.kit.stores import whole
+from dashboard.server.identity import known
 from ngf.export.products import PRODUCTS, file_name, take
 from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import FINAL, SPEC
 from ngf.runs.log import Outline
-from ngf.runs.store import MeasureRun, PurifyRun, Run
+from ngf.runs.private import Seen
+from ngf.runs.store import MeasureRun, PurifyRun, Run, Store
 
+_NOBODY = Visitor("", known=False)
 _ID = re.compile(r"[a-z0-9-]{1,128}")
 _VERSION = re.compile(r"[a-z0-9.-]{1,64}")
 PAGE = 1000  # runs in an answer, at most
@@ -95,6 +99,15 @@ def _answers(route: Callable[[Request], Any]) -> Callable[[Request], Response]:
     return answer
 
 
+def _store(request: Request) -> Store:
+    """The store as whoever asks may see it."""
+
+    def visitor() -> Visitor:
+        return known(whole().root, request) or _NOBODY
+
+    return Seen(whole(), visitor)
+
+
 def _run(request: Request) -> Run:
     """The run that the path of the request names."""
     run_id = request.path_params["run_id"]
@@ -103,8 +116,9 @@ def _run(request: Request) -> Run:
             400,
             f"{run_id[:80]!r} is not the id of a run: lower-case letters, digits and hyphens only.",
         )
-    run = store().find(run_id)
-    if run is None and (fault := store().damaged().get(run_id)):
+    store = _store(request)
+    run = store.find(run_id)
+    if run is None and (fault := store.damaged().get(run_id)):
         raise Refused(422, f"The run {run_id!r} is damaged: {fault}")
     if run is None:
         raise Refused(404, f"There is no run {run_id!r}. GET /api/runs lists the runs there are.")
@@ -116,7 +130,7 @@ def health(request: Request) -> dict[str, Any]:
     return {
         "status": "ok",
         "pid": os.getpid(),
-        "supervised": store().supervised,
+        "supervised": whole().supervised,
         "torch_imported": "torch" in sys.modules,
     }
 
@@ -135,7 +149,7 @@ def runs(request: Request) -> Response:
     if unknown:
         allowed = ", ".join(("limit", "offset", *COLUMNS))
         raise Refused(400, f"{unknown[0][:40]!r} is no column to choose by. Allowed: {allowed}.")
-    look = store().look()
+    look = _store(request).look()
     found = []
     for run, facts in look.facts.items():
         if wanted.get("kind", facts.spec.kind) != facts.spec.kind:
@@ -250,7 +264,7 @@ def _ghost(request: Request, run: Run, chart: str) -> PurifyRun | None:
         return None
     if chart != "race":
         raise Refused(400, f"A ghost lies behind a race; {chart!r} is another chart.")
-    found = store().find(name) if _ID.fullmatch(name) else None
+    found = _store(request).find(name) if _ID.fullmatch(name) else None
     if not isinstance(found, PurifyRun) or found.status != "done":
         raise Refused(400, f"ghost = {name[:40]!r} is no finished purification of this store.")
     return found
@@ -266,7 +280,8 @@ def _of_measurements(request: Request, run: MeasureRun, name: str, since: str) -
         raise Refused(
             400, f"beside is not a list of at most {_MOST} ids of runs, {run.id!r} among them."
         )
-    runs = [found for one in ids if isinstance(found := store().find(one), MeasureRun)]
+    store = _store(request)
+    runs = [found for one in ids if isinstance(found := store.find(one), MeasureRun)]
     options = _options(query)
     _check_value(name, options.get("value"))
     states = [one.status for one in runs]

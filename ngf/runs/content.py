@@ -52,7 +52,7 @@ def filled(spec: TrainSpec) -> TrainSpec:
 
 def check_content(spec: TrainSpec) -> None:
     """Raise SpecError when the images are not those that this training was asked for with."""
-    if not spec.content or spec.content == content(spec.data):
+    if spec.imported or not spec.content or spec.content == content(spec.data):
         return
     folders = catalogue()["data"].get(spec.data, {}).get("content", ())
     if not folders:

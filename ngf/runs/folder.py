@@ -33,6 +33,8 @@ WEIGHTS = "model.safetensors"  # of a training
 TRIGGER = "trigger.safetensors"  # what the attack of a training has learned
 PREVIEW = "preview.npz"  # a few clean and triggered images of a training
 ARRAYS = "arrays.npz"  # of a measurement
+FORM = "form.json"  # of an imported model: the form in which its weights came
+EXTRA = "extra.safetensors"  # what its file holds beside what its network has a place for
 CARD = "card.json"  # of a model of the zoo: its rates and its curvature, measured afterwards
 
 

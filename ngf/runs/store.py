@@ -339,6 +339,12 @@ class Look:
     def _by_id(self) -> dict[str, Facts]:
         return {run.id: facts for run, facts in self.facts.items()}
 
+    @cached_property
+    def imports(self) -> bool:
+        """Whether a model among them was imported, see `ngf.runs.private`."""
+        specs = (facts.spec for facts in self.facts.values())
+        return any(isinstance(spec, TrainSpec) and spec.imported for spec in specs)
+
     def origin(self, facts: Facts) -> TrainSpec | None:
         """What was asked for of the training that a run goes back to, see `training`."""
         training = self.training(facts)
@@ -604,6 +610,8 @@ class Store:
                 f"{run_id} is needed by {', '.join(waiting)}: cancel or delete them first."
             )
         path = self.root / run_id
+        if run_id not in damaged:
+            self._delete_imported(self.get(run_id), look)
         if run_id in damaged:
             with suppress(SpecError):
                 if Lock.is_held(path / LOCK):
@@ -614,6 +622,26 @@ class Store:
         if not lock.acquire(timeout=0.2):
             raise ValueError(f"{run_id} is running: cancel it first.")
         self._remove(path, lock)
+
+    def _delete_imported(self, run: Run, look: Look) -> None:
+        """Of a model that somebody brought nothing stays: what came of it goes as well, and the
+        images, unless another import has the same ones.
+        """
+        spec = run.spec
+        if not isinstance(spec, TrainSpec) or not spec.imported:
+            return
+        came = [
+            other
+            for other, facts in look.facts.items()
+            if other.id != run.id and (origin := look.training(facts)) and origin.id == run.id
+        ]
+        if moving := [other.id for other in came if other.status in UNFINISHED]:
+            raise ValueError(f"{run.id} is needed by {', '.join(moving)}: cancel them first.")
+        for other in came:
+            self._remove(other.path)
+        others = (facts.spec for other, facts in look.facts.items() if other.id != run.id)
+        if not any(isinstance(one, TrainSpec) and one.content == spec.content for one in others):
+            shutil.rmtree(places.imports_dir() / spec.content, ignore_errors=True)
 
     def _remove(self, path: Path, lock: Lock | None = None) -> None:
         """Remove a run folder; renamed first, so that nobody ever sees half a run."""

@@ -34,6 +34,7 @@ from ngf.runs.store import NoSuchRun, PurifyRun, Run, Store, TrainRun
 
 # Says what speaks against a measurement. By name, because ngf does not import analysis.
 _MEASUREMENTS = "analysis.early"
+_IMPORTED = "mine"  # the data set of images that came with imported models
 REFUSALS = (SpecError, NoSuchRun, OSError)  # what `submit` raises; each says what to do
 
 
@@ -63,13 +64,20 @@ def checked(spec: Spec, store: Store) -> Spec:
             check_revision(spec)
         return spec  # its defaults were others: left as it is, it keeps its name
     if isinstance(spec, TrainSpec):
-        return _training(spec)
+        return _training(spec, store)
     if isinstance(spec, PurifySpec):
         return _purification(spec, store)
     return _measurement(spec, store)
 
 
-def _training(spec: TrainSpec) -> TrainSpec:
+def _training(spec: TrainSpec, store: Store) -> TrainSpec:
+    if spec.imported or spec.data == _IMPORTED:
+        if store.find(spec.id) is None:
+            raise SpecError(
+                "A model that was not trained here cannot be trained again: bring its file, by "
+                "`ngf import` or on the page My model."
+            )
+        return spec
     normalize("data", Choice(spec.data))
     check_files(spec.data)
     if spec.model not in (known := catalogue()["models"]):

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
-from dashboard.kit import library, measuring
+from dashboard.kit import library, measuring, stores
 from dashboard.kit.signature import Visitor
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
@@ -65,9 +65,9 @@ def open_page(tmp_path):
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
-    library._store.cache_clear()
+    stores._store.cache_clear()
     yield Store()
-    library._store.cache_clear()
+    stores._store.cache_clear()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.kit import library, measuring
+from dashboard.kit import library, measuring, stores
 from ngf import places
 from ngf.runs.folder import ARRAYS, EVENTS, RESULT, SPEC
 from ngf.runs.recorded import RACE
@@ -37,9 +37,9 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(places, "MEASUREMENTS", copy / "measurements")
     monkeypatch.setattr(places, "RECORDINGS", copy / "recordings")
     monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
-    library._store.cache_clear()  # a store remembers where things ship
+    stores._store.cache_clear()  # a store remembers where things ship
     yield copy
-    library._store.cache_clear()
+    stores._store.cache_clear()
 
 
 def linked(source: str, target: str) -> None:
