@@ -106,7 +106,7 @@ def images_of(measurement: Measurement, spec: MeasureSpec, store: Store) -> tupl
     origin = training_of(store, Target.parse(spec.target).run)
     trained = origin.spec
     splits = load(
-        trained.data,
+        trained.source,
         seed=trained.seed,
         num_train=trained.training.num_images,
         revision=trained.revision,

@@ -37,6 +37,8 @@ from ngf.config import (
     Target,
     TrainSpec,
 )
+from ngf.imports.arguments import HELP as IMPORT_HELP
+from ngf.imports.arguments import add_arguments as add_import
 from ngf.options import SpecError
 from ngf.places import program
 from ngf.runs.child import PIPELINES
@@ -210,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     log.add_argument("--follow", action="store_true", help="go on until the run has ended")
     add_sweep(add("sweep", _sweep, SWEEP_HELP))
+    add_import(add("import", _import, IMPORT_HELP))
     add("delete", _delete, "delete a run").add_argument("run")
     for name in COMMANDS:
         add(name, _control, f"{name} a run that is executed elsewhere").add_argument("run")
@@ -552,6 +555,17 @@ def _sweep(options: argparse.Namespace) -> int:
     else:
         print("\n".join(lines))
     return OK if done else FAILED
+
+
+def _import(options: argparse.Namespace) -> int:
+    from ngf.imports.command import import_model
+
+    document, lines, done = import_model(options, _say)
+    if options.json:
+        _print(document)
+    else:
+        print("\n".join(lines))
+    return OK if done else BAD_INPUT
 
 
 def _delete(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 from ngf import models
 from ngf.attacks.base import Attack, OwnTrainingTrigger
 from ngf.catalogue import build
-from ngf.config import Choice, Target, TrainSpec
+from ngf.config import Target, TrainSpec
 from ngf.data.base import DataSet
 from ngf.finite import broken, check_weights, not_finite, some
 from ngf.models.bounds import add_bounds, bounds_for, bounds_of
@@ -154,7 +154,7 @@ def load_model(store: Store, target: str, device: torch.device | str = "cpu") ->
         path = run.path / WEIGHTS
     if not path.exists():
         raise _no_weights(run)
-    data: DataSet = build("data", Choice(spec.data))
+    data: DataSet = build("data", spec.source)
     facts, then = data.facts, (origin.result or {}).get("facts", {}).get("fingerprint")
     if then and then != facts.get("fingerprint"):
         raise WeightsError(
@@ -217,7 +217,7 @@ def load_attack(run: TrainRun) -> Attack:
     # again.
     if not attack.learned and not path.exists():
         return attack
-    data: DataSet = build("data", Choice(run.spec.data))
+    data: DataSet = build("data", run.spec.source)
     return read_trigger(attack, path, data.facts["shape"], run.id, made_again(run))
 
 

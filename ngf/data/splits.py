@@ -71,9 +71,8 @@ class Splits:
         """1,000 clean images apart from `clean` (fewer in a small set), for choosing a
         learning rate or a layer.
         """
-        return self.source.load(
-            "holdout", self._order(self._pool_size("holdout"))[-self._num_validation :]
-        )
+        size = self._pool_size("holdout")
+        return self.source.load("holdout", self._order(size)[size - self._num_validation :])
 
     @cached_property
     def test(self) -> Images:
@@ -97,7 +96,9 @@ class Splits:
 
     @property
     def _num_validation(self) -> int:
-        return num_validation(self._pool_size("holdout"))
+        # of images that came with a model, all are the defender's
+        kept = self.source.facts.get("validation")
+        return num_validation(self._pool_size("holdout")) if kept is None else int(kept)
 
     def train_index(self) -> np.ndarray:
         """Places of the training images in their pool, int64 (num_train,), in the order of `train`.
@@ -133,7 +134,7 @@ class Splits:
 
 
 def load(
-    name: str,
+    name: str | Choice,
     *,
     seed: int = 0,
     num_train: int = 10_000,
@@ -143,4 +144,5 @@ def load(
     """The splits of data set `name`. Raises SpecError for an unknown name, DataError for bad
     files.
     """
-    return Splits(build("data", Choice(name)), seed, num_train, num_clean, revision)
+    choice = Choice(name) if isinstance(name, str) else name
+    return Splits(build("data", choice), seed, num_train, num_clean, revision)

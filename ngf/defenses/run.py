@@ -39,7 +39,7 @@ def purify(spec: PurifySpec, recorder: Recorder, store: Store) -> None:
     check_revision(spec)
     origin = training_of(store, spec.parent)
     recorder.emit("phase", phase="loading model and data")
-    splits = load(origin.spec.data, seed=spec.seed, num_clean=spec.num_clean)
+    splits = load(origin.spec.source, seed=spec.seed, num_clean=spec.num_clean)
     attack = load_attack(origin)
 
     def fresh_model() -> nn.Module:

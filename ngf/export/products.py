@@ -6,11 +6,15 @@ name, as measurements are.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from ngf.export.about import PARTIAL
 from ngf.export.bundle import lanes_with_weights, repeat, weights_of, write_zip
@@ -19,6 +23,9 @@ from ngf.export.notebook import notebook
 from ngf.export.references import bibtex
 from ngf.export.torch_file import state_dict
 from ngf.options import SpecError
+from ngf.places import child_environment
+from ngf.runs.files import read_json
+from ngf.runs.folder import FORM
 from ngf.runs.store import PurifyRun, Run
 
 _REPORT = "dashboard.takeaway.report"
@@ -29,6 +36,7 @@ _IN_MEMORY = 2**23  # bytes of a product that are not on the disk
 class Product:
     """title, about: for readers. ending: of its file. mime: its type. of_lanes: whether there is
     one for each lane of a purification. write: puts that of a run (and lane) into a file.
+    imported: whether only what goes back to an imported model has one.
     """
 
     title: str
@@ -37,6 +45,7 @@ class Product:
     mime: str
     write: Callable[[Run, str, IO[bytes]], None]
     of_lanes: bool = False
+    imported: bool = False
 
 
 def _text(make: Callable[[Run], str]) -> Callable[[Run, str, IO[bytes]], None]:
@@ -82,6 +91,15 @@ PRODUCTS: Mapping[str, Product] = {
         lambda run, lane, file: _torch(run, lane, file),
         of_lanes=True,
     ),
+    "original": Product(
+        "Weights as they came",
+        "names, wrapping and number types of the file that was imported: loads in its own code",
+        "pt",
+        "application/octet-stream",
+        lambda run, lane, file: _original(run, lane, file),
+        of_lanes=True,
+        imported=True,
+    ),
     "notebook": Product(
         "Notebook",
         "loads the zip beside it and draws the figures, without this program",
@@ -111,9 +129,23 @@ def product(name: str) -> Product:
 def available(run: Run) -> list[tuple[str, str]]:
     """Names and lanes of what can be taken of a run now; the lane is empty where it has none."""
     lanes = lanes_with_weights(run) if run.kind != "measure" else []
+    imported = form_of(run) is not None
     return [
-        (name, lane) for name, one in PRODUCTS.items() for lane in (lanes if one.of_lanes else [""])
+        (name, lane)
+        for name, one in PRODUCTS.items()
+        for lane in (lanes if one.of_lanes else [""])
+        if imported or not one.imported
     ]
+
+
+def form_of(run: Run) -> Mapping[str, Any] | None:
+    """The form in which the weights of an imported model came, see `ngf.outside.checkpoint.Form`;
+    None for a model that was trained here.
+    """
+    training = run.training()
+    about = read_json(training.path / FORM) if training is not None else None
+    form: Mapping[str, Any] | None = about["form"] if about else None
+    return form
 
 
 def file_name(name: str, run: Run, lane: str = "") -> str:
@@ -121,7 +153,10 @@ def file_name(name: str, run: Run, lane: str = "") -> str:
     one = product(name)
     lane = run.spec.lane_name(lane) if one.of_lanes and isinstance(run, PurifyRun) else ""
     partial = PARTIAL if run.status != "done" else ""
-    return ".".join(filter(None, (run.id, lane, partial, one.ending)))
+    ending = one.ending
+    if one.imported and (form := form_of(run)) is not None:
+        ending = f"original.{form['container']}"
+    return ".".join(filter(None, (run.id, lane, partial, ending)))
 
 
 def take(name: str, run: Run, lane: str = "") -> IO[bytes]:
@@ -143,6 +178,27 @@ def take(name: str, run: Run, lane: str = "") -> IO[bytes]:
 
 def _copy(run: Run, lane: str, file: IO[bytes]) -> None:
     file.write(weights_of(run, lane).read_bytes())
+
+
+def _original(run: Run, lane: str, file: IO[bytes]) -> None:
+    """By a process of its own: it needs torch."""
+    source = weights_of(run, lane)  # refuses what there is not
+    if form_of(run) is None:
+        raise SpecError(f"{run.id} goes back to no imported model. Allowed: safetensors, pt.")
+    target = f"{run.id}:{run.spec.lane_name(lane)}" if isinstance(run, PurifyRun) else run.id
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "weights")
+        words = [sys.executable, "-m", "ngf.imports.original"]
+        done = subprocess.run(
+            [*words, str(source.parent.parent), target, str(made)],
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise SpecError(done.stderr.strip().rpartition("\n")[2])
+        with made.open("rb") as weights:
+            shutil.copyfileobj(weights, file)
 
 
 def _torch(run: Run, lane: str, file: IO[bytes]) -> None:

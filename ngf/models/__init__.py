@@ -21,6 +21,7 @@ from ngf.models.layers import (
     no_last_layer,
     tunable_layers,
 )
+from ngf.models.of_others.normalized import build_other
 from ngf.models.pairs import norms_behind_convolutions
 from ngf.models.preact_resnet import PlainConvNet, PreActResNet
 from ngf.models.vgg import VGG19
@@ -161,7 +162,11 @@ def build(name: str, num_classes: int, in_channels: int = 3, image_size: int = 3
 
 
 def for_data(name: str, facts: Mapping[str, Any]) -> nn.Module:
-    """`build` for images with these `facts` of a data set."""
+    """`build` for images with these `facts` of a data set; a network of other people's code where
+    they say how it wants to see the images.
+    """
+    if how := facts.get("normalized"):
+        return build_other(name, len(facts["classes"]), facts["shape"][0], **how)
     return build(name, len(facts["classes"]), *facts["shape"][:2])
 
 

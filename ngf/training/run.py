@@ -27,7 +27,7 @@ from ngf.attacks.shared.effect import MOST
 from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
 from ngf.checkpoints.weights import read_trigger, save_tensors, save_weights, trigger_fault
-from ngf.config import NUM_LIVE, Choice, TrainSpec, check_revision
+from ngf.config import NUM_LIVE, TrainSpec, check_revision
 from ngf.data import Splits, load
 from ngf.environment import device, environment, exact_numerics
 from ngf.evaluate import Rates, TestSet, test_set
@@ -269,7 +269,7 @@ def initial_model(spec: TrainSpec) -> torch.nn.Module:
     """The network before its first step, on the CPU; its random weights come from the seed
     alone.
     """
-    facts = build("data", Choice(spec.data)).facts
+    facts = build("data", spec.source).facts
     torch.manual_seed(spec.seed)
     return models.for_data(spec.model, facts)
 
