@@ -41,7 +41,7 @@ def models() -> list[TrainRun]:
 def known(models: Sequence[TrainRun]) -> dict[str, list[str]]:
     """The values that the address may name, given the trained models."""
     return {
-        "data": sorted({run.spec.data for run in models} | set(catalogue()["data"])),
+        "data": sorted({run.spec.data for run in models} | set(library.data_sets())),
         "attack": sorted(catalogue()["attacks"]),
         "model": [run.id for run in models],
     }

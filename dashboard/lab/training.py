@@ -73,7 +73,7 @@ def _choose(label: str, kind: str) -> str:
     name: str = forms.select(
         label,
         f"lab.train.{kind}",
-        list(catalogue()[kind]),
+        library.data_sets() if kind == "data" else list(catalogue()[kind]),
         format_func=lambda name: library.title(kind, name),
     )
     return name

@@ -1,6 +1,6 @@
 """Bounds what visitors upload, which Streamlit holds in memory: bytes, files and time.
 
-A page may hold a few files, all pages together some megabytes, and an upload takes a minute at
+A page may hold a few files, all pages together a gigabyte, and an upload takes ten minutes at
 most. What a page holds is given back when it is closed: Streamlit itself keeps the files of a
 closed page until it happens to need the place.
 """
@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 
 MEGABYTE = 2**20
-FILE_BYTES = 2 * MEGABYTE  # what the studio takes
+FILE_BYTES = 256 * MEGABYTE  # a model of 60 million parameters; the studio takes 2 MB
 FRAME_BYTES = 64 * 1024  # what a form has around its file
-PAGE_FILES = 4  # the studio has one, and while it is replaced two
-ALL_BYTES = 64 * MEGABYTE  # a class of thirty, each with a full file
-SECONDS = 60.0  # for one upload: 2 MB at 280 kbit/s
+PAGE_FILES = 8  # a model, and images in a few files
+ALL_BYTES = 1024 * MEGABYTE  # a class of thirty, each with a model of 8 million parameters
+SECONDS = 600.0  # for one upload: 256 MB at 3.5 Mbit/s
 GRACE = 15.0  # seconds in which a closed page may come back, as after a lost connection
 EVERY = 5.0  # seconds between two looks for closed pages
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)$")

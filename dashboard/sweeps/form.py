@@ -190,7 +190,7 @@ def _choose_models(draft: Draft) -> Draft:
         return replace(draft, models=_choose_named(draft))
     first, second, third = st.columns([2, 2, 1.4])
     with first:
-        data = _select("Data", "data", "data", list(catalogue()["data"]), draft)
+        data = _select("Data", "data", "data", library.data_sets(), draft)
     with second:
         network = _select("Network", "network", "models", list(catalogue()["models"]), draft)
     seeds = _text("Model seeds", "model_seeds", third, draft, "Of the training.")
