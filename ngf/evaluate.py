@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ngf.attacks.base import Attack
 from ngf.attacks.poison import Triggered, trigger_test_set
+from ngf.data.base import WithTriggered
 from ngf.data.images import Images
 from ngf.data.splits import Splits
 from ngf.predictions import predict
@@ -126,6 +127,17 @@ class TestSet:
         )
 
 
+def _given(splits: Splits, count: int | None) -> Triggered | None:
+    """Triggered images that came with a model whose attack nobody knows, if any did."""
+    source = splits.source
+    found = source.triggered() if isinstance(source, WithTriggered) else None
+    if found is None:
+        return None
+    data, wanted = found
+    rows = spread(len(data), len(data) if count is None else count)
+    return Triggered(data.take(rows), wanted[rows])
+
+
 def test_set(splits: Splits, attack: Attack, count: int | None = None) -> TestSet:
     """The test set, clean and (for a real attack) triggered, on the CPU; `count` of each,
     spread evenly, or all.
@@ -133,7 +145,7 @@ def test_set(splits: Splits, attack: Attack, count: int | None = None) -> TestSe
     test = splits.test
     clean = test if count is None else test.take(spread(len(test), count))
     if not attack.poison_rate:
-        return TestSet(clean, None)
+        return TestSet(clean, _given(splits, count))
     counted = attack.asr_mask(test.labels).nonzero()[:, 0]
     if count is not None:
         counted = counted[spread(len(counted), count)]

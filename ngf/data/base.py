@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from ngf.data.images import Images
 from ngf.progress import Progress, quiet
@@ -34,5 +35,16 @@ class DataSet(Protocol):
     def load(self, pool: str, index: np.ndarray) -> Images:
         """The images at `index`, int64 (N,), of a pool. Raises DataError for files that are
         missing or damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class WithTriggered(Protocol):
+    """A data set that has images with a trigger of its own, whatever the attack says."""
+
+    def triggered(self) -> tuple[Images, Tensor] | None:
+        """The images with their true classes, and the class that the attacker wants for each,
+        int64 (N,); None where it has none after all.
         """
         ...

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ngf.data.images import DataError, Images
 from ngf.options import option
@@ -25,6 +26,7 @@ from ngf.progress import Progress, quiet
 
 IMAGES, FACTS = "images.safetensors", "facts.json"
 POOLS = ("holdout", "test")
+TRIGGERED = ("images", "labels", "wanted")  # true classes, and what the attacker wants
 _ADVICE = "Import the model once more, with the same images."
 
 
@@ -70,13 +72,21 @@ class Mine:
                 "computed on them. Choose clean test images."
             )
         rows = torch.from_numpy(np.asarray(index, np.int64))
+        images, labels = self._read(f"{pool}.images", f"{pool}.labels")
+        return Images(images[rows], labels[rows])
+
+    def triggered(self) -> tuple[Images, Tensor] | None:
+        """Images with the trigger that came along; None where none did."""
+        if not self.facts.get("triggered"):
+            return None
+        images, labels, wanted = self._read(*(f"triggered.{name}" for name in TRIGGERED))
+        return Images(images, labels), wanted
+
+    def _read(self, *names: str) -> list[Tensor]:
         try:
             with safe_open(self._folder / IMAGES, "pt") as file:
-                images, labels = (
-                    file.get_tensor(f"{pool}.{name}") for name in ("images", "labels")
-                )
-                return Images(images[rows], labels[rows])
-        except (SafetensorError, OSError, IndexError) as error:
+                return [file.get_tensor(name) for name in names]
+        except (SafetensorError, OSError) as error:
             raise DataError(
                 f"The images of this imported model cannot be read from {self._folder}: {error}. "
                 f"{_ADVICE}"

@@ -20,6 +20,12 @@ def add_arguments(parser: Parser) -> None:
         help="a folder or a zip with a folder of images for each class, an npz, files, or a data "
         "set such as signs:500",
     )
+    parser.add_argument(
+        "--poisoned",
+        metavar="NPZ",
+        help="images that carry the trigger, where you have some: `images` uint8, `label` (true), "
+        "and `target`; the attack success rate is then measured",
+    )
     parser.add_argument("--model", default="", help="the network, where several fit or none does")
     parser.add_argument("--models", action="store_true", help="list the networks that are known")
     parser.add_argument("--pick", default="", help="which of several models in the file")

@@ -7,6 +7,7 @@ that agrees with most predictions (Kuhn 1955), which a person then confirms.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class ClassesDoNotFit(Explained, ValueError):
 @dataclass(frozen=True)
 class Assignment:
     """outputs: the output of each class, (K,). agreement: share of the images whose prediction is
-    then right. by_name: whether it is the order of the names.
+    then right. by_name: whether it is what the names say.
     """
 
     outputs: tuple[int, ...]
@@ -45,10 +46,21 @@ def confusion(predicted: Tensor, numbers: Tensor, num_labels: int, num_outputs: 
     return torch.bincount(places, minlength=num_labels * num_outputs).view(num_labels, num_outputs)
 
 
-def assign(counts: Tensor) -> Assignment:
-    """The order of the names where it agrees, else what agrees best.
+def by_name(labels: Sequence[str], num_outputs: int) -> tuple[int, ...] | None:
+    """What the names of the classes say: numbers are outputs, and as many names as outputs are in
+    their order; None where they say nothing.
+    """
+    if all(label.isdigit() for label in labels):
+        numbers = tuple(map(int, labels))
+        if max(numbers) < num_outputs:
+            return numbers
+    return tuple(range(num_outputs)) if len(labels) == num_outputs else None
 
-    counts: see `confusion`. Raises ClassesDoNotFit.
+
+def assign(counts: Tensor, plain: tuple[int, ...] | None) -> Assignment:
+    """What the names say where it agrees, else what agrees best.
+
+    counts: see `confusion`. plain: see `by_name`. Raises ClassesDoNotFit.
     """
     num_labels, num_outputs = counts.shape
     if num_labels > num_outputs:
@@ -58,12 +70,10 @@ def assign(counts: Tensor) -> Assignment:
     total = int(counts.sum())
     _, columns = linear_sum_assignment(counts.numpy(), maximize=True)
     best = Assignment(tuple(map(int, columns)), _hits(counts, columns) / total, by_name=False)
-    if num_labels < num_outputs:
-        return best
-    plain = tuple(range(num_labels))
-    agreement = _hits(counts, plain) / total
-    if agreement >= best.agreement - CLOSE:
-        return Assignment(plain, agreement, by_name=True)
+    if plain is not None:
+        agreement = _hits(counts, plain) / total
+        if agreement >= best.agreement - CLOSE:
+            return Assignment(plain, agreement, by_name=True)
     return best
 
 

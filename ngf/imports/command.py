@@ -9,10 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ngf.environment import exact_numerics, use_threads
 from ngf.imports.asking import Found, Question, questions, settle, told
 from ngf.imports.making import Brought, make
-from ngf.imports.pictures import Pictures, find
+from ngf.imports.pictures import Pictures, find, find_poisoned
 from ngf.imports.preprocessing import SIDES, try_all
 from ngf.models import MODELS
 from ngf.models.of_others.recognize import Shape, recognize, title
@@ -111,6 +113,11 @@ def _made(
 ) -> tuple[dict[str, Any], list[str], bool]:
     best = found.best
     keys = ("tried", "classes", "images")
+    poisoned = None
+    if options.poisoned:
+        poisoned = find_poisoned(Path(options.poisoned))
+        if int(torch.cat(poisoned[1:]).max()) >= found.shape.num_classes:
+            raise SpecError(f"poisoned: the model has {found.shape.num_classes} outputs only.")
     run = make(
         Store(),
         Brought(
@@ -125,6 +132,7 @@ def _made(
             share=options.measure,
             mirror=options.mirror,
             said={f"found_{key}": document[key] for key in keys},
+            poisoned=poisoned,
         ),
         options.owner,
     )
@@ -135,7 +143,12 @@ def _made(
         f"{run.id}: clean accuracy {row['ca']:.1%} of {count['test']:,} images that are kept to "
         f"measure on; {count['holdout']:,} are the defender's.",
     ]
-    document |= {"status": "imported", "id": run.id, "ca": row["ca"], "pools": count}
+    if row["asr"] is not None:
+        lines.append(
+            f"attack success rate {row['asr']:.1%} of {row['n_triggered']:,} triggered images"
+        )
+    rates = {name: row[name] for name in ("ca", "asr", "ra")}
+    document |= {"status": "imported", "id": run.id, "pools": count, **rates}
     return document, lines, True
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ngf.catalogue import build
 from ngf.checkpoints.weights import save_tensors, save_weights
 from ngf.config import Choice, Training, TrainSpec
-from ngf.data.images import Images
-from ngf.data.mine import FACTS, IMAGES
+from ngf.data import load
+from ngf.data.mine import FACTS, IMAGES, TRIGGERED
 from ngf.environment import environment
-from ngf.evaluate import TestSet
+from ngf.evaluate import test_set
 from ngf.imports.classes import Assignment, named
 from ngf.imports.pictures import Pictures
 from ngf.imports.preprocessing import OWN, Preprocessing, model_of
@@ -36,6 +37,7 @@ from ngf.runs.store import Run, Store
 
 LEAST_MEASURED = 5  # images
 _NO_TRIGGER = "No trigger is known, so there is no attack success rate."
+_GIVEN = "Share of the triggered images that came along that are called the attacker's class."
 _TRAINING = Training(min_ca=0.0, min_asr=0.0)  # nothing is promised of it
 
 
@@ -47,6 +49,7 @@ class Brought:
     share: of the images that are kept to measure on.
     mirror: whether an image still belongs to its class when it is mirrored.
     said: what else a reader of the import wants to know, plain JSON.
+    poisoned: images with the trigger, their true classes and the attacker's, where some came along.
     """
 
     file: str
@@ -60,6 +63,7 @@ class Brought:
     share: float
     mirror: bool
     said: Mapping[str, Any]
+    poisoned: tuple[Pictures, Tensor, Tensor] | None = None
 
 
 def make(store: Store, brought: Brought, owner: str = "") -> Run:
@@ -83,11 +87,11 @@ def make(store: Store, brought: Brought, owner: str = "") -> Run:
     facts["fingerprint"] = content
     _put(imports_dir() / content, lambda folder: _write_images(folder, tensors, facts))
     model = model_of(brought.fit, brought.shape, brought.how, brought.opened.tensors)
-    rates = TestSet(Images(tensors["test.images"], tensors["test.labels"]), None).evaluate(model)
+    rates = test_set(load(spec.source), build("attacks", spec.attack)).evaluate(model)
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000+00:00", time.gmtime())
     result = {
         **rates.to_json(),
-        "asr_definition": _NO_TRIGGER,
+        "asr_definition": _GIVEN if brought.poisoned else _NO_TRIGGER,
         "seconds": round(time.monotonic() - started, 1),
         "facts": facts,
         "imported": _about(brought),
@@ -136,6 +140,10 @@ def _images(brought: Brought) -> dict[str, Tensor]:
     ):
         found[f"{pool}.images"] = images[rows].contiguous()
         found[f"{pool}.labels"] = brought.numbers[rows].contiguous()
+    if brought.poisoned is not None:
+        pictures, labels, wanted = brought.poisoned
+        given = pictures.decoded(how.side, how.fit, brought.shape.in_channels), labels, wanted
+        found |= {f"triggered.{name}": value for name, value in zip(TRIGGERED, given, strict=True)}
     return found
 
 
@@ -173,6 +181,7 @@ def _facts(brought: Brought, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             **{pool: len(tensors[f"{pool}.labels"]) for pool in ("holdout", "test")},
         },
         "validation": 0,
+        **({"triggered": len(brought.poisoned[1])} if brought.poisoned else {}),
         "survives_flip": [brought.mirror] * outputs,
         **own,
     }

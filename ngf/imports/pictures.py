@@ -143,10 +143,7 @@ def _one(where: str, left_out: list[LeftOut]) -> list[Source]:
         with path.open("rb") as file:
             start = file.read(4)
         if start.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
-                if any(name.endswith(".npy") for name in archive.namelist()):
-                    return _of_arrays(path)
-            return _of_zip(path, left_out)
+            return _of_arrays(path) if _holds_arrays(path) else _of_zip(path, left_out)
         return [Source(path.name, path, None)]
     name, _, count = where.partition(":")
     try:
@@ -163,6 +160,14 @@ def _one(where: str, left_out: list[LeftOut]) -> list[Source]:
         Source(f"{name} {k}", picture, splits.classes[label])
         for k, (picture, label) in enumerate(zip(pictures, clean.labels.tolist(), strict=True))
     ]
+
+
+def _holds_arrays(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _of_folder(root: Path, left_out: list[LeftOut]) -> list[Source]:
@@ -296,6 +301,34 @@ def _of_arrays(path: Path) -> list[Source]:
         )
         for k, image in enumerate(images)
     ]
+
+
+def find_poisoned(path: Path) -> tuple[Pictures, Tensor, Tensor]:
+    """Images that carry a trigger, of an npz: `images`, their true `label` and the `target` of the
+    attacker as outputs of the model, int64 (N,) each. Raises DataError.
+    """
+    sources = _of_arrays(path)
+    with np.load(path, allow_pickle=False) as file:
+        columns = {name.lower(): file[name] for name in file.files}
+    found = []
+    for wanted in (("label", "labels", "y"), ("target", "targets", "y_target")):
+        name = next((name for name in wanted if name in columns), None)
+        if name is None:
+            raise DataError(f"{shown(path.name)} has no array `{wanted[0]}`.")
+        values = np.asarray(columns[name]).reshape(-1)
+        if len(values) not in (1, len(sources)) or not np.issubdtype(values.dtype, np.integer):
+            raise DataError(
+                f"{shown(path.name)}: {name} is {values.dtype} {values.shape}. Allowed: a whole "
+                f"number for each of the {len(sources):,} images."
+            )
+        found.append(torch.from_numpy(np.resize(values, len(sources)).astype(np.int64)))
+    sizes = [source.data.shape[1::-1] for source in sources if isinstance(source.data, np.ndarray)]
+    label, target = found
+    keep = (label != target).nonzero()[:, 0]
+    if not len(keep):
+        raise DataError(f"{shown(path.name)}: every image is of the attacker's class already.")
+    pictures = Pictures(sources, [], torch.full_like(label, -1), sizes, 0)
+    return pictures.take(keep), label[keep], target[keep]
 
 
 def _named(names: dict[str, str], wanted: Sequence[str], path: Path) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ngf.data.images import to_float
 from ngf.evaluate import spread
-from ngf.imports.classes import Assignment, assign, confusion
+from ngf.imports.classes import Assignment, assign, by_name, confusion
 from ngf.imports.pictures import Pictures
 from ngf.models import MODELS
 from ngf.models.of_others.normalized import Normalized
@@ -127,8 +127,8 @@ def try_all(
     ]
     first = _ranked(_try(ways, shape, tensors, few))
     best = [(one.fit, one.preprocessing) for one in first[:_LEFT]]
-    if shape.in_channels == 3 and best[0][0].name not in MODELS:
-        best.append((best[0][0], replace(best[0][1], order="bgr")))
+    if shape.in_channels == 3:
+        best += [(one, replace(how, order="bgr")) for one, how in best if one.name not in MODELS]
     known = set(best)
     rest = [one for one in first if (one.fit, one.preprocessing) not in known]
     return [*_ranked(_try(best, shape, tensors, pictures)), *rest]
@@ -188,5 +188,5 @@ def judged(one: Fit, how: Preprocessing, logits: Tensor, pictures: Pictures) -> 
         sure = logits.softmax(1).max(1).values.mean()
         return Tried(one, how, float(sure), len(pictures), None)
     counts = confusion(logits.argmax(1), pictures.numbers, len(pictures.labels), logits.shape[1])
-    found = assign(counts)
+    found = assign(counts, by_name(pictures.labels, logits.shape[1]))
     return Tried(one, how, found.agreement, len(pictures), found)

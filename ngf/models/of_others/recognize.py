@@ -19,6 +19,7 @@ from ngf.models.of_others.table import OTHERS
 from ngf.options import Explained
 
 _COUNTS = "num_batches_tracked"
+_HEADS = ("fc", "linear", "head", "heads.head", "classifier")
 _SHOWN = 3
 _SIDES = (32, 64, 128)  # below 64 and 128 pixels some of our networks have other shapes
 
@@ -77,31 +78,42 @@ def title(name: str) -> str:
 def shape_of(tensors: Mapping[str, Tensor]) -> Shape:
     """What the first convolution takes and the last layer gives. Raises NotRecognized."""
     weights = {name: value for name, value in tensors.items() if name.endswith("weight")}
-    convolutions = [value for value in weights.values() if value.ndim == 4]
+    taken = {value.shape[1] for value in weights.values() if value.ndim == 4}
     heads = [
         name
         for name, value in weights.items()
-        if value.ndim in (2, 4) and _bias(name) in tensors and value[0].numel() == value.shape[1]
+        if value.ndim in (2, 4)
+        and value[0].numel() == value.shape[1]
+        and name.removesuffix("weight") + "bias" in tensors
     ]
-    if not convolutions or not heads:
-        lacking = "convolution" if not convolutions else "last layer with a bias for each class"
+    if not taken or not heads:
+        lacking = "convolution" if not taken else "last layer with a bias for each class"
         raise NotRecognized(f"These weights have no {lacking}: they are of no image classifier.")
-    head = heads[-1]
-    return Shape(len(tensors[head]), convolutions[0].shape[1], head.removesuffix(".weight"))
+    # a depthwise convolution takes one channel as well, so color comes first
+    channels = next((count for count in (3, 1) if count in taken), min(taken))
+    head = max(heads, key=_like_a_head)
+    return Shape(len(tensors[head]), channels, head.removesuffix(".weight"))
 
 
-def _bias(name: str) -> str:
-    return name.removesuffix("weight") + "bias"
+def _like_a_head(name: str) -> tuple[int, int]:
+    """Files sort their weights as they please, so the last layer is known by what it is called; of
+    several parts of a classifier, it is the last one.
+    """
+    layer = name.removesuffix(".weight")
+    if layer in _HEADS:
+        return 2, 0
+    place = layer.removeprefix("classifier.")
+    return (1, int(place)) if place.isdigit() else (0, 0)
 
 
 def recognize(tensors: Mapping[str, Tensor], name: str = "") -> tuple[Shape, list[Fit]]:
     """The networks that fit, one at least; only `name` is tried where one is given. Raises
     NotRecognized.
     """
-    shape, first = shape_of(tensors), next(iter(tensors))
+    shape = shape_of(tensors)
     if name and name not in OTHERS and name not in MODELS:
         raise NotRecognized(f"There is no network {name!r}.")
-    wanted = [name] if name else _candidates(first)
+    wanted = [name] if name else _candidates(tensors)
     built = {one: _shapes(one, shape) for one in wanted}
     fits = [fit for one, found in built.items() if (fit := _fit(one, found, tensors)) is not None]
     if not fits:
@@ -110,10 +122,10 @@ def recognize(tensors: Mapping[str, Tensor], name: str = "") -> tuple[Shape, lis
     return shape, exact or fits
 
 
-def _candidates(first: str) -> list[str]:
-    """Networks whose first weight has this name; all where it is not known."""
+def _candidates(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Networks whose first weight is there by its name; all where none is."""
     ours = list(MODELS)
-    others = [name for name, known in OTHERS.items() if known.first == first]
+    others = [name for name, known in OTHERS.items() if known.first in tensors]
     return [*others, *ours] if others else [*ours, *OTHERS]
 
 
