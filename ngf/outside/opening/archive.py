@@ -62,6 +62,7 @@ def _directory(file: IO[bytes], size: int) -> dict[str, zipfile.ZipInfo]:
         raise NotOpened(f"The archive holds more than {_MOST_RECORDS:,} records.")
     if any(info.flag_bits & 1 for info in infos):
         raise NotOpened("The archive is encrypted.", advice="Bring it without a password.")
+    _folder([info.filename for info in infos])  # what else it is says more than how it is packed
     packed = sum(info.file_size for info in infos if info.compress_type != zipfile.ZIP_STORED)
     if packed:
         raise NotOpened(

@@ -55,8 +55,8 @@ class Limits:
 def plain(name: object) -> str:
     """A stranger's name as it may stand in a sentence: printable, without markup, not too long."""
     text = str(name)
-    short = shown(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
-    return "".join(f"\\x{ord(c):02x}" if c in MARKUP | _LINKS else c for c in short)
+    short = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return "".join(f"\\x{ord(c):02x}" if c in MARKUP | _LINKS else shown(c) for c in short)
 
 
 def some(names: Iterable[object]) -> str:

@@ -20,6 +20,7 @@ _CLASSES = ("classes", "class_names", "class_to_idx", "labels")
 _NAMES = ("model_name", "arch", "architecture", "model_arch")
 _SIZES = ("image_size", "img_size", "input_size")
 _COUNTS = ("num_classes", "n_classes", "nb_classes", "num_class")
+_HELPFUL = frozenset((*_CLASSES, *_NAMES, *_SIZES, *_COUNTS))
 _SETTINGS = ("hyper_parameters", "hparams", "config", "args")
 
 
@@ -117,10 +118,10 @@ def _check_names(path: tuple[Any, ...], names: Mapping[Any, Planned]) -> None:
 
 
 def _beside(root: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """The keys of what is not used."""
+    """The keys of what is not used; plain values that `extra_of` looks at are."""
     here: Any = root
     for key in path:
-        yield from (str(name) for name in here if name != key)
+        yield from (str(name) for name in here if name != key and name not in _HELPFUL)
         here = here[key]
     yield from (str(name) for name, value in here.items() if not isinstance(value, Planned))
 
