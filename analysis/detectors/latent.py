@@ -63,7 +63,7 @@ def _reached(
     bool (K,).
     """
     classes = len(weight)
-    count = others.sum(1).clamp(min=1)
+    count = others.sum(1)
     shift = weight.new_zeros(classes, weight.shape[1])
     reached = torch.zeros_like(radius, dtype=torch.bool)
     target = torch.eye(classes, dtype=weight.dtype, device=weight.device)
