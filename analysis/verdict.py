@@ -70,7 +70,8 @@ DETECTORS: dict[str, Detector] = {
     )
 }
 CONTROL = Detector("loss", "Clean loss alone", _log)  # what a detector must beat; in no rule
-SETTINGS = ("n", "trigger_steps", "universal_steps", "epsilon")  # of which numbers depend
+SETTINGS = ("n", "trigger_steps", "universal_steps", "epsilon")  # that numbers depend on
+_FEWER = 0.5  # with so small a share of the images, numbers are not comparable
 FAMILY = ("num_parameters", "num_classes", "image_shape")
 PUBLISHED = 2.0  # anomaly index above which Wang et al. 2019 call a class an outlier
 
@@ -80,7 +81,8 @@ class Compared:
     """One number beside those of known models; `calls` says which side of its threshold it lies on.
 
     benign, backdoored: lowest, median and highest of the known models; None where not comparable.
-    calls: None where it is not comparable.
+    calls: None where it is not comparable. direction: 1 where backdoored models lie higher, or -1.
+    threshold: on the scale of the detector. auc, false_alarms: on attacks that were left out.
     """
 
     name: str
@@ -89,6 +91,10 @@ class Compared:
     calls: bool | None
     benign: tuple[float, float, float] | None = None
     backdoored: tuple[float, float, float] | None = None
+    direction: float = 1.0
+    threshold: float | None = None
+    auc: tuple[float, float, float] | None = None
+    false_alarms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +142,17 @@ def why_not(values: Row, reference: Row | None) -> str:
         told = " and ".join(words[name] for name in different)
         return f"the known models ({family['title']}) have another {told}"
     settings = reference["settings"]
-    if different := [name for name in SETTINGS if values.get(name) != settings[name]]:
+    if different := [name for name in SETTINGS if not _alike(name, values, settings)]:
         told = ", ".join(f"{name} = {settings[name]}" for name in different)
         return f"the known models were checked with other settings ({told})"
     return ""
+
+
+def _alike(name: str, values: Row, settings: Row) -> bool:
+    value, known = float(values.get(name) or 0), float(settings[name])
+    if name == "n":
+        return value >= _FEWER * known
+    return math.isclose(value, known, rel_tol=1e-3)  # what ships has four digits
 
 
 def features(values: Row, names: Sequence[str]) -> list[float] | None:
@@ -257,19 +270,19 @@ def _compared(values: Row, reference: Row | None, reason: str) -> list[Compared]
         if row is None or (reason and not about.any_model):
             found.append(Compared(name=name, title=about.title, value=value, calls=None))
             continue
-        high = (
-            (about.scale(value) >= row["threshold"])
-            if row["direction"] > 0
-            else (about.scale(value) <= row["threshold"])
-        )
+        above = about.scale(value) - row["threshold"]
         found.append(
             Compared(
                 name=name,
                 title=about.title,
                 value=value,
-                calls=high,
+                calls=row["direction"] * above >= 0,
                 benign=tuple(row["benign"]),
                 backdoored=tuple(row["backdoored"]),
+                direction=row["direction"],
+                threshold=row["threshold"],
+                auc=(row["auc"]["value"], row["auc"]["low"], row["auc"]["high"]),
+                false_alarms=row["false_alarms"],
             )
         )
     return found
