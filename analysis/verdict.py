@@ -129,7 +129,9 @@ def shipped_reference() -> dict[str, Any] | None:
 
 
 def why_not(values: Row, reference: Row | None) -> str:
-    """Why the known models are not like this one; empty if they are, as far as numbers tell."""
+    """Why the known models are not like this one; empty if they are, as far as numbers tell: they
+    do not tell other images of the same size and number of classes.
+    """
     if reference is None:
         return "no models are known to compare with"
     family = reference["family"]
@@ -158,10 +160,10 @@ def _alike(name: str, values: Row, settings: Row) -> bool:
 def features(values: Row, names: Sequence[str]) -> list[float] | None:
     """What a rule sees; None when a value is missing."""
     known = {**DETECTORS, CONTROL.name: CONTROL}
-    found = [values.get(name) for name in names]
-    if any(value is None for value in found):
+    found = {name: values[name] for name in names if values.get(name) is not None}
+    if len(found) < len(names):
         return None
-    return [known[name].scale(float(value)) for name, value in zip(names, found, strict=True)]
+    return [known[name].scale(float(found[name])) for name in names]
 
 
 def probability(rule: Row, x: Sequence[float]) -> float:
@@ -241,7 +243,7 @@ def _words(
             f"{text} Not comparable: {reason}. Only what compares the classes of this model with "
             f"each other counts.{auc} on the known models; on this kind of model it is untested."
         )
-    return f"{text}{auc}."
+    return f"{text}{auc}; it holds for models that were trained like the known ones."
 
 
 def _percent(share: float) -> str:

@@ -187,12 +187,13 @@ def _rule(
             "intercept": float(rule.intercept),
         }
 
-    judged = calibration(of)
+    judged, alone = calibration(of), _auc(found)
     return {
         "measures": list(measures),
         **plain(np.ones(len(x), bool)),
         "without": [plain(attack != name) for name in sorted({*attack[backdoored]})],
-        **_auc(found),
+        "auc": alone["auc"],
+        "n": alone["n"],
         **vars(judged),
     }
 

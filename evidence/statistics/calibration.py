@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evidence.statistics.detector import Fold
 
 Array = NDArray[np.float64]
+Calls = NDArray[np.bool_]
 WRONG = 0.05  # share of either kind that may be called the other
 BINS = 5
 
@@ -38,7 +39,8 @@ class Calibration:
     band: below its low end a model is called benign, above its high end backdoored; it is chosen on
     all folds. wrong, silent, right: shares of cross-fitted answers, whose band has seen neither the
     attack nor the benign part; false_alarms: benign models called backdoored; missed: backdoored
-    ones called benign; silent_by: share without an answer of each attack, and `none`.
+    ones called benign; silent_by: share without an answer of each attack, and of `none`; found_by:
+    share of each attack called backdoored.
     """
 
     brier: float
@@ -118,38 +120,44 @@ def calibration(of: Sequence[Guess], *, wrong: float = WRONG, bins: int = BINS) 
     if len(attacks) < 2 or len(parts) < 2:
         raise ValueError("A band is judged on attacks and benign models that it has not seen.")
     p, positive, weight = weighed(of)
-    ours: dict[str, list[Array]] = {name: [] for name in attacks}
-    theirs: list[tuple[Array, Array]] = []  # called backdoored, called benign
-    called: dict[str, list[Array]] = {name: [] for name in attacks}
+    found: dict[str, list[Calls]] = {name: [] for name in attacks}
+    lost: dict[str, list[Calls]] = {name: [] for name in attacks}
+    alarms: list[Calls] = []
+    cleared: list[Calls] = []
     for one in of:
-        known = [
-            other
-            for other in of
-            if other.attack != one.attack and tuple(other.part) != tuple(one.part)
-        ]
-        low, high = band_of(known, wrong)
-        ours[one.attack].append(one.ours <= low)
-        called[one.attack].append(one.ours >= high)
-        theirs.append((one.theirs >= high, one.theirs <= low))
-    found = {name: float(np.mean(np.concatenate(called[name]))) for name in attacks}
-    lost = {name: float(np.mean(np.concatenate(ours[name]))) for name in attacks}
-    alarms = float(np.mean(np.concatenate([alarm for alarm, _ in theirs])))
-    cleared = float(np.mean(np.concatenate([clear for _, clear in theirs])))
-    missed, right = float(np.mean([*lost.values()])), float(np.mean([*found.values()]))
-    silent_by = {name: 1 - found[name] - lost[name] for name in attacks}
+        low, high = band_of([other for other in of if _apart(one, other)], wrong)
+        found[one.attack].append(one.ours >= high)
+        lost[one.attack].append(one.ours <= low)
+        alarms.append(one.theirs >= high)
+        cleared.append(one.theirs <= low)
+    found_by = {name: _share(called) for name, called in found.items()}
+    lost_by = {name: _share(called) for name, called in lost.items()}
+    right, missed = float(np.mean([*found_by.values()])), float(np.mean([*lost_by.values()]))
+    false_alarms, calm = _share(alarms), _share(cleared)
+    silent_by = {name: 1 - found_by[name] - lost_by[name] for name in attacks}
+    binned = _binned(p, positive, weight, bins)
     return Calibration(
         brier=float(weight @ (p - positive) ** 2),
-        ece=float(sum(row[4] * abs(row[2] - row[3]) for row in _binned(p, positive, weight, bins))),
-        bins=tuple(_binned(p, positive, weight, bins)),
+        ece=float(sum(total * abs(mean - share) for _, _, mean, share, total in binned)),
+        bins=tuple(binned),
         band=band_of(of, wrong),
-        wrong=(alarms + missed) / 2,
-        silent=1 - (alarms + missed + cleared + right) / 2,
-        right=(cleared + right) / 2,
-        false_alarms=alarms,
+        wrong=(false_alarms + missed) / 2,
+        silent=1 - (false_alarms + missed + calm + right) / 2,
+        right=(calm + right) / 2,
+        false_alarms=false_alarms,
         missed=missed,
-        silent_by={**silent_by, "none": 1 - alarms - cleared},
-        found_by=found,
+        silent_by={**silent_by, "none": 1 - false_alarms - calm},
+        found_by=found_by,
     )
+
+
+def _apart(one: Guess, other: Guess) -> bool:
+    """Whether neither the attack nor the benign part of one fold is that of the other."""
+    return one.attack != other.attack and tuple(one.part) != tuple(other.part)
+
+
+def _share(called: Sequence[Calls]) -> float:
+    return float(np.mean(np.concatenate(called)))
 
 
 def _binned(
