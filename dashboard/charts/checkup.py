@@ -190,7 +190,7 @@ def _finding(order: Sequence[int], index: np.ndarray, size: np.ndarray) -> str:
     first = order[0]
     median = number(100 * float(np.median(size)), 2)
     text = (
-        f"Class {first} takes the smallest trigger for its kind: "
+        f"Class {first} takes the smallest trigger: "
         f"{number(100 * float(size[first]), 2)} % of the image, where the median class takes "
         f"{median} %"
     )
