@@ -89,10 +89,11 @@ def _finding(about: Mapping[str, Any]) -> str:
     auc = about["auc"]
     lost = [short("attacks", name) for name, share in about["found_by"].items() if share < _SEEN]
     missed = f" It does not find {listed(lost)}." if lost else ""
+    benign = about["n"]["benign"]
     return (
         f"On attacks that it had not seen, the verdict's AUC is {auc['value']:.2f} "
         f"({interval(auc['low'], auc['high'])}); it accuses {percent(about['false_alarms'], 0)} of "
-        f"{about['n']['benign']} benign models, says “cannot tell” of "
-        f"{percent(about['silent'], 0)} and is wrong of {percent(about['wrong'], 0)} (benign and backdoored weigh the same). Its "
+        f"{benign} benign models, says “cannot tell” of {percent(about['silent'], 0)} and is wrong "
+        f"of {percent(about['wrong'], 0)} (benign and backdoored weigh the same). Its "
         f"probabilities are off by {percent(about['ece'], 0)} on average.{missed}"
     )
