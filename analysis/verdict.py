@@ -234,8 +234,8 @@ def _words(
         f"{_percent(low)} to {_percent(high)}" if _percent(low) != _percent(high) else "the same"
     )
     text = (
-        f"{said}: probability {_percent(p)} ({between}, whichever attack the reference leaves out), "
-        "if half of all models had one."
+        f"{said}: probability {_percent(p)} ({between}, whichever attack the reference leaves "
+        "out), if half of all models had one."
     )
     auc = (
         f" On attacks that it had not seen, this verdict's AUC is {rule['auc']['value']:.2f} "
