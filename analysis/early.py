@@ -125,4 +125,17 @@ def _check_probe(options: _Options, data: Mapping[str, Any]) -> None:
     check_attack(attack, data)
 
 
-_CHECKS: dict[str, Callable[[_Options, Mapping[str, Any]], None]] = {"trigger_probe": _check_probe}
+def _check_checkup(options: _Options, data: Mapping[str, Any]) -> None:
+    """The images of a checkup. data: facts of the images."""
+    clean = kinds_of(attacked=False, in_loop=False)
+    if options["data"] not in clean:
+        raise SpecError(
+            f"data = {options['data']} has a trigger, and a checkup knows of none. "
+            f"Allowed: {', '.join(clean)}."
+        )
+
+
+_CHECKS: dict[str, Callable[[_Options, Mapping[str, Any]], None]] = {
+    "trigger_probe": _check_probe,
+    "checkup": _check_checkup,
+}

@@ -111,6 +111,20 @@ STEPS = (
         computes=False,
     ),
     Step(
+        name="detectors",
+        does="Takes the checkup of every model: what a defender finds on clean images.",
+        needs=("zoo",),
+        takes="40 minutes; half a minute per model",
+        writes="assets/evidence/detectors/*.json",
+    ),
+    Step(
+        name="detectors_table",
+        does="Judges the detectors of the checkup on attacks that they have not seen.",
+        needs=("detectors",),
+        writes="assets/evidence/detectors.json",
+        computes=False,
+    ),
+    Step(
         name="arena",
         does="Purifies three models of each attack on signs, and benign ones, by every defense.",
         needs=("zoo",),

@@ -109,6 +109,33 @@ def sampled_traces(
     return traces / len(images)
 
 
+def image_layer_traces(
+    model: nn.Module,
+    layers: Mapping[str, Sequence[str]],
+    images: Tensor,
+    *,
+    sampling: str = "signs",
+    generator: Generator,
+) -> np.ndarray:
+    """One unbiased sample of each image's Tr F in each layer, |J_i^T u_i|^2: float64 (N, L).
+
+    Without the cross terms between images that `sampled_traces` has: on a backdoored ResNet of
+    78,000 parameters and 1,000 images the mean of one draw scatters by 1 % instead of 9 %, in the
+    same time (4 and 5 draws). It also tells how far images differ.
+
+    model: in eval mode; it is left as it was.
+    layers: layer -> names of its parameters.
+    """
+    u = residuals(predictions(model, images).softmax(1), sampling, generator)
+    names = [name for own in layers.values() for name in own]
+    traces = []
+    for gradient in per_image_gradients(model, names, images, u):
+        squares = {name: part.flatten(1).square().sum(1) for name, part in gradient.items()}
+        by_layer = [torch.stack([squares[name] for name in own]).sum(0) for own in layers.values()]
+        traces.append(torch.stack(by_layer, 1).cpu().double().numpy())
+    return np.concatenate(traces)
+
+
 def image_traces(
     model: nn.Module,
     names: Sequence[str],
@@ -117,22 +144,9 @@ def image_traces(
     sampling: str = "signs",
     generator: Generator,
 ) -> np.ndarray:
-    """One unbiased sample of each image's Tr F, |J_i^T u_i|^2: float64 (N,).
-
-    Without the cross terms between images that `sampled_traces` has: on a backdoored ResNet of
-    78,000 parameters and 1,000 images the mean of one draw scatters by 1 % instead of 9 %, in the
-    same time (4 and 5 draws). It also tells how far images differ.
-
-    model: in eval mode; it is left as it was.
-    names: of the parameters.
-    images: float (N, C, H, W) in [0, 1].
-    """
-    u = residuals(predictions(model, images).softmax(1), sampling, generator)
-    traces = []
-    for gradient in per_image_gradients(model, names, images, u):
-        squares = [part.flatten(1).square().sum(1) for part in gradient.values()]
-        traces.append(sum(squares[1:], squares[0]).cpu().double().numpy())
-    return np.concatenate(traces)
+    """The same of the parameters `names` together: float64 (N,)."""
+    whole = {"": list(names)}
+    return image_layer_traces(model, whole, images, sampling=sampling, generator=generator)[:, 0]
 
 
 def standard_error(samples: np.ndarray) -> np.ndarray:

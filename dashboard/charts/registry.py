@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from analysis.verdict import shipped_reference
 from dashboard.charts.axes import same_axes
 from dashboard.charts.bars import bars_of_layers, bars_of_measure, measure_bars
 from dashboard.charts.bend import bend_chart
 from dashboard.charts.chart import Chart
+from dashboard.charts.checkup import checkup_chart, triggers_chart
 from dashboard.charts.layers import layer_chart
 from dashboard.charts.loss_line import line_chart, lines
 from dashboard.charts.loss_plane import VIEWS, Arrays, plane_chart
@@ -73,6 +75,8 @@ OF_MEASUREMENTS: dict[str, Callable[[Found, ChartOptions], list[Chart]]] = {
     "lines": lambda found, options: [line_chart(lines(found))],
     "bends": lambda found, options: [bend_chart(one.values, one.arrays) for one in found[:1]],
     "rescaling": lambda found, options: [rescaling_chart(one, at=options.at) for one in found[:1]],
+    "checkup": lambda found, options: [checkup_chart(one, shipped_reference()) for one in found],
+    "reversed_triggers": lambda found, options: [triggers_chart(one) for one in found],
     "picture": lambda found, options: [picture_chart(found, pictures()[options.value])],
 }
 # Charts of one of several values, and which there are.

@@ -4,24 +4,20 @@ to each.
 
 from __future__ import annotations
 
-import base64
-import functools
 import html
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
+from dashboard.charts.png import source
 from dashboard.kit import library
 from ngf.catalogue import options_of
 from ngf.runs.folder import PREVIEW
 from ngf.runs.store import TrainRun
 
 PARTS = {"clean": "clean", "triggered": "triggered", "residual": "difference × 5 (gray: none)"}
-_LARGEST = 96  # pixels on a side; larger images are made smaller for the page
 # Images keep their pixels when they are enlarged; a caption has room for two lines, so that the
 # rows stay in line.
 _STYLE = """<style>
@@ -138,21 +134,6 @@ def legend(arrays: Mapping[str, Any]) -> str:
             "another."
         )
     return text
-
-
-def source(image: np.ndarray) -> str:
-    """An image, uint8 (H, W, 3), as the source of an <img>."""
-    return _png(np.ascontiguousarray(image).tobytes(), image.shape)
-
-
-@functools.lru_cache(maxsize=2000)
-def _png(raw: bytes, shape: tuple[int, ...]) -> str:
-    """An image, uint8 (H, W, 3), as a data URL of a PNG."""
-    picture = Image.fromarray(np.frombuffer(raw, np.uint8).reshape(shape))
-    picture.thumbnail((_LARGEST, _LARGEST))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def show_trigger(run: TrainRun, *, count: int = 8) -> None:

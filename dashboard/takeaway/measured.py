@@ -50,6 +50,11 @@ _DRAWN = {
         "Only the steps whose weights were kept are measured, and on clean images a backdoor need "
         "not show.",
     ),
+    "checkup": (
+        "checkup",
+        "It compares with models that were trained in one way, and some attacks leave no trace in "
+        "any of its numbers.",
+    ),
     "rescaling": ("rescaling", "Only one layer is rescaled here; others would do as well."),
 }
 _NUMBERS = "No single number is the sharpness of a model, and whether any tells how well a model "

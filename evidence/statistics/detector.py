@@ -7,7 +7,7 @@ not seen, so that neither side of a comparison was in the fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +73,15 @@ def delong_variance(positive: Array, negative: Array) -> float:
 @dataclass(frozen=True)
 class Rule:
     """score(x) = weights . (x - center) / scale, x log measures (n, k). At `threshold` and above, a
-    model is called backdoored.
+    model is called backdoored. intercept: of the log odds, intercept + score; 0 for one measure,
+    whose score is none.
     """
 
     center: Array
     scale: Array
     weights: Array
     threshold: float
+    intercept: float = 0.0
 
     def score(self, x: Array) -> Array:
         return ((x - self.center) / self.scale) @ self.weights
@@ -95,20 +97,29 @@ def learned(x: Array, backdoored: NDArray[np.bool_], attack: np.ndarray) -> Rule
     if (np.ptp(x, axis=0) == 0).any():
         raise ValueError("A measure is the same for all models: it tells nothing.")
     z = (x - center) / scale
+    intercept = 0.0
     if x.shape[1] == 1:
         direction = 1.0 if auc(z[backdoored, 0], z[~backdoored, 0]) >= 0.5 else -1.0
         weights = np.array([direction])
     else:
-        weights = logistic(z, backdoored, weight * len(x))
+        intercept, *found = log_odds(z, backdoored, weight * len(x))
+        weights = np.array(found)
     score = z @ weights
-    return Rule(center, scale, weights, _threshold(score, backdoored, weight))
+    return Rule(center, scale, weights, _threshold(score, backdoored, weight), intercept)
 
 
 def logistic(
     z: Array, positive: NDArray[np.bool_], weight: Array, penalty: float = PENALTY
 ) -> Array:
-    """Weights (k,) of logistic regression, each with a normal prior of variance 1 / penalty; the
-    intercept has none. It exists when the classes are separable too.
+    """The weights (k,) of `log_odds`."""
+    return log_odds(z, positive, weight, penalty)[1:]
+
+
+def log_odds(
+    z: Array, positive: NDArray[np.bool_], weight: Array, penalty: float = PENALTY
+) -> Array:
+    """Intercept and weights (1 + k,) of logistic regression, each weight with a normal prior of
+    variance 1 / penalty; the intercept has none. It exists when the classes are separable too.
     """
     sign = np.where(positive, 1.0, -1.0)
 
@@ -121,7 +132,7 @@ def logistic(
     found = minimize(
         loss, np.zeros(z.shape[1] + 1), jac=True, method="BFGS", options={"gtol": 1e-7}
     )
-    return np.asarray(found.x[1:])
+    return np.asarray(found.x)
 
 
 def _even(backdoored: NDArray[np.bool_], attack: np.ndarray) -> Array:
@@ -159,35 +170,67 @@ class Detection:
     false_alarms: float
 
 
-def leave_one_attack_out(
-    models: pd.DataFrame, measures: Sequence[str], *, folds: int = FOLDS
-) -> Detection:
-    """One measure: its direction is learned; several: logistic regression of their logs.
+@dataclass(frozen=True)
+class Fold:
+    """A rule that has seen neither the models of one attack nor a part of the benign ones.
 
-    models: attack (`none`: benign), seed and the measures, above 0. Raises ValueError for what
-    `tables.checked` refuses, fewer than 2 attacks or 3 benign models.
+    ours: its scores of that attack's models. theirs: of that part. mine, part: their places.
     """
+
+    attack: str
+    rule: Rule
+    ours: Array
+    theirs: Array
+    mine: NDArray[np.intp]
+    part: NDArray[np.intp]
+
+
+def folds_of(
+    models: pd.DataFrame, measures: Sequence[str], *, folds: int = FOLDS, logs: bool = True
+) -> Iterator[Fold]:
+    """Every attack with every part of the benign models, as `leave_one_attack_out` takes them."""
     if not measures:
         raise ValueError("No measure is named.")
-    models = checked(models, "models", keys=("attack", "seed"), positive=measures)
+    wanted = {"positive" if logs else "finite": measures}
+    models = checked(models, "models", keys=("attack", "seed"), **wanted)
     both_populations(models)
     attack = models["attack"].to_numpy(object)
     backdoored = attack != BENIGN
-    x = np.log(models[[*measures]].to_numpy(float))
+    values = models[[*measures]].to_numpy(float)
+    x = np.log(values) if logs else values
     benign = np.flatnonzero(~backdoored)
     order = np.argsort(models["seed"].to_numpy()[benign], kind="stable")
-    parts = np.array_split(benign[order], min(folds, len(benign)))
+    for name in np.unique(attack[backdoored].astype(str)):
+        mine = np.flatnonzero(attack == name)
+        for part in np.array_split(benign[order], min(folds, len(benign))):
+            seen = np.setdiff1d(np.arange(len(x)), np.concatenate([mine, part]))
+            rule = learned(x[seen], backdoored[seen], attack[seen])
+            yield Fold(str(name), rule, rule.score(x[mine]), rule.score(x[part]), mine, part)
+
+
+def leave_one_attack_out(
+    models: pd.DataFrame, measures: Sequence[str], *, folds: int = FOLDS, logs: bool = True
+) -> Detection:
+    """One measure: its direction is learned; several: logistic regression of their logs.
+
+    models: attack (`none`: benign), seed and the measures, above 0; any numbers without `logs`,
+    which takes them as they are. Raises ValueError for what `tables.checked` refuses, fewer than 2
+    attacks or 3 benign models.
+    """
+    folded = list(folds_of(models, measures, folds=folds, logs=logs))
+    attack = models["attack"].to_numpy(object)
+    backdoored = attack != BENIGN
+    benign = np.flatnonzero(~backdoored)
     found, called, alarms = {}, {}, []
     for name in np.unique(attack[backdoored].astype(str)):
         mine = np.flatnonzero(attack == name)
         wins, hits, false = 0.0, [], 0
-        for part in parts:
-            seen = np.setdiff1d(np.arange(len(x)), np.concatenate([mine, part]))
-            rule = learned(x[seen], backdoored[seen], attack[seen])
-            ours, theirs = rule.score(x[mine]), rule.score(x[part])
-            wins += auc(ours, theirs) * len(part)
-            hits.append(float((ours >= rule.threshold).mean()))
-            false += int((theirs >= rule.threshold).sum())
+        for fold in folded:
+            if fold.attack != name:
+                continue
+            wins += auc(fold.ours, fold.theirs) * len(fold.theirs)
+            hits.append(float((fold.ours >= fold.rule.threshold).mean()))
+            false += int((fold.theirs >= fold.rule.threshold).sum())
         count = Count(attacks=1, models=len(mine), benign=len(benign))
         found[str(name)] = _estimate(wins / len(benign), len(mine), count)
         called[str(name)] = float(np.mean(hits))

@@ -51,6 +51,12 @@ def test_a_purified_model_may_be_measured_as_a_pair(store_of_trained: Store, tra
         check_early(Choice("loss_line"), trained, store)
 
 
+def test_a_checkup_takes_clean_images_alone(store_of_trained: Store, trained) -> None:
+    check_early(Choice("checkup"), trained, store_of_trained)
+    with pytest.raises(SpecError, match="a checkup knows of none"):
+        check_early(Choice("checkup", {"data": "triggered_true"}), trained, store_of_trained)
+
+
 def test_no_torch() -> None:
     code = "import sys, analysis.early\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

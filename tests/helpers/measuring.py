@@ -20,6 +20,7 @@ SHORT = {
     "sharpness": {"steps": 6, "probes": 4, "draws": 3},
     "rescaling": {"points": 3, "steps": 5, "probes": 2},
     "batch_eigenvalue": {"batch": 3},
+    "checkup": {"trigger_steps": 10, "universal_steps": 4},
 }
 
 
