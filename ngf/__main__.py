@@ -172,6 +172,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
     purify.add_argument(
+        "--paper",
+        action="store_true",
+        help="give each defense the budget of its paper, which `catalogue` lists",
+    )
+    purify.add_argument(
         "--start",
         metavar="RUN:LANE@STEP",
         default="",
@@ -315,7 +320,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _purify(options: argparse.Namespace) -> int:
-    from ngf.presets import preset
+    from ngf.presets import preset, with_papers_budget
     from ngf.runs.from_text import lanes_from_text
 
     start = (
@@ -323,7 +328,10 @@ def _purify(options: argparse.Namespace) -> int:
         if options.preset is None
         else preset(options.preset).purification(options.run)
     )
-    lanes = lanes_from_text(options.defense or start.lanes, options.settings)
+    defenses: Sequence[str | Choice] = options.defense or start.lanes
+    if options.paper:
+        defenses = [with_papers_budget(lane) for lane in lanes_from_text(defenses, ())]
+    lanes = lanes_from_text(defenses, options.settings)
     return _submit(
         options,
         PurifySpec(

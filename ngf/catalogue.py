@@ -158,6 +158,7 @@ def describe() -> dict[str, dict[str, Any]]:
                 "fields": described,
                 "schema": json_schema(described),
                 **({"former": dict(found)} if (found := getattr(cls, "former", {})) else {}),
+                **({"paper": asdict(found)} if (found := getattr(cls, "paper", None)) else {}),
                 **(_of_attack(cls) if kind == "attacks" else {}),
                 **(_of_measurement(cls) if kind == "measurements" else {}),
                 **getattr(cls, "note", {}),

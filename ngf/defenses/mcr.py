@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
@@ -52,6 +53,19 @@ class MCR:
     """Walks along a curve of good clean accuracy to a fine-tuned copy, and stops on the way."""
 
     title: ClassVar[str] = "MCR (mode connectivity repair)"
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config mcr: 100 epochs of 2,500 images in batches "
+        "of 256, that is 1,000 steps, for the copy, at rate 0.01, and as many for the "
+        "bends, which makes 2,000 with a share of 0.5; here is one bend.",
+        {
+            "t": 0.1,
+            "lr": 3e-05,
+            "steps": 2000,
+            "end_share": 0.5,
+            "end_lr": 0.01,
+            "batch_size": 256,
+        },
+    )
     t: float = option(
         MIDDLE,
         "Place on the curve, from the model as it came (near 0) to a fine-tuned copy (1); 0 "

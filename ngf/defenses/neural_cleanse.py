@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning.descent import scheduled
 from ngf.defenses.fine_tuning.loop import few
@@ -53,6 +54,19 @@ class NeuralCleanse(UnlearningDefense):
 
     title: ClassVar[str] = "Neural Cleanse"
     usual: ClassVar[float] = 0.05
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config nc, 2,500 images: 80 epochs of search in "
+        "batches of 256 are 800 steps; a share of 0.2 carries triggers. How long it "
+        "unlearns is not known.",
+        {
+            "lr": 0.01,
+            "search_steps": 800,
+            "share": 0.2,
+            "search_batch": 256,
+            "batch_size": 256,
+            "weight_decay": 0.0005,
+        },
+    )
     lr: float = options.lr(0.05, highest=100.0)
     threshold: float = option(
         2.0,

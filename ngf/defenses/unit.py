@@ -41,6 +41,7 @@ from torch.func import functional_call
 
 from ngf.data.images import Images, to_float
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.loop import few
@@ -67,6 +68,16 @@ class UNIT:
     """Clips each activation at a bound that is as tight as clean images allow."""
 
     title: ClassVar[str] = "UNIT (clipped activations)"
+    paper: ClassVar[Budget] = Budget(
+        "github Megum1/UNIT, 2,500 images, of which 2,000 in each step; tolerance 0.03. "
+        "Its images are not augmented, here they are.",
+        {
+            "tolerance": 0.03,
+            "lr": 0.001,
+            "steps": 300,
+            "batch_size": 2000,
+        },
+    )
     tolerance: float = option(
         TOLERATED_DROP,
         "Clean accuracy that the bounds may cost, on images that they were not made from; 0.01 is "
