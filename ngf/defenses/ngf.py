@@ -157,6 +157,7 @@ class NGF(FineTuningDefense):
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
     augmentation: str = options.augmentation()
+    average: float = options.average()
     factor_period: int = option(
         5, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )

@@ -25,7 +25,7 @@ from ngf.runs.files import read_json, to_json, write_atomic
 # What does not change the time of a step, or is accounted for apart.
 _FREE = (
     *("steps", "lr", "damping", "trust_region", "inverse_period", "schedule"),
-    *("radius_schedule", "largest_change", "adaptive", "factor_decay"),
+    *("radius_schedule", "largest_change", "adaptive", "factor_decay", "average"),
 )
 
 
