@@ -47,6 +47,7 @@ from ngf.defenses.masking.events import MaskStep
 from ngf.defenses.masking.weights import before_classifier, weight_of
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -58,6 +59,10 @@ class AWM:
     """Learns a factor for each weight, against one disturbance of all images."""
 
     title: ClassVar[str] = "AWM (adversarial weight masking)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("disturb", "ceil(steps / round_steps) * ceil(clean / batch_size)", "4"),
+        Phase("mask", "steps", "6"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github jinghuichen/AWM, CIFAR-10, 500 images: 20 rounds of 5 passes of 4 "
         "batches are 400 steps, 20 in a round; a radius of 1,000 over 3,072 values is "

@@ -47,6 +47,7 @@ from ngf.defenses.unlearning.loop import (
     clean_loss,
     share_of,
 )
+from ngf.defenses.work import Phase
 from ngf.options import check_fields, option
 
 
@@ -56,6 +57,14 @@ class IBAU(UnlearningDefense):
 
     title: ClassVar[str] = "I-BAU (implicit hyper-gradient)"
     usual: ClassVar[float] = 1e-3
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("search", "rounds * search_steps", "4"),
+        Phase(
+            "unlearn",
+            "rounds * unlearn_steps",
+            "3 + min(answer_batch / batch_size, 1) * (4 + 2 * iterations)",
+        ),
+    )
     paper: ClassVar[Budget] = Budget(
         "github YiZeng623/I-BAU, 5,000 images. It has no ball, which stays as it is "
         "here; one image in a batch of 100 is a share of 0.01.",

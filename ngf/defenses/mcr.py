@@ -42,6 +42,7 @@ from ngf.defenses.fine_tuning.loop import recalibrate
 from ngf.defenses.fine_tuning.plain import tuned_copy
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.options import check_fields, option
 
 MIDDLE = 0.5  # of the curve: where the bend counts most, and the rule begins
@@ -53,6 +54,10 @@ class MCR:
     """Walks along a curve of good clean accuracy to a fine-tuned copy, and stops on the way."""
 
     title: ClassVar[str] = "MCR (mode connectivity repair)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("end", "min(round(end_share * steps), steps - 1)", "3"),
+        Phase("bend", "steps - min(round(end_share * steps), steps - 1)", "3 + clean / batch_size"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github SCLBD/BackdoorBench, config mcr: 100 epochs of 2,500 images in batches "
         "of 256, that is 1,000 steps, for the copy, at rate 0.01, and as many for the "

@@ -46,6 +46,7 @@ from ngf.defenses.fine_tuning.plain import tuned_copy
 from ngf.defenses.passes import passes, used_once
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.optim.kfac import Tap
 from ngf.options import SpecError, check_fields, option
@@ -58,6 +59,10 @@ class NAD:
     """Fine-tunes towards the attention maps of a copy that was fine-tuned before."""
 
     title: ClassVar[str] = "NAD (attention distillation)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("teacher", "min(round(teacher_share * steps), steps - 1)", "3"),
+        Phase("student", "steps - min(round(teacher_share * steps), steps - 1)", "4"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github bboylyg/NAD, 2,500 images: 10 epochs for the teacher and 20 for the "
         "student are 390 and 780 steps, 1,170 in all with a share of 0.3333; beta 1,000 "

@@ -45,6 +45,7 @@ from ngf.defenses.unlearning.loop import (
     share_of,
 )
 from ngf.defenses.unlearning.reversal import BATCH, STEPS, Reversal, anomaly
+from ngf.defenses.work import Phase
 from ngf.options import SpecError, check_fields, option
 
 
@@ -54,6 +55,10 @@ class NeuralCleanse(UnlearningDefense):
 
     title: ClassVar[str] = "Neural Cleanse"
     usual: ClassVar[float] = 0.05
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("search", "search_steps", "3 * classes * min(search_batch, clean) / batch_size"),
+        Phase("unlearn", "unlearn_steps", "3"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github SCLBD/BackdoorBench, config nc, 2,500 images: 80 epochs of search in "
         "batches of 256 are 800 steps; a share of 0.2 carries triggers. How long it "

@@ -44,6 +44,7 @@ from ngf.defenses.masking import channels
 from ngf.defenses.masking import options as masking
 from ngf.defenses.masking.ascent import Ascent
 from ngf.defenses.masking.learning import LearnThenPrune, MaskLearner
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -53,6 +54,10 @@ class RNP:
     """Unlearns clean images, and prunes the channels that are closed to know them again."""
 
     title: ClassVar[str] = "RNP (reconstructive neuron pruning)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("unlearn", "unlearn_steps", "3"),
+        Phase("mask", "steps", "3"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github bboylyg/RNP, 500 images: 20 epochs of each phase are 80 steps of 128; "
         "clean images choose the threshold.",

@@ -46,6 +46,7 @@ from ngf.defenses.masking.events import MaskStep
 from ngf.defenses.masking.weights import before_classifier, weight_of
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -59,6 +60,10 @@ class TSBD:
     """
 
     title: ClassVar[str] = "TSBD (unlearning weight changes)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("unlearn", "unlearn_steps", "3"),
+        Phase("tune", "steps", "6"),
+    )
     paper: ClassVar[Budget] = Budget(
         "github linweiii/TSBD, 2,500 images: 20 epochs of 256 are 200 steps; clean "
         "images choose n (0), weights 0.7, unlearned to 0.1. Its weight decay is not "
