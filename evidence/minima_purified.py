@@ -31,6 +31,7 @@ from evidence.zoo import specs
 from ngf.checkpoints.waypoints import waypoint
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
+from ngf.models.bounds import load_state
 from ngf.options import SpecError
 from ngf.runs.folder import steps_at, waypoints
 from ngf.runs.store import PurifyRun, Store, TrainRun
@@ -75,7 +76,7 @@ def purified_rows(
     first = run.spec.seed == PURIFICATION_SEEDS[0]
     for step in [0, *chosen_steps(kept)] if first else kept[-1:]:
         state = waypoint(folder, step, kept[-1], start).state if step else start
-        model.load_state_dict(dict(state))
+        load_state(model, state)
         weights = Weights(
             run=origin,
             kind="purified",

@@ -150,32 +150,13 @@ def _parser() -> argparse.ArgumentParser:
     for name, help in (("data", "data set"), ("model", "network"), ("attack", "attack, or none")):
         train.add_argument(f"--{name}", help=help)
     train.add_argument("--preset", metavar="NAME", help="start from a setting that `presets` lists")
-    purify = add(
-        "purify",
-        _purify,
-        "remove the backdoor of a trained model; settings: steps=100 ngf.layer=last",
-        submit,
-    )
-    purify.add_argument("run")
-    purify.add_argument(
-        "--defense", action="append", help="given twice or more: a race; the default is ngf"
-    )
-    purify.add_argument(
-        "--num-clean", type=int, help="clean images that the defender has; the default is 500"
-    )
-    purify.add_argument(
-        "--choosing",
-        choices=CHOOSING,
-        default=CHOOSING[0],
-        help="what settings are judged on: within the clean images, by cross-fitting (the "
-        "default), or on 1,000 more that are reserved for it",
-    )
-    purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
-    purify.add_argument(
-        "--start",
-        metavar="RUN:LANE@STEP",
-        default="",
-        help="a fork: start from the weights after a step of another purification of this model",
+    _add_to_purify(
+        add(
+            "purify",
+            _purify,
+            "remove the backdoor of a trained model; settings: steps=100 ngf.layer=last",
+            submit,
+        )
     )
     measure = add(
         "measure", _measure, "measure something on the weights of a run (RUN, or RUN:LANE)", submit
@@ -236,6 +217,35 @@ def _parser() -> argparse.ArgumentParser:
     time.add_settings()
     add("catalogue", _catalogue, "list everything that can be chosen, as JSON")
     return parser
+
+
+def _add_to_purify(purify: argparse.ArgumentParser) -> None:
+    purify.add_argument("run")
+    purify.add_argument(
+        "--defense", action="append", help="given twice or more: a race; the default is ngf"
+    )
+    purify.add_argument(
+        "--num-clean", type=int, help="clean images that the defender has; the default is 500"
+    )
+    purify.add_argument(
+        "--choosing",
+        choices=CHOOSING,
+        default=CHOOSING[0],
+        help="what settings are judged on: within the clean images, by cross-fitting (the "
+        "default), or on 1,000 more that are reserved for it",
+    )
+    purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
+    purify.add_argument(
+        "--paper",
+        action="store_true",
+        help="give each defense the budget of its paper, which `catalogue` lists",
+    )
+    purify.add_argument(
+        "--start",
+        metavar="RUN:LANE@STEP",
+        default="",
+        help="a fork: start from the weights after a step of another purification of this model",
+    )
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -315,7 +325,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _purify(options: argparse.Namespace) -> int:
-    from ngf.presets import preset
+    from ngf.presets import preset, with_papers_budget
     from ngf.runs.from_text import lanes_from_text
 
     start = (
@@ -323,7 +333,10 @@ def _purify(options: argparse.Namespace) -> int:
         if options.preset is None
         else preset(options.preset).purification(options.run)
     )
-    lanes = lanes_from_text(options.defense or start.lanes, options.settings)
+    defenses: Sequence[str | Choice] = options.defense or start.lanes
+    if options.paper:
+        defenses = [with_papers_budget(lane) for lane in lanes_from_text(defenses, ())]
+    lanes = lanes_from_text(defenses, options.settings)
     return _submit(
         options,
         PurifySpec(

@@ -158,6 +158,8 @@ def describe() -> dict[str, dict[str, Any]]:
                 "fields": described,
                 "schema": json_schema(described),
                 **({"former": dict(found)} if (found := getattr(cls, "former", {})) else {}),
+                **({"phases": list(map(asdict, found))} if (found := _phases(cls)) else {}),
+                **({"paper": asdict(found)} if (found := getattr(cls, "paper", None)) else {}),
                 **(_of_attack(cls) if kind == "attacks" else {}),
                 **(_of_measurement(cls) if kind == "measurements" else {}),
                 **getattr(cls, "note", {}),
@@ -167,6 +169,11 @@ def describe() -> dict[str, dict[str, Any]]:
         for about in entries.values():
             about["short"] = about["title"].split(" (")[0]  # without its parenthesis
     return out
+
+
+def _phases(cls: Any) -> tuple[Any, ...]:
+    """The phases of a defense whose steps are not all alike."""
+    return getattr(cls, "phases", ())
 
 
 def _of_attack(cls: type) -> dict[str, Any]:

@@ -195,28 +195,7 @@ def paper(name: str) -> Preset:
         attack=Choice(attack, {**rate, **setting.options}),
         training=Training(num_images=45_000, epochs=250),
     )
-    lanes = (
-        Choice(
-            "ngf",
-            {
-                "layer": "last",
-                "lr": 0.01,
-                "steps": 500,
-                "momentum": 0.9,
-                "damping": 1e-3,
-                "trust_region": 0.01,
-                "radius_schedule": "constant",
-                "adaptive": False,
-                "regularizer": 0.1,
-                "batch_norm": "train",
-                "factor_period": 10,
-                "inverse_period": 50,
-                "factor_decay": 0.95,
-                "augmentation": "weak",
-            },
-        ),
-        Choice("ngf_as_released", {"lr": 0.01, "steps": 500}),
-    )
+    lanes = tuple(Choice(name, _budget(name)) for name in ("ngf", "ngf_as_released"))
     return _made("paper", name, spec, lanes, setting.source, *_TRAINING, *_PURIFICATION)
 
 
@@ -278,6 +257,26 @@ def preset(name: str) -> Preset:
     if name not in known:
         raise SpecError(f"Unknown preset {name!r}. Allowed: {', '.join(known)}.")
     return known[name]
+
+
+def with_papers_budget(lane: Choice) -> Choice:
+    """A defense with the settings of its paper, under those of the lane.
+
+    Raises SpecError, with those that have such settings, where none are known.
+    """
+    if not (budget := _budget(lane.name)):
+        known = [name for name, about in catalogue()["defenses"].items() if "paper" in about]
+        raise SpecError(
+            f"No budget of a paper is known for {lane.name}. Known for: {', '.join(known)}."
+        )
+    return Choice(lane.name, {**budget, **lane.options})
+
+
+def _budget(name: str) -> Mapping[str, Any]:
+    """The settings that a defense has in its paper; none where none are known."""
+    about = catalogue()["defenses"].get(name, {})
+    found: Mapping[str, Any] = about.get("paper", {}).get("options", {})
+    return found
 
 
 def _plugin(name: str) -> str:

@@ -66,7 +66,7 @@ def _parts(
         for row, lane in zip(facts.rows, facts.spec.lanes, strict=True):
             # one that diverged has not made all its steps
             seconds = None if row["diverged"] else row["seconds"]
-            yield _what_lane(lane, origin), _steps(lane), seconds
+            yield _what_lane(lane, origin), _steps(lane, facts.spec, origin), seconds
 
 
 def _what(spec: TrainSpec) -> _What:
@@ -122,7 +122,7 @@ def _by_runs(spec: ModelSpec, origin: TrainSpec | None, source: str) -> float | 
         return _from_runs(_what(spec), _work(spec), source)
     total = 0.0
     for lane in spec.lanes:
-        seconds = _from_runs(_what_lane(lane, origin), _steps(lane), source)
+        seconds = _from_runs(_what_lane(lane, origin), _steps(lane, spec, origin), source)
         if seconds is None:
             return None
         total += seconds
@@ -142,9 +142,13 @@ def _facts(spec: ModelSpec, origin: TrainSpec) -> Mapping[str, Any]:
     )
 
 
-def _steps(lane: Choice) -> int:
-    """What the time of a lane grows with; 1 for a defense without a number of steps."""
-    return int(options_of("defenses", lane).get("steps", 1)) or 1
+def _steps(lane: Choice, spec: PurifySpec, origin: TrainSpec | None) -> float:
+    """What the time of a lane grows with: its work where steps are not all alike, else its steps;
+    1 for a defense without a number of these.
+    """
+    facts = {} if origin is None else catalogue()["data"].get(origin.data, {})
+    work = timing.work_of(lane, spec.num_clean, timing.classes_of(facts))
+    return work or int(options_of("defenses", lane).get("steps", 1)) or 1
 
 
 def words(seconds: float) -> str:

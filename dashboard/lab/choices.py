@@ -201,12 +201,36 @@ def choose_lanes(
             f"Settings: {library.title('defenses', name)}", key=f"lab.form.{name}"
         ):
             st.caption(catalogue()["defenses"][name]["summary"])
+            _offer_budgets(name)
             choice = Choice(name, options.get(name, {}))
             try:
                 lanes.append(forms.plugin_form("defenses", choice, f"lab.lane.{name}", layers))
             except SpecError as error:
                 lanes.append(error)
     return lanes
+
+
+def _offer_budgets(name: str) -> None:
+    """Buttons that fill in the form of a defense: its paper's settings, where some are known, and
+    the defaults.
+    """
+    if (paper := catalogue()["defenses"][name].get("paper")) is None:
+        return
+    st.caption(f"Paper's budget: {library.plain(paper['source'])}")
+    with st.container(horizontal=True):
+        for label, word, options in (
+            ("Paper's budget", "paper", paper["options"]),
+            ("Defaults", "defaults", {}),
+        ):
+            st.button(
+                label, key=f"lab.{word}.{name}", on_click=_fill_in, args=(Choice(name, options),)
+            )
+
+
+def _fill_in(lane: Choice) -> None:
+    """Begin the form of a defense anew with these settings."""
+    st.session_state["lab.lane_options"][lane.name] = dict(lane.options)
+    forms.forget(f"lab.lane.{lane.name}.")
 
 
 def choose_race(

@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.loop import few
@@ -50,6 +51,17 @@ class ANP:
     """
 
     title: ClassVar[str] = "ANP (adversarial neuron pruning)"
+    paper: ClassVar[Budget] = Budget(
+        "github csdongxian/ANP_backdoor, 500 images; clean images choose the threshold.",
+        {
+            "steps": 2000,
+            "lr": 0.2,
+            "eps": 0.4,
+            "alpha": 0.2,
+            "batch_size": 128,
+            "momentum": 0.9,
+        },
+    )
     threshold: float = masking.threshold()
     steps: int = option(100, "Steps of learning masks.", ge=1, le=100_000)
     lr: float = option(0.2, "Learning rate of the masks.", ge=1e-6, le=1000.0, expert=True)

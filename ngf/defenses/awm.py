@@ -39,6 +39,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ngf.defenses.batches import Batches, step_rng
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.loop import few, recalibrate
@@ -46,6 +47,7 @@ from ngf.defenses.masking.events import MaskStep
 from ngf.defenses.masking.weights import before_classifier, weight_of
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -57,6 +59,25 @@ class AWM:
     """Learns a factor for each weight, against one disturbance of all images."""
 
     title: ClassVar[str] = "AWM (adversarial weight masking)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("disturb", "ceil(steps / round_steps) * ceil(clean / batch_size)", "4"),
+        Phase("mask", "steps", "6"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github jinghuichen/AWM, CIFAR-10, 500 images: 20 rounds of 5 passes of 4 "
+        "batches are 400 steps, 20 in a round; a radius of 1,000 over 3,072 values is "
+        "0.326.",
+        {
+            "gamma": 1e-08,
+            "steps": 400,
+            "round_steps": 20,
+            "lr": 0.01,
+            "alpha": 0.9,
+            "radius": 0.326,
+            "delta_lr": 10.0,
+            "batch_size": 128,
+        },
+    )
     gamma: float = option(
         USUAL,
         "Weight of the sum of all masks; 0 chooses it: the largest that keeps accuracy on clean "

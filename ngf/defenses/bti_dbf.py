@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.options import augmentation, batch_size
 from ngf.defenses.unlearning import decoupling, options
@@ -35,6 +36,22 @@ class BTIDBF(DecouplingDefense):
     title: ClassVar[str] = "BTI-DBF (decoupled benign features)"
     usual: ClassVar[float] = 1e-3
     rho: ClassVar[float] = 0.0  # type: ignore[misc]  # see `pam`
+    paper: ClassVar[Budget] = Budget(
+        "github xuxiong0214/BTIDBF, 2,500 images: 5 rounds of 20, 30 and 30 epochs are "
+        "400, 600 and 600 steps of 128 (its size of a batch is not known); share "
+        "0.1, benign bound 3, benign weight 0.01.",
+        {
+            "lr": 0.0001,
+            "rounds": 5,
+            "mask_steps": 400,
+            "search_steps": 600,
+            "unlearn_steps": 600,
+            "share": 0.1,
+            "benign_bound": 3.0,
+            "benign_weight": 0.01,
+            "batch_size": 128,
+        },
+    )
     lr: float = options.lr(1e-3)
     rounds: int = options.rounds(3)
     mask_steps: int = decoupling.mask_steps_option()

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.loop import few
 from ngf.defenses.judging import Judge
@@ -50,6 +51,12 @@ class CLP:
     """Prunes the channels that may stretch their input most; needs no data."""
 
     title: ClassVar[str] = "CLP (channel Lipschitz pruning)"
+    paper: ClassVar[Budget] = Budget(
+        "The paper's threshold for CIFAR-10, without any images.",
+        {
+            "u": 3.0,
+        },
+    )
     u: float = option(
         0.0,
         "Standard deviations above the mean of its layer from which a channel is pruned; 0 "

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Rule
@@ -36,6 +37,17 @@ class FETuning(FineTuningDefense):
     needs_classifier: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # but the classifier, see `tuned`
     usual: ClassVar[float] = 0.2
+    paper: ClassVar[Budget] = Budget(
+        "github AISafety-HKUST/stable_backdoor_purification, 1,000 images: 10 epochs "
+        "are 80 steps of 128, at rate 0.01, momentum 0.9, cosine.",
+        {
+            "lr": 0.01,
+            "steps": 80,
+            "batch_size": 128,
+            "momentum": 0.9,
+            "schedule": "cosine",
+        },
+    )
     lr: float = option(0.2, options.LR_HELP, ge=0.0, le=100.0)
     steps: int = options.steps()
     batch_size: int = options.batch_size()

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.data.images import Images, to_float
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Defense, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent
@@ -47,6 +48,19 @@ class FinePruning:
     title: ClassVar[str] = "Fine-Pruning"
     # option -> what its default was in specifications of an earlier revision (see `ngf.config`)
     former: ClassVar[Mapping[str, Any]] = {"augmentation": "weak"}
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config fp: tolerance 0.1, 0.01 of the units at a "
+        "time, then 100 epochs of 2,500 images in batches of 256, that is 1,000 steps, "
+        "at rate 0.01, momentum 0.9. Its rate falls by cosine, which is not here.",
+        {
+            "tolerance": 0.1,
+            "units_per_step": 0.01,
+            "steps": 1000,
+            "lr": 0.01,
+            "batch_size": 256,
+            "momentum": 0.9,
+        },
+    )
     tolerance: float = option(
         0.1,
         "Share of its clean validation accuracy that the pruning may cost; 0 prunes nothing.",

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from ngf.data.images import to_float
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
@@ -60,6 +61,19 @@ class FIP(FineTuningDefense):
     title: ClassVar[str] = "FIP (Fisher information)"
     tunes_norms: ClassVar[bool] = True
     usual: ClassVar[float] = 0.05
+    paper: ClassVar[Budget] = Budget(
+        "Public code of FIP, 500 images, its latest weights; the trace there is taken "
+        "in every fifth step, here in each.",
+        {
+            "lr": 0.005,
+            "eta_trace": 0.5,
+            "eta_hold": 5.0,
+            "steps": 2000,
+            "batch_size": 128,
+            "momentum": 0.95,
+            "schedule": "constant",
+        },
+    )
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
     eta_trace: float = option(0.001, "Weight eta_F of the Fisher trace.", ge=0.0, le=100.0)

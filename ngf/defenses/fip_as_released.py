@@ -31,6 +31,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
@@ -56,6 +57,16 @@ class FIPAsReleased(FineTuningDefense):
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
     batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
     usual: ClassVar[float] = 0.005
+    paper: ClassVar[Budget] = Budget(
+        "github nazmul-karim170/FIP, 500 images in batches of 128.",
+        {
+            "lr": 0.005,
+            "eta_trace": 0.5,
+            "steps": 2000,
+            "batch_size": 128,
+            "momentum": 0.95,
+        },
+    )
     lr: float = option(0.005, options.LR_HELP, ge=0.0, le=100.0)
     eta_trace: float = option(
         0.001, "Weight eta_F of what the code takes for the Fisher trace.", ge=0.0, le=100.0

@@ -22,6 +22,7 @@ from typing import ClassVar
 
 import torch
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, FineTuning, Rule
@@ -39,6 +40,19 @@ class FST(FineTuningDefense):
     needs_classifier: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the paper has no choice
     usual: ClassVar[float] = 0.1
+    paper: ClassVar[Budget] = Budget(
+        "github AISafety-HKUST/stable_backdoor_purification, 1,000 images: 10 epochs "
+        "are 80 steps of 128, at rate 0.01, momentum 0.9, cosine; alpha 0.2 is for "
+        "CIFAR-10.",
+        {
+            "lr": 0.01,
+            "alpha": 0.2,
+            "steps": 80,
+            "batch_size": 128,
+            "momentum": 0.9,
+            "schedule": "cosine",
+        },
+    )
     lr: float = option(0.1, options.LR_HELP, ge=0.0, le=100.0)
     alpha: float = option(
         0.1, "Weight of the inner product of the new classifier with the old one.", ge=0.0, le=10.0

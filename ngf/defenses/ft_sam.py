@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent, scheduled
@@ -44,6 +45,19 @@ class FTSAM(FineTuningDefense):
     title: ClassVar[str] = "FT-SAM (sharpness-aware)"
     tunes_norms: ClassVar[bool] = True
     usual: ClassVar[float] = 0.05
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config ft-sam, 2,500 images.",
+        {
+            "lr": 0.01,
+            "rho": 2.0,
+            "steps": 1000,
+            "batch_size": 256,
+            "momentum": 0.9,
+            "weight_decay": 0.0005,
+            "label_smoothing": 0.1,
+            "schedule": "cosine",
+        },
+    )
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
     rho: float = option(

@@ -35,6 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning.options import augmentation, batch_size
 from ngf.defenses.unlearning import options
@@ -46,6 +47,7 @@ from ngf.defenses.unlearning.loop import (
     clean_loss,
     share_of,
 )
+from ngf.defenses.work import Phase
 from ngf.options import check_fields, option
 
 
@@ -55,6 +57,30 @@ class IBAU(UnlearningDefense):
 
     title: ClassVar[str] = "I-BAU (implicit hyper-gradient)"
     usual: ClassVar[float] = 1e-3
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("search", "rounds * search_steps", "4"),
+        Phase(
+            "unlearn",
+            "rounds * unlearn_steps",
+            "3 + min(answer_batch / batch_size, 1) * (4 + 2 * iterations)",
+        ),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github YiZeng623/I-BAU, 5,000 images. It has no ball, which stays as it is "
+        "here; one image in a batch of 100 is a share of 0.01.",
+        {
+            "lr": 0.001,
+            "rounds": 5,
+            "search_steps": 50,
+            "unlearn_steps": 50,
+            "share": 0.01,
+            "iterations": 5,
+            "penalty": 0.001,
+            "search_lr": 10.0,
+            "fixed_point_step": 0.1,
+            "batch_size": 100,
+        },
+    )
     lr: float = options.lr(1e-3)
     rounds: int = options.rounds(5)
     search_steps: int = options.search_steps(10, "search for a perturbation that all images share")

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
@@ -41,6 +42,7 @@ from ngf.defenses.fine_tuning.loop import recalibrate
 from ngf.defenses.fine_tuning.plain import tuned_copy
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.options import check_fields, option
 
 MIDDLE = 0.5  # of the curve: where the bend counts most, and the rule begins
@@ -52,6 +54,23 @@ class MCR:
     """Walks along a curve of good clean accuracy to a fine-tuned copy, and stops on the way."""
 
     title: ClassVar[str] = "MCR (mode connectivity repair)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("end", "min(round(end_share * steps), steps - 1)", "3"),
+        Phase("bend", "steps - min(round(end_share * steps), steps - 1)", "3 + clean / batch_size"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config mcr: 100 epochs of 2,500 images in batches "
+        "of 256, that is 1,000 steps, for the copy, at rate 0.01, and as many for the "
+        "bends, which makes 2,000 with a share of 0.5; here is one bend.",
+        {
+            "t": 0.1,
+            "lr": 3e-05,
+            "steps": 2000,
+            "end_share": 0.5,
+            "end_lr": 0.01,
+            "batch_size": 256,
+        },
+    )
     t: float = option(
         MIDDLE,
         "Place on the curve, from the model as it came (near 0) to a fine-tuned copy (1); 0 "

@@ -37,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
@@ -45,6 +46,7 @@ from ngf.defenses.fine_tuning.plain import tuned_copy
 from ngf.defenses.passes import passes, used_once
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.optim.kfac import Tap
 from ngf.options import SpecError, check_fields, option
@@ -57,6 +59,23 @@ class NAD:
     """Fine-tunes towards the attention maps of a copy that was fine-tuned before."""
 
     title: ClassVar[str] = "NAD (attention distillation)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("teacher", "min(round(teacher_share * steps), steps - 1)", "3"),
+        Phase("student", "steps - min(round(teacher_share * steps), steps - 1)", "4"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github bboylyg/NAD, 2,500 images: 10 epochs for the teacher and 20 for the "
+        "student are 390 and 780 steps, 1,170 in all with a share of 0.3333; beta 1,000 "
+        "for all blocks. The teacher's rate is not known.",
+        {
+            "lr": 0.1,
+            "beta": 1000.0,
+            "power": 2.0,
+            "steps": 1170,
+            "teacher_share": 0.3333,
+            "batch_size": 64,
+        },
+    )
     lr: float = option(_USUAL, options.LR_HELP, ge=0.0, le=100.0)
     beta: float = option(1000.0, "Weight of the attention maps against the labels.", ge=0.0, le=1e6)
     power: float = option(

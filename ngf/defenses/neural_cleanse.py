@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning.descent import scheduled
 from ngf.defenses.fine_tuning.loop import few
@@ -44,6 +45,7 @@ from ngf.defenses.unlearning.loop import (
     share_of,
 )
 from ngf.defenses.unlearning.reversal import BATCH, STEPS, Reversal, anomaly
+from ngf.defenses.work import Phase
 from ngf.options import SpecError, check_fields, option
 
 
@@ -53,6 +55,23 @@ class NeuralCleanse(UnlearningDefense):
 
     title: ClassVar[str] = "Neural Cleanse"
     usual: ClassVar[float] = 0.05
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("search", "search_steps", "3 * classes * min(search_batch, clean) / batch_size"),
+        Phase("unlearn", "unlearn_steps", "3"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config nc, 2,500 images: 80 epochs of search in "
+        "batches of 256 are 800 steps; a share of 0.2 carries triggers. How long it "
+        "unlearns is not known.",
+        {
+            "lr": 0.01,
+            "search_steps": 800,
+            "share": 0.2,
+            "search_batch": 256,
+            "batch_size": 256,
+            "weight_decay": 0.0005,
+        },
+    )
     lr: float = options.lr(0.05, highest=100.0)
     threshold: float = option(
         2.0,

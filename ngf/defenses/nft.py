@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent, scheduled
@@ -51,6 +52,19 @@ class NFT(FineTuningDefense):
     tunes_norms: ClassVar[bool] = True
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # those with masks, see `tuned`
     usual: ClassVar[float] = 2.0
+    paper: ClassVar[Budget] = Budget(
+        "github nazmul-karim170/NFT, 500 images. Its rate falls to 0.02, here to 0.",
+        {
+            "lr": 0.05,
+            "alpha": 0.8,
+            "beta": 0.5,
+            "penalty": 0.001,
+            "steps": 1000,
+            "batch_size": 128,
+            "momentum": 0.95,
+            "schedule": "cosine",
+        },
+    )
     lr: float = option(2.0, options.LR_HELP, ge=0.0, le=100.0)
     alpha: float = option(
         0.8, "Least mask, but for how deep its layer is.", ge=0.0, le=1.0, expert=True

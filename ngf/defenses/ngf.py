@@ -46,6 +46,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ngf.data.images import to_float
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, FineTuning, Rule
@@ -101,6 +102,30 @@ class NGF(FineTuningDefense):
         "inverse_period": 50,
         "factor_decay": 0.95,
     }
+    paper: ClassVar[Budget] = Budget(
+        "Released code of NGF (github kr-anonymous/ngf-animus, Purification_NGF.py), "
+        "500 images: 500 steps of 128 at rate 0.01, momentum 0.9, damping 1e-3, KL "
+        "limit 1e-2; the last layer, as the abstract says. "
+        "The regularizer's 0.1, and the periods 10 and 50 and the decay 0.95 of the "
+        "factors, are our own.",
+        {
+            "layer": "last",
+            "lr": 0.01,
+            "steps": 500,
+            "batch_size": 128,
+            "momentum": 0.9,
+            "damping": 0.001,
+            "trust_region": 0.01,
+            "radius_schedule": "constant",
+            "adaptive": False,
+            "regularizer": 0.1,
+            "batch_norm": "train",
+            "factor_period": 10,
+            "inverse_period": 50,
+            "factor_decay": 0.95,
+            "augmentation": "weak",
+        },
+    )
     layer: str = options.layer("fisher")
     trust_region: float = trust_region(0.01)
     radius_schedule: str = radius_schedule("cosine")
@@ -132,6 +157,7 @@ class NGF(FineTuningDefense):
     momentum: float = options.momentum()
     batch_norm: str = options.batch_norm()
     augmentation: str = options.augmentation()
+    average: float = options.average()
     factor_period: int = option(
         5, "Steps between updates of the K-FAC factors.", ge=1, le=1000, expert=True
     )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.loop import Batch, Direction, Rule
@@ -38,6 +39,18 @@ class NGFAsReleased(FineTuningDefense):
     layer: ClassVar[str] = "all"  # type: ignore[misc]  # the release has no choice
     batch_norm: ClassVar[str] = "train"  # type: ignore[misc]
     usual: ClassVar[float] = 0.3
+    paper: ClassVar[Budget] = Budget(
+        "github kr-anonymous/ngf-animus, 500 images: 500 steps of 128 at rate 0.01, "
+        "momentum 0.9, damping 1e-3, weight decay 1e-4; these are the defaults.",
+        {
+            "lr": 0.01,
+            "steps": 500,
+            "batch_size": 128,
+            "momentum": 0.9,
+            "damping": 0.001,
+            "weight_decay": 0.0001,
+        },
+    )
     lr: float = option(
         0.01,
         "Nominal learning rate; the released schedule divides it by 10, then by 100. "

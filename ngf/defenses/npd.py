@@ -56,6 +56,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngf.data.images import Images, to_float
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import scheduled
@@ -78,6 +79,23 @@ class NPD:
     """Puts a linear layer into the network that holds back what a trigger adds."""
 
     title: ClassVar[str] = "NPD (neural polarizer)"
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config npd, 2,500 images; its 5 epochs of warming "
+        "up and its weight decay are not here.",
+        {
+            "lr": 0.01,
+            "radius": 3.0,
+            "rounds": 2,
+            "clean_weight": 1.0,
+            "kept_weight": 0.4,
+            "wrong_weight": 0.4,
+            "target_weight": 0.4,
+            "steps": 1000,
+            "batch_size": 128,
+            "momentum": 0.9,
+            "schedule": "cosine",
+        },
+    )
     lr: float = option(_USUAL, options.LR_HELP, ge=0.0, le=100.0)
     radius: float = option(
         0.5,

@@ -36,6 +36,7 @@ import torch
 import torch.nn.functional as F
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.loop import few
@@ -43,6 +44,7 @@ from ngf.defenses.masking import channels
 from ngf.defenses.masking import options as masking
 from ngf.defenses.masking.ascent import Ascent
 from ngf.defenses.masking.learning import LearnThenPrune, MaskLearner
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -52,6 +54,25 @@ class RNP:
     """Unlearns clean images, and prunes the channels that are closed to know them again."""
 
     title: ClassVar[str] = "RNP (reconstructive neuron pruning)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("unlearn", "unlearn_steps", "3"),
+        Phase("mask", "steps", "3"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github bboylyg/RNP, 500 images: 20 epochs of each phase are 80 steps of 128; "
+        "clean images choose the threshold.",
+        {
+            "steps": 80,
+            "lr": 0.2,
+            "alpha": 0.2,
+            "unlearn_steps": 80,
+            "unlearn_lr": 0.01,
+            "unlearn_until": 0.2,
+            "weight_decay": 0.0005,
+            "batch_size": 128,
+            "momentum": 0.9,
+        },
+    )
     threshold: float = masking.threshold()
     steps: int = option(40, "Steps of recovery, in which masks are learned.", ge=1, le=100_000)
     lr: float = option(0.02, "Learning rate of the masks.", ge=1e-6, le=1000.0, expert=True)

@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Problem, Step
 from ngf.defenses.fine_tuning.options import augmentation, batch_size, steps
 from ngf.defenses.unlearning import options
@@ -45,6 +46,23 @@ class SAU(UnlearningDefense):
 
     title: ClassVar[str] = "SAU (shared adversarial unlearning)"
     usual: ClassVar[float] = 1e-3
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config sau: 100 epochs of 2,500 images in batches "
+        "of 256, that is 1,000 steps, on a share of 1 of each batch.",
+        {
+            "lr": 0.0001,
+            "steps": 1000,
+            "weight": 1.0,
+            "size": 0.2,
+            "inner_steps": 5,
+            "inner_size": 0.2,
+            "adversarial": 0.01,
+            "agreement": 1.0,
+            "attacked": 1.0,
+            "batch_size": 256,
+            "batch_norm": "eval",
+        },
+    )
     lr: float = options.lr(1e-3)
     steps: int = steps()
     weight: float = option(

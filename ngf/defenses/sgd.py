@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
@@ -28,6 +29,19 @@ class SGD(FineTuningDefense):
         "schedule": "constant",
         "augmentation": "weak",
     }
+    paper: ClassVar[Budget] = Budget(
+        "github SCLBD/BackdoorBench, config ft: 100 epochs of 2,500 images in batches "
+        "of 256, that is 1,000 steps, at rate 0.01, momentum 0.9, weight decay 5e-4, "
+        "cosine.",
+        {
+            "steps": 1000,
+            "batch_size": 256,
+            "lr": 0.01,
+            "momentum": 0.9,
+            "weight_decay": 0.0005,
+            "schedule": "cosine",
+        },
+    )
     layer: str = options.layer("all")
     lr: float = option(0.05, options.LR_HELP, ge=0.0, le=100.0)
     steps: int = options.steps()

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ngf.defenses.budget import Budget
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.choosing import FineTuningDefense
 from ngf.defenses.fine_tuning.descent import Descent
@@ -37,6 +38,21 @@ class SuperFT(FineTuningDefense):
     title: ClassVar[str] = "Super-fine-tuning (triangular rate)"
     tunes_norms: ClassVar[bool] = True
     usual: ClassVar[float] = 0.5
+    paper: ClassVar[Budget] = Budget(
+        "github vtu81/backdoor-toolbox: 100 epochs of 10,000 images in batches of 100 "
+        "are 10,000 steps, the first 0.4 of them with the first peak; base and second "
+        "peak are 0.012 and 0.02 of the first.",
+        {
+            "lr": 2.5,
+            "base": 0.012,
+            "later_peak": 0.02,
+            "first_phase": 0.4,
+            "half": 10,
+            "steps": 10000,
+            "batch_size": 100,
+            "momentum": 0.0,
+        },
+    )
     layer: str = options.layer("all")
     lr: float = option(0.5, f"First peak. {options.LR_HELP}", ge=0.0, le=100.0)
     base: float = option(

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.descent import Descent, scheduled
@@ -45,6 +46,7 @@ from ngf.defenses.masking.events import MaskStep
 from ngf.defenses.masking.weights import before_classifier, weight_of
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import of_option
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import check_fields, option
 
@@ -58,6 +60,27 @@ class TSBD:
     """
 
     title: ClassVar[str] = "TSBD (unlearning weight changes)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("unlearn", "unlearn_steps", "3"),
+        Phase("tune", "steps", "6"),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github linweiii/TSBD, 2,500 images: 20 epochs of 256 are 200 steps; clean "
+        "images choose n (0), weights 0.7, unlearned to 0.1. Its weight decay is not "
+        "here, and how long it may unlearn is not known.",
+        {
+            "neurons": 0.0,
+            "steps": 200,
+            "lr": 0.01,
+            "alpha": 0.7,
+            "radius": 0.05,
+            "weights": 0.7,
+            "unlearn_lr": 0.0001,
+            "unlearn_until": 0.1,
+            "batch_size": 256,
+            "momentum": 0.9,
+        },
+    )
     neurons: float = option(
         USUAL,
         "Share of the neurons in which weights become zero; 0 chooses it: the largest that keeps "

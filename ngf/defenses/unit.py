@@ -41,6 +41,7 @@ from torch.func import functional_call
 
 from ngf.data.images import Images, to_float
 from ngf.defenses.batches import Batches
+from ngf.defenses.budget import Budget
 from ngf.defenses.contract import Event, Problem, Step
 from ngf.defenses.fine_tuning import options
 from ngf.defenses.fine_tuning.loop import few
@@ -49,6 +50,7 @@ from ngf.defenses.judging import keeps, parts
 from ngf.defenses.passes import passes, readers, used_once
 from ngf.defenses.stepwise import Stepwise
 from ngf.defenses.strength import TOLERATED_DROP
+from ngf.defenses.work import Phase
 from ngf.evaluate import accuracy
 from ngf.models.bounds import BOUND, add_bounds, bounds_of
 from ngf.optim.kfac import Tap
@@ -67,6 +69,23 @@ class UNIT:
     """Clips each activation at a bound that is as tight as clean images allow."""
 
     title: ClassVar[str] = "UNIT (clipped activations)"
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase(
+            "",
+            "steps",
+            "3 * min(clean / 2 / batch_size, 1) + clean / batch_size * (1 / 2 + 1 / steps)",
+        ),
+    )
+    paper: ClassVar[Budget] = Budget(
+        "github Megum1/UNIT, 2,500 images, of which 2,000 in each step; tolerance 0.03. "
+        "Its images are not augmented, here they are.",
+        {
+            "tolerance": 0.03,
+            "lr": 0.001,
+            "steps": 300,
+            "batch_size": 2000,
+        },
+    )
     tolerance: float = option(
         TOLERATED_DROP,
         "Clean accuracy that the bounds may cost, on images that they were not made from; 0.01 is "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,12 @@ from torch import nn
 
 from ngf import models
 from ngf.attacks.base import Attack, InLoop, Prepared
-from ngf.catalogue import build
+from ngf.catalogue import build, options_of
 from ngf.config import Choice, PurifySpec, TrainSpec
 from ngf.data.images import Images
 from ngf.defenses.contract import ChoosesFirst, Defense, Problem, Step
+from ngf.defenses.fine_tuning.options import FOLDS
+from ngf.defenses.work import known, value_of
 from ngf.environment import device, environment, exact_numerics, use_threads
 from ngf.options import SpecError
 from ngf.predictions import predict
@@ -238,9 +240,10 @@ def _prepared(
 
 def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> dict[str, float]:
     """Seconds of a defense: choosing its layer and beginning, for each clean image; its first step,
-    a later one, and measuring one image; and how many steps it plans.
+    a later one and its work, and measuring one image; and how many steps it plans.
     """
     where = device()
+    lane = _at_most(lane, case.batch_size)
     defense: Defense = build("defenses", lane)
     data, choose = _noise(max(case.batch_size, _CHOOSING), case, where), 0.0
     if isinstance(defense, ChoosesFirst):
@@ -250,28 +253,50 @@ def lane_times(lane: Choice, case: estimate.Case, facts: Mapping[str, Any]) -> d
         defense = defense.with_choices_made(problem, steps=_MOST)
         _wait(where)
         choose = (time.perf_counter() - started) / _CHOOSING
-    batch = Images(data.images[: case.batch_size], data.labels[: case.batch_size])
-    clock, begun = _Clock(where, least=2), 0.0  # the first step may hold what later ones do not
-    purification = defense.purify(_problem(case, batch, facts, where))
+    # Enough for the parts that judge settings to be a batch each.
+    clean = _noise(FOLDS * case.batch_size, case, where)
+    # The first step may hold what later ones do not, and a phase may end at once.
+    clock, begun = _Clock(where, least=4 if hasattr(defense, "phases") else 2), 0.0
+    purification, did = defense.purify(_problem(case, clean, facts, where)), list[str]()
     planned, started = purification.steps, time.perf_counter()
     try:
         for event in purification:
             if not isinstance(event, Step) or event.step == 0:
                 begun = clock.begin() - started
             else:
+                did.append(getattr(event, "phase", ""))
                 clock()
     except _Enough:
         pass
-    steps = clock.steps()
-    later = steps[1:] or steps
+    steps = list(zip(clock.steps(), _works(defense, did, case), strict=True))
+    later = [one for one in steps[1:] if one[1]] or steps
     return {
         "choose": choose,
-        "begin": begun / len(batch),
-        "first": steps[0],
-        "step": statistics.mean(later),
+        "begin": begun / len(clean),
+        "first": steps[0][0],
+        "step": statistics.mean(seconds for seconds, _ in later),
+        "work": statistics.mean(work for _, work in later),
         "steps": planned,
         "image": _image_time(_model(case, where), data),
     }
+
+
+def _at_most(lane: Choice, batch_size: int) -> Choice:
+    """A defense with batches of this size, where it has such an option."""
+    if "batch_size" not in options_of("defenses", lane):
+        return lane
+    return Choice(lane.name, {**lane.options, "batch_size": batch_size})
+
+
+def _works(defense: Defense, did: Sequence[str], case: estimate.Case) -> list[float]:
+    """The work of steps that were part of these phases, 0 for next to none; 1 where all steps are
+    alike.
+    """
+    phases = {phase.name: phase.work for phase in getattr(defense, "phases", ())}
+    if not phases:
+        return [1.0] * len(did)
+    names = known(vars(defense), FOLDS * case.batch_size, case.num_classes)
+    return [value_of(phases[phase], names) if phase in phases else 0.0 for phase in did]
 
 
 def _problem(

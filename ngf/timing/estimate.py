@@ -18,6 +18,7 @@ from typing import Any
 from ngf.catalogue import catalogue, options_of
 from ngf.config import NUM_LIVE, Choice, PurifySpec, TrainSpec
 from ngf.defenses.fine_tuning.options import FOLDS, tunings
+from ngf.defenses.work import known, value_of
 from ngf.machine import machine
 from ngf.places import cache_dir
 from ngf.runs.files import read_json, to_json, write_atomic
@@ -25,8 +26,9 @@ from ngf.runs.files import read_json, to_json, write_atomic
 # What does not change the time of a step, or is accounted for apart.
 _FREE = (
     *("steps", "lr", "damping", "trust_region", "inverse_period", "schedule"),
-    *("radius_schedule", "largest_change", "adaptive", "factor_decay"),
+    *("radius_schedule", "largest_change", "adaptive", "factor_decay", "average"),
 )
+_VERSION = 2  # of what is kept: times of a version before are not found
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,11 @@ class Case:
     def path(self) -> Path:
         """The file of this case on this machine, whether it is there or not."""
         text = json.dumps(
-            [machine(), self.model, self.shape, self.num_classes, self.batch_size, self.work],
+            [
+                _VERSION,
+                machine(),
+                *(self.model, self.shape, self.num_classes, self.batch_size, self.work),
+            ],
             sort_keys=True,
         )
         return (
@@ -129,11 +135,22 @@ def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) 
     layers = len(catalogue()["models"].get(model, {}).get("layers", ()))
     folds = FOLDS if spec.choosing == "within" else 1
     lanes = sum(
-        lane_time(lane, found, spec.num_clean, layers, folds)
+        lane_time(lane, found, spec.num_clean, layers, folds, classes_of(facts))
         for lane, found in zip(spec.lanes, times, strict=True)
     )
     # At the end all test images, clean and triggered, are measured before and after each defense.
     return lanes + (1 + len(spec.lanes)) * 2 * tests * times[0]["image"]
+
+
+def work_of(lane: Choice, num_clean: int, num_classes: int) -> float | None:
+    """What a defense computes in all its phases, in the units of `ngf.defenses.work`; None for one
+    whose steps are all alike.
+    """
+    phases = catalogue()["defenses"].get(lane.name, {}).get("phases")
+    if phases is None:
+        return None
+    names = known(options_of("defenses", lane), num_clean, num_classes)
+    return sum(value_of(one["steps"], names) * value_of(one["work"], names) for one in phases)
 
 
 def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> float:
@@ -151,16 +168,24 @@ def training_time(spec: TrainSpec, times: Mapping[str, float], tests: int) -> fl
 
 
 def lane_time(
-    lane: Choice, times: Mapping[str, float], num_clean: int, layers: int, folds: int = 1
+    lane: Choice,
+    times: Mapping[str, float],
+    num_clean: int,
+    layers: int,
+    folds: int = 1,
+    num_classes: int = 0,
 ) -> float:
     """Seconds of one defense with its live measuring.
 
-    times: `choose` and `begin` (for each clean image), `first` step, `step` after it, `image`;
-        `steps` of a defense that has no such option.
+    times: `choose` and `begin` (for each clean image), `first` step, `step` after it and the `work`
+        that one was, `image`; `steps` of a defense that has no such option.
     folds: tunings behind each judgment of a setting.
     """
     options = options_of("defenses", lane)
-    steps, period = options.get("steps") or times["steps"], options.get("inverse_period", math.inf)
+    work = work_of(lane, num_clean, num_classes)
+    # of such a step as was timed
+    steps = (options.get("steps") or times["steps"]) if work is None else work / times["work"]
+    period = options.get("inverse_period", math.inf)
     # factors are inverted in the first step, and again now and then
     slow = max(0.0, times["first"] - times["step"])
     tuning = (
@@ -168,5 +193,5 @@ def lane_time(
         + steps * times["step"]
         + slow * max(1, math.ceil(steps / period))
     )
-    work = times["choose"] * num_clean + tunings(options, layers, folds=folds) * tuning
-    return work + min(work / 2, steps * 2 * NUM_LIVE * times["image"])
+    seconds = times["choose"] * num_clean + tunings(options, layers, folds=folds) * tuning
+    return seconds + min(seconds / 2, steps * 2 * NUM_LIVE * times["image"])

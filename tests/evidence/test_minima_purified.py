@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from unittest.mock import ANY
 
@@ -16,6 +17,7 @@ from ngf.catalogue import build
 from ngf.checkpoints.waypoints import Keeper
 from ngf.checkpoints.weights import load_model
 from ngf.config import Choice, TrainSpec
+from ngf.models.bounds import add_bounds
 from ngf.options import SpecError
 from ngf.runs.folder import waypoints
 from ngf.runs.store import Store
@@ -60,6 +62,24 @@ def test_rows_go_from_the_model_before_to_the_last_step(monkeypatch, tmp_path):
     assert list(purified_rows(store, origin, run, "sgd", "sgd", pictures)) == [
         {**row, "purification_seed": 3, "seconds": ANY} for row in rows[4:]
     ]
+
+
+def test_bounds_that_a_purification_has_added_count(monkeypatch, tmp_path):
+    monkeypatch.setattr(minima, "NUM_IMAGES", 8)
+    for name in ("CHECKPOINT", "ON_THE_WAY"):
+        monkeypatch.setattr(minima_purified, name, Plan(measurements={}, fisher_draws=1))
+    store = Store()
+    origin, model = store.get(MODEL), load_model(store, MODEL).model
+    run = SimpleNamespace(
+        id="run", path=tmp_path, spec=SimpleNamespace(seed=0, lane_names=lambda: ("unit",))
+    )
+    keep = Keeper(tmp_path / waypoints("unit"), model, 1)
+    add_bounds(model, {"linear": torch.full((12,), -1000.0)})  # all logits are clipped there
+    keep(1, model)
+    rows = list(purified_rows(store, origin, run, "unit", "unit", Pictures(store, MODEL)))
+    assert [one["step"] for one in rows[::4]] == [0, 1]
+    assert rows[4]["loss"] == pytest.approx(math.log(12))
+    assert rows[0]["loss"] < 0.5, "the model as it came has none"
 
 
 def test_what_is_there_is_left_alone(monkeypatch, tmp_path):

@@ -62,6 +62,7 @@ class FineTuningDefense(ABC):
     batch_size: int
     batch_norm: str
     augmentation: str = "weak"
+    average: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -253,6 +254,7 @@ def begin(defense: FineTuningDefense, problem: Problem, layer: str, lr: float) -
         batch_norm=defense.batch_norm,
         last=found.last,
         augmentation=defense.augmentation,
+        average=defense.average,
     )
 
 

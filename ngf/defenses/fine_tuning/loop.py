@@ -231,7 +231,9 @@ class FineTuning:
         batch_norm: str,
         last: str = "",
         augmentation: str = "weak",
+        average: float = 0.0,
     ) -> None:
+        """average: share of the steps, the last ones, whose mean of weights the model ends with."""
         self.model, self.clean, self.rule, self.layers = model, problem.clean, rule, dict(layers)
         self.lr, self.steps, self.seed = lr, steps, problem.seed
         self.batches, self.batch_norm = Batches(problem, batch_size, augmentation), batch_norm
@@ -243,6 +245,8 @@ class FineTuning:
         for layer in self.layers.values():
             layer.requires_grad_(True)
         self.start = self._copied()
+        self.num_averaged = round(average * steps)
+        self.mean: dict[str, Tensor] = {}  # of the weights, since those count that are averaged
         # With everything before the classifier frozen, its inputs never change: no step needs the
         # network.
         only_head = batch_norm != "train" and list(self.layers) == [last] and not rule.mixes
@@ -378,6 +382,7 @@ class FineTuning:
         self._move(chosen.matrices, lr)
         self.model.eval()
         self.step += 1
+        self._average()
         done = FineTuningStep(
             step=self.step,
             steps=self.steps,
@@ -416,6 +421,28 @@ class FineTuning:
         self.optimizer.zero_grad()
         self.rule.settle()
 
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Take the weights into their mean, where this step counts; after the last step put it in
+        their place, with the statistics of BatchNorm that belong to it.
+        """
+        counted = self.step - (self.steps - self.num_averaged)
+        if counted < 1:
+            return
+        for name, matrix in self.weights().items():
+            if counted == 1:
+                self.mean[name] = matrix.clone()
+            self.mean[name].lerp_(matrix, 1 / counted)
+        if self.step < self.steps:
+            return
+        for name, layer in self.layers.items():
+            for parameter, value in zip(
+                parameters(layer), split_matrix(layer, self.mean[name]), strict=True
+            ):
+                parameter.copy_(value)
+        if self.batch_norm == "train":  # else they stay, or are estimated anew in any case
+            recalibrate(self.model, self.clean)
+
     def distance(self) -> float:
         """Length of the way from the start over the tuned weights."""
         return _length(self.weights(), self.start)
@@ -434,6 +461,7 @@ class FineTuning:
             "start": self.start,
             "rule": self.rule.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            **({"mean": self.mean} if self.num_averaged else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -448,6 +476,8 @@ class FineTuning:
         self.model.load_state_dict(state["model"])
         self.rule.load_state_dict(state["rule"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.num_averaged:
+            self.mean = {name: value.clone() for name, value in state["mean"].items()}
         self.model.eval()
 
 

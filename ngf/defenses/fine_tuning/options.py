@@ -83,6 +83,17 @@ def augmentation(default: str = "strong") -> Any:
     )
 
 
+def average() -> Any:
+    return option(
+        0.0,
+        "Share of the steps, the last ones, whose mean of weights is the purified model; 0 takes "
+        "the weights of the last step. BatchNorm is then estimated anew from the clean images.",
+        ge=0.0,
+        le=1.0,
+        expert=True,
+    )
+
+
 def strength_of(options: Mapping[str, Any]) -> Any:
     """The value of the option that says how far a defense goes; None where these have none."""
     given = [options[name] for name in STRENGTHS if name in options]

@@ -33,7 +33,7 @@ from collections.abc import Generator as Generating
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +51,7 @@ from ngf.defenses.unlearning.loop import (
     clean_loss,
     share_of,
 )
+from ngf.defenses.work import Phase
 from ngf.models import flow
 from ngf.options import SpecError, option
 
@@ -66,6 +67,15 @@ class DecouplingDefense(UnlearningDefense):
     rho: how far towards the model as it came a gradient is taken, as length over all weights.
     """
 
+    phases: ClassVar[tuple[Phase, ...]] = (
+        Phase("mask", "rounds * mask_steps", "clean / batch_size / mask_steps"),
+        Phase(
+            "search",
+            "rounds * search_steps",
+            "4 + clean / batch_size / rounds / search_steps",
+        ),
+        Phase("unlearn", "rounds * unlearn_steps", "3 + share"),
+    )
     rho: float
     rounds: int
     mask_steps: int

@@ -165,3 +165,15 @@ def test_curvature_follows_a_race_unless_it_is_switched_off(open_page, store):
     assert follows(measured.spec) and slot_of(measured.spec) == "live"
     assert not measured.is_ready(), "the race has not begun"
     assert "measured with what is left of the machine" in text(page)
+
+
+def test_a_form_is_filled_in_with_the_papers_budget_and_with_defaults_again(open_page, store):
+    page = open_page("lab", lane=["anp:steps=7", "gradient_kl"])
+    assert "Paper's budget: github" in text(page)
+    assert not [item for item in page.button if item.key == "lab.paper.gradient_kl"]
+    checked(button(page, "lab.paper.anp").click().run())
+    assert page.number_input(key="lab.lane.anp.steps").value == 2000
+    assert "anp:steps=2000" in page.query_params["lane"][0]
+    checked(button(page, "lab.defaults.anp").click().run())
+    assert page.number_input(key="lab.lane.anp.steps").value == 100
+    assert page.query_params["lane"][0] == "anp"

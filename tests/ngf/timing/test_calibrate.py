@@ -51,8 +51,9 @@ def store(tmp_path, monkeypatch):
             "ngf.layer=last",
         ],
         ["--defense", "ngf", "--num-clean", "16"],
+        ["--defense", "awm", "--defense", "rnp", "--defense", "tsbd", "--num-clean", "16"],
     ],
-    ids=["formula", "prepared", "controlled", "race", "choosing"],
+    ids=["formula", "prepared", "controlled", "race", "choosing", "phases"],
 )
 def test_steps_are_timed_and_kept(words, store, monkeypatch, capsys):
     monkeypatch.setattr("ngf.timing.calibrate.BUDGET", 0.01)
@@ -67,6 +68,9 @@ def test_steps_are_timed_and_kept(words, store, monkeypatch, capsys):
     assert len(found["times"]) == 1 + ("--defense" in words and words.count("--defense") - 1)
     if "trojan" in words:
         assert found["times"][0]["surrogate"] > 0 and found["times"][0]["prepare"] > 0
+    if "awm" in words:
+        disturbing_among_masking, masking, tuning = (times["work"] for times in found["times"])
+        assert 4 < disturbing_among_masking < 6 and (masking, tuning) == (3, 6)
     if "choosing" in words:
         assert found["times"][0]["choose"] > 0
     assert list((cache_dir() / "calibration").glob("*.json"))

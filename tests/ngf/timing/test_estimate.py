@@ -53,6 +53,21 @@ def test_a_defense_is_its_choice_its_steps_and_a_third_for_measuring():
     ) == pytest.approx(1.5 * plain), "measuring takes half of the working time at most"
 
 
+def test_phases_count_by_their_work():
+    """On 500 images 20 rounds of 5 steps disturb in 20 x 4 steps of two thirds of the work."""
+    times = {**LANE, "choose": 0.0, "begin": 0.0, "first": 0.1, "image": 0.0}
+    awm = Choice("awm")
+    assert timing.work_of(awm, 500, 12) == 80 * 4 + 100 * 6
+    assert timing.lane_time(awm, {**times, "work": 6.0}, 500, 9) == pytest.approx(
+        (80 * 4 / 6 + 100) * 0.1
+    )
+    rnp = timing.lane_time(Choice("rnp"), {**times, "work": 3.0}, 500, 9)
+    assert rnp == pytest.approx((80 + 40) * 0.1), "unlearning counts"
+    assert timing.work_of(Choice("sgd"), 500, 12) is None
+    cleanse = Choice("neural_cleanse")
+    assert timing.work_of(cleanse, 500, 43) > 3 * timing.work_of(cleanse, 500, 12)
+
+
 def test_the_time_of_a_step_depends_on_what_it_should():
     case = timing.training_case(TRAIN, SIGNS)
     same = TrainSpec(

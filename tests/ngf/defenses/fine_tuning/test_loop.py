@@ -172,3 +172,41 @@ def test_what_is_recalibrated_is_so_at_the_last_step(problem):
     assert torch.equal(means[-2], problem.model.bn.running_mean)
     assert not torch.equal(means[-1], means[-2])
     assert torch.equal(purification.model.bn.running_mean, means[-1])
+
+
+@pytest.mark.parametrize(("layer", "mode"), [("all", "train"), ("stem", "eval"), ("last", "eval")])
+def test_a_model_ends_with_the_mean_of_its_last_weights(layer, mode, problem):
+    plain = short("ngf", layer=layer, batch_norm=mode, steps=5)
+    kept = [
+        copy.deepcopy(tuning.model.state_dict())
+        for tuning in [begin(plain, problem, layer, 0.01)]
+        for _ in tuning
+    ]
+    tuning = begin(replace(plain, average=0.6), problem, layer, 0.01)
+    *before, last = [copy.deepcopy(tuning.model.state_dict()) for _ in tuning]
+    for old, new in zip(kept[:-1], before, strict=True):
+        assert all(torch.equal(old[key], new[key]) for key in new), "as ever before the last step"
+    expected = copy.deepcopy(tuning.model)
+    for name, parameter in expected.named_parameters():
+        mean = torch.stack([state[name] for state in kept[2:]]).double().mean(0)
+        assert torch.allclose(parameter.double(), mean, rtol=0, atol=1e-7), name
+        changed = any(name.startswith(f"{tuned}.") for tuned in tuning.layers)
+        assert changed != torch.equal(parameter, kept[-1][name]), name
+    statistics = problem.model if mode == "eval" else expected
+    if mode == "train":
+        recalibrate(expected, problem.clean)
+    assert torch.equal(last["bn.running_mean"], statistics.bn.running_mean)
+
+
+def test_an_averaged_purification_resumes_to_the_last_bit(problem):
+    defense = short("ngf", layer="all", steps=4, average=0.5)
+    whole = defense.purify(problem)
+    finish(whole)
+    part = defense.purify(problem)
+    for event in part:
+        resumed = defense.purify(problem)
+        resumed.load_state_dict(copy.deepcopy(part.state_dict()))
+        finish(resumed)
+        for key, value in whole.model.state_dict().items():
+            assert torch.equal(value, resumed.model.state_dict()[key]), (event, key)
+        assert resumed.summary() == whole.summary()
