@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from analysis.images import select
@@ -23,7 +24,7 @@ from ngf.checkpoints.fork import model_at_start
 from ngf.checkpoints.waypoints import LOOK_SECONDS, Waypoint, waypoints
 from ngf.checkpoints.weights import check_lane, load_attack, load_model, training_of
 from ngf.config import MeasureSpec, Target
-from ngf.data import load
+from ngf.data import Images, Splits, load
 from ngf.environment import device, environment, exact_numerics
 from ngf.options import SpecError
 from ngf.runs.files import replacing
@@ -111,7 +112,19 @@ def images_of(measurement: Measurement, spec: MeasureSpec, store: Store) -> tupl
         num_train=trained.training.num_images,
         revision=trained.revision,
     )
-    return select(splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed)
+    whole = everything(splits) if trained.imported and measurement.whole else None
+    return select(
+        splits, load_attack(origin), measurement.data, measurement.num_images, spec.seed, whole
+    )
+
+
+def everything(splits: Splits) -> Images:
+    """All images that came with an imported model: what judges no purification spares none."""
+    pool = splits.source.facts["pools"]["holdout"]
+    kept = splits.source.load("holdout", np.arange(pool))
+    return Images(
+        torch.cat([kept.images, splits.test.images]), torch.cat([kept.labels, splits.test.labels])
+    )
 
 
 def unhurried(

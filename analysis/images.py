@@ -12,7 +12,12 @@ from ngf.data import Images, Splits, to_float
 
 
 def select(
-    splits: Splits, attack: Attack, data: str, num_images: int, seed: int
+    splits: Splits,
+    attack: Attack,
+    data: str,
+    num_images: int,
+    seed: int,
+    whole: Images | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Images, float (N, C, H, W) in [0, 1], and the labels that `data` asks for, int64 (N,).
 
@@ -21,11 +26,12 @@ def select(
         the ASR.
     num_images: N, if there are as many.
     seed: draws the images.
+    whole: clean images that are drawn from in place of those that `data` names.
 
     Raises SpecError for a kind of images that this model does not have.
     """
     check_kind(data, attacked=bool(attack.poison_rate), in_loop=isinstance(attack, InLoop))
-    pool = _pool(splits, attack, data)
+    pool = _pool(splits, attack, data) if whole is None else whole
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
     pool = pool.take(order[:num_images])
     if not KINDS[data].test or not KINDS[data].attacked:

@@ -72,6 +72,8 @@ class Measurement(ABC):
     """
 
     picture: ClassVar[Picture | None] = None
+    # Of an imported model, all images that came along, not only those that no defense sees.
+    whole: ClassVar[bool] = False
 
     num_images: int = option(
         512, "Images to measure on, drawn by the seed.", unit="images", ge=1, le=100_000

@@ -84,6 +84,7 @@ class Checkup(Measurement):
     """
 
     title: ClassVar[str] = "Checkup for a backdoor"
+    whole: ClassVar[bool] = True
 
     num_images: int = option(
         500, "Images to measure on, drawn by the seed.", unit="images", ge=1, le=100_000

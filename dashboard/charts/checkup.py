@@ -16,7 +16,7 @@ from dashboard.charts.subject import Measured
 
 MOST = 24  # classes that are drawn
 _PAPER = 235  # the gray around a trigger
-_COLUMNS, _STEP = 6, 1.2  # a picture is 0.9 by 0.9, with its words below
+COLUMNS, _STEP = 6, 1.2  # a picture is 0.9 by 0.9, with its words below
 _OWN = "#3F3F3F"
 
 
@@ -129,7 +129,7 @@ def triggers_chart(one: Measured) -> Chart:
     index, size = arrays["trigger_index"], arrays["trigger_size"]
     order = [int(c) for c in np.argsort(-index, kind="stable")]
     shown = order[:MOST]
-    places = [divmod(i, _COLUMNS) for i in range(len(shown))]
+    places = [divmod(i, COLUMNS) for i in range(len(shown))]
     height = max(row for row, _ in places) + 1
     words = [
         f"Class {c}: {percent(float(size[c]))} of the image, index {number(float(index[c]))}, "
@@ -151,7 +151,7 @@ def triggers_chart(one: Measured) -> Chart:
         "",
         "",
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        xaxis={**axis, "range": [0, _COLUMNS]},
+        xaxis={**axis, "range": [0, COLUMNS]},
         yaxis={**axis, "range": [_STEP * height, 0]},
         images=[
             {

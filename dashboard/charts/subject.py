@@ -14,9 +14,11 @@ from dashboard.charts.titles import lane_title
 
 @dataclass(frozen=True)
 class Subject:
-    """A model: benign, backdoored, or what a defense (by its lane) has made of a backdoored one."""
+    """A model: benign, backdoored, imported (nobody knows which of both), or what a defense (by its
+    lane) has made of one.
+    """
 
-    role: Literal["benign", "backdoored", "purified"]
+    role: Literal["benign", "backdoored", "imported", "purified"]
     lane: str = ""
 
     @property
@@ -36,10 +38,12 @@ class Subject:
     @property
     def mark(self) -> Mark:
         """A purified model is drawn as the method that made it."""
-        return lane_mark(self.lane) if self.role == "purified" else MODELS[self.role]
+        if self.role == "purified":
+            return lane_mark(self.lane)
+        return MODELS["backdoored" if self.role == "imported" else self.role]
 
 
-BENIGN, BACKDOORED = Subject("benign"), Subject("backdoored")
+BENIGN, BACKDOORED, IMPORTED = Subject("benign"), Subject("backdoored"), Subject("imported")
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def describe_train(run: TrainRun) -> str:
     """`seed 0 · CA 99.2 %, ASR 99.7 % · Pre-activation ResNet, tiny`"""
     (row,), spec = run.facts.rows, run.spec
     text = f"seed {spec.seed} · CA {percent(row['ca'])}"
+    if spec.imported:
+        text = f"{(run.result or {})['imported']['file']} · CA {percent(row['ca'])}"
     if row["asr"] is not None:
         text += f", ASR {percent(row['asr'])}"
     text += f" · {short('models', spec.model)}"
@@ -160,8 +162,13 @@ def _described(run: Run) -> str:
     look = store().look()
     origin = look.origin(look.facts.get(run) or run.facts)
     attack = title("attacks", origin.attack.name) if origin else "unknown model"
+    if origin is not None and origin.imported:
+        attack = "Imported model"
     spec = run.spec
     if isinstance(spec, TrainSpec):
+        if spec.imported:
+            about = (run.result or {}).get("imported", {})
+            return f"{attack} {about.get('file', '')} · {spec.model}"
         return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
     if isinstance(spec, PurifySpec):
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())

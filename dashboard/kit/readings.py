@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.charts.subject import BACKDOORED, BENIGN, Measured, Subject
+from dashboard.charts.subject import BACKDOORED, BENIGN, IMPORTED, Measured, Subject
 from ngf.config import Target
 from ngf.options import SpecError
 from ngf.runs.files import Damaged, read_bytes, read_json
@@ -116,6 +116,8 @@ def subject(store: Store, target: str) -> Subject:
         return Subject("purified", named.lane or run.spec.lane_names()[0])
     if named.lane:  # of a run that is gone
         return Subject("purified", named.lane)
+    if isinstance(run, TrainRun) and run.spec.imported:
+        return IMPORTED
     benign = isinstance(run, TrainRun) and run.spec.attack.name == "none"
     return BENIGN if benign else BACKDOORED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.kit import library, url, visitor
-from dashboard.my_model import bringing, model, purifying
+from dashboard.my_model import bringing, checkup, model, purifying
 from ngf.runs.store import TrainRun
 
 
@@ -52,7 +52,9 @@ if run is None:
         st.session_state.pop("url.my_model", None)
         st.rerun()
 else:
+    st.header("1. What it is")
     model.show(run)
+    checkup.show(run)
     purifying.show(run)
     with st.popover("Delete this import", icon=":material/delete:"):
         if refusal := visitor.why_not(run, "delete"):

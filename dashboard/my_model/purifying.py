@@ -27,7 +27,7 @@ _CANNOT = (
 
 
 def show(run: TrainRun) -> None:
-    st.header("Clean it")
+    st.header("3. Clean it, and take it home")
     st.markdown(_CANNOT)
     spec = _form(run)
     show_refusal("my_model")
