@@ -11,13 +11,13 @@ from analysis.verdict import DETECTORS, Compared, verdict
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.png import source
 from dashboard.charts.ratios import interval, row_axis, row_words
-from dashboard.charts.style import MODELS, Trace, base_layout, number, percent
+from dashboard.charts.style import GRAY, MODELS, Trace, base_layout, number, percent
 from dashboard.charts.subject import Measured
 
 MOST = 24  # classes that are drawn
 _PAPER = 235  # the gray around a trigger
 COLUMNS, _STEP = 6, 1.2  # a picture is 0.9 by 0.9, with its words below
-_OWN = "#3F3F3F"
+_OWN = GRAY  # seen on light and dark pages
 
 
 def checkup_chart(one: Measured, reference: Mapping[str, Any] | None) -> Chart:
