@@ -29,6 +29,13 @@ the same BadNets eta 0 and 100 leave ASR 1.4 and 99.9 % at CA 97.8 and 99.4 % (t
 leave 52.4 and 54.0 % at 98.5 and 98.6 % (clean, whose diagonal is that of recalibrated images); one
 purification seed each.
 
+So is the mean of weights (`average`). It buys clean accuracy for longer steps, which a smaller
+radius does as well: all layers, models of seed 0 under seven attacks (BadNets, blend, SIG, WaNet,
+Trojan, composite, TaCT), two purification seeds. A constant radius of 0.03 with the mean of the
+last half leaves ASR 4.2 % at CA 98.6 %, the usual cosine from 0.05 leaves 4.1 % at 98.5 %; the
+difference of ASR over the 14 pairs is 0.1 points, its standard error 0.4, and after reactivation
+0.7 and 3.3.
+
 Changed: the released code tunes all layers and has no regularizer (see `ngf_as_released`); this
 follows the text. The paper clips the KL that its factors foretell, before momentum; here the KL of
 the step that is taken is within the radius. For K-FAC the regularizer acts through its gradient
