@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -23,7 +22,6 @@ from ngf.outside.checkpoint import (
     open_checkpoint,
     write_like,
 )
-from ngf.places import child_environment
 from tests.helpers.checkpoint_files import form, network, old, saved, seen, state, tensors
 
 
@@ -142,10 +140,12 @@ def test_limits_of_the_child(tmp_path, private):
     path.write_bytes(saved({"a.weight": torch.zeros(30_000_000, dtype=torch.int8)}))
     with pytest.raises(NotOpened, match="of memory"):
         open_checkpoint(path, limits=Limits(memory_bytes=10_000_000))
-    with pytest.raises(NotOpened, match="processor time"):
-        open_checkpoint(path, limits=Limits(cpu_seconds=1, memory_bytes=2**33))
     with pytest.raises(NotOpened, match="longer than 0.2 s"):
         open_checkpoint(path, limits=Limits(wall_seconds=0.2))
+    with zipfile.ZipFile(path, "w") as archive:  # a structure that takes many seconds to read
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"]0" * 12_000_000 + b"}.")
+    with pytest.raises(NotOpened, match="processor time"):
+        open_checkpoint(path, limits=Limits(cpu_seconds=1))
 
 
 def test_a_bomb_through_the_child(tmp_path, private):
@@ -171,42 +171,3 @@ def test_only_regular_files_of_a_size(tmp_path, private):
     for folder in (tmp_path, "/dev/zero"):
         with pytest.raises(NotOpened, match="not a file"):
             open_checkpoint(folder)
-
-
-SHUT = """
-import os, socket, subprocess
-from ngf.outside.opening import confine
-from ngf.outside.opening.refusal import Limits
-confine.leave_network()
-confine.set_limits(Limits(), 1000)
-confine.shut()
-tries = {
-    "socket": lambda: socket.socket(),
-    "program": lambda: subprocess.run(["true"]),
-    "system": lambda: os.system("true"),
-    "fork": lambda: os.fork(),
-    "exec": lambda: os.execv("/bin/true", ["true"]),
-    "write": lambda: open("written", "w"),
-    "folder": lambda: os.mkdir("written"),
-    "remove": lambda: os.remove("kept"),
-}
-for name, go in tries.items():
-    try:
-        go()
-        print(name, "went")
-    except PermissionError:
-        pass
-"""
-
-
-def test_the_child_is_shut_in(tmp_path):
-    (tmp_path / "kept").touch()
-    done = subprocess.run(
-        [sys.executable, "-c", SHUT],
-        cwd=tmp_path,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert os.listdir(tmp_path) == ["kept"]
