@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import RESULTS
-from evidence import readme_arena, readme_methods, readme_sharpness
+from evidence import readme_arena, readme_checkup, readme_methods, readme_sharpness
 from evidence.computing import Failed
 from evidence.markdown import machine, markdown, one, wrapped
 from evidence.shipped import README, SUMMARY, read
@@ -195,6 +195,7 @@ def first_look() -> list[tuple[str, str, str]]:
 
 PARTS: dict[str, Callable[[], str]] = {
     **readme_arena.PARTS,
+    **readme_checkup.PARTS,
     **readme_methods.PARTS,
     **readme_sharpness.PARTS,
     "claims": claims,
