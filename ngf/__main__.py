@@ -178,7 +178,15 @@ def _parser() -> argparse.ArgumentParser:
         "--what",
         action="append",
         metavar="PRODUCT",
-        help="report, zip, safetensors, pt, notebook, latex, bibtex or command; the default is all",
+        help="report, zip, safetensors, pt, original, notebook, latex, bibtex or command; the "
+        "default is all",
+    )
+    export.add_argument("--lane", default="", help="weights of this lane only, as RUN:LANE")
+    export.add_argument(
+        "--format",
+        action="append",
+        choices=tuple(_FORMATS),
+        help="weights alone: for torch.load, safetensors, or as an imported model came",
     )
     log = add(
         "log",
@@ -525,13 +533,16 @@ def _log(options: argparse.Namespace) -> int:
     return _print({"id": run.id, "steps": count} if options.json else said)
 
 
+_FORMATS = {"torch": "pt", "safetensors": "safetensors", "original": "original"}
+
+
 def _export(options: argparse.Namespace) -> int:
     from ngf.export.products import available, file_name, product, take
 
-    run, lane = Store().get(options.run), Target.parse(options.run).lane
+    run, lane = Store().get(options.run), options.lane or Target.parse(options.run).lane
     if lane and isinstance(run, PurifyRun):
         run.spec.lane_name(lane)  # refuses a lane that there is none of
-    wanted = list(map(str, options.what or []))
+    wanted = [*map(str, options.what or []), *(_FORMATS[name] for name in options.format or ())]
     for name in wanted:
         product(name)
     found = [

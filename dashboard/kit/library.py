@@ -120,6 +120,13 @@ def data_facts(run: TrainRun) -> Mapping[str, Any]:
     return (run.result or {}).get("facts") or catalogue()["data"].get(run.spec.data, {})
 
 
+def layers_of(run: TrainRun) -> list[str]:
+    """Names of the layers of its network that can be tuned alone."""
+    if run.spec.imported:
+        return list((run.result or {}).get("imported", {}).get("layers", []))
+    return list(catalogue()["models"].get(run.spec.model, {}).get("layers", []))
+
+
 def data_sets() -> list[str]:
     """The data sets that a network can be trained on here: not images that came with a model."""
     return [name for name, about in catalogue()["data"].items() if not about.get("imported")]

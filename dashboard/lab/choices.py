@@ -193,7 +193,7 @@ def choose_lanes(
         format_func=lambda name: library.title("defenses", name),
         help="Two or more are a race: same weights, same seed, same batches.",
     )
-    layers = catalogue()["models"].get(trained.spec.model, {}).get("layers", [])
+    layers = library.layers_of(trained)
     options = st.session_state.get("lab.lane_options", {})
     lanes: list[Choice | SpecError] = []
     for name in names:

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ngf.evaluate import test_set
 from ngf.imports.classes import Assignment, named
 from ngf.imports.pictures import Pictures
 from ngf.imports.preprocessing import OWN, Preprocessing, model_of
+from ngf.models import tunable_layers
 from ngf.models.of_others.recognize import Fit, Shape
 from ngf.outside.checkpoint import Opened
 from ngf.outside.listing import shown
@@ -94,7 +95,7 @@ def make(store: Store, brought: Brought, owner: str = "") -> Run:
         "asr_definition": _GIVEN if brought.poisoned else _NO_TRIGGER,
         "seconds": round(time.monotonic() - started, 1),
         "facts": facts,
-        "imported": _about(brought),
+        "imported": _about(brought, tunable_layers(model)),
         "environment": environment(),
     }
 
@@ -192,7 +193,7 @@ def _write_images(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[st
     (folder / FACTS).write_text(to_json(facts), encoding="utf-8")
 
 
-def _about(brought: Brought) -> dict[str, Any]:
+def _about(brought: Brought, layers: Iterable[str]) -> dict[str, Any]:
     """What people want to know of an import, in its result."""
     return {
         "file": shown(brought.file),
@@ -200,6 +201,7 @@ def _about(brought: Brought) -> dict[str, Any]:
         "notes": list(brought.opened.notes),
         "network": brought.fit.title,
         "unused": [shown(name) for name in brought.fit.extra[:20]],
+        "layers": list(layers),
         "preprocessing": brought.how.to_json(),
         "images": len(brought.pictures),
         "labeled": brought.pictures.labeled,

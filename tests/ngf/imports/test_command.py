@@ -9,7 +9,6 @@ import torch
 
 from ngf.__main__ import main
 from ngf.config import PurifySpec
-from ngf.imports.original import write_original
 from ngf.models import build
 from ngf.runs.child import execute
 from ngf.runs.from_text import lanes_from_text
@@ -44,7 +43,7 @@ def answer(capsys):
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_model_becomes_a_run_that_all_else_takes_for_one(imported, capsys, one_thread):
+def test_a_model_becomes_a_run_that_all_else_takes_for_one(imported, capsys, one_thread, tmp_path):
     store, call = imported
     assert call("--look") == 0
     seen = answer(capsys)
@@ -67,8 +66,10 @@ def test_a_model_becomes_a_run_that_all_else_takes_for_one(imported, capsys, one
     )
     assert execute(race) == "done", race.error
     assert race.result["lanes"]["sgd"]["after"]["n_triggered"] == run.result["n_triggered"]
-    path = store.root / "back.pth"
-    write_original(store, f"{race.id}:sgd", path)
+    words = ["export", race.id, "--lane", "sgd", "--format", "original", "--to", str(tmp_path)]
+    assert main([*words, "--json"]) == 0
+    (path,) = answer(capsys)["files"]
+    assert path.endswith(f"{race.id}.sgd.original.pt")
     back = torch.load(path, weights_only=True)["state_dict"]
     assert {value.dtype for value in back.values()} == {torch.float16, torch.int64}
     network = build("preact_resnet_tiny", 12).half()
