@@ -65,7 +65,7 @@ def write_import(root: Path, owner: str, spec: TrainSpec, name: str = "secret-ne
         "imported": about,
     }
     (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
-    (folder / FORM).write_text("{}", encoding="utf-8")
+    (folder / FORM).write_text(json.dumps({"form": {"container": "pt"}}), encoding="utf-8")
     images = imports_dir() / spec.content
     images.mkdir(parents=True, exist_ok=True)
     (images / FACTS).write_text(json.dumps(facts), encoding="utf-8")
