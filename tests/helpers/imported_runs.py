@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ngf.catalogue import normalize
 from ngf.config import Choice, MeasureSpec, PurifySpec, Spec, Training, TrainSpec
 from ngf.places import imports_dir
-from ngf.runs.folder import FORM, REQUEST, RESULT
+from ngf.runs.folder import ARRAYS, FORM, REQUEST, RESULT
 from tests.helpers.run_folders import race_events, write_run
 
 FACTS = "facts.json"  # as `ngf.data.mine` calls it, without torch
@@ -86,14 +88,21 @@ def measurement_of(target: str) -> MeasureSpec:
     return MeasureSpec(target=target, measurement=normalize("measurements", Choice("loss_slice")))
 
 
+def write_measurement(root: Path, owner: str, target: str) -> MeasureSpec:
+    """A loss slice that is done."""
+    spec = measurement_of(target)
+    folder = write_owned(root, owner, spec)
+    values = {"data": "clean", "n": 64, "seed": 0, "batch_norm": "eval"}
+    (folder / RESULT).write_text(json.dumps({"values": values, "complete": True}), encoding="utf-8")
+    distance = np.linspace(-0.5, 0.5, 3)
+    np.savez(folder / ARRAYS, distance=distance, **dict.fromkeys(("mean", "low", "high"), distance))
+    return spec
+
+
 def line(root: Path, owner: str, spec: TrainSpec, name: str = "secret-net.pt") -> list[str]:
     """An import, a race on it, and a measurement of a lane of that. Returns their ids."""
     write_import(root, owner, spec, name)
     race = race_of(spec.id)
-    lane = measurement_of(f"{race.id}:ngf")
     write_owned(root, owner, race)
-    folder = write_owned(root, owner, lane)
-    values = {"data": "clean", "n": 64, "seed": 0, "batch_norm": "eval"}
-    done = {"values": values, "complete": True}
-    (folder / RESULT).write_text(json.dumps(done), encoding="utf-8")
+    lane = write_measurement(root, owner, f"{race.id}:ngf")
     return [spec.id, race.id, lane.id]

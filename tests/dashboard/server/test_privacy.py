@@ -11,9 +11,15 @@ import pytest
 from dashboard.kit import signature
 from dashboard.kit.signature import Visitor
 from ngf.export.products import PRODUCTS
-from ngf.runs.store import Store
-from tests.helpers.imported_runs import import_spec, line, measurement_of, race_of, write_owned
-from tests.helpers.run_folders import RACE, TRAIN, get, measured, race_events, server, write_run
+from tests.helpers.imported_runs import (
+    import_spec,
+    line,
+    measurement_of,
+    race_of,
+    write_measurement,
+    write_owned,
+)
+from tests.helpers.run_folders import RACE, TRAIN, get, race_events, server, write_run
 
 ADA, BOB = Visitor("a" * 32), Visitor("b" * 32)
 MACHINE = Visitor("c" * 32, machine=True)
@@ -26,8 +32,8 @@ ROUTES = (
     "/events?since=0&limit=5",
     "/charts/race",
     "/charts/training",
-    "/charts/loss_slice",
-    "/charts/loss_slice?beside={name}",
+    "/charts/slices",
+    "/charts/slices?beside={name}",
     "/charts/none",
     *(f"/take/{name}" for name in PRODUCTS),
     "/take/original?lane=ngf",
@@ -47,7 +53,7 @@ def names(runs: Path) -> Iterator[list[str]]:
     patch.setenv("NGF_DATA", str(runs.parent / "data"))
     write_run(runs, TRAIN, [], done=True)
     write_run(runs, RACE, race_events(), done=True)
-    measured(Store(runs), "loss_slice", TRAIN.id, {}, {})
+    write_measurement(runs, "", TRAIN.id)
     waiting = race_of(BROUGHT.id, seed=1)
     write_owned(runs, ADA.id, waiting, done=False)
     yield [*line(runs, ADA.id, BROUGHT), waiting.id]
@@ -99,7 +105,7 @@ def test_lists_and_pictures_of_others_do_not_have_them(
     _, _, said = ask(url, runs, other, race + "ngf-vs-sgd-0123456789")
     assert status == 400
     assert body["error"].replace(names[1], "ngf-vs-sgd-0123456789") == said["error"]
-    chart = f"/{BESIDE.id}/charts/loss_slice?beside={BESIDE.id}"
+    chart = f"/{BESIDE.id}/charts/slices?beside={BESIDE.id}"
     _, _, alone = ask(url, runs, other, chart + ",loss-slice-0123456789")
     assert ask(url, runs, ADA, chart + f",{names[2]}")[0] == 200  # the server keeps what it drew
     assert ask(url, runs, other, chart + f",{names[2]}")[2] == alone
@@ -111,9 +117,9 @@ def test_the_owner_and_the_machine_are_given_all(
 ) -> None:
     _, about, rows = ask(url, runs, owner, "")
     assert set(names) <= {row["id"] for row in rows}
-    charts = ("training", "race", "loss_slice", "race")
+    charts = ("training", "race", "slices", "race")
     for name, chart in zip(names, charts, strict=True):
-        for route in ("", "/events", f"/charts/{chart}", "/take/report", "/take/command"):
+        for route in ("", "/events", f"/charts/{chart}", "/take/command", "/take/bibtex"):
             status, _, body = ask(url, runs, owner, f"/{name}{route}")
             assert status == 200, (name, route, body)
     assert ask(url, runs, owner, f"/{RACE.id}/charts/race?ghost={names[1]}")[0] == 200
