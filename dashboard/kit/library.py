@@ -76,9 +76,10 @@ def find_measurement(run_id: str) -> MeasureRun | None:
     """The measurement with this id, or None when the store has none, or a damaged one, which is
     noted. One that ships can be measured again.
     """
-    run = find(run_id)
+    run, where = find(run_id), store()
     if run is None and run_id:
-        for folder in (store().root / run_id, places.MEASUREMENTS / run_id):
+        own = [where.root / run_id] if run_id in where.damaged() else []
+        for folder in (*own, places.MEASUREMENTS / run_id):
             if os.path.lexists(folder) and isinstance(why := _ended(whole(), folder), str):
                 damage.note(folder, why, _what_to_do(folder))
                 break

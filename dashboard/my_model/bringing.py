@@ -156,10 +156,11 @@ def _answers(found: Mapping[str, Any]) -> list[str]:
                 chosen = st.radio(
                     question["option"],
                     question["choices"],
+                    format_func=library.plain,
                     key=f"my_model.answer.{question['option']}",
                     label_visibility="collapsed",
                 )
-                words += [f"--{question['option']}", chosen]
+                words.append(f"--{question['option']}={chosen}")  # it may begin with a hyphen
         if found.get("tried"):
             show_found(found)
         said = st.button("Go on with this", icon=":material/check:", key="my_model.accept")

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 from ngf.places import cache_dir, child_environment
 
 SECONDS = 600.0  # that an import may take
-_LONGEST_NAME = 100  # characters that are kept of a name
+_LONGEST_NAME = 200  # bytes that are kept of a name; its end tells what the file is
 _TOO_LONG = (
     "The import took more than ten minutes and was ended. Give a smaller model or fewer images, or "
     "use `ngf import` in a terminal, which has no limit."
@@ -61,10 +61,15 @@ def import_model(
 
 
 def _put(folder: Path, given: Given) -> Path:
-    """The file, under the last part of its name."""
+    """The file, under the last part of its name; two of one name are told apart by a number."""
     folder.mkdir(exist_ok=True)
-    name = Path(given.name.replace("\\", "/")).name.lstrip(".")[-_LONGEST_NAME:]
-    path = folder / ("".join(c if c.isprintable() else "_" for c in name) or "file")
+    last = Path(given.name.replace("\\", "/")).name
+    clean = "".join(c if c.isprintable() else "_" for c in last)
+    name = clean.encode()[-_LONGEST_NAME:].decode(errors="ignore").lstrip(".") or "file"
+    path, count = folder / name, 1
+    while path.exists():
+        count += 1
+        path = folder / f"{count}-{name}"
     path.write_bytes(given.data)
     return path
 
@@ -80,8 +85,14 @@ def _run(command: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
         encoding="utf-8",
         errors="replace",
     ) as child:
-        late = threading.Timer(SECONDS, child.kill)
-        late.start()
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(SECONDS, end)
+        timer.start()
         answer: list[str] = []
         reader = threading.Thread(target=_read, args=(child.stdout, answer), daemon=True)
         reader.start()
@@ -94,12 +105,11 @@ def _run(command: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
         finally:
             child.wait()
             reader.join()
-            in_time = late.is_alive()
-            late.cancel()
+            timer.cancel()
     try:
         found: dict[str, Any] = json.loads("".join(answer))
     except ValueError:
-        said = _ENDED.format(child.returncode) if in_time else _TOO_LONG
+        said = _TOO_LONG if late.is_set() else _ENDED.format(child.returncode)
         return {"error": {"kind": "crash", "message": said}}
     return found
 

@@ -1,7 +1,7 @@
 """Bounds what visitors upload, which Streamlit holds in memory: bytes, files and time.
 
-A page may hold a few files, all pages together a gigabyte, and an upload takes ten minutes at
-most. What a page holds is given back when it is closed: Streamlit itself keeps the files of a
+A page may hold some hundred files, all pages together a gigabyte, and an upload takes ten minutes
+at most. What a page holds is given back when it is closed: Streamlit itself keeps the files of a
 closed page until it happens to need the place.
 """
 
@@ -19,7 +19,7 @@ from streamlit import runtime
 MEGABYTE = 2**20
 FILE_BYTES = 256 * MEGABYTE  # a model of 60 million parameters; the studio takes 2 MB
 FRAME_BYTES = 64 * 1024  # what a form has around its file
-PAGE_FILES = 8  # a model, and images in a few files
+PAGE_FILES = 400  # a model, and images one by one; more of them come in a zip
 ALL_BYTES = 1024 * MEGABYTE  # a class of thirty, each with a model of 8 million parameters
 SECONDS = 600.0  # for one upload: 256 MB at 3.5 Mbit/s
 GRACE = 15.0  # seconds in which a closed page may come back, as after a lost connection

@@ -61,7 +61,8 @@ class Plan:
 def plan_of(spec: SweepSpec) -> Plan:
     """Raises SpecError where nothing of it can be run."""
     store = library.store()
-    sweep, specs = _expanded(str(store.root), spec.id, spec)
+    hidden = store.hides(str(spec.to_json()))
+    sweep, specs = _expanded(str(store.root), spec.id, hidden, spec)
     seen = sweep.seen(store)
     left = tuple(seen.unfinished())
     waiting = sum(seen.states()[status] for status in UNFINISHED)
@@ -69,8 +70,12 @@ def plan_of(spec: SweepSpec) -> Plan:
 
 
 @st.cache_resource(ttl=_FOR, max_entries=8, show_spinner="Checking every combination …")
-def _expanded(root: str, name: str, _spec: SweepSpec) -> tuple[Sweep, Mapping[str, Spec]]:
-    """root, name: of the store and the sweep, by which it is kept."""
+def _expanded(
+    root: str, name: str, hidden: bool, _spec: SweepSpec
+) -> tuple[Sweep, Mapping[str, Spec]]:
+    """root, name: of the store and the sweep, by which it is kept; hidden: whether it names runs
+    that are not there for the visitor.
+    """
     expansion = _spec.expand(library.store())
     return made(_spec, expansion), expansion.specs()
 

@@ -6,13 +6,17 @@ machine's own browser and the terminal see everything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
 from ngf.config import TrainSpec
+from ngf.options import SpecError
 from ngf.runs.facts import Facts
-from ngf.runs.store import Look, Run, Store
+from ngf.runs.store import IMPORTED, Look, Run, Store
+
+_NAME = re.compile(r"(?<![a-z0-9-])[a-z0-9-]+-[0-9a-f]{10}(?![a-z0-9-])")  # of a run
 
 
 class Visitor(Protocol):
@@ -28,22 +32,17 @@ class Visitor(Protocol):
     def known(self) -> bool: ...
 
 
-def is_private(training: Facts | None) -> bool:
-    """Whether a run that goes back to this training is its owner's alone."""
-    return (
-        training is not None
-        and isinstance(training.spec, TrainSpec)
-        and bool(training.spec.imported)
-    )
+def may_see(facts: Facts, training: Facts | None, visitor: Visitor) -> bool:
+    """Whether a visitor may see a run, in a store with imported models.
 
-
-def may_see(training: Facts | None, visitor: Visitor) -> bool:
-    """Whether a visitor may see a run that goes back to this training; None for a training that was
-    deleted.
+    training: what the run goes back to. Where that is not known it may be an import, so the run is
+    for who asked for it.
     """
-    if training is None or not is_private(training) or visitor.machine:
+    owned = facts if training is None else training
+    spec = owned.spec
+    if visitor.machine or (isinstance(spec, TrainSpec) and not spec.imported):
         return True
-    return visitor.known and training.request["owner"] == visitor.id
+    return visitor.known and owned.request["owner"] == visitor.id
 
 
 class Seen(Store):
@@ -61,15 +60,36 @@ class Seen(Store):
         seen = {
             run: facts
             for run, facts in whole.facts.items()
-            if may_see(whole.training(facts), visitor)
+            if may_see(facts, whole.training(facts), visitor)
         }
         # what a damaged folder was is not known, so its name is for the machine's own eyes
         return replace(whole, facts=seen, damaged={})
 
+    def hides(self, text: str) -> bool:
+        whole = self._whole.look()
+        if not (whole.imports or IMPORTED in text) or self._visitor().machine:
+            return False
+        there = {run.id for run in whole.facts} | whole.damaged.keys()
+        hidden = there - {run.id for run in self.look().facts}
+        gone = (name for name in _NAME.findall(text) if name not in there)
+        return any(name.startswith(IMPORTED) for name in gone) or any(
+            name in text for name in hidden
+        )
+
     def _open(self, name: str) -> Run | None:
-        found = self._whole._open(name)
+        try:
+            found = self._whole._open(name)
+        except SpecError:
+            whole = self._whole.look()
+            if whole.imports and not self._visitor().machine:
+                return None
+            raise
         if found is None or found.source != "user":
             return found
         training = found.training()
-        facts = training.facts if training else None
-        return found if not is_private(facts) or may_see(facts, self._visitor()) else None
+        if training is None:
+            shown = not self._whole.look().imports
+        else:
+            shown = not training.spec.imported
+        about = training.facts if training else None
+        return found if shown or may_see(found.facts, about, self._visitor()) else None

@@ -66,6 +66,8 @@ _FROM_OUTSIDE = ("killed", "disk_full", "out_of_memory")
 BLINK = 0.25  # seconds that one look at all runs is good for
 TICK = 0.05  # seconds: more than the clock of a file system counts in, where it is a fast one
 SUPERVISOR = ".supervisor.lock"  # held by who executes the runs of a store
+IMPORTED = "mine-"  # how the names of imported models begin, see `TrainSpec`
+_CONTENT = re.compile(r"[0-9a-f]{16}")  # names the folder of the images of an import
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{,199}")  # a folder cannot have a name much longer
 _log = logging.getLogger(__name__)
 _AnySpec = TypeVar("_AnySpec", TrainSpec, PurifySpec, MeasureSpec)
@@ -341,9 +343,10 @@ class Look:
 
     @cached_property
     def imports(self) -> bool:
-        """Whether a model among them was imported, see `ngf.runs.private`."""
-        specs = (facts.spec for facts in self.facts.values())
-        return any(isinstance(spec, TrainSpec) and spec.imported for spec in specs)
+        """Whether a model among them was imported, see `ngf.runs.private`; also a damaged one."""
+        if any(name.startswith(IMPORTED) for name in self.damaged):
+            return True
+        return any(_is_imported(facts.spec) for facts in self.facts.values())
 
     def origin(self, facts: Facts) -> TrainSpec | None:
         """What was asked for of the training that a run goes back to, see `training`."""
@@ -360,6 +363,18 @@ class Look:
                 return None
             seen.add(parent)
             found = self._by_id.get(parent) or self.shipped(parent)
+        return found
+
+    def came_of(self, run_id: str) -> list[Run]:
+        """The runs that start from this one, or from one that does."""
+        names, found = {run_id}, []
+        while more := [
+            run
+            for run, facts in self.facts.items()
+            if run.id not in names and parent_id(facts.spec) in names
+        ]:
+            found += more
+            names |= {run.id for run in more}
         return found
 
     def summary(self, run: Run) -> Row | None:
@@ -610,12 +625,11 @@ class Store:
                 f"{run_id} is needed by {', '.join(waiting)}: cancel or delete them first."
             )
         path = self.root / run_id
-        if run_id not in damaged:
-            self._delete_imported(self.get(run_id), look)
+        with suppress(SpecError):
+            if Lock.is_held(path / LOCK):
+                raise ValueError(f"{run_id} is running: cancel it first.")
+        self._delete_imported(run_id, look)
         if run_id in damaged:
-            with suppress(SpecError):
-                if Lock.is_held(path / LOCK):
-                    raise ValueError(f"{run_id} is running: cancel it first.")
             self._remove(path)
             return
         lock = Lock(path / LOCK)
@@ -623,23 +637,27 @@ class Store:
             raise ValueError(f"{run_id} is running: cancel it first.")
         self._remove(path, lock)
 
-    def _delete_imported(self, run: Run, look: Look) -> None:
+    def _delete_imported(self, run_id: str, look: Look) -> None:
         """Of a model that somebody brought nothing stays: what came of it goes as well, and the
-        images, unless another import has the same ones.
+        images, unless another import has the same ones. Of a run that goes back to it, what came of
+        that run: alone it would no longer be known whose it is.
         """
-        spec = run.spec
-        if not isinstance(spec, TrainSpec) or not spec.imported:
+        spec = _asked_for(self.root / run_id)
+        whole = {facts.id: facts for facts in look.facts.values()}
+        facts = whole.get(run_id) or whole.get((spec and parent_id(spec)) or "")
+        origin = look.training(facts) if facts else None
+        # a damaged import is known by its name
+        if not (_is_imported(origin.spec) if origin else run_id.startswith(IMPORTED)):
             return
-        came = [
-            other
-            for other, facts in look.facts.items()
-            if other.id != run.id and (origin := look.training(facts)) and origin.id == run.id
-        ]
+        came = look.came_of(run_id)
         if moving := [other.id for other in came if other.status in UNFINISHED]:
-            raise ValueError(f"{run.id} is needed by {', '.join(moving)}: cancel them first.")
+            raise ValueError(f"{run_id} is needed by {', '.join(moving)}: cancel them first.")
         for other in came:
             self._remove(other.path)
-        others = (facts.spec for other, facts in look.facts.items() if other.id != run.id)
+        # a folder from elsewhere may name any other one
+        if not (isinstance(spec, TrainSpec) and _CONTENT.fullmatch(spec.content)):
+            return
+        others = (facts.spec for facts in look.facts.values() if facts.id != run_id)
         if not any(isinstance(one, TrainSpec) and one.content == spec.content for one in others):
             shutil.rmtree(places.imports_dir() / spec.content, ignore_errors=True)
 
@@ -656,6 +674,10 @@ class Store:
         else:
             shutil.rmtree(gone)
         self.wake()
+
+    def hides(self, text: str) -> bool:
+        """Whether a text names a run that whoever looks may not see; see `ngf.runs.private`."""
+        return False
 
     def queue(self) -> list[Run]:
         """Waiting runs in the order in which they will start: lost ones at once, then owners in
@@ -717,6 +739,18 @@ class Store:
         there is none.
         """
         return Lock.about(self.root / SUPERVISOR)
+
+
+def _is_imported(spec: Spec) -> bool:
+    return isinstance(spec, TrainSpec) and bool(spec.imported)
+
+
+def _asked_for(path: Path) -> Spec | None:
+    """What was asked for in a folder that may be damaged; None where that cannot be read."""
+    try:
+        return spec_of(path)
+    except SpecError:
+        return None
 
 
 def _set_aside(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ngf.options import SpecError
 from ngf.runs.facts import Facts
-from ngf.runs.files import read_json, to_json, write_atomic
+from ngf.runs.files import read_json, read_text, to_json, write_atomic
 from ngf.runs.folder import FINAL, RESULT, Status
 from ngf.runs.rows import Row
 from ngf.runs.store import Look, Run, Store
@@ -214,6 +214,14 @@ def load(store: Store, sweep_id: str) -> Sweep:
 
 
 def names(store: Store) -> list[str]:
-    """Those that there are, newest first."""
+    """Those that there are, newest first, but for those of runs that are hidden."""
     paths = (store.root / FOLDER).glob("sweep-*.json")
-    return [path.stem for path in sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True)]
+    ordered = sorted(paths, key=lambda p: p.stat().st_mtime, reverse=True)
+    return [path.stem for path in ordered if not store.hides(_text(path))]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path) or ""
+    except SpecError:  # damaged
+        return ""

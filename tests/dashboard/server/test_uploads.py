@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,11 +13,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
+from dashboard.my_model import bringing
 from dashboard.server import uploads
 from dashboard.server.app import settings
-from dashboard.studio.upload import MOST_MEGABYTES
+from dashboard.studio import upload as studio
+from ngf.imports import pictures
 from tests.helpers.browser import WAIT
-from tests.helpers.run_folders import server
+from tests.helpers.run_folders import free_port, server
+
+# The server with limits that no memory is needed for.
+FULL, FILES, ALL = 2 * 2**20, 4, 10 * 2**20
+SMALL = f"""
+from dashboard.server import app, uploads
+uploads.FILE_BYTES, uploads.PAGE_FILES, uploads.ALL_BYTES = {FULL}, {FILES}, {ALL}
+app.main()
+"""
 
 # Sends a form as the page does, with its own session, cookie and token.
 SEND = """async ([address, bytes, token, fields]) => {
@@ -29,7 +40,9 @@ SEND = """async ([address, bytes, token, fields]) => {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(tmp_path_factory.mktemp("uploads") / "runs") as found:
+    port = free_port()
+    command = [sys.executable, "-c", SMALL, "--port", str(port)]
+    with server(tmp_path_factory.mktemp("uploads") / "runs", command, port) as found:
         yield found
 
 
@@ -76,9 +89,12 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "noise.png"
 
 
-def test_the_limits_are_those_of_the_studio() -> None:
+def test_the_limits_are_those_of_the_forms() -> None:
     assert settings(1)["server.maxUploadSize"] * 2**20 > uploads.FILE_BYTES + uploads.FRAME_BYTES
-    assert MOST_MEGABYTES * 2**20 == uploads.FILE_BYTES
+    assert bringing.MOST_MEGABYTES * 2**20 == uploads.FILE_BYTES <= uploads.ALL_BYTES / 2
+    assert studio.MOST_MEGABYTES == 2
+    # a model, and as many single images as an import asks for
+    assert uploads.PAGE_FILES > 1 + pictures.LEAST
 
 
 def test_a_page_holds_a_few_files_and_gives_them_back(
@@ -86,18 +102,17 @@ def test_a_page_holds_a_few_files_and_gives_them_back(
 ) -> None:
     page, address, token = open_studio(browser, url, picture)
     wait_for(url, picture.stat().st_size)
-    full = uploads.FILE_BYTES
-    assert put(page, f"{address}/too-large", full + uploads.FRAME_BYTES, token) == 413
+    assert put(page, f"{address}/too-large", FULL + uploads.FRAME_BYTES, token) == 413
     assert put(page, f"{address}/two-parts", 1000, token, fields=2) == 400
-    answers = [put(page, f"{address}/file-{i}", full, token) for i in range(9)]
-    assert answers == [204] * (uploads.PAGE_FILES - 1) + [429] * (10 - uploads.PAGE_FILES)
-    wait_for(url, picture.stat().st_size + 3 * full)
+    answers = [put(page, f"{address}/file-{i}", FULL, token) for i in range(FILES + 1)]
+    assert answers == [204] * (FILES - 1) + [429] * 2
+    wait_for(url, picture.stat().st_size + 3 * FULL)
     # what fails is not counted, and what is replaced keeps its place
     assert [put(page, f"{address}/file-0", 1000, token, fields=n) for n in (2, 1)] == [400, 204]
-    wait_for(url, picture.stat().st_size + 2 * full + 1000)
+    wait_for(url, picture.stat().st_size + 2 * FULL + 1000)
     # another page is not affected, and replaces its picture as often as it likes
-    other, _, _ = open_studio(browser, url, picture)
-    for i in range(2 * uploads.PAGE_FILES):
+    other, elsewhere, mark = open_studio(browser, url, picture)
+    for i in range(2 * FILES):
         another = picture.with_name(f"another-{i}.png")
         another.write_bytes(picture.read_bytes())
         with other.expect_response(_is_upload, timeout=WAIT) as answer:
@@ -105,6 +120,9 @@ def test_a_page_holds_a_few_files_and_gives_them_back(
         assert answer.value.status == 204
         expect(other.get_by_test_id("stFileChip")).to_have_count(1, timeout=WAIT)
         expect(other.get_by_test_id("stFileChip")).to_contain_text(another.name, timeout=WAIT)
+    # all pages together
+    answers = [put(other, f"{elsewhere}/file-{i}", FULL, mark) for i in range(3)]
+    assert answers == [204, 204, 503], "4 MB here, 4 MB there, and two pictures"
     page.context.close()
     other.context.close()
     wait_for(url, 0)  # nobody else comes, and Streamlit alone would keep them
