@@ -86,7 +86,6 @@ def test_a_run_that_is_no_import_of_the_visitor_is_not_chosen(
         ("runs", {"source": "user"}),
         ("lab", {}),
         ("geometry", {}),
-        ("compare", {"source": "user"}),
         ("studio", {}),
         ("sweeps", {"view": "follow"}),
     ],
@@ -122,6 +121,8 @@ def test_an_address_opens_nothing_of_others(
     asked = names[place]
     made_up = asked[:-10] + "0123456789"
     found, nothing = (text(open_page(name, BOB, **{key: run})) for run in (asked, made_up))
+    own = text(open_page(name, ADA, **{key: asked}))
+    assert own.replace(asked, made_up) != nothing, "the owner sees it"
     assert found.replace(asked, made_up) == nothing
     assert NAME not in found
 
