@@ -127,10 +127,19 @@ def _check_probe(options: _Options, data: Mapping[str, Any]) -> None:
 
 def _check_checkup(options: _Options, data: Mapping[str, Any]) -> None:
     """The images of a checkup. data: facts of the images."""
+    _check_clean(options, "checkup")
+
+
+def _check_yardstick(options: _Options, data: Mapping[str, Any]) -> None:
+    """The images of a yardstick. data: facts of the images."""
+    _check_clean(options, "yardstick")
+
+
+def _check_clean(options: _Options, called: str) -> None:
     clean = kinds_of(attacked=False, in_loop=False)
     if options["data"] not in clean:
         raise SpecError(
-            f"data = {options['data']} has a trigger, and a checkup knows of none. "
+            f"data = {options['data']} has a trigger, and a {called} knows of none. "
             f"Allowed: {', '.join(clean)}."
         )
 
@@ -138,4 +147,5 @@ def _check_checkup(options: _Options, data: Mapping[str, Any]) -> None:
 _CHECKS: dict[str, Callable[[_Options, Mapping[str, Any]], None]] = {
     "trigger_probe": _check_probe,
     "checkup": _check_checkup,
+    "yardstick": _check_yardstick,
 }

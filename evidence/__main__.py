@@ -125,6 +125,14 @@ STEPS = (
         computes=False,
     ),
     Step(
+        name="surrogate",
+        does="Measures purified models by the yardstick that needs no trigger, beside their true "
+        "attack success.",
+        needs=("recordings",),
+        takes="10 minutes; 40 seconds per model",
+        writes="assets/evidence/surrogate.json",
+    ),
+    Step(
         name="arena",
         does="Purifies three models of each attack on signs, and benign ones, by every defense.",
         needs=("zoo",),

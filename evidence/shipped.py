@@ -18,6 +18,7 @@ LARGE = EVIDENCE / "large"  # one card per model
 METHODS = EVIDENCE / "methods.json"  # what every method leaves, in tables
 ARENA = EVIDENCE / "arena.json"  # every defense against every attack, in tables
 DETECTORS = EVIDENCE / "detectors.json"  # how well checkups tell backdoored models from benign ones
+SURROGATE = EVIDENCE / "surrogate.json"  # how well what a defender sees ranks purifications
 SUMMARY = EVIDENCE / "summary.json"  # the claims
 EQUAL_STEPS = EVIDENCE / "equal_steps.json"  # of a last layer in two directions
 PAIRS = EVIDENCE / "pairs.json"  # walks out of a backdoored and a benign minimum

@@ -11,6 +11,7 @@ from dashboard.kit.pages import script
 from dashboard.kit.show import show as show_chart
 from dashboard.kit.submit import show_refusal, submit_all
 from dashboard.kit.take import take_home
+from dashboard.my_model import yardstick
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec
 from ngf.runs.folder import OPEN, UNFINISHED
@@ -21,14 +22,19 @@ _PATIENCE = 0.5  # seconds that the page waits for the events of a run
 _FIRST = ("ngf", "fst", "sgd")
 _ALL_LAYERS = {"ngf": {"layer": "all", "trust_region": 0.03}}
 _CANNOT = (
-    "Nobody knows the trigger, so no attack success rate can be measured here: the curves show "
-    "clean accuracy alone. A model whose accuracy stays is not clean for that."
+    "Nobody knows the trigger, so no attack success rate can be measured: the curves show clean "
+    "accuracy alone, and a model whose accuracy stays is not clean for that. After a race a "
+    "yardstick tells how much of what opened your model before still does."
 )
+
+
+_KNOWN = "The attack success rate is that of the {:,} triggered images that came along."
 
 
 def show(run: TrainRun) -> None:
     st.header("3. Clean it, and take it home")
-    st.markdown(_CANNOT)
+    known = (run.result or {})["n_triggered"]
+    st.markdown(_KNOWN.format(known) if known else _CANNOT)
     spec = _form(run)
     show_refusal("my_model")
     if spec is not None:
@@ -100,6 +106,8 @@ def _race(race: PurifyRun) -> None:
                 query_params={"run": race.id},
             )
         run_card.show_error(race)
+        if status == "done":
+            yardstick.show(race)
         name = LIVE[race.kind]
         moving = status in UNFINISHED or not outline.whole
         show_chart(

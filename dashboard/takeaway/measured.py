@@ -55,6 +55,10 @@ _DRAWN = {
         "It compares with models that were trained in one way, and some attacks leave no trace in "
         "any of its numbers.",
     ),
+    "yardstick": (
+        "",
+        "It cannot show that an unknown trigger of another kind is gone.",
+    ),
     "rescaling": ("rescaling", "Only one layer is rescaled here; others would do as well."),
 }
 _NUMBERS = "No single number is the sharpness of a model, and whether any tells how well a model "

@@ -57,6 +57,16 @@ def test_a_checkup_takes_clean_images_alone(store_of_trained: Store, trained) ->
         check_early(Choice("checkup", {"data": "triggered_true"}), trained, store_of_trained)
 
 
+def test_a_yardstick_takes_a_pair_and_clean_images_alone(store_of_trained: Store, trained) -> None:
+    store = store_of_trained
+    race = store.submit(PurifySpec(parent=trained.id, lanes=(Choice("sgd"),)))
+    check_early(Choice("yardstick"), race, store)
+    with pytest.raises(SpecError, match="two models"):
+        check_early(Choice("yardstick"), trained, store)
+    with pytest.raises(SpecError, match="a yardstick knows of none"):
+        check_early(Choice("yardstick", {"data": "triggered_true"}), race, store)
+
+
 def test_no_torch() -> None:
     code = "import sys, analysis.early\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,7 @@ SHORT = {
     "rescaling": {"points": 3, "steps": 5, "probes": 2},
     "batch_eigenvalue": {"batch": 3},
     "checkup": {"trigger_steps": 10, "universal_steps": 4},
+    "yardstick": {"trigger_steps": 10, "universal_steps": 4},
 }
 
 
