@@ -129,7 +129,7 @@ STEPS = (
         does="Measures purified models by the yardstick that needs no trigger, beside their true "
         "attack success.",
         needs=("recordings",),
-        takes="10 minutes; 40 seconds per model",
+        takes="40 minutes; 1 to 4 minutes per model",
         writes="assets/evidence/surrogate.json",
     ),
     Step(

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.yardstick_words import CANNOT, shipped_surrogate, trust
-from dashboard.charts.style import percent
+from dashboard.charts.style import listed, percent
 from dashboard.charts.titles import lane_title
 from dashboard.kit import library, measuring
 from dashboard.kit.submit import show_refusal, submit_all
@@ -15,6 +15,7 @@ from ngf.runs.folder import ACTIVE
 from ngf.runs.store import PurifyRun
 
 _PLACE = "my_model.yardstick"
+_TRAINED_AGAINST = ("neural_cleanse", "i_bau", "sau", "bti_dbf", "pam")
 
 
 def specs(race: PurifyRun) -> dict[str, MeasureSpec]:
@@ -49,7 +50,15 @@ def show(race: PurifyRun) -> None:
             alt="What still opens the purified models, and how far their predictions moved",
             key=f"{_PLACE}.table.{race.id}",
         )
-        st.caption(library.plain(f"{trust(shipped_surrogate())} {CANNOT}"))
+        st.caption(library.plain(f"{trust(shipped_surrogate())} {CANNOT}{_flattered(list(asked))}"))
+
+
+def _flattered(lanes: list[str]) -> str:
+    """Who was trained against what the yardstick is made of."""
+    own = [lane_title(lane) for lane in lanes if lane in _TRAINED_AGAINST]
+    if not own:
+        return ""
+    return f" It may flatter {listed(own)}, trained against changes of this kind."
 
 
 def _start(asked: tuple[MeasureSpec, ...]) -> None:
