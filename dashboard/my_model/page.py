@@ -45,6 +45,8 @@ if st.session_state["my_model.run"] not in {"", *(run.id for run in runs)}:
 said = st.session_state.pop("my_model.said", "")
 if said:
     st.info(library.plain(said), icon=":material/info:")
+if not runs:
+    st.caption("You have not brought a model yet.")
 run = choose(runs) if runs else None
 if run is None:
     if new := bringing.form():
