@@ -3,10 +3,11 @@
 An opener is one change of the pixels, the same for all images, that sends images of other classes
 to a class. Two kinds are searched for on the model before purification, for every class, from clean
 images alone: universal perturbations (`analysis.detectors.universal`) and reversed triggers (Wang
-et al. 2019, Neural Cleanse; `ngf.defenses.unlearning.reversal`). They are then frozen and shown to
-the purified model as well. Found on the model before, they are the same for every purification of
-it, and no purification has been trained against them; searched for anew on each purified model they
-would measure how vulnerable it is, and no two would be measured alike.
+et al. 2019, Neural Cleanse, IEEE Symposium on Security and Privacy;
+`ngf.defenses.unlearning.reversal`). They are then frozen and shown to the purified model as well.
+Found on the model before, they are the same for every purification of it, and no purification has
+been trained against them; searched for anew on each purified model they would measure how
+vulnerable it is, and no two would be measured alike.
 """
 
 from __future__ import annotations

@@ -749,7 +749,7 @@ def _asked_for(path: Path) -> Spec | None:
     """What was asked for in a folder that may be damaged; None where that cannot be read."""
     try:
         return spec_of(path)
-    except SpecError:
+    except (SpecError, OSError):  # also a folder where a file belongs
         return None
 
 
