@@ -34,7 +34,7 @@ def show(run: TrainRun) -> None:
         st.markdown(
             "Detectors look for what a backdoor leaves behind: a class that a small patch or a "
             "slight change of all images leads to, and sharper curvature. They see clean images "
-            "alone. A minute for a tiny network, up to half an hour for a ResNet-18."
+            "alone. Half a minute for the tiny network of this program; larger ones take longer."
         )
         if found is not None:
             run_card.show_error(found)

@@ -36,7 +36,6 @@ LEAST = 20  # images
 MOST = 50_000
 MOST_BYTES = 2 * 2**30  # of all images of an archive, unpacked
 _LINK = stat.S_IFLNK
-FITS = ("squeeze", "crop")
 
 
 class Source(NamedTuple):
