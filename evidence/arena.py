@@ -43,7 +43,7 @@ from ngf.environment import environment
 from ngf.evaluate import Rates, TestSet, der, spread, test_set
 from ngf.finite import Diverged
 from ngf.options import SpecError
-from ngf.runs.store import Store
+from ngf.runs.store import Store, TrainRun
 
 FOLDER = EVIDENCE / "arena"
 METHODS = {  # in the order of the page: family after family
@@ -156,10 +156,9 @@ def rows() -> list[Row]:
 class Bench:
     """One model, what it is measured on, and the images that the attacker would come back with."""
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        run = of_zoo(store, run_id)
+    def __init__(self, store: Store, run: TrainRun) -> None:
         self.spec = run.spec
-        self.model = load_model(store, run_id).model
+        self.model = load_model(store, run.id).model
         self.attack = load_attack(run)
         self.splits = load(self.spec.data, seed=self.spec.seed)
         self.whole: TestSet = test_set(self.splits, self.attack)
@@ -181,31 +180,50 @@ class Bench:
     def purify(self, trial: Trial) -> Row:
         """The row of one purification."""
         row: Row = {"method": trial.method, "seed": trial.seed, "num_clean": trial.num_clean}
-        splits = load(self.spec.data, seed=trial.seed, num_clean=trial.num_clean)
+        problem = self.problem(trial.seed, trial.num_clean)
+        found, model = self.made((METHODS | ABLATED)[trial.method], problem)
+        row |= found
+        if model is None:
+            return row
+        row |= self.curvature(model)
+        row["changed"] = changed(self.model, model)
+        if self.whole.triggered is not None:
+            bad = poisoned(self.splits, self.attack, trial.seed)
+            again = reactivated(model, problem.clean, bad, trial.seed)
+            row["asr_reactivated"] = told(self.whole.evaluate(again))["asr"]
+        return row
+
+    def problem(self, seed: int, num_clean: int) -> Problem:
+        """What a defender with so many clean images has."""
+        splits = load(self.spec.data, seed=seed, num_clean=num_clean)
         flips = splits.source.facts["survives_flip"]
-        problem = Problem(self.model, splits.clean, None, trial.seed, flips)
+        return Problem(self.model, splits.clean, None, seed, flips)
+
+    def made(self, choice: Choice, problem: Problem) -> tuple[Row, nn.Module | None]:
+        """How a purification ended, what it took and left, and its model; none where it was
+        refused or diverged.
+        """
         started, used = time.monotonic(), time.process_time()
         try:
-            purification = build("defenses", (METHODS | ABLATED)[trial.method]).purify(problem)
+            purification = build("defenses", choice).purify(problem)
             for _ in purification:
                 pass
         except SpecError as refused:
-            return row | {"refused": str(refused)}
+            return {"refused": str(refused)}, None
         except Diverged as error:
-            return row | {"diverged": error.step, "seconds": round(time.process_time() - used, 2)}
-        row["seconds"] = round(time.process_time() - used, 2)
-        row["elapsed"] = round(time.monotonic() - started, 2)
+            seconds = round(time.process_time() - used, 2)
+            return {"diverged": error.step, "seconds": seconds}, None
+        row: Row = {
+            "seconds": round(time.process_time() - used, 2),
+            "elapsed": round(time.monotonic() - started, 2),
+        }
         about, model = purification.summary(), purification.model
         row |= {name: about[name] for name in ("steps", "layer", "lr", "did") if name in about}
         after = self.whole.evaluate(model)
-        row |= told(after) | self.curvature(model)
-        row["changed"] = changed(self.model, model)
+        row |= told(after)
         if self.whole.triggered is not None:
             row["der"] = round(der(self.rates, after) or 0.0, 5)
-            bad = poisoned(self.splits, self.attack, trial.seed)
-            again = reactivated(model, splits.clean, bad, trial.seed)
-            row["asr_reactivated"] = told(self.whole.evaluate(again))["asr"]
-        return row
+        return row, model
 
 
 def told(rates: Rates) -> dict[str, float | None]:
@@ -230,33 +248,39 @@ def missing() -> list[str]:
 def make(run_id: str) -> None:
     """Complete the file of one model."""
     spec = next(spec for spec in specs() if spec.id == run_id)
-    bench, left = Bench(Store(), run_id), todo(spec)
-    file: dict[str, Any] = (
-        read(path_of(run_id))
-        if path_of(run_id).exists()
-        else {
-            "run": run_id,
-            "attack": spec.attack.name,
-            "model_seed": spec.seed,
-            "poisoned": POISONED,
-            "before": bench.before,
-            "environment": environment(),
-            "rows": [],
-        }
-    )
-    for trial in left:
+    store = Store()
+    bench = Bench(store, of_zoo(store, run_id))
+    file = started(path_of(run_id), bench) | {"poisoned": POISONED}
+    for trial in todo(spec):
         row = bench.purify(trial)
         file["rows"].append(row)
         write(path_of(run_id), file)
-        print(f"{run_id}: {sentence(row)}", flush=True)
+        what = f"{trial.method}, seed {trial.seed}, {trial.num_clean} clean images"
+        print(f"{run_id}: {what}: {sentence(row)}", flush=True)
+
+
+def started(path: Path, bench: Bench) -> dict[str, Any]:
+    """What a file of rows holds: as it is, or without rows where it is new."""
+    if path.exists():
+        found: dict[str, Any] = read(path)
+        return found
+    return {
+        "run": bench.spec.id,
+        "attack": bench.spec.attack.name,
+        "model_seed": bench.spec.seed,
+        "before": bench.before,
+        "environment": environment(),
+        "rows": [],
+    }
 
 
 def sentence(row: Row) -> str:
-    """A row for the log."""
-    what = f"{row['method']}, seed {row['seed']}, {row['num_clean']} clean images: "
+    """How a row ended, for the log."""
     if "refused" in row:
-        return what + f"refused: {row['refused']}"
+        return f"refused: {row['refused']}"
     if "diverged" in row:
-        return what + f"diverged at step {row['diverged']}"
-    asr = "" if row["asr"] is None else f" ASR {row['asr']:.3f} ({row['asr_reactivated']:.3f})"
-    return what + f"CA {row['ca']:.3f}{asr} in {row['seconds']} s"
+        return f"diverged at step {row['diverged']}"
+    asr = "" if row["asr"] is None else f" ASR {row['asr']:.3f}"
+    if "asr_reactivated" in row:
+        asr += f" ({row['asr_reactivated']:.3f})"
+    return f"CA {row['ca']:.3f}{asr} in {row['seconds']} s"

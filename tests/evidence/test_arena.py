@@ -64,8 +64,9 @@ def test_only_numbers_that_differ_are_changed():
 
 
 def test_the_log_says_what_has_ended_how():
-    about = {"method": "ft", "seed": 0, "num_clean": 20}
-    assert "refused: Too few." in sentence({**about, "refused": "Too few."})
-    assert "diverged at step 3" in sentence({**about, "diverged": 3})
-    benign = {**about, "ca": 0.5, "asr": None, "seconds": 2.0}
-    assert sentence(benign).endswith("CA 0.500 in 2.0 s")
+    assert sentence({"refused": "Too few."}) == "refused: Too few."
+    assert sentence({"diverged": 3}) == "diverged at step 3"
+    benign = {"ca": 0.5, "asr": None, "seconds": 2.0}
+    assert sentence(benign) == "CA 0.500 in 2.0 s"
+    back = benign | {"asr": 0.1, "asr_reactivated": 0.9}
+    assert sentence(back) == "CA 0.500 ASR 0.100 (0.900) in 2.0 s"

@@ -9,6 +9,7 @@ import pytest
 
 from evidence import arena
 from evidence.arena import Bench, Trial
+from evidence.computing import of_zoo
 from ngf.runs.store import Store
 
 CELLS = 20
@@ -22,7 +23,8 @@ def test_cells_drawn_by_chance_come_out_the_same():
     drawn = random.Random(0).sample(rows, CELLS)
     apart: dict[str, list[float]] = {"ca": [], "asr": []}
     for row in sorted(drawn, key=lambda row: row["run"]):
-        again = Bench(Store(), row["run"]).purify(
+        store = Store()
+        again = Bench(store, of_zoo(store, row["run"])).purify(
             Trial(row["method"], row["seed"], row["num_clean"])
         )
         for rate, found in apart.items():
