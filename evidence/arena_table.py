@@ -9,7 +9,7 @@ purification seeds; a mean over attacks counts every attack once. Rates are frac
     cells     each attack and method: mean, lowest and highest of the models
     models    each model and method, as it came (`before`) and after
     parts     what each part of NGF does: paired differences of two methods that differ in it
-    images    the attacks of `SOME`: each number of clean images and method
+    images, rates, strengths    see `evidence.arena_axes`
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evidence import arena
+from evidence import arena, arena_axes, arena_rates, arena_strength
 from evidence.arena import METHODS, NUM_CLEAN
 from evidence.methods import short
 from evidence.shipped import ARENA as PATH
@@ -244,28 +244,13 @@ def parts(found: pd.DataFrame) -> list[Row]:
     ]
 
 
-def images(found: pd.DataFrame) -> list[Row]:
-    """One row per number of clean images and method: means over the models of `SOME` of seed 0."""
-    few = found[found["attack"].isin(arena.SOME) & (found["seed"] == 0)]
-    few = few[few["purification_seed"] == 0]
-    counts = few.groupby("num_clean")["method"].nunique()
-    if len(counts) < 2:
-        return []
-    out = []
-    for (num_clean, method), own in few.groupby(["num_clean", "method"]):
-        row: Row = {"num_clean": int(str(num_clean)), "method": method, "models": len(own)}
-        out.append(row | {key: _rounded(own[key].mean()) for key in ("asr", "ca_lost", "seconds")})
-    return _in_order(out)
-
-
 def _in_order(rows: list[Row]) -> list[Row]:
     """Attack by attack, and methods as in `METHODS`."""
     order = {name: k for k, name in enumerate((BEFORE, *METHODS))}
     return sorted(
         (row for row in rows if row["method"] in order),
         key=lambda row: (
-            row.get("attack", ""),
-            row.get("num_clean", 0),
+            row["attack"],
             row.get("seed", 0),
             order[row["method"]],
         ),
@@ -288,6 +273,7 @@ def about(files: Sequence[Mapping[str, Any]]) -> Row:
         "poisoned": arena.POISONED,
         "gone": GONE,
         "some": list(arena.SOME),
+        "rates_attack": arena_rates.ATTACK,
         "methods": {name: _lane(name) for name in METHODS},
         "environments": [dict(one) for one in environments],
     }
@@ -314,7 +300,8 @@ def tables() -> Row:
     found = frame(rows)
     failed = [row for row in rows if "ca" not in row]
     if found.empty:
-        empty = dict.fromkeys(("methods", "cells", "models", "parts", "images"), ())
+        names = ("methods", "cells", "models", "parts", "images", "rates", "strengths")
+        empty = dict.fromkeys(names, ())
         return {"about": about(files), **{name: list(rows) for name, rows in empty.items()}}
     found[[*MEASURED]] = found[[*MEASURED]].astype(float)
     usual = found[found["num_clean"] == NUM_CLEAN]
@@ -325,7 +312,9 @@ def tables() -> Row:
         "cells": cells(models),
         "models": each_model(models, files),
         "parts": parts(usual[usual["attack"] != NONE]),
-        "images": images(found),
+        "images": arena_axes.images(found),
+        "rates": arena_axes.rates(arena_rates.rows()),
+        "strengths": arena_axes.strengths(rows, arena_strength.rows()),
     }
 
 

@@ -7,7 +7,8 @@ VIEWS = {
     "ranks": "Who is ahead",
     "cost": "What it costs",
     "parts": "NGF, part by part",
-    "images": "Fewer clean images",
+    "strength": "How far to go",
+    "images": "Fewer images",
     "published": "Published figures",
 }
 SORTS = {"family": "by kind", "least": "least ASR left first", "cost": "least CA lost first"}

@@ -14,19 +14,21 @@ from dashboard.arena.cell import caption, show_cell
 from dashboard.arena.published import show_published
 from dashboard.charts.arena_cost import cost_chart
 from dashboard.charts.arena_heat import QUANTITIES, attacks_of, heat_chart
+from dashboard.charts.arena_images import CLEAN, POISONED, Axis, images_chart
 from dashboard.charts.arena_images import QUANTITIES as OVER_IMAGES
-from dashboard.charts.arena_images import images_chart
 from dashboard.charts.arena_parts import parts_chart
 from dashboard.charts.arena_ranks import rank_chart
+from dashboard.charts.arena_strength import strength_chart
 from dashboard.charts.arena_titles import arena_title
 from dashboard.components.live_chart import preload
-from dashboard.kit import glossary, url
+from dashboard.kit import glossary, library, url
 from dashboard.kit.evidence import evidence
 from dashboard.kit.show import show
 
 _ROW = 26  # pixels of a row of the map
 _HEAD = 118  # pixels above and below its rows
-_LINES = 6  # methods over the number of clean images, at most: more lines are not told apart
+LINES = 6  # methods over a number of images, at most: more lines are not told apart
+FIRST = ("ft", "fst", "ngf", "ngf_strong", "anp", "i_bau")  # those that are drawn at first
 Row = Mapping[str, Any]
 Found = Mapping[str, Any]
 
@@ -152,29 +154,79 @@ def show_parts(found: Found) -> dict[str, str]:
 
 
 def show_images(found: Found) -> dict[str, str]:
-    if not found["images"]:
-        st.info("Other numbers of clean images are not measured yet.", icon=":material/inbox:")
-        return {}
+    few = found["about"]["some"]
+    st.subheader("Clean images of the defender")
+    _show_axis(
+        found,
+        "images",
+        CLEAN,
+        f"Means over one model each of {len(few)} attacks: {', '.join(few)}. "
+        f"{found['about']['num_clean']} are what all else on this page has.",
+    )
+    st.subheader("Poisoned images of the attacker")
+    attack = library.title("attacks", found["about"]["rates_attack"])
+    _show_axis(
+        found,
+        "rates",
+        POISONED,
+        f"One model of {attack} for each rate, {found['about']['num_clean']} clean images.",
+    )
+    return {}
+
+
+def _show_axis(found: Found, name: str, axis: Axis, said: str) -> None:
+    """What is left and lost along an axis, by methods to choose. name: of the table."""
+    if not found[name]:
+        st.info("This is not measured yet.", icon=":material/inbox:")
+        return
     methods = found["about"]["methods"]
-    known = list(dict.fromkeys(row["method"] for row in found["images"]))
+    known = list(dict.fromkeys(row["method"] for row in found[name]))
+    usual = [method for method in FIRST if method in known]
     names = st.multiselect(
         "Methods",
         known,
-        default=known[:_LINES],
-        max_selections=_LINES,
-        format_func=lambda name: arena_title(name, methods),
-        key="arena.lines",
+        default=usual or known[:LINES],
+        max_selections=LINES,
+        format_func=lambda method: arena_title(method, methods),
+        key=f"arena.lines.{name}",
     )
     for column, what in zip(st.columns(2), OVER_IMAGES, strict=True):
         with column:
             show(
-                images_chart(found["images"], names, what, methods),
-                f"arena.images.{what}",
-                name=f"clean images and {OVER_IMAGES[what]}",
+                images_chart(found[name], names, what, methods, axis),
+                f"arena.{name}.{what}",
+                name=f"{axis.column} and {OVER_IMAGES[what]}",
                 height=380,
             )
+    st.caption(said)
+
+
+def show_strength(found: Found) -> dict[str, str]:
+    rows = found["strengths"]
+    if not rows:
+        st.info("Strengths are not measured yet.", icon=":material/inbox:")
+        return {}
     few = found["about"]["some"]
-    st.caption(f"Means over one model each of {len(few)} attacks: {', '.join(few)}.")
+    st.markdown(
+        "Every method has something that says how far it goes: a learning rate, a radius, a "
+        "threshold. **The rule**, the same for all, takes the largest that keeps accuracy within "
+        "one point on clean images that the method has not seen, by the defender's own "
+        f"{found['about']['num_clean']}. **The oracle** (hollow) is no defender: of all strengths "
+        "that were tried it takes the one that leaves least within one point of test accuracy. "
+        "It shows what a method could do, and is in no mean and no rank. The bar is the default, "
+        "which all else on this page has."
+    )
+    show(
+        strength_chart(rows, found["about"]["methods"]),
+        "arena.strength",
+        name="strength by default, by rule and by an oracle",
+        height=110 + _ROW * len(rows),
+    )
+    most = max(row["models"] for row in rows)
+    st.caption(
+        f"Means over up to {most} of {len(few)} models, one each of {', '.join(few)}; what prunes, "
+        "masks or bounds applies the rule by default, and its circle lies on its bar."
+    )
     return {}
 
 
@@ -243,6 +295,7 @@ else:
         "ranks": show_ranks,
         "cost": show_cost,
         "parts": show_parts,
+        "strength": show_strength,
         "images": show_images,
         "published": show_published,
     }

@@ -1,8 +1,11 @@
-"""What each method leaves, and costs, with fewer or more clean images."""
+"""What each method leaves, and costs, with fewer or more images: clean ones that the defender has,
+or poisoned ones that the attacker had.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dashboard.charts.arena_titles import Methods, arena_title
@@ -13,56 +16,86 @@ Row = Mapping[str, Any]
 QUANTITIES = {"asr": "Attack success rate left (%)", "ca_lost": "Clean accuracy lost (points)"}
 
 
-def images_chart(rows: Sequence[Row], names: Sequence[str], what: str, methods: Methods) -> Chart:
-    """A line per method over the number of clean images, on a logarithmic axis.
+@dataclass(frozen=True)
+class Axis:
+    """key: of a row. title: of the axis. column: of the table. said: a value in words."""
 
-    rows: {num_clean, method, models, asr, ca_lost, seconds} of the table `images` of arena.json.
+    key: str
+    title: str
+    column: str
+    said: Callable[[float], str]
+
+
+CLEAN = Axis(
+    "num_clean",
+    "Clean images that the defender has",
+    "Clean images",
+    lambda count: f"{count:,} clean images",
+)
+POISONED = Axis(
+    "poison_rate",
+    "Share of the training images that were poisoned",
+    "Poisoning rate",
+    lambda rate: f"{100 * rate:g} % poisoned",
+)
+
+
+def images_chart(
+    rows: Sequence[Row], names: Sequence[str], what: str, methods: Methods, axis: Axis = CLEAN
+) -> Chart:
+    """A line per method over the number or share of images, on a logarithmic axis.
+
+    rows: {the axis's key, method, models, asr, ca_lost, ...} of a table of arena.json.
     what: of QUANTITIES.
     """
     kept = [row for row in rows if row["method"] in names]
     traces = []
     for k, name in enumerate(names):
-        own = sorted((r for r in kept if r["method"] == name), key=lambda row: row["num_clean"])
+        own = sorted((r for r in kept if r["method"] == name), key=lambda row: row[axis.key])
         if own:
             mark = lane_mark(str(methods[name]["name"]))
             traces.append(
                 line(
                     arena_title(name, methods),
-                    [row["num_clean"] for row in own],
+                    [row[axis.key] for row in own],
                     [round(100 * row[what], 3) for row in own],
                     mark.color,
                     dash=DASHES[k % len(DASHES)],
                     symbol=mark.symbol,
-                    hovertemplate="%{x} clean images: %{y:.1f}<extra>%{fullData.name}</extra>",
+                    hovertemplate="%{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
                 )
             )
-    counts = sorted({row["num_clean"] for row in kept})
+    values = sorted({row[axis.key] for row in kept})
     layout = base_layout(
-        "Clean images that the defender has",
+        axis.title,
         QUANTITIES[what],
         showlegend=True,
-        xaxis={"type": "log", "tickvals": counts, "ticktext": [f"{count:,}" for count in counts]},
+        xaxis={"type": "log", "tickvals": values, "ticktext": [_tick(axis, v) for v in values]},
     )
     table = [
         {
             "Method": arena_title(row["method"], methods),
-            "Clean images": row["num_clean"],
+            axis.column: row[axis.key],
             "ASR left (%)": round(100 * row["asr"], 2),
             "CA lost (points)": round(100 * row["ca_lost"], 2),
             "Models": row["models"],
         }
         for row in kept
     ]
-    return make_chart(traces, layout, table, _finding(kept, methods))
+    return make_chart(traces, layout, table, _finding(kept, methods, axis))
 
 
-def _finding(rows: Sequence[Row], methods: Methods) -> str:
+def _tick(axis: Axis, value: float) -> str:
+    return f"{value:,}" if axis is CLEAN else f"{100 * value:g} %"
+
+
+def _finding(rows: Sequence[Row], methods: Methods, axis: Axis) -> str:
     """Which method leaves least with the fewest images."""
     if not rows:
         return ""
-    fewest = min(row["num_clean"] for row in rows)
-    best = min((row for row in rows if row["num_clean"] == fewest), key=lambda row: row["asr"])
+    fewest = min(row[axis.key] for row in rows)
+    best = min((row for row in rows if row[axis.key] == fewest), key=lambda row: row["asr"])
     return (
-        f"With {fewest} clean images the least is left by {arena_title(best['method'], methods)}, "
+        f"With {axis.said(fewest)} the least is left by {arena_title(best['method'], methods)}, "
         f"{percent(best['asr'])}, at {100 * best['ca_lost']:.1f} points of clean accuracy."
     )

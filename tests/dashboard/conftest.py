@@ -117,12 +117,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def arena_tables(monkeypatch, tmp_path):
     """What arena.json would hold of rows whose effects are known."""
     # here, since a house without evidence has pages, too
-    from evidence import arena
     from evidence.arena_table import tables
-    from tests.helpers.arena_rows import write_files
+    from tests.helpers.arena_rows import put_files
 
-    folder = tmp_path / "arena"
-    folder.mkdir()
-    monkeypatch.setattr(arena, "FOLDER", folder)
-    write_files(folder)
+    put_files(monkeypatch, tmp_path / "rows")
     return tables()

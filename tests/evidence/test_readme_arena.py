@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from evidence import arena, arena_table, readme_arena
-from tests.helpers.arena_rows import write_files
+from evidence import arena_table, readme_arena
+from tests.helpers.arena_rows import put_files
 
 
 def test_the_best_rank_comes_first_and_the_total_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(arena, "FOLDER", tmp_path / "rows")
     monkeypatch.setattr(arena_table, "PATH", tmp_path / "arena.json")
     monkeypatch.setattr(readme_arena, "ARENA", tmp_path / "arena.json")
     assert readme_arena.arena() == "Not measured yet."
-    write_files(tmp_path / "rows")
+    put_files(monkeypatch, tmp_path / "rows")
     arena_table.make("arena.json")
     said = readme_arena.arena()
     words = " ".join(said.split())

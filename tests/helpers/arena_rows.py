@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from evidence import arena, arena_rates, arena_strength
 from evidence.arena import NUM_CLEAN, SOME
 from evidence.shipped import write
 
@@ -65,8 +68,54 @@ def file(attack: str, seed: int) -> dict[str, Any]:
     }
 
 
-def write_files(folder: Path) -> None:
+def strength_file(attack: str) -> dict[str, Any]:
+    """Of one method: by rule it leaves half as much as by default, at half a point; ten times the
+    default leaves nothing and costs nine points; a third diverges; three times leaves a quarter,
+    at one point sharp.
+    """
+    usual = row("ft", attack, 0)
+    ends = {("rule", 0.0): (0.5, 0.005)}
+    for trial in arena_strength.planned():
+        if trial.method == "ft" and trial.how == "sweep":
+            ends["sweep", trial.value] = (0.0, 0.09)
+    values = [value for how, value in ends if how == "sweep"]
+    ends["sweep", values[1]] = (0.25, 0.01)
+    rows = [
+        {
+            "method": "ft",
+            "how": how,
+            "value": value,
+            "asr": usual["asr"] * share,
+            "ca": 0.99 - lost,
+            "seconds": 5.0,
+        }
+        for (how, value), (share, lost) in ends.items()
+        if value != values[0]
+    ]
+    rows.append({"method": "ft", "how": "sweep", "value": values[0], "diverged": 3})
+    return file(attack, 0) | {"rows": rows}
+
+
+def rate_file(poison_rate: float) -> dict[str, Any]:
+    """The lower the rate, the more is left: a tenth more at 1 % than at 5 %."""
+    rows = [row(method, arena_rates.ATTACK, 0) for method in LEFT]
+    more = 0.1 if poison_rate < 0.05 else 0.0
+    return file(arena_rates.ATTACK, 0) | {
+        "run": f"signs-badnets-s0-{poison_rate}",
+        "poison_rate": poison_rate,
+        "rows": [{**one, "asr": min(1.0, one["asr"] + more)} for one in rows],
+    }
+
+
+def put_files(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """All rows that the tables read, and nothing else."""
+    for module in (arena, arena_strength, arena_rates):
+        monkeypatch.setattr(module, "FOLDER", root / module.__name__)
     for attack in ATTACKS:
         for seed in range(MODELS):
             found = file(attack, seed)
-            write(folder / f"{found['run']}.json", found)
+            write(arena.FOLDER / f"{found['run']}.json", found)
+    for attack in SOME:
+        write(arena_strength.FOLDER / f"{attack}.json", strength_file(attack))
+    for rate in (0.01, 0.05):
+        write(arena_rates.FOLDER / f"{rate}.json", rate_file(rate))

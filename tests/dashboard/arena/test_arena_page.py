@@ -20,7 +20,9 @@ def test_every_view_says_what_its_numbers_are_of(view, open_page, empty, found):
     said = text(open_page("arena", view=view))
     assert "under one protocol" in said
     if view == "images":
-        assert "one model each of 3 attacks" in said
+        assert "one model each of 3 attacks" in said and "One model of BadNets" in said
+    elif view == "strength":
+        assert "of 3 models, one each of badnets, blend, wanet" in said
     elif view == "published":
         assert "The file of published figures is missing." in said
     else:
