@@ -10,7 +10,8 @@ assets/evidence/arena.
     measured        CA, ASR and RA on the whole test set, before and after; ASR once more after the
                     reactivation of `evidence.reactivation`; seconds on one core; how many
                     parameters differ; the largest eigenvalue of the Hessian before and after on
-                    128 test images, for models of seed 0
+                    128 test images, for models of seed 0; CA and ASR along the way, for models of
+                    seed 1
 
 No choice of anything looks at a trigger. Rows that are there already are left alone, so the same
 command goes on after anything; a file is written after every row. A divergence, and a refusal with
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from ngf.catalogue import build
 from ngf.checkpoints.weights import load_attack, load_model
 from ngf.config import Choice, TrainSpec
 from ngf.data import load, to_float
-from ngf.defenses.contract import Problem
+from ngf.defenses.contract import Problem, Purification, Step
 from ngf.environment import environment
 from ngf.evaluate import Rates, TestSet, der, spread, test_set
 from ngf.finite import Diverged
@@ -90,6 +92,9 @@ MORE_SEEDS = {name: range(3) for name in ("ft", "ngf", "ngf_all")}  # on models 
 NUM_CLEAN = 500
 FEW_CLEAN = (20, 100, 2500)  # further numbers of clean images, on the attacks of `SOME`
 SOME = ("badnets", "blend", "wanet")
+CURVES_OF = 1  # model seed: its purifications with the usual images are followed on their way
+_WATCHED = 300  # test images of each kind that a curve is counted on
+_POINTS = 9  # of a curve, at most, the first and the last step among them
 _CURVATURE = 128  # test images that the largest eigenvalue is taken on
 _PRODUCTS = 8  # with the Hessian, at most
 Row = dict[str, Any]
@@ -162,6 +167,7 @@ class Bench:
         self.attack = load_attack(run)
         self.splits = load(self.spec.data, seed=self.spec.seed)
         self.whole: TestSet = test_set(self.splits, self.attack)
+        self.watched = test_set(self.splits, self.attack, _WATCHED)
         self.rates = self.whole.evaluate(self.model)
         self.before = {**told(self.rates), **self.curvature(self.model)}
 
@@ -181,8 +187,12 @@ class Bench:
         """The row of one purification."""
         row: Row = {"method": trial.method, "seed": trial.seed, "num_clean": trial.num_clean}
         problem = self.problem(trial.seed, trial.num_clean)
-        found, model = self.made((METHODS | ABLATED)[trial.method], problem)
+        usual = (trial.seed, trial.num_clean) == (0, NUM_CLEAN)
+        curve = Curve(self.watched) if usual and self.spec.seed == CURVES_OF else None
+        found, model = self.made((METHODS | ABLATED)[trial.method], problem, curve)
         row |= found
+        if curve is not None:
+            row["curve"] = curve.points
         if model is None:
             return row
         row |= self.curvature(model)
@@ -199,24 +209,25 @@ class Bench:
         flips = splits.source.facts["survives_flip"]
         return Problem(self.model, splits.clean, None, seed, flips)
 
-    def made(self, choice: Choice, problem: Problem) -> tuple[Row, nn.Module | None]:
+    def made(
+        self, choice: Choice, problem: Problem, curve: Curve | None = None
+    ) -> tuple[Row, nn.Module | None]:
         """How a purification ended, what it took and left, and its model; none where it was
-        refused or diverged.
+        refused or diverged. Its way is told to `curve`.
         """
-        started, used = time.monotonic(), time.process_time()
+        clock = Clock()
         try:
             purification = build("defenses", choice).purify(problem)
-            for _ in purification:
-                pass
+            for event in purification:
+                if curve is not None and isinstance(event, Step):
+                    used = clock.seconds
+                    with clock.stopped():
+                        curve.follow(purification, used)
         except SpecError as refused:
             return {"refused": str(refused)}, None
         except Diverged as error:
-            seconds = round(time.process_time() - used, 2)
-            return {"diverged": error.step, "seconds": seconds}, None
-        row: Row = {
-            "seconds": round(time.process_time() - used, 2),
-            "elapsed": round(time.monotonic() - started, 2),
-        }
+            return {"diverged": error.step, "seconds": round(clock.seconds, 2)}, None
+        row: Row = {"seconds": round(clock.seconds, 2), "elapsed": round(clock.elapsed, 2)}
         about, model = purification.summary(), purification.model
         row |= {name: about[name] for name in ("steps", "layer", "lr", "did") if name in about}
         after = self.whole.evaluate(model)
@@ -224,6 +235,53 @@ class Bench:
         if self.whole.triggered is not None:
             row["der"] = round(der(self.rates, after) or 0.0, 5)
         return row, model
+
+
+class Clock:
+    """Seconds since it was made, without those while it was stopped.
+
+    seconds: of the processor. elapsed: of the wall.
+    """
+
+    def __init__(self) -> None:
+        self._used, self._started = time.process_time(), time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.process_time() - self._used
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        used, started = time.process_time(), time.monotonic()
+        yield
+        self._used += time.process_time() - used
+        self._started += time.monotonic() - started
+
+
+class Curve:
+    """The way of a purification: rates on `watched` at some of its steps, evenly spread.
+
+    points: lists of equal length: `step`, `seconds` (of one core), `ca`, `asr` (None for a benign
+    model).
+    """
+
+    def __init__(self, watched: TestSet) -> None:
+        self.watched = watched
+        self.points: dict[str, list[Any]] = {name: [] for name in ("step", "seconds", "ca", "asr")}
+
+    def follow(self, purification: Purification, seconds: float) -> None:
+        """A point, if it is time for one."""
+        step, steps, known = purification.step, purification.steps, self.points["step"]
+        if known and step < steps and step < len(known) * steps / (_POINTS - 1):
+            return
+        rates = told(self.watched.evaluate(purification.model))
+        found = {"step": step, "seconds": round(seconds, 2), "ca": rates["ca"], "asr": rates["asr"]}
+        for name, value in found.items():
+            self.points[name].append(value)
 
 
 def told(rates: Rates) -> dict[str, float | None]:

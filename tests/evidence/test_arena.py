@@ -14,6 +14,8 @@ from evidence.arena import (
     METHODS,
     NUM_CLEAN,
     SLOW,
+    Clock,
+    Curve,
     changed,
     planned,
     rows,
@@ -23,6 +25,7 @@ from evidence.arena import (
 )
 from evidence.shipped import write
 from ngf.catalogue import build
+from ngf.evaluate import Rates
 
 ROW = {"method": "ft", "seed": 0, "num_clean": NUM_CLEAN, "ca": 0.9, "asr": 0.1, "seconds": 1.0}
 
@@ -70,3 +73,37 @@ def test_the_log_says_what_has_ended_how():
     assert sentence(benign) == "CA 0.500 in 2.0 s"
     back = benign | {"asr": 0.1, "asr_reactivated": 0.9}
     assert sentence(back) == "CA 0.500 ASR 0.100 (0.900) in 2.0 s"
+
+
+class Walk:
+    """A purification that is at a step, of so many."""
+
+    model = None
+
+    def __init__(self, steps):
+        self.step, self.steps = 0, steps
+
+
+class Watched:
+    def evaluate(self, model):
+        return Rates(9, 10, 1, 9, 10)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 2), (5, 6), (100, 9), (1000, 9)])
+def test_a_curve_has_both_ends_and_few_points(steps, count):
+    curve, walk = Curve(Watched()), Walk(steps)
+    for walk.step in range(steps + 1):
+        curve.follow(walk, walk.step / 10)
+    found = curve.points
+    assert (found["step"][0], found["step"][-1]) == (0, steps)
+    assert {len(values) for values in found.values()} == {count}
+    assert found["ca"][0] == 0.9 and found["asr"][0] == 0.1 and found["seconds"][-1] == steps / 10
+
+
+def test_a_stopped_clock_does_not_count(monkeypatch):
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr(arena.time, "process_time", lambda: next(now))
+    clock = Clock()  # at 0
+    with clock.stopped():  # from 10 to 20
+        pass
+    assert clock.seconds == 20  # at 30
