@@ -93,7 +93,7 @@ NUM_CLEAN = 500
 FEW_CLEAN = (20, 100, 2500)  # further numbers of clean images, on the attacks of `SOME`
 SOME = ("badnets", "blend", "wanet")
 CURVES_OF = 1  # model seed: its purifications with the usual images are followed on their way
-_WATCHED = 300  # test images of each kind that a curve is counted on
+WATCHED = 300  # test images of each kind that a curve is counted on
 _POINTS = 9  # of a curve, at most, the first and the last step among them
 _CURVATURE = 128  # test images that the largest eigenvalue is taken on
 _PRODUCTS = 8  # with the Hessian, at most
@@ -167,7 +167,7 @@ class Bench:
         self.attack = load_attack(run)
         self.splits = load(self.spec.data, seed=self.spec.seed)
         self.whole: TestSet = test_set(self.splits, self.attack)
-        self.watched = test_set(self.splits, self.attack, _WATCHED)
+        self.watched = test_set(self.splits, self.attack, WATCHED)
         self.rates = self.whole.evaluate(self.model)
         self.before = {**told(self.rates), **self.curvature(self.model)}
 

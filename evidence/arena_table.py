@@ -9,6 +9,8 @@ purification seeds; a mean over attacks counts every attack once. Rates are frac
     cells     each attack and method: mean, lowest and highest of the models
     models    each model and method, as it came (`before`) and after
     parts     what each part of NGF does: paired differences of two methods that differ in it
+    curves    each attack and method on its way, on one model: `run`, and lists of equal length,
+              `step`, `seconds`, `ca`, `asr`
     images, rates, strengths    see `evidence.arena_axes`
 """
 
@@ -244,6 +246,17 @@ def parts(found: pd.DataFrame) -> list[Row]:
     ]
 
 
+def curves(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per attack and method whose way was followed to its end."""
+    return _in_order(
+        [
+            {**{key: row[key] for key in ("attack", "method", "run")}, **row["curve"]}
+            for row in rows
+            if "curve" in row and "ca" in row
+        ]
+    )
+
+
 def _in_order(rows: list[Row]) -> list[Row]:
     """Attack by attack, and methods as in `METHODS`."""
     order = {name: k for k, name in enumerate((BEFORE, *METHODS))}
@@ -273,6 +286,7 @@ def about(files: Sequence[Mapping[str, Any]]) -> Row:
         "poisoned": arena.POISONED,
         "gone": GONE,
         "some": list(arena.SOME),
+        "watched": arena.WATCHED,
         "rates_attack": arena_rates.ATTACK,
         "methods": {name: _lane(name) for name in METHODS},
         "environments": [dict(one) for one in environments],
@@ -300,7 +314,7 @@ def tables() -> Row:
     found = frame(rows)
     failed = [row for row in rows if "ca" not in row]
     if found.empty:
-        names = ("methods", "cells", "models", "parts", "images", "rates", "strengths")
+        names = ("methods", "cells", "models", "parts", "curves", "images", "rates", "strengths")
         empty = dict.fromkeys(names, ())
         return {"about": about(files), **{name: list(rows) for name, rows in empty.items()}}
     found[[*MEASURED]] = found[[*MEASURED]].astype(float)
@@ -312,6 +326,7 @@ def tables() -> Row:
         "cells": cells(models),
         "models": each_model(models, files),
         "parts": parts(usual[usual["attack"] != NONE]),
+        "curves": curves(rows),
         "images": arena_axes.images(found),
         "rates": arena_axes.rates(arena_rates.rows()),
         "strengths": arena_axes.strengths(rows, arena_strength.rows()),

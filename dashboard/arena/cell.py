@@ -7,17 +7,20 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.charts.arena_curve import AXES, RATES, curve_chart
 from dashboard.charts.arena_heat import NONE
 from dashboard.charts.arena_titles import arena_title
 from dashboard.charts.style import signed
 from dashboard.kit import library, url
 from dashboard.kit.forms import lane_to_text
 from dashboard.kit.pages import script
+from dashboard.kit.show import show
 from ngf.config import Choice
 
 Row = Mapping[str, Any]
 Found = Mapping[str, Any]
 BEFORE = "before"
+BESIDE = ("ft", "ngf_strong")  # the methods that a recorded curve stands beside at first
 
 
 def show_cell(found: Found, names: Sequence[str], attacks: Sequence[str]) -> tuple[str, str]:
@@ -42,8 +45,47 @@ def show_cell(found: Found, names: Sequence[str], attacks: Sequence[str]) -> tup
     st.dataframe(
         [_of_model(row, before[row["run"]]) for row in after], hide_index=True, width="stretch"
     )
+    _way(found, attack, method)
     _links(methods[method], after)
     return attack, method
+
+
+def _way(found: Found, attack: str, method: str) -> None:
+    """The recorded curves of the open cell, beside those of other methods on the same model."""
+    methods = found["about"]["methods"]
+    curves = {row["method"]: row for row in found["curves"] if row["attack"] == attack}
+    if method not in curves:
+        return
+    with st.expander("Watch it happen: recorded curves", icon=":material/show_chart:"):
+        one, two = st.columns([3, 1])
+        beside = one.multiselect(
+            "Beside it",
+            [name for name in curves if name != method],
+            default=[name for name in BESIDE if name in curves and name != method],
+            max_selections=4,
+            format_func=lambda name: arena_title(name, methods),
+            key="arena.beside",
+        )
+        axis = two.segmented_control(
+            "Along", list(AXES), format_func=AXES.__getitem__, default="seconds", key="arena.along",
+            required=True,
+        )  # fmt: skip
+        assert axis
+        shown = [curves[name] for name in (method, *beside)]
+        rates = [rate for rate in RATES if None not in shown[0][rate]]
+        for column, rate in zip(st.columns(len(rates)), rates, strict=True):
+            with column:
+                show(
+                    curve_chart(shown, rate, axis, methods),
+                    f"arena.curve.{rate}",
+                    name=f"{RATES[rate]} on the way",
+                    height=320,
+                )
+        st.caption(
+            f"One model ({shown[0]['run']}), one purification each, counted on up to "
+            f"{found['about']['watched']} test images of each kind; seconds are those of the "
+            "method alone."
+        )
 
 
 def _attack(name: str) -> str:

@@ -35,7 +35,16 @@ def row(method: str, attack: str, seed: int, num_clean: int = NUM_CLEAN) -> dict
     )
     benign = attack == "none"
     rates = {"asr": None, "ra": None} if benign else {"asr": asr, "ra": 0.9 - asr / 2}
-    more = {} if benign else {"der": 1 - asr / 2, "asr_reactivated": min(1.0, asr + 0.3)}
+    more: dict[str, Any] = (
+        {} if benign else {"der": 1 - asr / 2, "asr_reactivated": min(1.0, asr + 0.3)}
+    )
+    if seed == arena.CURVES_OF and num_clean == NUM_CLEAN:
+        more["curve"] = {
+            "step": [0, 100],
+            "seconds": [0.1, seconds],
+            "ca": [0.99, 0.99 - lost],
+            "asr": [None, None] if benign else [0.95, asr],
+        }
     return {
         "method": method,
         "seed": 0,

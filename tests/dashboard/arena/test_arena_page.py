@@ -49,6 +49,16 @@ def test_a_link_opens_its_cell_and_its_question(open_page, empty, found):
     assert "100 clean images" in text(page)
 
 
+def test_a_cell_shows_its_recorded_way_beside_others(open_page, empty, found):
+    page = open_page("arena", attack="wanet", method="fst")
+    assert page.multiselect(key="arena.beside").value == ["ft"]
+    assert "signs-wanet-s1-0000000000" in text(page)
+    page.selectbox(key="arena.attack").set_value("none").run()
+    assert "signs-none-s1-0000000000" in text(page)
+    found["curves"].clear()
+    assert "signs-none-s1" not in text(page.run())
+
+
 def test_methods_can_be_sorted_by_what_they_leave(open_page, empty, found):
     page = open_page("arena", sort="least")
     assert list(page.selectbox(key="arena.method").options)[0] == "NGF, all layers"
