@@ -14,8 +14,10 @@ from dashboard.charts.titles import short
 
 Row = Mapping[str, Any]
 NONE = "none"  # the attack of a benign model
+_LEAST = 760  # pixels: narrower cells do not hold their numbers
 _GOOD, _MIDDLE, _BAD = "#6FB1E4", "#F0EDE4", "#DE6A48"  # apart also for the color-blind
 GONE = 0.1  # what counts as removed
+OF_A_TRIGGER = ("asr", "asr_reactivated", "ra", "der")  # what a benign model has not
 _UNDECIDED = "±"  # of a cell whose models lie on both sides of it
 
 
@@ -127,14 +129,17 @@ def heat_chart(
     """
     quantity = QUANTITIES[what]
     by = {(row["method"], row["attack"]): row for row in cells}
-    values = [[_value(by.get((name, attack)), what) for attack in attacks] for name in names]
     heat = {
         "type": "heatmap",
         "x": list(range(len(attacks))),
         "y": list(range(len(names))),
-        "z": [[None if v is None else round(quantity.place(v), 3) for v in row] for row in values],
+        "z": [
+            [_place(by.get((name, attack)), attack, quantity) for attack in attacks]
+            for name in names
+        ],
         "text": [
-            [_words(by.get((name, attack)), quantity) for attack in attacks] for name in names
+            [_words(by.get((name, attack)), attack, quantity) for attack in attacks]
+            for name in names
         ],
         "texttemplate": "%{text}",
         "customdata": [
@@ -153,11 +158,12 @@ def heat_chart(
     layout = base_layout(
         "",
         "",
-        margin={"l": 8, "r": 8, "t": 96, "b": 8},
+        margin={"l": 8, "r": 48, "t": 96, "b": 8},
+        meta={"least": _LEAST},
         xaxis={
             "side": "top",
             "tickvals": list(range(len(attacks))),
-            "ticktext": [escape(_attack(name)) for name in attacks],
+            "ticktext": [escape(_heading(name, quantity)) for name in attacks],
             "tickangle": -45,
             "showgrid": False,
             "title": {"text": ""},
@@ -180,15 +186,30 @@ def _attack(name: str) -> str:
     return "Benign" if name == NONE else short("attacks", name)
 
 
-def _value(row: Row | None, what: str) -> float | None:
-    return None if row is None else row.get(what)
+def _heading(attack: str, quantity: Quantity) -> str:
+    """Of a column; that of benign models says so where it shows another quantity."""
+    shown = _shown(attack, quantity)
+    return _attack(attack) if shown is quantity else f"{_attack(attack)}: {shown.title}"
 
 
-def _words(row: Row | None, quantity: Quantity) -> str:
-    value = _value(row, quantity.key)
+def _shown(attack: str, quantity: Quantity) -> Quantity:
+    """What a column shows: where benign models have none of it, what the defense costs them."""
+    lacks = attack == NONE and quantity.key in OF_A_TRIGGER
+    return QUANTITIES["ca_lost"] if lacks else quantity
+
+
+def _place(row: Row | None, attack: str, quantity: Quantity) -> float | None:
+    shown = _shown(attack, quantity)
+    value = None if row is None else row.get(shown.key)
+    return None if value is None else round(shown.place(value), 3)
+
+
+def _words(row: Row | None, attack: str, quantity: Quantity) -> str:
+    shown = _shown(attack, quantity)
+    value = None if row is None else row.get(shown.key)
     if row is None or value is None:
         return ""
-    return quantity.words(value) + (_UNDECIDED if quantity.key == "asr" and undecided(row) else "")
+    return shown.words(value) + (_UNDECIDED if shown.key == "asr" and undecided(row) else "")
 
 
 def undecided(row: Row) -> bool:

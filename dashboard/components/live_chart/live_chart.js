@@ -105,7 +105,7 @@ class LiveChart {
     })
     on(document, "visibilitychange", () => { if (!document.hidden && this.waiting) this.#poll() })
     this.sizes = new ResizeObserver(() => {
-      const width = this.figureBox.clientWidth
+      const width = this.#width()
       if (width && width !== this.width) this.#draw()
     })
     this.sizes.observe(this.root)
@@ -174,6 +174,12 @@ class LiveChart {
     const { paddingTop, paddingBottom, rowGap } = getComputedStyle(this.root)
     const used = others.reduce((sum, box) => sum + box.offsetHeight + parseFloat(rowGap), parseFloat(paddingTop) + parseFloat(paddingBottom))
     return Math.max(200, Math.floor(window.innerHeight - used))
+  }
+
+  // That of the page; where a figure cannot be read when narrower than `meta.least`, it is scrolled sideways.
+  #width() {
+    const room = this.figureBox.clientWidth
+    return room && Math.max(room, this.figure?.layout.meta?.least ?? 0)
   }
 
   async #save(kind, button) {
@@ -300,7 +306,7 @@ class LiveChart {
     }
     if (this.closed || this.held) { this.pending = !this.closed; return }
     this.#scrubber()
-    const width = (this.width = this.figureBox.clientWidth)
+    const width = (this.width = this.#width())
     if (!width) return // in a closed tab; the resize observer draws it when it opens
     const theme = readTheme(this.root)
     this.themeKey = theme.key

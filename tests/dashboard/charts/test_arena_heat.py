@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.charts.arena_heat import QUANTITIES, attacks_of, heat_chart, undecided
+from dashboard.charts.arena_heat import OF_A_TRIGGER, QUANTITIES, attacks_of, heat_chart, undecided
 from tests.helpers.arena_rows import LEFT
 
 
@@ -18,8 +18,11 @@ def test_a_cell_is_where_its_method_and_attack_meet(arena_tables, what):
     assert all(v is None or 0 <= v <= 1 for row in heat["z"] for v in row)
     assert "NGF, all layers" in heat["customdata"][3][0]
     assert len(chart.table) == 16
-    benign = heat["text"][0][-1]
-    assert (benign == "") == (what in ("asr", "asr_reactivated", "ra", "der"))
+    title = chart.figure["layout"]["xaxis"]["ticktext"][-1]
+    if what in OF_A_TRIGGER:
+        assert title == "Benign: CA lost" and heat["text"][0][-1] == "+1.0"
+    else:
+        assert title == "Benign" and heat["text"][0][-1]
 
 
 def test_colors_say_more_where_more_is_left(arena_tables):
