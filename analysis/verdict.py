@@ -3,11 +3,12 @@
 No torch here: pages import it.
 
 `assets/evidence/detectors.json` holds, of models that are known to be benign or backdoored, the
-values of every detector and two rules that were learned from them (logistic regression; see
+values of every detector and rules that were learned from them (logistic regression; see
 `evidence.detectors_table`). The rule `family` takes every detector and is of one network and one
 data set; the rule `any` takes only what compares the classes of one model with each other, and is
-tried on other networks with a warning. Both say "cannot tell" within a band of probabilities that
-was chosen so that they are wrong of at most one model in twenty outside of it.
+tried on other networks with a warning. Each has an `_early` one beside it, of what is known before
+the long searches: the first look at a large network. All say "cannot tell" within a band of
+probabilities that was chosen so that they are wrong of at most one model in twenty outside of it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class Detector:
 
     name: of the value. scale: the function of it that rules see, monotone. any_model: whether it
     compares the classes of one model, so that models of other families need not be alike.
+    searched: whether a long search finds it.
     """
 
     name: str
     title: str
     scale: Callable[[float], float]
     any_model: bool = False
+    searched: bool = False
 
 
 def _logit(share: float) -> float:
@@ -55,12 +58,29 @@ def _index(value: float) -> float:
 DETECTORS: dict[str, Detector] = {
     one.name: one
     for one in (
-        Detector("anomaly_index", "Reversed triggers: anomaly index", _index, any_model=True),
-        Detector("smallest_trigger", "Reversed triggers: smallest, share of the image", _log),
         Detector(
-            "universal_index", "Universal perturbations: anomaly index", _index, any_model=True
+            "anomaly_index",
+            "Reversed triggers: anomaly index",
+            _index,
+            any_model=True,
+            searched=True,
         ),
-        Detector("universal_success", "Universal perturbations: highest success", _logit),
+        Detector(
+            "smallest_trigger",
+            "Reversed triggers: smallest, share of the image",
+            _log,
+            searched=True,
+        ),
+        Detector(
+            "universal_index",
+            "Universal perturbations: anomaly index",
+            _index,
+            any_model=True,
+            searched=True,
+        ),
+        Detector(
+            "universal_success", "Universal perturbations: highest success", _logit, searched=True
+        ),
         Detector("latent_index", "Shift of the features: anomaly index", _index, any_model=True),
         Detector("latent_shift", "Shift of the features: smallest", _log),
         Detector("input_lambda_max_median", "Input Hessian, largest eigenvalue, median", _log),
@@ -69,10 +89,17 @@ DETECTORS: dict[str, Detector] = {
         Detector("fisher_trace", "Fisher trace", _log),
     )
 }
+RULES = {  # what each sees
+    "family": tuple(DETECTORS),
+    "any": tuple(name for name, one in DETECTORS.items() if one.any_model),
+    "family_early": tuple(name for name, one in DETECTORS.items() if not one.searched),
+    "any_early": tuple(n for n, one in DETECTORS.items() if one.any_model and not one.searched),
+}
 CONTROL = Detector("loss", "Clean loss alone", _log)  # what a detector must beat; in no rule
 SETTINGS = ("n", "trigger_steps", "universal_steps", "epsilon")  # that numbers depend on
 _FEWER = 0.5  # with so small a share of the images, numbers are not comparable
 FAMILY = ("num_parameters", "num_classes", "image_shape")
+EARLY = "_early"  # ends the name of a rule that sees nothing of the searches
 PUBLISHED = 2.0  # anomaly index above which Wang et al. 2019 call a class an outlier
 
 
@@ -108,6 +135,7 @@ class Verdict:
     reasons: sentences, the weightiest first.
     suspicious: the class that stands out most; None where nothing is known.
     not_comparable: why the known models are of another kind; empty where they are not.
+    early: whether it is of what is known before the long searches.
     """
 
     probability: float | None
@@ -120,6 +148,7 @@ class Verdict:
     suspicious: int | None
     compared: tuple[Compared, ...]
     not_comparable: str
+    early: bool = False
 
 
 def shipped_reference() -> dict[str, Any] | None:
@@ -174,14 +203,16 @@ def probability(rule: Row, x: Sequence[float]) -> float:
 
 
 def verdict(values: Row, reference: Row | None) -> Verdict:
-    """What a checkup with these values says. reference: of `shipped_reference`."""
+    """What a checkup with these values says, a first look where not all of them are known yet.
+
+    reference: of `shipped_reference`.
+    """
     reason = why_not(values, reference)
     compared = tuple(_compared(values, reference, reason))
     suspicious = values.get("suspicious_class")
-    rule = None if reference is None else reference["rules"]["any" if reason else "family"]
-    x = None if rule is None else features(values, rule["measures"])
-    if rule is None or x is None:
-        missing = "it has not ended yet" if rule is not None else reason
+    name, x = _applied(values, reference, "any" if reason else "family")
+    if reference is None or x is None:
+        missing = reason if reference is None else "it has not ended yet"
         return Verdict(
             probability=None,
             low=None,
@@ -194,6 +225,7 @@ def verdict(values: Row, reference: Row | None) -> Verdict:
             compared=compared,
             not_comparable=reason,
         )
+    rule, early = reference["rules"][name], name.endswith(EARLY)
     p = probability(rule, x)
     others = [probability(one, x) for one in rule["without"]]
     low, high = min([p, *others]), max([p, *others])
@@ -204,12 +236,25 @@ def verdict(values: Row, reference: Row | None) -> Verdict:
         high=high,
         band=(rule["band"][0], rule["band"][1]),
         answer=answer,
-        words=_words(p, low, high, answer, suspicious, reason, rule),
+        words=_words(p, low, high, answer, suspicious, reason, rule, early),
         reasons=tuple(_reasons(rule, x, values)),
         suspicious=suspicious,
         compared=compared,
         not_comparable=reason,
+        early=early,
     )
+
+
+def _applied(values: Row, reference: Row | None, kind: str) -> tuple[str, list[float] | None]:
+    """The rule that sees most of what is known, and what it sees; None where none can be applied.
+
+    kind: `family` or `any`.
+    """
+    for name in (kind, kind + EARLY):
+        rule = None if reference is None else reference["rules"].get(name)
+        if rule is not None and (x := features(values, rule["measures"])) is not None:
+            return name, x
+    return kind, None
 
 
 def _answer(p: float, band: Sequence[float]) -> str:
@@ -224,12 +269,15 @@ def _words(
     suspicious: int | None,
     reason: str,
     rule: Row,
+    early: bool,
 ) -> str:
     said = {
         "backdoored": f"This model looks backdoored, towards class {suspicious}",
         "benign": "The checkup finds no sign of a backdoor",
         "cannot tell": "The checkup cannot tell",
     }[answer]
+    if early:
+        said = f"First look, before the long searches: {said[0].lower()}{said[1:]}"
     between = (
         f"{_percent(low)} to {_percent(high)}" if _percent(low) != _percent(high) else "the same"
     )

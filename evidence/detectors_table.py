@@ -8,11 +8,12 @@ Makes assets/evidence/detectors.json of the models on signs, of whatever files a
                 95 % interval, direction and threshold by all models, false alarms and detections at
                 thresholds that had seen neither the attack nor the benign model; lowest, median and
                 highest value of benign and of backdoored models
-    attacks     the AUC of each attack that was left out, for each detector and both rules
-    rules       `family`: all detectors; `any`: those that compare the classes of one model. Ridge
-                logistic regression, its leave-one-attack-out AUC, its calibration and the band of
-                "cannot tell" (see `evidence.statistics.calibration`), and the rules that have not
-                seen one of the attacks
+    attacks     the AUC of each attack that was left out, for each detector and rule
+    rules       `family`: all detectors; `any`: those that compare the classes of one model;
+                `_early` of both: those that no long search finds. Ridge logistic regression, its
+                leave-one-attack-out AUC, its calibration and the band of "cannot tell" (see
+                `evidence.statistics.calibration`), and the rules that have not seen one of the
+                attacks
     models      each with the probability of a rule that had seen neither it nor its attack
     classes     how often the class that stands out most is the target
     of          what it was made of, as a digest
@@ -29,7 +30,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.verdict import CONTROL, DETECTORS, FAMILY, SETTINGS, Detector, features, probability
+from analysis.verdict import (
+    CONTROL,
+    DETECTORS,
+    FAMILY,
+    RULES,
+    SETTINGS,
+    Detector,
+    features,
+    probability,
+)
 from evidence.detectors import FOLDER
 from evidence.shipped import DETECTORS as FILE
 from evidence.shipped import read, read_all, write
@@ -40,10 +50,6 @@ from evidence.statistics.tables import BENIGN
 
 DATA = "signs"
 TITLE = "the tiny pre-activation ResNet on signs"
-RULES = {
-    "family": tuple(DETECTORS),
-    "any": tuple(name for name, one in DETECTORS.items() if one.any_model),
-}
 PARTS = ("trigger_index", "universal_index", "latent_index")
 Row = dict[str, Any]
 

@@ -9,7 +9,12 @@ from evidence.markdown import markdown, wrapped
 from evidence.shipped import DETECTORS, read
 from ngf.catalogue import catalogue
 
-_RULES = {"family": "Verdict", "any": "Verdict from what compares the classes of one model"}
+_RULES = {
+    "family": "Verdict",
+    "any": "Verdict from what compares the classes of one model",
+    "family_early": "First look, before the long searches",
+    "any_early": "First look from what compares the classes of one model",
+}
 _SEEN = 0.5  # share of an attack's models that must be found for it to count as found
 
 

@@ -15,12 +15,17 @@ from dashboard.charts.ratios import interval
 from dashboard.charts.style import GRAY, MODELS, base_layout, line, listed, percent
 from dashboard.charts.titles import short
 
-RULES = {"family": "Verdict", "any": "Verdict from what compares classes alone"}
+RULES = {
+    "family": "Verdict",
+    "any": "Verdict from what compares classes alone",
+    "family_early": "First look, before the searches",
+    "any_early": "First look from what compares classes alone",
+}
 _SEEN = 0.5  # share of an attack's models that must be found for it to count as found
 
 
 def judged_chart(reference: Mapping[str, Any]) -> Chart:
-    """The AUC of every detector and of both verdicts. reference: as for `checkup_chart`."""
+    """The AUC of every detector and of the verdicts. reference: as for `checkup_chart`."""
     rows = [
         {
             "measure": row["name"],

@@ -6,11 +6,10 @@ import math
 
 import streamlit as st
 
-from analysis.verdict import DETECTORS, shipped_reference, verdict
+from analysis.verdict import DETECTORS, Verdict, shipped_reference, verdict
 from dashboard.charts.checkup import COLUMNS, MOST, checkup_chart, triggers_chart
 from dashboard.charts.checkup_judged import judged_chart, roc_chart
 from dashboard.kit import library, measuring, run_card
-from dashboard.kit.readings import read
 from dashboard.kit.show import show as show_chart
 from dashboard.kit.submit import show_refusal, submit_all
 from ngf.config import Choice, MeasureSpec
@@ -50,8 +49,7 @@ def show(run: TrainRun) -> None:
     elif found.status in UNFINISHED:
         measuring.watch([asked], measuring.progress([asked]))
         measuring.show_stop([asked.id], f"{_PLACE}.stop")
-        if read(found) is not None:
-            st.caption("What is known so far; the verdict comes at the end.")
+        _first_look(run, asked)
     else:
         _told(run, asked)
     _believed()
@@ -61,12 +59,18 @@ def _start(asked: MeasureSpec) -> None:
     submit_all(_PLACE, asked)
 
 
-def _told(run: TrainRun, asked: MeasureSpec) -> None:
+@st.fragment(run_every="3s")
+def _first_look(run: TrainRun, asked: MeasureSpec) -> None:
+    """What is known while the searches go on."""
     reading = measuring.read(asked)
-    if reading is None:
-        return
-    reference = shipped_reference()
-    said = verdict(reading.values, reference)
+    said = None if reading is None else verdict(reading.values, shipped_reference())
+    if said is not None and said.probability is not None:
+        _say(said, run)
+    st.caption("The verdict comes at the end, when every search has ended.")
+
+
+def _say(said: Verdict, run: TrainRun) -> None:
+    """A verdict in words, and what weighs most in it."""
     classes = (run.result or {})["facts"]["classes"]
     words = library.plain(said.words)
     if said.suspicious is not None:
@@ -78,6 +82,15 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
     if said.reasons:
         with st.expander("What weighs most", icon=":material/balance:"):
             st.markdown("\n".join(f"- {library.plain(reason)}" for reason in said.reasons))
+
+
+def _told(run: TrainRun, asked: MeasureSpec) -> None:
+    reading = measuring.read(asked)
+    if reading is None:
+        return
+    reference = shipped_reference()
+    _say(verdict(reading.values, reference), run)
+    classes = (run.result or {})["facts"]["classes"]
     measured = reading.measured
     left, right = st.columns([3, 2], gap="large")
     with left:

@@ -71,9 +71,20 @@ def test_without_models_or_numbers_it_cannot_tell():
     alone = verdict(values(), None)
     assert alone.probability is None and alone.answer == "cannot tell"
     assert "no models are known" in alone.words
-    begun = verdict(values(anomaly_index=None), reference())
+    begun = verdict(values(latent_index=None), reference())
     assert begun.probability is None and "not ended" in begun.words
+    begun = verdict(values(anomaly_index=None), reference())
     assert "anomaly_index" not in [item.name for item in begun.compared]
+
+
+@pytest.mark.parametrize("kind", [{}, {"num_parameters": 11_000_000}])
+def test_before_the_searches_there_is_a_first_look(kind):
+    searched = dict.fromkeys(name for name, one in DETECTORS.items() if one.searched)
+    found = verdict(values(latent_index=9.0, **kind, **searched), reference())
+    assert found.early and found.answer == "backdoored"
+    assert found.words.startswith("First look, before the long searches: this model looks")
+    assert len(found.reasons) == (1 if kind else 6)
+    assert not verdict(values(latent_index=9.0, **kind), reference()).early
 
 
 def test_a_detector_calls_what_is_beyond_its_threshold_on_its_side():

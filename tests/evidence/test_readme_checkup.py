@@ -17,7 +17,7 @@ def test_every_number_is_that_of_the_evidence(tmp_path, monkeypatch):
         if named:
             assert ("It does not find:" in text and named in text) == (share < 0.5)
     best = max(found["detectors"], key=lambda row: row["auc"]["value"])
-    first = text[text.index("| Verdict from") :].split("\n")[1]
+    first = text[text.index("| First look from") :].split("\n")[1]
     assert first.startswith(f"| {best['title']} | {best['auc']['value']:.2f} (")
     monkeypatch.setattr(readme_checkup, "DETECTORS", tmp_path / "none.json")
     assert readme_checkup.checkup() == "Not measured yet."
