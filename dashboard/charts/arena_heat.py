@@ -9,7 +9,7 @@ from typing import Any
 
 from dashboard.charts.arena_titles import Methods, arena_title
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import base_layout, escape, number, percent, signed
+from dashboard.charts.style import GRAY, base_layout, escape, number, percent, signed, upright
 from dashboard.charts.titles import short
 
 Row = Mapping[str, Any]
@@ -160,6 +160,7 @@ def heat_chart(
         "",
         margin={"l": 8, "r": 48, "t": 96, "b": 8},
         meta={"least": _LEAST},
+        shapes=[upright(attacks.index(NONE) - 0.5, color=GRAY)] if NONE in attacks else [],
         xaxis={
             "side": "top",
             "tickvals": list(range(len(attacks))),
