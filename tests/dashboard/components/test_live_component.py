@@ -311,6 +311,18 @@ def test_it_fits_a_phone_and_speaks(page: Page, live: Live) -> None:
     expect(finding).to_contain_text("NGF has cut the attack success rate from 99.4")
 
 
+def test_what_needs_room_is_scrolled_not_squeezed(page: Page, live: Live) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{live.url}/?only=map")
+    page.locator(f"{FIGURE} .main-svg").first.wait_for(timeout=60_000)
+    assert page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.width") == 760
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    moved = f"(() => {{const f = document.querySelector('{FIGURE}'); f.scrollLeft = 300; "
+    assert page.evaluate(moved + "return f.scrollLeft})()") == 300
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.wait_for_function(f"() => document.querySelector('{FIGURE}')._fullLayout.width > 760")
+
+
 def test_no_page_imports_torch(browser: Browser, tmp_path: Path) -> None:
     """The real pages on the real server: each is shown, then the process is asked."""
     with server(tmp_path / "runs") as url:
