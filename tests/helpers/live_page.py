@@ -61,7 +61,7 @@ if st.query_params.get("only") == "linked":
         )
 if st.query_params.get("only") == "map":
     cells = {"type": "heatmap", "z": [[1, 2], [3, 4]], "showscale": False}
-    live_chart(make_chart([cells], {"meta": {"least": 760}}, [{"x": 1}], "A map."), key="map")
+    live_chart(make_chart([cells], {"meta": {"least": 500}}, [{"x": 1}], "A map."), key="map")
 if st.query_params.get("only") == "waiting":
     live_chart(
         Chart(WAITING, [], "Nothing measured yet."),

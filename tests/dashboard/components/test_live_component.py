@@ -315,12 +315,12 @@ def test_what_needs_room_is_scrolled_not_squeezed(page: Page, live: Live) -> Non
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto(f"{live.url}/?only=map")
     page.locator(f"{FIGURE} .main-svg").first.wait_for(timeout=60_000)
-    assert page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.width") == 760
+    assert page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.width") == 500
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    moved = f"(() => {{const f = document.querySelector('{FIGURE}'); f.scrollLeft = 300; "
-    assert page.evaluate(moved + "return f.scrollLeft})()") == 300
+    moved = f"(() => {{const f = document.querySelector('{FIGURE}'); f.scrollLeft = 90; "
+    assert page.evaluate(moved + "return f.scrollLeft})()") == 90
     page.set_viewport_size({"width": 1200, "height": 800})
-    page.wait_for_function(f"() => document.querySelector('{FIGURE}')._fullLayout.width > 760")
+    page.wait_for_function(f"() => document.querySelector('{FIGURE}')._fullLayout.width > 500")
 
 
 def test_no_page_imports_torch(browser: Browser, tmp_path: Path) -> None:
