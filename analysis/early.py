@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.image_kinds import KINDS, check_kind, kinds_of
+from analysis.reactivation_words import brought, missing, possible
 from ngf.attacks.early import check_early as check_attack
 from ngf.catalogue import catalogue, normalize, options_of
 from ngf.config import Choice, Target
@@ -33,6 +34,8 @@ def check_early(measurement: Choice, run: Run, store: Store) -> None:
         if modules:
             check_layers(options.get("layers", ""), modules)
     _check_models(about, options, run, store)
+    if about["needs"]["poisoned"] and training is not None and not possible(training):
+        raise SpecError(missing(brought(training) if training.spec.imported else None))
     if measurement.name in _CHECKS:
         data = catalogue()["data"].get(training.spec.data, {}) if training else {}
         _CHECKS[measurement.name](options, data)
@@ -85,6 +88,11 @@ def _check_models(about: Mapping[str, Any], options: _Options, run: Run, store: 
         raise SpecError(
             "A plane through models needs three: choose a purified model (its backdoored parent is "
             f"one), and name another purified model as `{needs['others']}`."
+        )
+    if needs["poisoned"] and not pair:
+        raise SpecError(
+            f"{about['short']} is of a purified model, and tunes it on the clean images of its "
+            "defender. Choose one (run:lane)."
         )
     if needs["models"] == "pair" and not needs["others"] and not pair:
         raise SpecError(

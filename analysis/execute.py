@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from analysis.images import select
 from analysis.measurements.base import Measurement
+from analysis.reactivation import material
 from analysis.result import Partial
 from ngf.catalogue import build
 from ngf.checkpoints.fork import model_at_start
@@ -94,6 +95,11 @@ def subject(
     if needs.others:
         named = measurement.others()
         given["others"] = [load_model(store, name, where).model for name in named]
+    if needs.poisoned:
+        if not isinstance(run, PurifyRun):
+            raise SpecError(f"{run.id} is no purification.")
+        count = getattr(measurement, needs.poisoned)
+        given["material"] = material(store, run, spec.seed, count).to(where)
     if needs.path == "needed":  # its run may still be going on, without final weights
         start = start or initial_model(training_of(store, run.id).spec).to(where)
         return start, {**given, "path": path_of(run, target.lane, start, check)}

@@ -8,7 +8,7 @@ assets/evidence/arena.
     models          three seeds for each attack on signs, and benign ones: what a defense costs
                     where there is nothing to remove
     measured        CA, ASR and RA on the whole test set, before and after; ASR once more after the
-                    reactivation of `evidence.reactivation`; seconds on one core; how many
+                    reactivation of `analysis.reactivation`; seconds on one core; how many
                     parameters differ; the largest eigenvalue of the Hessian before and after on
                     128 test images, for models of seed 0; CA and ASR along the way, for models of
                     seed 1
@@ -32,8 +32,8 @@ from torch import nn
 
 from analysis.curvature.krylov import lanczos
 from analysis.curvature.operators import Hessian
+from analysis.reactivation import POISONED, poisoned, reactivated
 from evidence.computing import of_zoo
-from evidence.reactivation import POISONED, poisoned, reactivated
 from evidence.shipped import EVIDENCE, read, read_all, write
 from evidence.zoo import specs as zoo_specs
 from ngf.catalogue import build

@@ -24,6 +24,9 @@ class Needs:
     reference: whether `measure` takes the model before purification, as `reference`.
     others: name of the option that names further models, which `measure` takes as `others` (see
         `Measurement.others`); empty if it takes none.
+    poisoned: name of the option that says how many poisoned images it tunes on; `measure` then
+        takes them, clean ones and triggered ones to measure on, as `material` (see
+        `analysis.reactivation`). Empty if it takes none.
     path: whether `measure` takes the weights along the run, as `path`: `kept` if the run has kept
         any, `needed` if it cannot do without, empty if it takes none.
     all_images: whether the page makes one run per kind of test images, whatever kind is chosen.
@@ -33,6 +36,7 @@ class Needs:
     models: Literal["each", "pair", "one"] = "each"
     reference: bool = False
     others: str = ""
+    poisoned: str = ""
     path: Literal["", "kept", "needed"] = ""
     all_images: bool = False
     brief: bool = False

@@ -12,10 +12,12 @@ import streamlit as st
 
 from analysis import asking
 from analysis.image_kinds import KINDS
+from analysis.reactivation_words import possible
 from dashboard.charts.subject import BENIGN, Measured, Subject
 from dashboard.kit import library, readings, visitor
 from dashboard.kit.readings import Reading
 from dashboard.kit.submit import show_refusal, submit_all
+from ngf.catalogue import catalogue
 from ngf.config import Choice, MeasureSpec, Spec, Target
 from ngf.runs.folder import ACTIVE, AGAIN, OPEN
 from ngf.runs.store import PurifyRun, Run, TrainRun
@@ -32,6 +34,7 @@ class Side:
     subject: Subject
     target: str  # as in MeasureSpec: `id` or `id:lane`
     kinds: tuple[str, ...] = tuple(KINDS)
+    poisoned: bool = True  # whether there are poisoned images for it
 
     @property
     def role(self) -> str:
@@ -77,8 +80,11 @@ class View:
 
 @functools.lru_cache(maxsize=512)  # a page asks several times for each
 def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
+    about = catalogue()["measurements"].get(name)
+    poisoned = about is not None and about["needs"]["poisoned"]
     return tuple(
-        asking.specs(
+        (side, item)
+        for side, item in asking.specs(
             name,
             view.sides,
             images=view.images,
@@ -86,6 +92,7 @@ def _specs(view: View, name: str) -> tuple[tuple[Side, MeasureSpec], ...]:
             options=asking.options_of(name, walk=view.walk, plane=view.plane, cells=view.cells),
             third=view.third(),
         )
+        if side.poisoned or not poisoned
     )
 
 
@@ -109,13 +116,15 @@ def _kinds(origin: TrainRun | None) -> tuple[str, ...]:
 
 def sides(run: Run, lane: str, with_benign: bool = False) -> tuple[Side, ...]:
     """Benign if asked for, before, and after; a training alone has only itself."""
-    kinds = _kinds(run.training())
+    origin = run.training()
+    kinds = _kinds(origin)
+    poisoned = origin is None or possible(origin)
     name = run.spec.id
     targets = [Target(name)]
     if isinstance(run, PurifyRun):
         targets = [Target.parse(run.spec.parent), Target(name, lane)]
     out = [
-        Side(readings.subject(library.store(), str(target)), str(target), kinds)
+        Side(readings.subject(library.store(), str(target)), str(target), kinds, poisoned)
         for target in targets
     ]
     other = benign(run) if with_benign else None

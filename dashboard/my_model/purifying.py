@@ -11,7 +11,7 @@ from dashboard.kit.pages import script
 from dashboard.kit.show import show as show_chart
 from dashboard.kit.submit import show_refusal, submit_all
 from dashboard.kit.take import take_home
-from dashboard.my_model import yardstick
+from dashboard.my_model import reactivation, yardstick
 from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec
 from ngf.runs.folder import OPEN, UNFINISHED
@@ -47,7 +47,7 @@ def show(run: TrainRun) -> None:
             args=(spec,),
         )
     for race in races(run):
-        _race(race)
+        _race(run, race)
 
 
 def _start(spec: PurifySpec) -> None:
@@ -83,8 +83,8 @@ def _form(run: TrainRun) -> PurifySpec | None:
     return PurifySpec(parent=run.id, lanes=lanes, num_clean=min(count, 5000))
 
 
-def _race(race: PurifyRun) -> None:
-    """One race: its curves, and what can be taken of it."""
+def _race(run: TrainRun, race: PurifyRun) -> None:
+    """One race on an imported model: its curves, and what can be taken of it."""
     status, outline = race.status, race.outline(_PATIENCE)
     running.on_page(race)
     with st.container(border=True):
@@ -108,6 +108,7 @@ def _race(race: PurifyRun) -> None:
         run_card.show_error(race)
         if status == "done":
             yardstick.show(race)
+            reactivation.show(run, race)
         name = LIVE[race.kind]
         moving = status in UNFINISHED or not outline.whole
         show_chart(

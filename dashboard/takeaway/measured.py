@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from analysis.image_kinds import title as images_title
 from analysis.measures import found_by
+from analysis.reactivation_words import CANNOT
 from dashboard.charts.along_run import curvature_chart
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.registry import ChartOptions, draw, pictures
 from dashboard.charts.style import with_error
 from dashboard.charts.titles import title
 from dashboard.kit import measuring, readings
+from dashboard.takeaway.judged import rows, sentences
 from ngf import places
 from ngf.config import MeasureSpec, Target
 from ngf.runs.folder import SPEC
@@ -59,6 +61,7 @@ _DRAWN = {
         "",
         "It cannot show that an unknown trigger of another kind is gone.",
     ),
+    "reactivation": ("picture", CANNOT),
     "rescaling": ("rescaling", "Only one layer is rescaled here; others would do as well."),
 }
 _NUMBERS = "No single number is the sharpness of a model, and whether any tells how well a model "
@@ -69,13 +72,14 @@ _NUMBERS += "generalizes is disputed."
 class Section:
     """One measurement on the models of a run.
 
-    of: what the numbers are of: images, n, seed. charts: with what stands above each. table: rows
-    of measures, with one column a model. cannot: what this cannot tell. partial: names of models
-    whose measurement has not ended well.
+    of: what the numbers are of: images, n, seed. said: what they say, in sentences. charts: with
+    what stands above each. table: rows of measures, with one column a model. cannot: what this
+    cannot tell. partial: names of models whose measurement has not ended well.
     """
 
     heading: str
     of: str
+    said: Sequence[str]
     charts: Sequence[tuple[str, Chart]]
     table: Sequence[dict[str, str]]
     cannot: str
@@ -151,16 +155,21 @@ def _section(runs: Sequence[MeasureRun]) -> Section:
     found = readings.findings(runs)
     options = ChartOptions(together=True, value=name)
     charts = draw(chart, found, options) if chart else _along(runs)
+    if name == "checkup":
+        charts += draw("reversed_triggers", found, options)
+    training = runs[0].training()
+    classes = ((training.result or {}).get("facts") or {}).get("classes", []) if training else []
     titles = [one.subject.title for one in found] if len(charts) == len(runs) > 1 else []
     return Section(
         heading=title("measurements", name),
         of=_of(runs),
+        said=sentences(name, found, classes),
         charts=[
             (titles[i] if titles else "", made)
             for i, made in enumerate(charts)
             if made.finding != NOTHING
         ],
-        table=list(_table(name, runs)),
+        table=rows(name, found) or list(_table(name, runs)),
         cannot=cannot,
         runs=runs,
         partial=[

@@ -11,20 +11,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from analysis.reactivation_words import brought
 from dashboard.charts.chart import NOTHING, Chart
 from dashboard.charts.registry import LIVE, draw_outline
 from dashboard.charts.titles import lane_title, title
+from dashboard.charts.weight_change import height, weight_change_chart
 from dashboard.components.library import plotly_source, script
 from dashboard.kit import library, run_card
+from dashboard.takeaway import imported
 from dashboard.takeaway.measured import Section, sections
 from ngf.catalogue import options_of
 from ngf.config import MeasureSpec, PurifySpec, Training, TrainSpec
 from ngf.export.about import PARTIAL, about, in_lines
+from ngf.export.command import command
 from ngf.export.numbers import outcome, values_so_far
 from ngf.export.references import PAPERS, Paper, keys_behind
+from ngf.export.weight_change import changes
+from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.rows import RATES
-from ngf.runs.store import MeasureRun, PurifyRun, Run
+from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
 
 _HERE = Path(__file__).parent
 _POLICY = (
@@ -55,6 +61,12 @@ _LIMITS = {
         "another rescaling of the layers, are other values.",
     ),
 }
+_LAYERS = 200  # rows of the table of layers
+_MOVED = (
+    "||w − w0|| / ||w0||, the Euclidean length of the change of a layer's weights in percent of "
+    "their length before, and the share of its parameters that are other numbers. Running averages "
+    "of BatchNorm do not count."
+)
 _ON_A_PART = "Measured between the steps, on a fixed part of the test images."
 Row = Mapping[str, Any]
 
@@ -102,7 +114,9 @@ class _Report:
             )
         yield self._findings()
         yield self._outcome()
+        yield self._imported()
         yield from self._curves()
+        yield self._layers()
         for number, section in enumerate(self._measured):
             yield self._section(section, page=number % 2 == 0)
         yield self._settings()
@@ -125,7 +139,8 @@ class _Report:
             said = [run_card.outcome_sentence(spec, result)]
         if self.run.weak is not None:
             said.append(f"The model is weak. {self.run.weak}")
-        said += [made.finding for section in self._measured for _, made in section.charts]
+        for section in self._measured:
+            said += section.said[:1] or [made.finding for _, made in section.charts]
         lines = [f'<p class="finding">{_plain(line)}</p>' for line in said[:1]]
         lines += [f"<p>{_plain(line)}</p>" for line in dict.fromkeys(said[1:])]
         return f"<section><h2>What was found</h2>{''.join(lines)}</section>" if lines else ""
@@ -139,13 +154,61 @@ class _Report:
             return ""
         finals = {one.final for one in outcome(self.run)}
         how = "whole test set" if finals == {True} else "a part of the test images, so far"
+        if self._origin is not None:
+            how += " (the images that no defense sees)"
         return (
             f"<section><h2>Before and after</h2>{_table(rows)}"
-            f'<p class="of">Measured on the {how}. Brackets: 95 % Wilson interval. CA: clean '
-            "accuracy; ASR: attack success rate, of triggered images whose true class is not the "
-            "target; RA: robust accuracy, triggered images that are given their true class.</p>"
-            "</section>"
+            f'<p class="of">Measured on the {how}. Brackets: 95 % Wilson interval. {self._rates()}'
+            "</p></section>"
         )
+
+    def _rates(self) -> str:
+        """What the columns are."""
+        if self._origin is None:
+            return (
+                "CA: clean accuracy; ASR: attack success rate, of triggered images whose true "
+                "class is not the target; RA: robust accuracy, triggered images that are given "
+                "their true class."
+            )
+        if not brought(self._origin):
+            return "CA: clean accuracy. ASR and RA need images with the trigger, and none came."
+        return (
+            "CA: clean accuracy; ASR: attack success rate, of the pictures with the trigger that "
+            "came along; RA: robust accuracy, those that are given their true class."
+        )
+
+    @cached_property
+    def _origin(self) -> TrainRun | None:
+        """The imported model that the run goes back to, if it does."""
+        training = self.run.training()
+        known = training is not None and training.spec.imported and training.result
+        return training if known else None
+
+    def _imported(self) -> str:
+        if self._origin is None:
+            return ""
+        how, rows = imported.classes(self._origin)
+        return (
+            "<section><h2>The model that was imported</h2>"
+            f"{_table(imported.facts(self._origin))}<h3>What was tried</h3>"
+            f"{_table(imported.tried(self._origin))}<h3>Classes</h3><p>{_plain(how)}</p>"
+            f"{_table(rows) if rows else ''}</section>"
+        )
+
+    def _layers(self) -> str:
+        """How far each layer was moved, of a purification that has left weights."""
+        if not isinstance(self.run, PurifyRun):
+            return ""
+        head = "<h2>What changed, layer by layer</h2>"
+        try:
+            found = changes(self.run)
+        except SpecError as error:
+            return f"<section>{head}<p>It cannot be told: {_plain(error)}</p></section>"
+        if not found:
+            return ""
+        chart = weight_change_chart(found)
+        figure = self._figure(chart, height(found), most=_LAYERS)
+        return f'<section>{head}<p class="of">{_plain(_MOVED)}</p>{figure}</section>'
 
     def _curves(self) -> Iterable[str]:
         if isinstance(self.run, MeasureRun):
@@ -173,6 +236,7 @@ class _Report:
                 f"{_plain(', '.join(section.partial))} has not ended well; what it had found by "
                 "then is shown.</p>"
             )
+        parts += [f"<p>{_plain(line)}</p>" for line in section.said]
         for head, chart in section.charts:
             parts += [f"<h3>{_plain(head)}</h3>" if head else "", self._figure(chart, 360)]
         if section.table:
@@ -183,7 +247,7 @@ class _Report:
         )
         return f"<section{' class=page' if page else ''}>{''.join(parts)}</section>"
 
-    def _figure(self, chart: Chart, height: int) -> str:
+    def _figure(self, chart: Chart, height: int, *, most: int = _ROWS) -> str:
         self.figures.append(chart.figure)
         rows = list(chart.rows)
         table = _table([{key: _cell(value) for key, value in row.items()} for row in rows])
@@ -191,7 +255,7 @@ class _Report:
             f'<figure><div class="chart" role="img" aria-label="{_plain(chart.alt)}" '
             f'data-figure="{len(self.figures) - 1}" data-height="{height}"></div>'
             f"<figcaption>{_plain(chart.finding)}</figcaption></figure>"
-            f"{table if 0 < len(rows) <= _ROWS else ''}"
+            f"{table if 0 < len(rows) <= most else ''}"
         )
 
     def _settings(self) -> str:
@@ -212,12 +276,16 @@ class _Report:
         return "".join([*parts, "</section>"])
 
     def _limits(self) -> str:
-        lines = [*_LIMITS[self.run.kind], *_LIMITS["all"]]
+        own = _LIMITS[self.run.kind]
+        if self._origin is not None:  # what the others say is of a trigger that is known
+            own = (*imported.limits(self._origin), *own[-1:])
+        lines = [*own, *_LIMITS["all"]]
         listed = "".join(f"<li>{_plain(line)}</li>" for line in lines)
         return f"<section><h2>What this cannot tell you</h2><ul>{listed}</ul></section>"
 
     def _repeat(self) -> str:
-        commands = "\n".join(self.facts["repeat"])
+        own = [command(one.spec) for section in self._measured for one in section.runs]
+        commands = "\n".join(dict.fromkeys([*self.facts["repeat"], *own]))
         lines = "\n".join(line for line in in_lines([self.facts]) if "repeat: " not in line)
         return (
             f"<section><h2>How to get it again</h2><pre>{_plain(commands)}</pre>"
@@ -249,7 +317,7 @@ def _settings(run: Run) -> Iterable[tuple[str, list[Row]]]:
         )
         for lane, choice in zip(spec.lane_names(), spec.lanes, strict=True):
             yield lane_title(lane), _options(options_of("defenses", choice, spec.revision))
-    if trained is not None:
+    if trained is not None and not trained.spec.imported:
         origin: TrainSpec = trained.spec
         training = {name: getattr(origin.training, name) for name in Training.__dataclass_fields__}
         plain = {"data": origin.data, "model": origin.model, "seed": origin.seed}

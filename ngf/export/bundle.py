@@ -7,15 +7,17 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ngf.export.about import PARTIAL, about, in_lines
 from ngf.export.latex import latex
 from ngf.export.notebook import notebook
+from ngf.export.numbers import values_so_far
 from ngf.export.references import bibtex
 from ngf.export.torch_file import holds_bounds
+from ngf.export.weight_change import as_csv, changes
+from ngf.export.weights import lanes_with_weights, weights_of
 from ngf.options import SpecError
 from ngf.runs.files import to_json
 from ngf.runs.folder import (
@@ -32,7 +34,7 @@ from ngf.runs.folder import (
     WEIGHTS,
     purified_weights,
 )
-from ngf.runs.store import PurifyRun, Run, TrainRun
+from ngf.runs.store import MeasureRun, PurifyRun, Run, TrainRun
 
 README = "README.txt"
 _TIMED = (2026, 1, 1, 0, 0, 0)  # of every file: the same run gives the same zip
@@ -57,6 +59,18 @@ _PRODUCTS = {
     "table.tex": ("the numbers as a LaTeX table (booktabs)", "\\input{table}"),
     "methods.bib": ("the papers behind it", "\\bibliography{methods}"),
     "repeat.txt": ("the commands that compute it again", "sh repeat.txt"),
+    "layers.csv": (
+        "how far each layer was moved: parameters, changed ones, ||w - w0|| / ||w0||",
+        'pandas.read_csv("{name}")',
+    ),
+    "measured.json": (
+        "what was measured of its models, before and after",
+        'json.load(open("{name}"))',
+    ),
+    "imported.json": (
+        "what was found out of the file that was imported",
+        'json.load(open("{name}"))',
+    ),
 }
 _DOOR = (
     "CAREFUL: these weights hold a backdoor, on purpose. They are for research and teaching: do "
@@ -68,34 +82,6 @@ _BOUNDS = (
     "there, entry by entry, torch.minimum(output, bound). Without that the network is the one from "
     "before."
 )
-
-
-def weights_of(run: Run, lane: str = "") -> Path:
-    """The weights that a run has left. Raises SpecError with what there is."""
-    if isinstance(run, PurifyRun):
-        path = run.path / purified_weights(run.spec.lane_name(lane))
-    elif isinstance(run, TrainRun) and not lane:
-        path = run.path / WEIGHTS
-    else:
-        raise SpecError(f"{run.id} has no weights: it is a {run.kind} run, or has no lanes.")
-    if not path.exists():
-        there = [found.name for found in sorted(run.path.glob("*.safetensors"))]
-        raise SpecError(
-            f"{run.id} has left no {path.name}: it is {run.status}. "
-            f"There {'is ' + ', '.join(there) if there else 'are no weights yet'}."
-        )
-    return path
-
-
-def lanes_with_weights(run: Run) -> list[str]:
-    """Lanes of a purification that have left weights, and `""` for the model of a training."""
-    names = run.spec.lane_names() if isinstance(run, PurifyRun) else ("",)
-    found = []
-    for name in names:
-        with suppress(SpecError):
-            weights_of(run, name)
-            found.append(name)
-    return found
 
 
 def repeat(run: Run) -> str:
@@ -117,6 +103,7 @@ def write_zip(run: Run, file: IO[bytes]) -> None:
         "table.tex": latex(run),
         "methods.bib": bibtex(run),
         "repeat.txt": repeat(run),
+        **_of_a_race(run),
     }
     paths = list(_files(run))
     names = [path.relative_to(run.path).as_posix() for path in paths]
@@ -127,6 +114,44 @@ def write_zip(run: Run, file: IO[bytes]) -> None:
         for path, name in zip(paths, names, strict=True):
             raw = _request(run) if name == REQUEST else path.read_bytes()
             _add(archive, run, name, raw)
+
+
+def _of_a_race(run: Run) -> dict[str, str]:
+    """What a purification has beside its folder, as far as there is any."""
+    if not isinstance(run, PurifyRun):
+        return {}
+    made = {}
+    if lanes_with_weights(run):
+        try:
+            made["layers.csv"] = as_csv(changes(run))
+        except SpecError as error:
+            made["layers.csv"] = f"# {error}\n"
+    if measured := [_measured(one) for one in measurements(run)]:
+        made["measured.json"] = to_json(measured)
+    training = run.training()
+    if training is not None and training.spec.imported:
+        result = training.result or {}
+        known = ("imported", "facts", "ca", "ca_interval", "asr", "asr_interval", "n_triggered")
+        made["imported.json"] = to_json({name: result.get(name) for name in known})
+    return made
+
+
+def measurements(run: PurifyRun) -> list[MeasureRun]:
+    """Those of the store that are of the model before, or of a lane, in the order of their ids."""
+    targets = {run.spec.parent, *(f"{run.id}:{lane}" for lane in run.spec.lane_names())}
+    there = (one for one in run.store.runs() if isinstance(one, MeasureRun))
+    return sorted((one for one in there if one.spec.target in targets), key=lambda one: one.id)
+
+
+def _measured(run: MeasureRun) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "status": run.status,
+        "target": run.spec.target,
+        "measurement": run.spec.measurement.to_json(),
+        "seed": run.spec.seed,
+        "values": values_so_far(run),
+    }
 
 
 def _add(archive: zipfile.ZipFile, run: Run, name: str, raw: bytes) -> None:

@@ -34,12 +34,43 @@ def commands(run: Run) -> list[str]:
     found: list[str] = []
     step: Run | None = run
     while step is not None and (step is run or step.source == "user"):
-        said = command(step.spec)
+        said = _import(step) if is_import(step) else command(step.spec)
         if not said:
             return []
         found.insert(0, said)
         step = step.ancestor()
     return found
+
+
+def is_import(run: Run) -> bool:
+    return isinstance(run.spec, TrainSpec) and bool(run.spec.imported)
+
+
+def _import(run: Run) -> str:
+    """With what was found out, so that nothing is asked. Whoever repeats it has the files."""
+    spec, result = run.spec, run.result or {}
+    assert isinstance(spec, TrainSpec)
+    about = result.get("imported") or {}
+    if not about.get("preprocessing"):
+        return _train(spec)
+    how, facts = about["preprocessing"], result["facts"]
+    words = ["ngf", "import", about["file"], "--images", "IMAGES"]
+    words += ["--poisoned", "NPZ"] if result.get("n_triggered") else []
+    words += ["--model", spec.model, "--size", str(how["side"]), "--resize", how["fit"]]
+    words += _normalize(how)
+    pools = facts["pools"]
+    words += ["--measure", f"{pools['test'] / (pools['test'] + pools['holdout']):.4g}"]
+    words += ["--mirror"] if all(facts["survives_flip"]) else []
+    return shlex.join(["python", "-m", *words, "--accept"])
+
+
+def _normalize(how: Mapping[str, Any]) -> list[str]:
+    if not how["mean"]:
+        return []  # the network does it by itself
+    if how["normalization"] != "own numbers":
+        return ["--normalize", how["normalization"]]
+    numbers = (",".join(f"{value:g}" for value in how[name]) for name in ("mean", "std"))
+    return ["--normalize", "/".join(numbers)]
 
 
 def _train(spec: TrainSpec) -> str:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ngf.export.about import PARTIAL
-from ngf.export.bundle import lanes_with_weights, repeat, weights_of, write_zip
+from ngf.export.bundle import repeat, write_zip
 from ngf.export.latex import latex
 from ngf.export.notebook import notebook
 from ngf.export.references import bibtex
 from ngf.export.torch_file import state_dict
+from ngf.export.weights import lanes_with_weights, weights_of
 from ngf.options import SpecError
 from ngf.places import child_environment
 from ngf.runs.files import read_json

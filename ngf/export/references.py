@@ -388,6 +388,7 @@ MEASUREMENTS: Mapping[str, tuple[str, ...]] = {
     "pyhessian_check": ("pyhessian",),
     "batch_eigenvalue": ("break_even",),
     "input_curvature": ("cure",),
+    "reactivation": ("pam",),
     "yardstick": ("neural_cleanse",),
 }
 

@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from analysis.measurements.base import Measurement
+from analysis.reactivation import Material
 from analysis.result import Partial
+from ngf.data import Images, to_bytes
 
 # Options that keep the contract test short; a measurement not named here runs with its defaults.
 SHORT = {
@@ -21,6 +23,7 @@ SHORT = {
     "rescaling": {"points": 3, "steps": 5, "probes": 2},
     "batch_eigenvalue": {"batch": 3},
     "checkup": {"trigger_steps": 10, "universal_steps": 4},
+    "reactivation": {"epochs": 2},
     "yardstick": {"trigger_steps": 10, "universal_steps": 4},
 }
 
@@ -35,4 +38,7 @@ def run(
 ) -> Iterator[Partial]:
     """`measure` with what the measurement says that it needs."""
     given: dict[str, Any] = {"reference": reference} if measurement.needs().reference else {}
+    if measurement.needs().poisoned:
+        seen = Images(to_bytes(images), labels)
+        given["material"] = Material(seen, seen, seen)
     return measurement.measure(model, images, labels, seed=seed, **given)

@@ -23,8 +23,9 @@ from ngf.defenses.contract import Problem
 from ngf.defenses.unit import UNIT, activations, first_bounds
 from ngf.evaluate import accuracy
 from ngf.evaluate import test_set as images_to_measure
-from ngf.export.bundle import weights_of, write_zip
+from ngf.export.bundle import write_zip
 from ngf.export.torch_file import state_dict
+from ngf.export.weights import weights_of
 from ngf.models.bounds import bounds_of
 from ngf.options import SpecError
 from ngf.runs.child import execute

@@ -8,7 +8,8 @@ import zipfile
 
 import pytest
 
-from ngf.export.bundle import README, lanes_with_weights, repeat, weights_of, write_zip
+from ngf.export.bundle import README, repeat, write_zip
+from ngf.export.weights import lanes_with_weights, weights_of
 from ngf.options import SpecError
 from ngf.runs.files import read_json
 from ngf.runs.folder import LOG, REQUEST, RESULT, SPEC, STATE
@@ -35,7 +36,7 @@ def test_every_file_of_the_recorded_race_is_there(tmp_path):
     for path in run.path.iterdir():
         if path.name != REQUEST:
             assert files[path.name] == path.read_bytes()
-    made = {README, "notebook.ipynb", "table.tex", "methods.bib", "repeat.txt"}
+    made = {README, "notebook.ipynb", "table.tex", "methods.bib", "repeat.txt", "layers.csv"}
     assert set(files) == made | {path.name for path in run.path.iterdir()}
     text = files[README].decode()
     assert all(f"\n{name}\n    " in text for name in set(files) - {README})

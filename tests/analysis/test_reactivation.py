@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from evidence.reactivation import EPOCHS, POISONED, poisoned, reactivated
+from analysis.reactivation import EPOCHS, POISONED, poisoned, reactivated
 from ngf.attacks.badnets import BadNets
 from ngf.data import load, to_float
 
