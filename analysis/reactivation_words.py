@@ -54,7 +54,7 @@ def missing(count: int | None) -> str:
     there = "No picture with the trigger came" if not count else "Only one picture came"
     return (
         f"Whether the door opens again cannot be measured: {there} with this model. Import it once "
-        f"more with some (`--poisoned`): {WANTED}."
+        f"more with some: {WANTED}."
     )
 
 

@@ -50,6 +50,16 @@ def form() -> str:
         )
     with st.expander("What you know already", icon=":material/tune:"):
         words = _known()
+        poisoned = st.file_uploader(
+            "Pictures with the trigger, if you have some",
+            type="npz",
+            key="my_model.poisoned",
+            max_upload_size=MOST_MEGABYTES,
+            help="An npz with `images` (uint8), `label` (the true class) and `target` (the class "
+            "that the attacker wants), both as outputs of the model. They are only measured on: "
+            "then there is an attack success rate, and after a race you learn whether a handful of "
+            "them opens the door again. 10 or more are best; 5 show something.",
+        )
     st.caption(
         ":material/lock: Your files stay on the machine that serves this page, only you see what "
         "becomes of them here, and they are gone for good when you delete the import."
@@ -72,7 +82,8 @@ def form() -> str:
     if (pressed or answers) and weights and images:
         given = Given(weights.name, weights.getvalue())
         pictures = [Given(one.name, one.getvalue()) for one in images]
-        found = _import(given, pictures, [*words, *answers])
+        seen = Given(poisoned.name, poisoned.getvalue()) if poisoned else None
+        found = _import(given, pictures, [*words, *answers], seen)
         st.session_state[FOUND] = found
         if found.get("status") == "imported":
             return str(found["id"])
@@ -126,10 +137,17 @@ def _known() -> list[str]:
     return [*words, "--mirror"] if mirror else words
 
 
-def _import(weights: Given, images: Sequence[Given], words: Sequence[str]) -> dict[str, Any]:
+def _import(
+    weights: Given, images: Sequence[Given], words: Sequence[str], poisoned: Given | None
+) -> dict[str, Any]:
     with st.status("Importing…", expanded=True) as status:
         found = import_model(
-            weights, images, words, visitor().id, lambda line: st.write(library.plain(line))
+            weights,
+            images,
+            words,
+            visitor().id,
+            lambda line: st.write(library.plain(line)),
+            poisoned,
         )
         ok = found.get("status") == "imported"
         status.update(

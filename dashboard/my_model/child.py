@@ -41,11 +41,13 @@ def import_model(
     words: Sequence[str],
     owner: str,
     say: Callable[[str], None],
+    poisoned: Given | None = None,
 ) -> dict[str, Any]:
     """What `ngf import` answers, see `ngf.imports.command`: a document with `status`, or with
     `error`.
 
-    words: further ones of the command. say: called with each line on how far it is.
+    words: further ones of the command. say: called with each line on how far it is. poisoned: an
+    npz of images with the trigger.
     """
     place = cache_dir() / "brought"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -56,6 +58,8 @@ def import_model(
         # a few images lie in one folder, so that a CSV file among them can name them
         where = given if len(given) == 1 else [str(root / "images")]
         command = [sys.executable, "-m", "ngf", "import", str(file), "--images", *where]
+        if poisoned is not None:
+            command += ["--poisoned", str(_put(root / "poisoned", poisoned))]
         command += [*words, "--owner", owner, "--json"]
         return _run(command, say)
 

@@ -167,7 +167,7 @@ def test_a_choice_of_the_file_is_shown_as_it_is_and_no_option(
     }
     words: list[str] = []
 
-    def answer(weights, images, said, owner, say) -> dict:
+    def answer(weights, images, said, owner, say, poisoned) -> dict:
         words[:] = said
         say(choice)
         return asked
