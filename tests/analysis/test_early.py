@@ -16,6 +16,7 @@ from ngf.catalogue import catalogue
 from ngf.config import Choice, PurifySpec
 from ngf.options import SpecError
 from ngf.runs.store import Store
+from tests.helpers.imported_runs import import_spec, race_of, write_import
 
 
 @pytest.mark.parametrize("name", ["preact_resnet_tiny", "vgg_tiny", "vit_tiny", "mobilenet_v2"])
@@ -65,6 +66,23 @@ def test_a_yardstick_takes_a_pair_and_clean_images_alone(store_of_trained: Store
         check_early(Choice("yardstick"), trained, store)
     with pytest.raises(SpecError, match="a yardstick knows of none"):
         check_early(Choice("yardstick", {"data": "triggered_true"}), race, store)
+
+
+def test_a_reactivation_takes_a_purified_model_with_a_trigger(
+    store_of_trained: Store, trained
+) -> None:
+    store = store_of_trained
+    race = store.submit(PurifySpec(parent=trained.id, lanes=(Choice("sgd"),)))
+    check_early(Choice("reactivation"), race, store)
+    with pytest.raises(SpecError, match="is of a purified model"):
+        check_early(Choice("reactivation"), trained, store)
+    benign = PurifySpec(parent="signs-none-s0-127bd5635e", lanes=(Choice("sgd"),))
+    with pytest.raises(SpecError, match="trained without one"):
+        check_early(Choice("reactivation"), store.submit(benign), store)
+    write_import(store.root, "", import_spec())
+    of_import = store.submit(race_of(import_spec().id))
+    with pytest.raises(SpecError, match="No picture with the trigger came"):
+        check_early(Choice("reactivation"), of_import, store)
 
 
 def test_no_torch() -> None:
