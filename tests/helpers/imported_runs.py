@@ -30,8 +30,13 @@ def give(folder: Path, owner: str) -> None:
     (folder / REQUEST).write_text(json.dumps(about | {"owner": owner}), encoding="utf-8")
 
 
-def write_import(root: Path, owner: str, spec: TrainSpec, name: str = "secret-net.pt") -> Path:
-    """An imported model, and the folder of its images."""
+def write_import(
+    root: Path, owner: str, spec: TrainSpec, name: str = "secret-net.pt", triggered: int = 0
+) -> Path:
+    """An imported model, and the folder of its images.
+
+    triggered: images with the trigger that came along.
+    """
     folder = write_run(root, spec, [], done=True)
     give(folder, owner)
     facts: dict[str, Any] = {
@@ -49,7 +54,14 @@ def write_import(root: Path, owner: str, spec: TrainSpec, name: str = "secret-ne
         "notes": [f"{name} is a state dict"],
         "network": "Pre-activation ResNet, tiny",
         "unused": [name],
-        "preprocessing": {},
+        "preprocessing": {
+            "side": 32,
+            "normalization": "own numbers",
+            "mean": [0.5, 0.4, 0.3],
+            "std": [0.2, 0.2, 0.25],
+            "order": "rgb",
+            "fit": "squeeze",
+        },
         "images": 60,
         "labeled": True,
         "found_tried": [way | {"labeled": True}],
@@ -58,10 +70,11 @@ def write_import(root: Path, owner: str, spec: TrainSpec, name: str = "secret-ne
     }
     result = {
         "ca": 14 / 15,
-        "asr": None,
-        "ra": None,
+        "asr": 1.0 if triggered else None,
+        "asr_interval": [0.9, 1.0] if triggered else None,
+        "ra": 0.0 if triggered else None,
         "n_clean": 15,
-        "n_triggered": 0,
+        "n_triggered": triggered,
         "ca_interval": [0.7, 0.99],
         "facts": facts,
         "imported": about,
@@ -96,6 +109,22 @@ def write_measurement(root: Path, owner: str, target: str) -> MeasureSpec:
     (folder / RESULT).write_text(json.dumps({"values": values, "complete": True}), encoding="utf-8")
     distance = np.linspace(-0.5, 0.5, 3)
     np.savez(folder / ARRAYS, distance=distance, **dict.fromkeys(("mean", "low", "high"), distance))
+    return spec
+
+
+def write_reactivation(root: Path, owner: str, target: str) -> MeasureSpec:
+    """A reactivation that is done: 35 triggered images, 1 of them before and 30 after."""
+    choice = normalize("measurements", Choice("reactivation"))
+    spec = MeasureSpec(target=target, measurement=choice)
+    folder = write_owned(root, owner, spec)
+    values: dict[str, Any] = {"data": "clean", "n": 15, "seed": 0, "batch_norm": "eval"}
+    values |= {"rate": "ca", "epochs": 5, "n_poisoned": 5, "n_clean": 45, "n_held": 35, "note": ""}
+    for when, asr, low, high in (("before", 1 / 35, 0.01, 0.15), ("after", 30 / 35, 0.7, 0.94)):
+        values |= {f"asr_{when}": asr, f"asr_{when}_low": low, f"asr_{when}_high": high}
+        values[f"right_{when}"] = 14 / 15
+    (folder / RESULT).write_text(json.dumps({"values": values, "complete": True}), encoding="utf-8")
+    asr = np.linspace(1 / 35, 30 / 35, 6)
+    np.savez(folder / ARRAYS, epoch=np.arange(6), asr=asr, asr_error=np.full(6, 0.1))
     return spec
 
 

@@ -61,6 +61,14 @@ def test_the_answer_of_the_command_and_its_lines(answering: Callable[[str], None
     assert found["mode"] & 0o077 == 0 and lines == ["one line", "another"]
 
 
+def test_pictures_with_the_trigger_come_along(answering: Callable[[str], None]) -> None:
+    answering(ECHO)
+    seen = Given("seen.npz", b"npz")
+    found = import_model(MODEL, [Given("a.zip", b"1")], [], "ada", lambda line: None, seen)
+    assert found["words"][6:8] == ["--poisoned", f"{found['root']}/poisoned/seen.npz"]
+    assert found["files"]["poisoned/seen.npz"] == "npz"
+
+
 def test_a_few_images_lie_in_one_folder(answering: Callable[[str], None]) -> None:
     """Two of one name, from two folders of a visitor, are two."""
     answering(ECHO)

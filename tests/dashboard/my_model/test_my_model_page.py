@@ -14,7 +14,14 @@ from ngf.runs.store import Store
 from ngf.sweeps.folder import Sweep, keep
 from ngf.sweeps.spec import SweepSpec
 from tests.helpers.hostile import ALL
-from tests.helpers.imported_runs import import_spec, line, race_of, write_import, write_owned
+from tests.helpers.imported_runs import (
+    import_spec,
+    line,
+    race_of,
+    write_import,
+    write_owned,
+    write_reactivation,
+)
 from tests.helpers.pages import button, checked, read, text
 
 ADA, BOB = Visitor("a" * 32), Visitor("b" * 32)
@@ -146,6 +153,33 @@ def test_what_is_under_way_is_told_in_place_of_a_deletion(
     checked(button(page, "my_model.delete").click().run())
     assert f"is needed by {waiting.id}" in text(page)
     assert store.find(names[0]) is not None
+
+
+def test_after_a_race_it_says_whether_the_door_opens_again(open_page, store: Store) -> None:
+    write_import(store.root, ADA.id, BROUGHT, NAME, triggered=40)
+    race = race_of(BROUGHT.id)
+    write_owned(store.root, ADA.id, race)
+    page = open_page("my_model", ADA, run=BROUGHT.id)
+    assert not button(page, f"my_model.reactivation.{race.id}").disabled
+    for lane in ("ngf", "sgd"):
+        write_reactivation(store.root, ADA.id, f"{race.id}:{lane}")
+    page = open_page("my_model", ADA, run=BROUGHT.id)
+    (table,) = [one.value for one in page.dataframe if "What that says" in one.value]
+    assert set(table["What that says"]) == {"The door opens again"}
+    assert table["Attack success before"][0] == "2.9 % (1.0 % to 15.0 %)"
+    assert "measured on the 35 others" in text(page)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "No picture with the trigger"), (1, "Only one")])
+def test_without_pictures_it_says_what_would_be_needed(
+    open_page, store: Store, count: int, said: str
+) -> None:
+    write_import(store.root, ADA.id, BROUGHT, NAME, triggered=count)
+    race = race_of(BROUGHT.id)
+    write_owned(store.root, ADA.id, race)
+    page = open_page("my_model", ADA, run=BROUGHT.id)
+    assert said in text(page) and "`target`" in text(page)
+    assert not [one for one in page.button if "reactivation" in str(one.key)]
 
 
 @pytest.mark.parametrize("name", [ALL, "a\n# heading\n\n- item.pt", "x" * 300 + ".pt"])

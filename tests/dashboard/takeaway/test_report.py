@@ -11,11 +11,20 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
+from analysis.verdict import DETECTORS
 from dashboard.takeaway.measured import measurements_of, sections
 from dashboard.takeaway.report import report
+from ngf.export.weight_change import changes
 from ngf.runs.folder import RESULT
 from ngf.runs.store import Store
 from tests.helpers.browser import CHROMIUM
+from tests.helpers.imported_runs import (
+    import_spec,
+    race_of,
+    write_import,
+    write_owned,
+    write_reactivation,
+)
 from tests.helpers.run_folders import RACE, TRAIN, epoch_events, measured, race_events, write_run
 
 RECORDED = "ngf-vs-sgd-ae43fe4fb4"
@@ -93,6 +102,73 @@ def test_what_was_measured_of_its_models_is_in_it(recorded):
         assert section.heading in words and section.cannot in words
         assert all(one.id in words for one in section.runs)
         assert all(chart.finding in words for _, chart in section.charts)
+
+
+def test_every_layer_is_told_before_and_after(recorded):
+    words = Page(recorded).words
+    assert "What changed, layer by layer" in words
+    for layer in ("stem", "stage2.block1.conv2", "linear", "All layers"):
+        assert layer in words
+    found = changes(Store().get(RECORDED))
+    (moved,) = [one for one in found["ngf"] if one.changed]
+    assert f"NGF changed {moved.changed:,} of 77,980 parameters" in words
+    assert f"{100 * moved.relative:.1f} %, all changed" in words
+
+
+@pytest.fixture
+def brought(tmp_path, monkeypatch):
+    """A store with a race on an imported model of which a checkup, a yardstick and a reactivation
+    were made, and that race.
+    """
+    monkeypatch.setenv("NGF_DATA", str(tmp_path / "data"))
+    store = Store(tmp_path / "runs")
+    write_import(store.root, "", import_spec(), triggered=40)
+    race = race_of(import_spec().id)
+    write_owned(store.root, "", race)
+    write_reactivation(store.root, "", f"{race.id}:ngf")
+    detectors = dict.fromkeys(DETECTORS, 1.5)
+    measured(store, "checkup", race.parent, {**detectors, "suspicious_class": 3, "ca": 0.9}, {})
+    shares = {f"{name}{end}": 0.25 for name in ("left", "moved") for end in ("", "_low", "_high")}
+    measured(store, "yardstick", f"{race.id}:ngf", {**shares, "opened": 30}, {})
+    return store, store.get(race.id)
+
+
+def test_a_race_on_an_imported_model_tells_where_it_comes_from(brought):
+    store, race = brought
+    words = Page(report(race)).words
+    about = race.training().result["imported"]
+    for said in (about["file"], about["sha256"], "mean 0.5, 0.4, 0.3", "45 for the defender"):
+        assert said in words, said
+    assert "93.3 % [70.0–99.0]" in words and "40 came along" in words
+    assert "in the order of their names" in words and "What was tried" in words
+    assert "of the pictures with the trigger that came along" in words
+    assert "Training of the model" not in words, "nobody here trained it"
+    assert "the 40 pictures with the trigger that came along" in words, "limits"
+
+
+def test_what_was_measured_of_an_imported_model_is_told_in_words_and_numbers(brought):
+    store, race = brought
+    words = Page(report(race)).words
+    assert "The checkup cannot tell" in words or "probability" in words
+    assert "Class 3 is called class 3" in words and "cannot tell" in words
+    assert "Still open, of what opened the model before 25.0 % [25.0 % to 25.0 %]" in words
+    assert "ranked as the true attack success did" in words
+    assert "The door opens again: attack success 3 % (1 to 15) before, 86 % (70 to 94)" in words
+    assert "Attack success after tuning 85.7 % [70.0 % to 94.0 %]" in words
+    for command in ("ngf import secret-net.pt", "ngf purify mine", "analysis mine"):
+        assert f"python -m {command}" in words
+    assert f"analysis {race.id}:ngf reactivation" in words
+
+
+def test_without_a_known_trigger_the_limits_say_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGF_DATA", str(tmp_path / "data"))
+    store = Store(tmp_path / "runs")
+    write_import(store.root, "", import_spec())
+    race = race_of(import_spec().id)
+    write_owned(store.root, "", race)
+    words = Page(report(store.get(race.id))).words
+    assert "Nobody knows the trigger" in words and "No picture with the trigger came" in words
+    assert "of the trigger which the model was trained with" not in words
 
 
 def test_it_names_no_other_place(recorded):

@@ -14,6 +14,13 @@ from ngf.options import SpecError
 from ngf.runs.files import read_json
 from ngf.runs.folder import LOG, REQUEST, RESULT, SPEC, STATE
 from ngf.runs.store import Store
+from tests.helpers.imported_runs import (
+    import_spec,
+    race_of,
+    write_import,
+    write_owned,
+    write_reactivation,
+)
 from tests.helpers.run_folders import RACE, TRAIN, epoch_events, race_events, write_run
 
 RECORDED = "ngf-vs-sgd-ae43fe4fb4"
@@ -98,3 +105,19 @@ def test_the_command_is_a_shell_script():
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(lines) == 1 and lines[0].startswith("python -m ngf purify")
     assert read_json(Store().get(RECORDED).path / SPEC)["parent"] in lines[0]
+
+
+def test_a_race_on_an_import_holds_what_was_found_and_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("NGF_DATA", str(tmp_path / "data"))
+    store = Store(tmp_path / "runs")
+    write_import(store.root, "", import_spec(), triggered=40)
+    race = race_of(import_spec().id)
+    write_owned(store.root, "", race)
+    spec = write_reactivation(store.root, "", f"{race.id}:ngf")
+    files = packed(store.get(race.id))
+    about = json.loads(files["imported.json"])
+    assert about["imported"]["sha256"] == "5" * 64 and about["n_triggered"] == 40
+    (one,) = json.loads(files["measured.json"])
+    assert one["run"] == spec.id and one["values"]["asr_after"] == pytest.approx(30 / 35)
+    text = files[README].decode()
+    assert "measured.json\n    what was measured" in text and "layers.csv" not in files

@@ -18,6 +18,7 @@ from ngf.runs.files import read_json
 from ngf.runs.folder import SPEC
 from ngf.runs.store import Store
 from ngf.runs.submit import checked
+from tests.helpers.imported_runs import import_spec, race_of, write_import
 from tests.helpers.run_folders import TRAIN, epoch_events, measured, write_run
 
 MODEL = "signs-badnets-s0-36a7376469"
@@ -110,6 +111,21 @@ def test_what_does_not_ship_is_trained_first(tmp_path):
     assert [text.split()[2:4] for text in said] == [["ngf", "train"], ["analysis", TRAIN.id]]
     model = measured(store, "fisher_trace", MODEL, {}, {})
     assert len(commands(store.get(model.id))) == 1  # the zoo is there
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_an_import_is_repeated_with_what_was_found_out(tmp_path, monkeypatch, count):
+    monkeypatch.setenv("NGF_DATA", str(tmp_path / "data"))
+    name = "my net; rm -rf.pt"
+    write_import(tmp_path / "runs", "", import_spec(), name, triggered=count)
+    race = race_of(import_spec().id)
+    write_run(tmp_path / "runs", race, [], done=True)
+    said, purified = commands(Store(tmp_path / "runs").get(race.id))
+    words = shlex.split(said)
+    assert words[2:6] == ["ngf", "import", name, "--images"] and "ngf purify mine" in purified
+    assert ("--poisoned" in words) == bool(count)
+    assert words[words.index("--normalize") + 1] == "0.5,0.4,0.3/0.2,0.2,0.25"
+    assert words[words.index("--measure") + 1] == "0.25" and "--mirror" not in words
 
 
 def test_a_fork_says_where_it_starts():

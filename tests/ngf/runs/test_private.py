@@ -24,6 +24,7 @@ from tests.helpers.imported_runs import (
     race_of,
     write_import,
     write_owned,
+    write_reactivation,
 )
 from tests.helpers.run_folders import RACE, TRAIN, race_events, write_run
 
@@ -72,6 +73,14 @@ def test_others_find_no_trace(whole: Store, names: list[str], other: Visitor) ->
         assert str(refusal.value).replace(name, made_up) == str(nothing.value)
         assert seen.hides(f"a text on {name}.")
     assert not seen.hides(f"a text on {RACE.id}")
+
+
+def test_a_reactivation_is_as_private_as_the_import(whole: Store, names: list[str]) -> None:
+    """Whoever started it: it is of the model that somebody brought."""
+    spec = write_reactivation(whole.root, BOB.id, f"{names[1]}:ngf")
+    assert seen_by(whole, BOB).find(spec.id) is None and spec.id not in ids(seen_by(whole, BOB))
+    for visitor in (ADA, MACHINE):
+        assert seen_by(whole, visitor).get(spec.id).id == spec.id
 
 
 @OWNERS
