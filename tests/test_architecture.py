@@ -60,6 +60,8 @@ SINGLE = {
     "benchmarks/live.py": "times of a race, whose parts the first look times too",
     "benchmarks/training_speed.py": "a ratio against a public loop; its trainer's speed counts too",
     "dashboard/kit/calibrating.py": "the child that times steps; tested by kit/test_estimate.py",
+    "dashboard/takeaway/imported.py": "words on an import; tested by takeaway/test_report.py",
+    "dashboard/takeaway/judged.py": "words on measurements; tested by takeaway/test_report.py",
     "ngf/data/shared/shapes.py": "geometry of outlines, without a word on signs",
     "ngf/data/shared/signs_art.py": "the drawings, apart from the data set that renders them",
     "ngf/imports/arguments.py": "`ngf --help` imports the words of a command, not what it does",
