@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import streamlit as st
 
@@ -76,7 +77,8 @@ def _say(said: Verdict, run: TrainRun) -> None:
     if said.suspicious is not None:
         name = classes[said.suspicious]
         called = f", **{library.plain(name)}**" if name != str(said.suspicious) else ""
-        words += f" Class {said.suspicious}{called} stands out most."
+        if called or said.answer != "backdoored":  # else it is named already
+            words += f" Class {said.suspicious}{called} stands out most."
     tone = {"backdoored": st.error, "benign": st.success}.get(said.answer, st.warning)
     tone(words, icon=_ICONS.get(said.answer, ":material/help:"))
     if said.reasons:
@@ -95,7 +97,7 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         show_chart(
-            checkup_chart(measured, reference),
+            replace(checkup_chart(measured, reference), finding=_beyond(said)),
             f"{_PLACE}.{asked.id}.detectors",
             name="detectors",
             of=[reading.run],
@@ -110,6 +112,17 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
             of=[reading.run],
             height=_TILES * math.ceil(min(len(classes), MOST) / COLUMNS) + 20,
         )
+
+
+def _beyond(said: Verdict) -> str:
+    """What the picture shows; the verdict stands above it already."""
+    judged = [one.calls for one in said.compared if one.calls is not None]
+    if not judged:
+        return "None of these numbers can be compared with known models."
+    return (
+        f"{sum(judged)} of {len(judged)} detectors lie beyond their thresholds (dotted), on the "
+        "side of backdoored models."
+    )
 
 
 def _believed() -> None:

@@ -22,7 +22,8 @@ def show(run: TrainRun) -> None:
     about = result["imported"]
     low, high = result["ca_interval"]
     pools = result["facts"]["pools"]
-    first, second, third = st.columns(3)
+    known = result["n_triggered"]
+    first, second, third, *more = st.columns(4 if known else 3)
     first.metric("Clean accuracy", percent(result["ca"]))
     first.caption(
         f"of {pools['test']:,} images that no defense sees; 95 % interval {percent(low)} to "
@@ -32,6 +33,13 @@ def show(run: TrainRun) -> None:
     if not about["labeled"]:
         second.caption("Labels are the model's own predictions: accuracy says how many stay.")
     third.metric("Classes", len(result["facts"]["classes"]))
+    for column in more:
+        column.metric("Attack success rate", percent(result["asr"]))
+        low, high = result["asr_interval"]
+        column.caption(
+            f"of the {known:,} pictures with the trigger that came along; 95 % interval "
+            f"{percent(low)} to {percent(high)}"
+        )
     with st.expander("What was found out of the file", icon=":material/search:"):
         st.markdown(
             f"**{library.plain(about['file'])}** · SHA-256 `{about['sha256'][:16]}…`\n"

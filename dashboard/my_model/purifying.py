@@ -94,7 +94,12 @@ def _race(run: TrainRun, race: PurifyRun) -> None:
                 _watch(race.id, status)
             else:
                 run_card.show_state(race, outline)
-        with press, st.container(horizontal=True, horizontal_alignment="right"):
+        with (
+            press,
+            st.container(
+                horizontal=True, horizontal_alignment="right", vertical_alignment="center"
+            ),
+        ):
             if status in OPEN and not visitor.why_not(race):
                 running.show_buttons(race, status)
             if status == "done":
@@ -106,9 +111,6 @@ def _race(run: TrainRun, race: PurifyRun) -> None:
                 query_params={"run": race.id},
             )
         run_card.show_error(race)
-        if status == "done":
-            yardstick.show(race)
-            reactivation.show(run, race)
         name = LIVE[race.kind]
         moving = status in UNFINISHED or not outline.whole
         show_chart(
@@ -120,6 +122,9 @@ def _race(run: TrainRun, race: PurifyRun) -> None:
             scrub=not moving,
             url=f"api/runs/{race.id}/charts/{name}" if moving else None,
         )
+        if status == "done":
+            yardstick.show(race)
+            reactivation.show(run, race)
 
 
 @st.fragment(run_every=1)

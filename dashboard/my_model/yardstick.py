@@ -27,10 +27,12 @@ def specs(race: PurifyRun) -> dict[str, MeasureSpec]:
 
 
 def show(race: PurifyRun) -> None:
+    st.markdown("**What still opens it?**")
     asked = specs(race)
     states = measuring.progress(list(asked.values()))
     if states.keys() & set(ACTIVE):
         measuring.watch(list(asked.values()), states)
+        measuring.show_stop([item.id for item in asked.values()], f"{_PLACE}.stop.{race.id}")
     elif measuring.to_do(states):
         show_refusal(_PLACE)
         st.button(
