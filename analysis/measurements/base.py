@@ -51,8 +51,10 @@ class Picture:
     value: name of the number, or with `over` of the array, that is drawn.
     label: what it is, with its unit.
     error: name of its error bar, a number or an array of the same shape; empty where it is exact.
+    low, high: of a curve, in place of an error, the arrays that it lies between.
     over, over_label: the array along the axis of a curve, and what that is.
     log: whether the axis of the value is logarithmic.
+    share: whether the value is a share, which is drawn in percent, on an axis from 0 to 100.
     cannot: what the picture cannot tell.
     """
 
@@ -60,9 +62,12 @@ class Picture:
     value: str
     label: str
     error: str = ""
+    low: str = ""
+    high: str = ""
     over: str = ""
     over_label: str = ""
     log: bool = False
+    share: bool = False
     cannot: str
 
 

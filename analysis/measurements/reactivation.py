@@ -43,15 +43,16 @@ class Reactivation(Measurement):
 
     Arrays, for E epochs so far:
         epoch: (E + 1,), from 0 on. asr, asr_low, asr_high, right: (E + 1,), as above.
-        asr_error: (E + 1,), half the width of the interval.
     """
 
-    title: ClassVar[str] = "Reactivation: does the door open again?"
+    title: ClassVar[str] = "Reactivation (does the door open again?)"
     picture: ClassVar[Picture] = Picture(
         question="Does a handful of poisoned images bring the backdoor back?",
         value="asr",
         label="Attack success rate",
-        error="asr_error",
+        low="asr_low",
+        high="asr_high",
+        share=True,
         over="epoch",
         over_label="Epochs on the clean images and a few poisoned ones",
         cannot=CANNOT,
@@ -139,6 +140,5 @@ def _arrays(path: list[tuple[float, float, float, float]]) -> dict[str, np.ndarr
         "asr": asr,
         "asr_low": low,
         "asr_high": high,
-        "asr_error": (high - low) / 2,
         "right": right,
     }

@@ -48,7 +48,7 @@ class Entry:
     fields: Mapping[str, Value]
     model: str
     seed: int
-    role: Literal["benign", "backdoored", "purified"]
+    role: Literal["benign", "backdoored", "imported", "purified"]
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     points: Sequence[Event] = ()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from ngf.catalogue import catalogue
 
+UNKNOWN = "Unknown"
+_IMPORTED = "mine"  # the data set of imported models, see `ngf.data.mine`
 _LANES = {"ngf": "NGF", "sgd": "SGD", "adam": "Adam"}  # shorter than their titles
 
 
@@ -14,6 +16,11 @@ def title(kind: str, name: str) -> str:
     """Readable name of a plug-in or model: `title("attacks", "badnets")` is `BadNets (patch)`."""
     known = catalogue()[kind]
     return str(known[name]["title"]) if name in known else _words(name)
+
+
+def attack_title(data: str, attack: str) -> str:
+    """Readable name of the attack of a model on these data; of an imported one nobody knows it."""
+    return UNKNOWN if data == _IMPORTED else title("attacks", attack)
 
 
 def short(kind: str, name: str) -> str:

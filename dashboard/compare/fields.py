@@ -9,7 +9,7 @@ from typing import Any
 from dashboard.charts.compared import Value
 from dashboard.charts.differences import MODEL_FIELDS
 from dashboard.charts.style import number
-from dashboard.charts.titles import lane_title, short
+from dashboard.charts.titles import UNKNOWN, lane_title, short
 from ngf.catalogue import catalogue
 from ngf.config import PurifySpec, TrainSpec
 
@@ -22,7 +22,9 @@ def of_training(spec: TrainSpec | None) -> dict[str, Value]:
     if spec is None:
         return dict.fromkeys(MODEL_FIELDS, Value("unknown", "unknown", (3,)))
     return {
-        "attack": _plugin("attacks", spec.attack.name),
+        "attack": Value("unknown", UNKNOWN.lower(), (3,))
+        if spec.imported
+        else _plugin("attacks", spec.attack.name),
         "data": _plugin("data", spec.data),
         "network": _plugin("models", spec.model),
         "model_seed": Value(str(spec.seed), str(spec.seed), (0, spec.seed)),

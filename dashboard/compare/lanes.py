@@ -9,11 +9,12 @@ from typing import Any
 
 from dashboard.charts.compared import Entry, Value
 from dashboard.charts.race import steps_of
-from dashboard.charts.style import DASHES, MODELS, lane_mark, series_mark
+from dashboard.charts.style import DASHES, lane_mark, series_mark
+from dashboard.charts.subject import Subject
 from dashboard.charts.titles import lane_title
 from dashboard.compare import FIELDS
 from dashboard.compare.fields import NONE, named, of_purification, of_training
-from dashboard.kit import library
+from dashboard.kit import library, readings
 from dashboard.kit.library import ModelRun
 from ngf.config import Target
 from ngf.options import SpecError
@@ -23,7 +24,7 @@ MOST = 24  # models on one axis: more lines than a reader can follow, and each i
 FIRST = 5  # races that a bare address opens with
 CONTEXT = ("attack", "data", "model_seed", "seed")  # what the numbers of a model are of
 SETTINGS = ("network", "layer", "rate", "num_clean")
-ROLES = {"benign": "Benign", "backdoored": "Backdoored"}
+ROLES = {"benign": "Benign", "backdoored": "Backdoored", "imported": "Imported"}
 Row = Mapping[str, Any]  # of `ngf.runs.rows`, with what `Run.summary` puts before it
 
 
@@ -128,7 +129,7 @@ def _trained(lane: Lane) -> Entry:
         fields={**dict.fromkeys(FIELDS, NONE), **of_training(run.spec)},
         model=run.id,
         seed=run.spec.seed,
-        role="benign" if run.spec.attack.name == "none" else "backdoored",
+        role=readings.subject(run.store, run.id).role,
         before=lane.row,
         after={},
     )
@@ -180,7 +181,7 @@ def colored(found: Sequence[Entry], by: str) -> list[Entry]:
         if by != "method":
             mark = series_mark(values.index(group))
         else:
-            mark = lane_mark(group.key) if entry.purified else MODELS[entry.role]
+            mark = lane_mark(group.key) if entry.purified else Subject(entry.role).mark
             if size[group] <= len(DASHES):
                 mark = replace(mark, dash=DASHES[seen[group]])
         seen[group] += 1

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.rates import RATES
-from dashboard.charts.titles import lane_title
+from dashboard.charts.titles import attack_title, lane_title
 from dashboard.compare.lanes import MOST, Lane
 from dashboard.kit import library
 from ngf.runs.store import PurifyRun
@@ -149,7 +149,7 @@ def _row(lane: Lane) -> dict[str, Any]:
     row = lane.row
     purified = isinstance(lane.run, PurifyRun)
     return {
-        "Attack": row["attack"] and library.title("attacks", row["attack"]),
+        "Attack": row["attack"] and attack_title(row["data"], row["attack"]),
         "Purified by": lane_title(lane.lane) if purified else "",
         "Model seed": lane.model_seed,
         "Seed": row["seed"] if purified else None,

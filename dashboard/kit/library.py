@@ -18,7 +18,7 @@ from dashboard.kit.stores import whole
 from dashboard.kit.visitor import visitor
 from ngf import places
 from ngf.catalogue import catalogue
-from ngf.config import REVISION, PurifySpec, TrainSpec
+from ngf.config import REVISION, MeasureSpec, PurifySpec, TrainSpec
 from ngf.options import SpecError
 from ngf.runs.folder import RESULT, SPEC
 from ngf.runs.private import Seen
@@ -170,13 +170,10 @@ def _described(run: Run) -> str:
     look = store().look()
     origin = look.origin(look.facts.get(run) or run.facts)
     attack = title("attacks", origin.attack.name) if origin else "unknown model"
-    if origin is not None and origin.imported:
-        attack = "Imported model"
     spec = run.spec
+    if origin is not None and origin.imported and not isinstance(spec, MeasureSpec):
+        return _of_import(run)
     if isinstance(spec, TrainSpec):
-        if spec.imported:
-            about = (run.result or {}).get("imported", {})
-            return f"{attack} {about.get('file', '')} · {spec.model}"
         return f"{attack} on {title('data', spec.data)} · seed {spec.seed}"
     if isinstance(spec, PurifySpec):
         lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
@@ -186,6 +183,20 @@ def _described(run: Run) -> str:
         branch = f" · fork of {lane_title(fork.lane)} at step {fork.step:,}" if fork else ""
         return f"{attack}{things} · {lanes} · seed {spec.seed}{model_seed}{branch}"
     return f"{title('measurements', spec.measurement.name)} of {spec.target}"
+
+
+def _of_import(run: Run) -> str:
+    """`Imported model.pt · NGF vs SGD · seed 0`"""
+    training = run.training()
+    about = ((training.result if training else None) or {}).get("imported", {})
+    name = f"Imported {about.get('file', 'model')}"
+    spec = run.spec
+    if not isinstance(spec, PurifySpec):
+        return f"{name} · {spec.model}" if isinstance(spec, TrainSpec) else name
+    lanes = " vs ".join(lane_title(lane) for lane in spec.lane_names())
+    fork = spec.fork()
+    branch = f" · fork of {lane_title(fork.lane)} at step {fork.step:,}" if fork else ""
+    return f"{name} · {lanes} · seed {spec.seed}{branch}"
 
 
 def measurable() -> list[ModelRun]:

@@ -199,7 +199,12 @@ def sentence(run: ModelRun, status: Status) -> str:
 def _name(run: ModelRun) -> str:
     """`BadNets · NGF vs SGD`, or `training, Blend`"""
     origin = run.training()
-    attack = title("attacks", origin.spec.attack.name) if origin else "a model that is gone"
+    if origin is None:
+        attack = "a model that is gone"
+    elif origin.spec.imported:
+        attack = "imported model"
+    else:
+        attack = title("attacks", origin.spec.attack.name)
     if isinstance(run, PurifyRun):
         return f"{attack} · {' vs '.join(lane_title(lane) for lane in run.spec.lane_names())}"
     return f"training, {attack}"

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dashboard.charts.titles import lane_title
+from dashboard.charts.titles import attack_title, lane_title
 from dashboard.kit import forms, glossary, library, url
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import SEED_MAX
@@ -167,7 +167,7 @@ def choose_model(
             "Attack",
             "lab.attack",
             list(dict.fromkeys(run.spec.attack.name for run in models)),
-            format_func=lambda name: library.title("attacks", name),
+            format_func=lambda name: attack_title(chosen, name),
             help="How the model was given its backdoor. “None” is a benign model to compare with.",
         )
     by_id = {run.id: run for run in models if run.spec.attack.name == attack}

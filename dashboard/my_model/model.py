@@ -11,10 +11,13 @@ from ngf.runs.store import TrainRun
 
 
 def label(run: TrainRun) -> str:
-    """`model.pt · resnet18 · CA 84 %`"""
+    """`model.pt · resnet18 · CA 84 %`, and how many pictures with the trigger came along"""
     about = (run.result or {}).get("imported", {})
     (row,) = run.facts.rows
-    return f"{about.get('file', run.id)} · {run.spec.model} · CA {percent(row['ca'])}"
+    text = f"{about.get('file', run.id)} · {run.spec.model} · CA {percent(row['ca'])}"
+    if row["asr"] is None:
+        return text
+    return f"{text} · ASR {percent(row['asr'])} of {(run.result or {})['n_triggered']:,} pictures"
 
 
 def show(run: TrainRun) -> None:

@@ -28,7 +28,7 @@ _CANNOT = (
 )
 
 
-_KNOWN = "The attack success rate is that of the {:,} triggered images that came along."
+_KNOWN = "The attack success rate is that of the {:,} pictures with the trigger that came along."
 
 
 def show(run: TrainRun) -> None:

@@ -102,8 +102,8 @@ def _row(lane: str, reading: readings.Reading) -> dict[str, str]:
     right = "–" if after is None else f"{percent(values['right_before'])} → {percent(after)}"
     return {
         "Defense": lane_title(lane),
+        "What that says": "–" if values.get("asr_after") is None else answer(values),
         "Attack success before": rate("before"),
         "After": rate("after"),
         "Clean accuracy": right,
-        "What that says": "–" if values.get("asr_after") is None else answer(values),
     }

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.rates import RATES
-from dashboard.charts.titles import lane_title
+from dashboard.charts.titles import UNKNOWN, attack_title, lane_title
 from dashboard.kit import library, url, visitor
 from dashboard.kit.library import ModelRun
 from dashboard.kit.pages import script
@@ -53,6 +53,8 @@ def say_word(name: str, value: str) -> str:
 def say_kind(row: Row) -> str:
     """`measurement: Fisher trace`"""
     name = row.get("measurement")
+    if row["kind"] == "train" and attack_title(row["data"], "") == UNKNOWN:
+        return "import"
     return say_word("kind", row["kind"]) + (
         f": {library.title('measurements', name)}" if name else ""
     )
@@ -80,7 +82,7 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
                 "Kind": say_kind(row),
                 "State": say_word("status", row["status"]) + (", weak" if row["weak"] else ""),
                 "Data": row["data"] and library.title("data", row["data"]),
-                "Attack": row["attack"] and library.title("attacks", row["attack"]),
+                "Attack": row["attack"] and attack_title(row["data"], row["attack"]),
                 "Defense": row["defense"]
                 and ", ".join(map(lane_title, row["defense"].split(", "))),
                 "Seed": row["seed"],

@@ -124,7 +124,7 @@ def write_reactivation(root: Path, owner: str, target: str) -> MeasureSpec:
         values[f"right_{when}"] = 14 / 15
     (folder / RESULT).write_text(json.dumps({"values": values, "complete": True}), encoding="utf-8")
     asr = np.linspace(1 / 35, 30 / 35, 6)
-    np.savez(folder / ARRAYS, epoch=np.arange(6), asr=asr, asr_error=np.full(6, 0.1))
+    np.savez(folder / ARRAYS, epoch=np.arange(6), asr=asr, asr_low=asr - 0.02, asr_high=asr + 0.1)
     return spec
 
 

@@ -90,7 +90,7 @@ def test_the_numbers_are_those_of_descent_by_hand():
     np.testing.assert_allclose(found.arrays["asr"], np.array(hits) / 40)
     low, high = wilson(hits[-1], 40)
     assert (found.values["asr_after_low"], found.values["asr_after_high"]) == (low, high)
-    assert found.arrays["asr_error"][-1] == pytest.approx((high - low) / 2)
+    assert (found.arrays["asr_low"][-1], found.arrays["asr_high"][-1]) == (low, high)
     assert found.arrays["epoch"].tolist() == [0, 1, 2, 3]
     assert (found.values["n_held"], found.values["n_clean"], found.values["note"]) == (40, 60, "")
 

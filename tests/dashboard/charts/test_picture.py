@@ -61,6 +61,30 @@ def test_an_array_over_another_is_one_curve_per_model_with_its_band():
     assert chart.finding == "Share of images goes from 0.1 to 0.4 for the backdoored model."
 
 
+def test_a_share_is_drawn_in_percent_between_its_ends():
+    about = asdict(
+        Picture(
+            question="?",
+            value="asr",
+            label="ASR",
+            low="low",
+            high="high",
+            over="epoch",
+            over_label="Epochs",
+            share=True,
+            cannot="Much.",
+        )
+    )
+    arrays = {"epoch": np.arange(2), "asr": np.array([0.0, 0.5])}
+    arrays |= {"low": np.array([0.0, 0.4]), "high": np.array([0.1, 0.7])}
+    chart = picture_chart([Measured(PURIFIED, {}, arrays)], about)
+    band, line = chart.figure["data"]
+    assert band["y"] == pytest.approx([10, 70, 40, 0]) and line["y"] == [0, 50]
+    assert chart.figure["layout"]["yaxis"]["range"] == [-3, 103]
+    assert chart.finding == "ASR goes from 0.0 % to 50.0 % for the model purified by NGF."
+    assert list(chart.table) == ["Model", "Epochs", "ASR (%)"]
+
+
 def test_nothing_measured_yet_is_said():
     for about in (NUMBER, CURVE):
         assert picture_chart([Measured(BACKDOORED, {}, {})], about).finding == NOTHING
