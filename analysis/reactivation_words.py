@@ -58,6 +58,15 @@ def missing(count: int | None) -> str:
     )
 
 
+def counted(clean: int, tuned: int, held: int) -> str:
+    """How many images are behind the numbers, and what it means where they are few."""
+    said = (
+        f"Tuned on {clean:,} clean and {tuned} poisoned images; attack success is counted on "
+        f"{held:,} others."
+    )
+    return f"{said} {few(tuned, held)}".strip()
+
+
 def few(tuned: int, held: int) -> str:
     """What small numbers of pictures mean; empty where there are enough.
 

@@ -19,7 +19,7 @@ from analysis.curvature.gradients import predictions
 from analysis.measurements.base import Measurement, Needs, Picture
 from analysis.model_under_test import frozen_copy
 from analysis.reactivation import Material, retuned
-from analysis.reactivation_words import CANNOT, EPOCHS, POISONED, few
+from analysis.reactivation_words import CANNOT, EPOCHS, POISONED, counted
 from analysis.result import Partial, Value
 from ngf.data import Images, to_float
 from ngf.evaluate import wilson
@@ -39,7 +39,7 @@ class Reactivation(Measurement):
         right_before, right_after: share of right answers on the given images, see `rate`.
         n_poisoned, n_clean: images that were tuned on. n_held: triggered ones, measured on.
         epochs: so many were asked for.
-        note: what small numbers of images mean; may be empty.
+        note: the three numbers in words, and what it means where they are small.
 
     Arrays, for E epochs so far:
         epoch: (E + 1,), from 0 on. asr, asr_low, asr_high, right: (E + 1,), as above.
@@ -96,7 +96,7 @@ class Reactivation(Measurement):
             "n_poisoned": tuned,
             "n_clean": len(material.clean),
             "n_held": held,
-            "note": few(tuned, held),
+            "note": counted(len(material.clean), tuned, held),
             **dict.fromkeys(("asr_after", "asr_after_low", "asr_after_high", "right_after")),
         }
         path = [_read(frozen, material.held, images, labels)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.verdict import DETECTORS, Compared, verdict
+from analysis.verdict import DETECTORS, Compared, Verdict, verdict
 from dashboard.charts.chart import Chart, make_chart
 from dashboard.charts.png import source
 from dashboard.charts.ratios import interval, row_axis, row_words
@@ -41,6 +41,17 @@ def checkup_chart(one: Measured, reference: Mapping[str, Any] | None) -> Chart:
     traces = [_ranges(drawn, kind) for kind in ("benign", "backdoored")] + [_own(drawn)]
     rows = [_row(item, found.not_comparable) for item in found.compared]
     return make_chart(traces if drawn else [], layout, rows, found.words)
+
+
+def beyond(found: Verdict) -> str:
+    """What the chart of a checkup shows, where the verdict stands beside it already."""
+    judged = [one.calls for one in found.compared if one.calls is not None]
+    if not judged:
+        return "None of these numbers can be compared with known models."
+    return (
+        f"{sum(judged)} of {len(judged)} detectors lie beyond their thresholds (dotted), on the "
+        "side of backdoored models."
+    )
 
 
 def _place(item: Compared, at: float) -> float:

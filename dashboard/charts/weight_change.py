@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from dashboard.charts.style import Trace, base_layout, escape, lane_marks, liste
 from dashboard.charts.titles import lane_title
 from ngf.export.weight_change import LayerChange, whole
 
+_LEAST = 0.001  # a smaller share is told as one below it
 _ROOM, _ROW = 110, 22  # pixels: around the layers, and of one
 Layers = Mapping[str, Sequence[LayerChange]]  # by lane
 
@@ -28,7 +30,7 @@ def weight_change_chart(found: Layers) -> Chart:
         "Change of the weights, in percent of their length",
         "",
         showlegend=True,
-        xaxis={"type": "log", "dtick": 1, "ticksuffix": " %"},
+        xaxis={"type": "log", "dtick": 1, "ticksuffix": " %", "range": _decades(traces)},
         yaxis={
             "categoryorder": "array",
             "categoryarray": [escape(name) for name in reversed(names)],
@@ -43,6 +45,12 @@ def weight_change_chart(found: Layers) -> Chart:
         _rows(found, names),
         f"{finding}." if finding else "",
     )
+
+
+def _decades(traces: Sequence[Trace]) -> list[float]:
+    """Whole powers of ten, as Plotly wants them, around all marks."""
+    drawn = [math.log10(x) for trace in traces for x in trace["x"]] or [0.0]
+    return [math.floor(min(drawn) - 0.05), math.ceil(max(drawn) + 0.05)]
 
 
 def height(found: Layers) -> int:
@@ -65,7 +73,7 @@ def _marks(lane: str, layers: Sequence[LayerChange], color: str, symbol: str) ->
 
 
 def _rows(found: Layers, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What a layer became by each lane: `4.1 %, all changed`."""
+    """What a layer became by each lane: `4.1 %`, or `4.1 %, 12.0 % changed` where not all did."""
     by_lane = {lane: {one.layer: one for one in layers} for lane, layers in found.items()}
     rows = []
     for name in names:
@@ -84,9 +92,16 @@ def _rows(found: Layers, names: Sequence[str]) -> list[dict[str, Any]]:
 def _cell(one: LayerChange) -> str:
     if not one.changed:
         return "unchanged"
-    share = "all" if one.changed == one.count else percent(one.changed / one.count)
     far = "it was zero" if one.relative is None else percent(one.relative)
-    return f"{far}, {share} changed"
+    if one.changed == one.count:
+        return far
+    return f"{far}, {_part(one)} changed"
+
+
+def _part(one: LayerChange) -> str:
+    """The share of its parameters that changed."""
+    share = one.changed / one.count
+    return percent(share) if share >= _LEAST else f"< {percent(_LEAST)}"
 
 
 def _said(lane: str, layers: Sequence[LayerChange]) -> str:
@@ -94,8 +109,8 @@ def _said(lane: str, layers: Sequence[LayerChange]) -> str:
     if not total.changed:
         return f"{lane_title(lane)} changed no parameter"
     most = sorted((one for one in layers if one.relative), key=lambda one: -(one.relative or 0))
-    share = percent(total.changed / total.count)
+    places = listed([f"{one.layer} ({percent(one.relative or 0)})" for one in most[:2]])
     return (
-        f"{lane_title(lane)} changed {total.changed:,} of {total.count:,} parameters ({share}), "
-        f"most in {listed([f'{one.layer} ({percent(one.relative or 0)})' for one in most[:2]])}"
+        f"{lane_title(lane)} changed {total.changed:,} of {total.count:,} parameters "
+        f"({_part(total)}), most in {places}"
     )

@@ -169,6 +169,8 @@ def describe(run: Run) -> str:
 def _described(run: Run) -> str:
     look = store().look()
     origin = look.origin(look.facts.get(run) or run.facts)
+    if origin is None and (training := run.training()) is not None:
+        origin = training.spec  # of a run that this visitor's store does not list: a terminal's
     attack = title("attacks", origin.attack.name) if origin else "unknown model"
     spec = run.spec
     if origin is not None and origin.imported and not isinstance(spec, MeasureSpec):

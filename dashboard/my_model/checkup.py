@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.verdict import DETECTORS, Verdict, shipped_reference, verdict
-from dashboard.charts.checkup import COLUMNS, MOST, checkup_chart, triggers_chart
+from analysis.verdict import DETECTORS, shipped_reference, verdict
+from dashboard.charts.checkup import COLUMNS, MOST, beyond, checkup_chart, triggers_chart
 from dashboard.charts.checkup_judged import judged_chart, roc_chart
 from dashboard.kit import library, measuring, run_card
 from dashboard.kit.show import show as show_chart
@@ -97,7 +97,7 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         show_chart(
-            replace(checkup_chart(measured, reference), finding=_beyond(said)),
+            replace(checkup_chart(measured, reference), finding=beyond(said)),
             f"{_PLACE}.{asked.id}.detectors",
             name="detectors",
             of=[reading.run],
@@ -112,17 +112,6 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
             of=[reading.run],
             height=_TILES * math.ceil(min(len(classes), MOST) / COLUMNS) + 20,
         )
-
-
-def _beyond(said: Verdict) -> str:
-    """What the picture shows; the verdict stands above it already."""
-    judged = [one.calls for one in said.compared if one.calls is not None]
-    if not judged:
-        return "None of these numbers can be compared with known models."
-    return (
-        f"{sum(judged)} of {len(judged)} detectors lie beyond their thresholds (dotted), on the "
-        "side of backdoored models."
-    )
 
 
 def _believed() -> None:

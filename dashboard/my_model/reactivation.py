@@ -78,13 +78,7 @@ def _told(race: PurifyRun, asked: dict[str, MeasureSpec]) -> None:
         height=260,
     )
     values = next(iter(there.values())).values
-    st.caption(
-        library.plain(
-            f"Tuned on {values['n_clean']:,} clean images and {values['n_poisoned']} pictures with "
-            f"the trigger, measured on the {values['n_held']:,} others. Brackets and bands: 95 % "
-            f"intervals. {values['note']} {CANNOT}"
-        )
-    )
+    st.caption(library.plain(f"{values['note']} Brackets and bands: 95 % intervals. {CANNOT}"))
 
 
 def _row(lane: str, reading: readings.Reading) -> dict[str, str]:

@@ -46,7 +46,7 @@ def facts(training: TrainRun) -> list[Row]:
     told = {
         "File": about["file"],
         "SHA-256 of the file": about["sha256"],
-        "What it holds": "; ".join(about["notes"]),
+        "What it holds": " ".join(about["notes"]),
         "Not used of it": ", ".join(about["unused"]) or "–",
         "Network": f"{about['network']} ({training.spec.model})",
         "Input": _preprocessing(about["preprocessing"]),
@@ -95,8 +95,8 @@ def classes(training: TrainRun) -> tuple[str, Sequence[Row]]:
     if not found:
         return "Without labels nothing says what the outputs mean.", []
     how = "in the order of their names" if found["by_name"] else "by the model's own predictions"
-    rows = [
-        {"Output": output, "Class": label}
-        for label, output in zip(found["labels"], found["outputs"], strict=True)
-    ]
+    pairs = list(zip(found["labels"], found["outputs"], strict=True))
+    if all(label == str(output) for label, output in pairs):
+        return f"Classes were matched to outputs {how}; their names are the numbers.", []
+    rows = [{"Output": output, "Class": label} for label, output in pairs]
     return f"Classes were matched to outputs {how}.", sorted(rows, key=lambda row: row["Output"])

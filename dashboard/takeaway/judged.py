@@ -7,11 +7,12 @@ from typing import Any
 
 from analysis.reactivation_words import sentence as reactivation_sentence
 from analysis.verdict import shipped_reference, verdict
+from analysis.yardstick_words import CANNOT, shipped_surrogate, trust
 from analysis.yardstick_words import sentence as yardstick_sentence
-from analysis.yardstick_words import shipped_surrogate, trust
 from dashboard.charts.style import number, percent
 from dashboard.charts.subject import Measured
 
+_REASONS = 4  # detectors that are told in a sentence; the table has all
 _Rows = list[dict[str, str]]
 # measurement -> its numbers as they are called in a table; shares with the interval beside them
 _SHARES = {
@@ -58,7 +59,11 @@ def sentences(name: str, found: Sequence[Measured], classes: Sequence[str]) -> l
     if name == "checkup":
         return [line for one in found for line in _of_checkup(one.values, classes)]
     if name == "yardstick":
-        said = [f"{one.subject.title}: {yardstick_sentence(one.values, {})}" for one in found]
+        said = [
+            f"{one.subject.title}: {text.removesuffix(CANNOT).strip()}"  # once is enough
+            for one in found
+            for text in [yardstick_sentence(one.values, {})]
+        ]
         return [*said, *filter(None, [trust(shipped_surrogate())])]
     if name == "reactivation":
         said = [f"{one.subject.title}: {reactivation_sentence(one.values)}" for one in found]
@@ -79,7 +84,7 @@ def _of_checkup(values: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
             "“cannot tell”: outside of it, it was wrong of at most one known model in twenty."
         )
     if said.reasons:
-        lines.append(f"What weighs most: {'; '.join(said.reasons)}.")
+        lines.append(f"What weighs most: {'; '.join(said.reasons[:_REASONS])}.")
     return lines
 
 

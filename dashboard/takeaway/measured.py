@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.image_kinds import title as images_title
 from analysis.measures import found_by
 from analysis.reactivation_words import CANNOT
+from analysis.verdict import DETECTORS, shipped_reference, verdict
 from dashboard.charts.along_run import curvature_chart
 from dashboard.charts.chart import NOTHING, Chart
+from dashboard.charts.checkup import COLUMNS, MOST, beyond, checkup_chart, triggers_chart
 from dashboard.charts.registry import ChartOptions, draw, pictures
 from dashboard.charts.style import with_error
+from dashboard.charts.subject import Measured
 from dashboard.charts.titles import title
 from dashboard.kit import measuring, readings
 from dashboard.takeaway.judged import rows, sentences
@@ -64,6 +68,7 @@ _DRAWN = {
     "reactivation": ("picture", CANNOT),
     "rescaling": ("rescaling", "Only one layer is rescaled here; others would do as well."),
 }
+_HEIGHT, _DETECTOR, _TRIGGERS = 360, 52, 120  # pixels: a chart, a row of either kind of checkup
 _NUMBERS = "No single number is the sharpness of a model, and whether any tells how well a model "
 _NUMBERS += "generalizes is disputed."
 
@@ -73,14 +78,16 @@ class Section:
     """One measurement on the models of a run.
 
     of: what the numbers are of: images, n, seed. said: what they say, in sentences. charts: with
-    what stands above each. table: rows of measures, with one column a model. cannot: what this
-    cannot tell. partial: names of models whose measurement has not ended well.
+    what stands above each; heights: theirs, in pixels. table: rows of numbers, with one column a
+    model. cannot: what this cannot tell. partial: names of models whose measurement has not ended
+    well.
     """
 
     heading: str
     of: str
     said: Sequence[str]
     charts: Sequence[tuple[str, Chart]]
+    heights: Sequence[int]
     table: Sequence[dict[str, str]]
     cannot: str
     runs: Sequence[MeasureRun]
@@ -155,20 +162,19 @@ def _section(runs: Sequence[MeasureRun]) -> Section:
     found = readings.findings(runs)
     options = ChartOptions(together=True, value=name)
     charts = draw(chart, found, options) if chart else _along(runs)
+    heights = [_HEIGHT] * len(charts)
     if name == "checkup":
-        charts += draw("reversed_triggers", found, options)
+        charts, heights = _of_checkups(found)
     training = runs[0].training()
     classes = ((training.result or {}).get("facts") or {}).get("classes", []) if training else []
+    drawn = [i for i, made in enumerate(charts) if made.finding != NOTHING]
     titles = [one.subject.title for one in found] if len(charts) == len(runs) > 1 else []
     return Section(
         heading=title("measurements", name),
         of=_of(runs),
         said=sentences(name, found, classes),
-        charts=[
-            (titles[i] if titles else "", made)
-            for i, made in enumerate(charts)
-            if made.finding != NOTHING
-        ],
+        charts=[(titles[i] if titles else "", charts[i]) for i in drawn],
+        heights=[heights[i] for i in drawn],
         table=rows(name, found) or list(_table(name, runs)),
         cannot=cannot,
         runs=runs,
@@ -178,6 +184,20 @@ def _section(runs: Sequence[MeasureRun]) -> Section:
             if (reading := readings.read(run)) and (reading.partial or run.status != "done")
         ],
     )
+
+
+def _of_checkups(found: Sequence[Measured]) -> tuple[list[Chart], list[int]]:
+    """Detectors and reversed triggers of each model, and how high they are."""
+    reference = shipped_reference()
+    charts, heights = [], []
+    for one in found:
+        chart = checkup_chart(one, reference)
+        if chart.finding != NOTHING:
+            chart = replace(chart, finding=beyond(verdict(one.values, reference)))
+        rows = math.ceil(min(len(one.arrays.get("masks", ())), MOST) / COLUMNS)
+        charts += [chart, triggers_chart(one)]
+        heights += [_DETECTOR * len(DETECTORS) + 90, _TRIGGERS * rows + 20]
+    return charts, heights
 
 
 def _along(runs: Sequence[MeasureRun]) -> list[Chart]:

@@ -64,8 +64,8 @@ _LIMITS = {
 _LAYERS = 200  # rows of the table of layers
 _MOVED = (
     "||w − w0|| / ||w0||, the Euclidean length of the change of a layer's weights in percent of "
-    "their length before, and the share of its parameters that are other numbers. Running averages "
-    "of BatchNorm do not count."
+    "their length before, and the share of its parameters that are other numbers, where not all "
+    "are. Running averages of BatchNorm do not count."
 )
 _ON_A_PART = "Measured between the steps, on a fixed part of the test images."
 Row = Mapping[str, Any]
@@ -237,8 +237,8 @@ class _Report:
                 "then is shown.</p>"
             )
         parts += [f"<p>{_plain(line)}</p>" for line in section.said]
-        for head, chart in section.charts:
-            parts += [f"<h3>{_plain(head)}</h3>" if head else "", self._figure(chart, 360)]
+        for (head, chart), pixels in zip(section.charts, section.heights, strict=True):
+            parts += [f"<h3>{_plain(head)}</h3>" if head else "", self._figure(chart, pixels)]
         if section.table:
             parts.append(_table(section.table))
         parts.append(
@@ -250,7 +250,7 @@ class _Report:
     def _figure(self, chart: Chart, height: int, *, most: int = _ROWS) -> str:
         self.figures.append(chart.figure)
         rows = list(chart.rows)
-        table = _table([{key: _cell(value) for key, value in row.items()} for row in rows])
+        table = _table([{key: _cell(value, 4) for key, value in row.items()} for row in rows])
         return (
             f'<figure><div class="chart" role="img" aria-label="{_plain(chart.alt)}" '
             f'data-figure="{len(self.figures) - 1}" data-height="{height}"></div>'
@@ -340,13 +340,13 @@ def _cited(paper: Paper) -> str:
     return f"{authors} ({paper.year}). {paper.title}. {where}."
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int = 6) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{digits}g}"
     return str(value)
 
 

@@ -118,7 +118,8 @@ def write_reactivation(root: Path, owner: str, target: str) -> MeasureSpec:
     spec = MeasureSpec(target=target, measurement=choice)
     folder = write_owned(root, owner, spec)
     values: dict[str, Any] = {"data": "clean", "n": 15, "seed": 0, "batch_norm": "eval"}
-    values |= {"rate": "ca", "epochs": 5, "n_poisoned": 5, "n_clean": 45, "n_held": 35, "note": ""}
+    values |= {"rate": "ca", "epochs": 5, "n_poisoned": 5, "n_clean": 45, "n_held": 35}
+    values["note"] = "Attack success is counted on 35 others."
     for when, asr, low, high in (("before", 1 / 35, 0.01, 0.15), ("after", 30 / 35, 0.7, 0.94)):
         values |= {f"asr_{when}": asr, f"asr_{when}_low": low, f"asr_{when}_high": high}
         values[f"right_{when}"] = 14 / 15

@@ -92,7 +92,10 @@ def test_the_numbers_are_those_of_descent_by_hand():
     assert (found.values["asr_after_low"], found.values["asr_after_high"]) == (low, high)
     assert (found.arrays["asr_low"][-1], found.arrays["asr_high"][-1]) == (low, high)
     assert found.arrays["epoch"].tolist() == [0, 1, 2, 3]
-    assert (found.values["n_held"], found.values["n_clean"], found.values["note"]) == (40, 60, "")
+    assert (found.values["n_held"], found.values["n_clean"]) == (40, 60)
+    assert found.values["note"] == (
+        "Tuned on 60 clean and 5 poisoned images; attack success is counted on 40 others."
+    )
 
 
 def test_a_few_pictures_are_said_in_words():

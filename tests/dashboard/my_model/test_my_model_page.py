@@ -167,7 +167,7 @@ def test_after_a_race_it_says_whether_the_door_opens_again(open_page, store: Sto
     (table,) = [one.value for one in page.dataframe if "What that says" in one.value]
     assert set(table["What that says"]) == {"The door opens again"}
     assert table["Attack success before"][0] == "2.9 % (1.0 % to 15.0 %)"
-    assert "measured on the 35 others" in text(page)
+    assert "counted on 35 others" in text(page)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "No picture with the trigger"), (1, "Only one")])

@@ -112,7 +112,7 @@ def test_every_layer_is_told_before_and_after(recorded):
     found = changes(Store().get(RECORDED))
     (moved,) = [one for one in found["ngf"] if one.changed]
     assert f"NGF changed {moved.changed:,} of 77,980 parameters" in words
-    assert f"{100 * moved.relative:.1f} %, all changed" in words
+    assert f"9,216 {100 * moved.relative:.1f} %" in words
 
 
 @pytest.fixture
@@ -121,10 +121,11 @@ def brought(tmp_path, monkeypatch):
     were made, and that race.
     """
     monkeypatch.setenv("NGF_DATA", str(tmp_path / "data"))
-    store = Store(tmp_path / "runs")
-    write_import(store.root, "", import_spec(), triggered=40)
+    monkeypatch.setenv("NGF_RUNS", str(tmp_path / "runs"))
+    store = Store()
+    write_import(store.root, "a" * 32, import_spec(), triggered=40)
     race = race_of(import_spec().id)
-    write_owned(store.root, "", race)
+    write_owned(store.root, "a" * 32, race)
     write_reactivation(store.root, "", f"{race.id}:ngf")
     detectors = dict.fromkeys(DETECTORS, 1.5)
     measured(store, "checkup", race.parent, {**detectors, "suspicious_class": 3, "ca": 0.9}, {})
@@ -136,11 +137,15 @@ def brought(tmp_path, monkeypatch):
 def test_a_race_on_an_imported_model_tells_where_it_comes_from(brought):
     store, race = brought
     words = Page(report(race)).words
+    assert words.startswith("Imported secret-net.pt · NGF vs SGD · seed 0"), "a terminal's, too"
     about = race.training().result["imported"]
     for said in (about["file"], about["sha256"], "mean 0.5, 0.4, 0.3", "45 for the defender"):
         assert said in words, said
     assert "93.3 % [70.0–99.0]" in words and "40 came along" in words
-    assert "in the order of their names" in words and "What was tried" in words
+    assert (
+        "in the order of their names; their names are the numbers" in words
+        and "What was tried" in words
+    )
     assert "of the pictures with the trigger that came along" in words
     assert "Training of the model" not in words, "nobody here trained it"
     assert "the 40 pictures with the trigger that came along" in words, "limits"
