@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.verdict import DETECTORS, shipped_reference, verdict
+from analysis.verdict import DETECTORS, Verdict, shipped_reference, verdict
 from dashboard.charts.checkup import COLUMNS, MOST, beyond, checkup_chart, triggers_chart
 from dashboard.charts.checkup_judged import judged_chart, roc_chart
 from dashboard.kit import library, measuring, run_card
@@ -91,7 +91,8 @@ def _told(run: TrainRun, asked: MeasureSpec) -> None:
     if reading is None:
         return
     reference = shipped_reference()
-    _say(verdict(reading.values, reference), run)
+    said = verdict(reading.values, reference)
+    _say(said, run)
     classes = (run.result or {})["facts"]["classes"]
     measured = reading.measured
     left, right = st.columns([3, 2], gap="large")
