@@ -265,9 +265,13 @@ def test_a_declared_picture_is_a_section(open_page, store, zoo_model, monkeypatc
 
 
 def test_every_declared_picture_is_offered_on_the_page(open_page, store, zoo_model):
+    """One that tunes a purified model is not offered of a training."""
     said = text(open_page("geometry", run=zoo_model.id))
     assert len(declared()) == len(pictures())
-    assert all(f"**{section.heading}.** {section.question}" in said for section in declared())
+    about = {one["title"]: one["needs"] for one in catalogue()["measurements"].values()}
+    for section in declared():
+        offered = f"**{section.heading}.** {section.question}" in said
+        assert offered == (about[section.heading]["models"] != "pair"), section.heading
     assert "Not measured yet" not in said
 
 
