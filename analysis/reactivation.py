@@ -3,8 +3,8 @@
 The retuning attack of Min et al. 2024 (arXiv 2410.09838): the purified model is tuned once more on
 the defender's clean images and five that carry the trigger and the label that the attacker wants,
 for 5 epochs (SGD, rate 0.01, momentum 0.9, batches of 128, no augmentation). What the attack
-success rate is after that says how near the backdoor still was. A benign network that is tuned in
-this way is the yardstick: five images teach it little.
+success rate is after that says how near the backdoor still was, less what the same tuning teaches
+a benign network: next to nothing of most attacks, much of some (`evidence.arena_taught`).
 """
 
 from __future__ import annotations

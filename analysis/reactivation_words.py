@@ -19,7 +19,9 @@ WANTED = (
 )
 CANNOT = (
     "A low number tells of this trigger and of this way to bring it back. A high one need not be "
-    "memory alone: a few pictures teach a little to a network that never had the backdoor, too."
+    "memory alone: the same pictures teach a network that never had the backdoor next to nothing "
+    "of most triggers, but a third to over a half of a faint pattern over the whole image (SIG). "
+    "The Arena shows it for each attack."
 )
 
 

@@ -154,9 +154,16 @@ STEPS = (
         writes="assets/evidence/arena_rates/*.json",
     ),
     Step(
+        name="arena_taught",
+        does="Teaches benign models what purified ones are reminded of.",
+        needs=("zoo",),
+        takes="5 minutes",
+        writes="assets/evidence/arena_taught.json",
+    ),
+    Step(
         name="arena_table",
         does="Makes the tables of the Arena.",
-        needs=("arena", "arena_strength", "arena_rates"),
+        needs=("arena", "arena_strength", "arena_rates", "arena_taught"),
         writes="assets/evidence/arena.json",
         computes=False,
     ),

@@ -3,6 +3,7 @@ assets/evidence/arena.json; rates are fractions, means over models.
 
     images      each number of clean images and method, on the models of `SOME` of seed 0
     rates       each poisoning rate and method, on the models of `arena_rates`
+    taught      each attack: what the tuning of a reactivation teaches a benign network of it
     strengths   each method on the models of `arena_strength`: by default, by rule and by an oracle
 """
 
@@ -47,6 +48,25 @@ def rates(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
         return []
     of = ("asr", "asr_before", "asr_reactivated", "ca_lost")
     return _means(pd.DataFrame(ended), "poison_rate", of)
+
+
+def taught(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per attack: mean, lowest and highest ASR over benign models. rows: of
+    `arena_taught`.
+    """
+    if not rows:
+        return []
+    return [
+        {
+            "attack": str(attack),
+            "models": len(own),
+            "asr_before": _rounded(own["asr_before"].mean()),
+            "asr": _rounded(own["asr"].mean()),
+            "asr_low": _rounded(own["asr"].min()),
+            "asr_high": _rounded(own["asr"].max()),
+        }
+        for attack, own in pd.DataFrame(rows).groupby("attack")
+    ]
 
 
 def _means(found: pd.DataFrame, axis: str, of: Sequence[str]) -> list[Row]:

@@ -11,7 +11,7 @@ purification seeds; a mean over attacks counts every attack once. Rates are frac
     parts     what each part of NGF does: paired differences of two methods that differ in it
     curves    each attack and method on its way, on one model: `run`, and lists of equal length,
               `step`, `seconds`, `ca`, `asr`
-    images, rates, strengths    see `evidence.arena_axes`
+    images, rates, taught, strengths    see `evidence.arena_axes`
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evidence import arena, arena_axes, arena_rates, arena_strength
+from evidence import arena, arena_axes, arena_rates, arena_strength, arena_taught
 from evidence.arena import METHODS, NUM_CLEAN
 from evidence.methods import short
 from evidence.shipped import ARENA as PATH
@@ -38,6 +38,7 @@ AGAINST = "ngf_all"  # what every method is compared with
 GONE = 0.1  # an ASR that counts as removed, as in the shares that others publish
 DIGITS = 5
 _LAYERS = {"all": "all layers", "last": "last layer"}
+AXES = ("images", "rates", "taught", "strengths")
 DRAWS = 2000  # of attacks, for the interval of a mean rank
 PARTS = (  # (what, the method with it, the method without it)
     ("all layers, not one", "ngf_all", "ngf"),
@@ -314,7 +315,7 @@ def tables() -> Row:
     found = frame(rows)
     failed = [row for row in rows if "ca" not in row]
     if found.empty:
-        names = ("methods", "cells", "models", "parts", "curves", "images", "rates", "strengths")
+        names = ("methods", "cells", "models", "parts", "curves", *AXES)
         empty = dict.fromkeys(names, ())
         return {"about": about(files), **{name: list(rows) for name, rows in empty.items()}}
     found[[*MEASURED]] = found[[*MEASURED]].astype(float)
@@ -329,6 +330,7 @@ def tables() -> Row:
         "curves": curves(rows),
         "images": arena_axes.images(found),
         "rates": arena_axes.rates(arena_rates.rows()),
+        "taught": arena_axes.taught(arena_taught.rows()),
         "strengths": arena_axes.strengths(rows, arena_strength.rows()),
     }
 

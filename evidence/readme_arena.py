@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from evidence.markdown import Row, machine, markdown, wrapped
 from evidence.shipped import ARENA, read
+from ngf.catalogue import catalogue
 
 
 def arena() -> str:
@@ -27,12 +28,28 @@ def arena() -> str:
         f"share of models with at most {100 * about['gone']:.0f} % left; seconds are those of one "
         f"core while others computed. {machine(about['environments'])}."
     )
+    said += _taught(found)
     rows = sorted(found["methods"], key=lambda row: (row["rank"] is None, row["rank"] or 0))
     head = (
         "method", "mean rank", "ASR left", "reactivated", "removed", "CA lost", "CA lost, benign",
         "seconds", "attacks, models",
     )  # fmt: skip
     return f"{said}\n\n{markdown(head, [_cells(row, about) for row in rows])}"
+
+
+def _taught(found: Row) -> str:
+    """What the same images teach benign models."""
+    rows = sorted(found["taught"], key=lambda row: row["asr"], reverse=True)
+    if not rows:
+        return ""
+    titles = {name: about["short"] for name, about in catalogue()["attacks"].items()}
+    mean = sum(row["asr"] for row in rows) / len(rows)
+    named = ", ".join(f"{titles[row['attack']]} {100 * row['asr']:.0f} %" for row in rows[:3])
+    return "\n\n" + wrapped(
+        f"Read “reactivated” against this: the same images and epochs bring a benign model, which "
+        f"never had the backdoor, to {100 * mean:.1f} % on average over the attacks "
+        f"({rows[0]['models']} models each), most of all with {named}. "
+    )
 
 
 def _cells(row: Row, about: Row) -> tuple[object, ...]:

@@ -67,10 +67,10 @@ def show_map(found: Found) -> dict[str, Any]:
     st.caption(f"{QUANTITIES[what].about} ± marks a cell whose models differ: some lose the "
                "backdoor, others keep it. Click a cell to open it.")  # fmt: skip
     show(
-        heat_chart(found["cells"], names, attacks, what, methods),
+        heat_chart(found["cells"], names, attacks, what, methods, found["taught"]),
         "arena.map",
         name="every defense against every attack",
-        height=_HEAD + _ROW * len(names),
+        height=_HEAD + _ROW * (len(names) + (what == "asr_reactivated")),
         pick=partial(pick, names, attacks),
     )
     st.caption(caption(found["about"]))

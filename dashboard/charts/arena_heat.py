@@ -9,13 +9,24 @@ from typing import Any
 
 from dashboard.charts.arena_titles import Methods, arena_title
 from dashboard.charts.chart import Chart, make_chart
-from dashboard.charts.style import GRAY, base_layout, escape, number, percent, signed, upright
+from dashboard.charts.style import (
+    GRAY,
+    base_layout,
+    escape,
+    listed,
+    number,
+    percent,
+    signed,
+    upright,
+)
 from dashboard.charts.titles import short
 
 Row = Mapping[str, Any]
 NONE = "none"  # the attack of a benign model
 _LEAST = 760  # pixels: narrower cells do not hold their numbers
 _GOOD, _MIDDLE, _BAD = "#6FB1E4", "#F0EDE4", "#DE6A48"  # apart also for the color-blind
+TAUGHT = "taught"  # the row of benign networks
+_TAUGHT_TITLE = "Never had it, taught the same"
 GONE = 0.1  # what counts as removed
 OF_A_TRIGGER = ("asr", "asr_reactivated", "ra", "der")  # what a benign model has not
 _UNDECIDED = "±"  # of a cell whose models lie on both sides of it
@@ -120,15 +131,28 @@ def attacks_of(cells: Sequence[Row]) -> list[str]:
 
 
 def heat_chart(
-    cells: Sequence[Row], names: Sequence[str], attacks: Sequence[str], what: str, methods: Methods
+    cells: Sequence[Row],
+    names: Sequence[str],
+    attacks: Sequence[str],
+    what: str,
+    methods: Methods,
+    taught: Sequence[Row] = (),
 ) -> Chart:
-    """Methods below each other in the order of `names`, attacks in that of `attacks`.
+    """Methods below each other in the order of `names`, attacks in that of `attacks`; below a
+    reactivation what the same images teach a benign network.
 
     cells: {attack, method, models, asr, asr_low, asr_high, ca_lost, ...} of arena.json.
     what: of QUANTITIES.
+    taught: {attack, models, asr, asr_low, asr_high, asr_before} of arena.json.
     """
     quantity = QUANTITIES[what]
     by = {(row["method"], row["attack"]): row for row in cells}
+    finding = _finding(cells, names, methods)
+    table = [_table_row(by[key], methods) for key in by if key[0] in names and key[1] in attacks]
+    if taught and what == "asr_reactivated":
+        names, methods = [*names, TAUGHT], {**methods, TAUGHT: {"title": _TAUGHT_TITLE}}
+        by |= {(TAUGHT, row["attack"]): {**row, what: row["asr"]} for row in taught}
+        finding = _lesson(taught)
     heat = {
         "type": "heatmap",
         "x": list(range(len(attacks))),
@@ -179,8 +203,7 @@ def heat_chart(
             "fixedrange": True,
         },
     )
-    table = [_table_row(by[key], methods) for key in by if key[0] in names and key[1] in attacks]
-    return make_chart([heat], layout, table, _finding(cells, names, methods))
+    return make_chart([heat], layout, table, finding)
 
 
 def _attack(name: str) -> str:
@@ -223,6 +246,12 @@ def _hover(row: Row | None, name: str, attack: str, methods: Methods) -> str:
     if row is None:
         return f"{title}: not measured yet"
     models = "1 model" if row["models"] == 1 else f"{row['models']} models"
+    if name == TAUGHT:
+        between = f"{percent(row['asr_low'])} to {percent(row['asr_high'])}"
+        return (
+            f"<b>{escape(_attack(attack))}</b>, taught to {models} that never had it<br>"
+            f"ASR {percent(row['asr_before'])} before, {percent(row['asr'])} after ({between})"
+        )
     said = [f"<b>{title}</b>, {models}"]
     if row["asr"] is not None:
         said.append(
@@ -252,6 +281,24 @@ def _table_row(row: Row, methods: Methods) -> dict[str, Any]:
         "Sharpness, after over before": row["sharpness"],
         "Parameters changed": row["changed"],
     }
+
+
+def _lesson(taught: Sequence[Row]) -> str:
+    """How to read a reactivation: against what a benign network learns from the same images."""
+    most = [row for row in taught if row["asr"] > GONE]
+    if not most:
+        return "The same images teach a benign network next to nothing: what comes back was there."
+    named = listed(
+        [f"{_attack(row['attack'])} {percent(row['asr'])}" for row in sorted(most, key=_asr)[::-1]]
+    )
+    return (
+        f"The same images teach some attacks to a benign network as well: {named}. Only what comes "
+        "back beyond that was there."
+    )
+
+
+def _asr(row: Row) -> float:
+    return float(row["asr"])
 
 
 def _finding(cells: Sequence[Row], names: Sequence[str], methods: Methods) -> str:

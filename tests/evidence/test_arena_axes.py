@@ -28,6 +28,13 @@ def test_rates_are_in_their_order(found):
     assert by["ft", 0.05]["asr_before"] == 0.95
 
 
+def test_what_a_benign_network_is_taught_is_told_by_attack(found):
+    row = found["taught"][0]
+    assert [one["attack"] for one in found["taught"]] == sorted(arena.SOME)
+    assert row["asr"] == pytest.approx(0.1) and (row["asr_low"], row["asr_high"]) == (0.0, 0.2)
+    assert row["models"] == 3 and arena_axes.taught([]) == []
+
+
 def test_one_rate_alone_is_no_axis():
     assert arena_axes.rates(row for row in arena_rates.rows() if row["poison_rate"] == 0.1) == []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evidence import arena, arena_rates, arena_strength
+from evidence import arena, arena_rates, arena_strength, arena_taught
 from evidence.arena import NUM_CLEAN, SOME
 from evidence.shipped import write
 
@@ -126,5 +126,12 @@ def put_files(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
             write(arena.FOLDER / f"{found['run']}.json", found)
     for attack in SOME:
         write(arena_strength.FOLDER / f"{attack}.json", strength_file(attack))
+    monkeypatch.setattr(arena_taught, "PATH", root / "taught.json")
+    rows = [
+        {"attack": attack, "seed": seed, "asr_before": 0.01, "asr": 0.1 * seed, "ca": 0.98}
+        for attack in SOME
+        for seed in range(MODELS)
+    ]
+    write(arena_taught.PATH, {"rows": rows})
     for rate in (0.01, 0.05):
         write(arena_rates.FOLDER / f"{rate}.json", rate_file(rate))

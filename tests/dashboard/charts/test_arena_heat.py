@@ -45,3 +45,17 @@ def test_models_on_both_sides_leave_a_cell_undecided(arena_tables):
     assert not undecided(dict(row, asr_low=None, asr_high=None))
     chart = heat_chart([row], ["ft"], ["badnets"], "asr", methods)
     assert chart.figure["data"][0]["text"][0][0].endswith("±")
+
+
+def test_a_reactivation_stands_beside_what_benign_networks_are_taught(arena_tables):
+    methods, cells = arena_tables["about"]["methods"], arena_tables["cells"]
+    taught = arena_tables["taught"]
+    of = (cells, ["ft"], ["wanet", "none"])
+    (heat,) = heat_chart(*of, "asr_reactivated", methods, taught).figure["data"]
+    assert (
+        heat["text"][1] == ["10", ""] and "3 models that never had it" in heat["customdata"][1][0]
+    )
+    assert len(heat_chart(*of, "asr", methods, taught).figure["data"][0]["z"]) == 1
+    much = [{**row, "asr": 0.5} for row in taught]
+    said = heat_chart(*of, "asr_reactivated", methods, much).finding
+    assert "WaNet 50" in said and "beyond that was there" in said
