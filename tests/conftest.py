@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from ngf.runs.store import Run, Store
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The list of plug-ins is made once for all tests, in their own folder."""
+    """The list of plug-ins is made once for all tests, in their own folder; those in a copy of the
+    source tree (`tests.helpers.house`) share the copy's, where a command has made it.
+    """
     patch = pytest.MonkeyPatch()
-    patch.setenv("NGF_CACHE", str(tmp_path_factory.mktemp("cache")))
+    shared = os.environ.get("NGF_TESTS_CACHE")
+    patch.setenv("NGF_CACHE", shared or str(tmp_path_factory.mktemp("cache")))
     yield
     patch.undo()
 

@@ -27,8 +27,8 @@ def blocks(path: Path) -> list[Block]:
     return [Block(*parts) for parts in found]
 
 
-def follow(house: House, steps: list[Block]) -> None:
-    """Write what is a file, put in the added lines, run what is a command."""
+def put_in(house: House, steps: list[Block]) -> None:
+    """Write what is a file, and put in the added lines."""
     for step in steps:
         if step.language == "diff":
             lines = step.text.splitlines()
@@ -37,16 +37,34 @@ def follow(house: House, steps: list[Block]) -> None:
             house.insert(step.title, before, added)
         elif step.title:
             house.write(step.title, step.text)
-        elif step.language == "sh":
-            for command in step.text.replace("\\\n", " ").splitlines():
-                house.run(command)
+
+
+def commands(steps: list[Block]) -> list[str]:
+    return [
+        command
+        for step in steps
+        if step.language == "sh"
+        for command in step.text.replace("\\\n", " ").splitlines()
+    ]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> House:
+    """All recipes in one copy, so that the list of plug-ins is made once, and none is in the way
+    of another.
+    """
+    made = House(tmp_path_factory.mktemp("recipes") / "house")
+    for path in RECIPES:
+        put_in(made, blocks(path))
+    return made
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_does_what_it_says(path, tmp_path):
+def test_a_recipe_does_what_it_says(path, house):
     steps = blocks(path)
-    assert any(step.title for step in steps) and any(step.language == "sh" for step in steps)
-    follow(House(tmp_path / "house"), steps)
+    assert any(step.title for step in steps) and commands(steps)
+    for command in commands(steps):
+        house.run(command)
 
 
 def test_there_is_a_recipe_for_everything_that_can_be_added():

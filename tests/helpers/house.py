@@ -53,6 +53,7 @@ class House:
         own = {
             "NGF_RUNS": str(self.root / "runs"),
             "NGF_CACHE": str(self.root / ".cache"),
+            "NGF_TESTS_CACHE": str(self.root / ".cache"),
             "NGF_DATA": str(self.root / "data"),
             "PYTHONPATH": str(self.root),
             "PYTHONDONTWRITEBYTECODE": "1",
