@@ -88,7 +88,7 @@ def test_the_dashboard_starts_from_any_folder(
             while True:
                 try:
                     url = f"http://127.0.0.1:{port}/api/runs"
-                    with urllib.request.urlopen(url, timeout=10) as answer:
+                    with urllib.request.urlopen(url, timeout=60) as answer:
                         assert len(json.load(answer)) >= 65
                         break
                 except urllib.error.URLError:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
@@ -17,10 +17,11 @@ from dashboard.kit import library, measuring, stores
 from dashboard.kit.signature import Visitor
 from ngf.catalogue import catalogue
 from ngf.runs.store import Store
-from tests.helpers.browser import CHROMIUM, Server
+from tests.helpers.browser import CHROMIUM, WAIT, Server
 from tests.helpers.pages import NAVIGATION, checked
 
 OWN = Visitor("own", machine=True)
+expect.set_options(timeout=WAIT)  # Playwright's own five seconds are few on a busy machine
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def open_page(tmp_path):
     def opened(name: str, visitor: Visitor = OWN, **params) -> AppTest:
         entry = tmp_path / f"{name}.py"
         entry.write_text(NAVIGATION.format(first=name), encoding="utf-8")
-        page = AppTest.from_file(entry, default_timeout=20)
+        page = AppTest.from_file(entry, default_timeout=120)
         page.session_state["visitor"] = visitor
         page.query_params.update(params)
         return checked(page.run())
@@ -110,7 +111,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
-        yield context.new_page()
+        opened = context.new_page()
+        opened.set_default_timeout(WAIT)
+        yield opened
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_both_start_and_end_together(tmp_path: Path, number: signal.Signals) -> 
         line = process.stdout.readline()
         assert f"http://127.0.0.1:{port}" in line and "ready after" in line
         url = f"http://127.0.0.1:{port}/api/health"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not get(url)[2]["supervised"]:
             assert time.monotonic() < until, "no supervisor"
             time.sleep(0.1)
@@ -145,7 +145,7 @@ def test_a_killed_supervisor_is_started_again(tmp_path: Path) -> None:
         process.stdout.close()
 
 
-def wait_for(what: object, seconds: float = 60) -> None:
+def wait_for(what: object, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not what():  # type: ignore[operator]
         assert time.monotonic() < until

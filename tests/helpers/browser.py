@@ -67,7 +67,7 @@ class Server:
                 self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(60)
 
     def kill_web_server(self) -> None:
         """Kill the web server alone; the command notices and ends what it started beside it."""
@@ -79,7 +79,7 @@ class Server:
         return (self.folder / "server.log").read_text(encoding="utf-8")[-4000:]
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=60) as answer:
             return json.load(answer)
 
 

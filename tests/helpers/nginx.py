@@ -82,7 +82,7 @@ def nginx(folder: Path, port: int, servers: Sequence[str]) -> Iterator[None]:
         [started, "-p", str(folder), "-c", str(config)], stderr=subprocess.PIPE, text=True
     )
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break

@@ -50,7 +50,7 @@ def check_whole(run: Run) -> None:
     assert run.result is not None and run.result["ca"] == values[-1]
 
 
-def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait(condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"waited in vain: {what}"
@@ -89,7 +89,7 @@ def supervised(store: Store, *options: str) -> Iterator[subprocess.Popen]:
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def kill_child(run: Run) -> bool:

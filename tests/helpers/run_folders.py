@@ -205,7 +205,7 @@ def server(
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         log.close()
 
 
@@ -213,7 +213,7 @@ def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, Any, Any]
     """Status, headers and parsed JSON (or text) of a GET, errors included."""
     request = urllib.request.Request(url, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             status, about, body = answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as exc:
         with exc:

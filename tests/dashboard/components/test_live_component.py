@@ -75,7 +75,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def until(
-    page: Page, fits: Callable[[Any], bool], script: str = POINTS, seconds: float = 30
+    page: Page, fits: Callable[[Any], bool], script: str = POINTS, seconds: float = 90
 ) -> None:
     """Wait until what `script` gives fits. (The page's policy forbids the eval of
     `wait_for_function`.)

@@ -25,7 +25,7 @@ def section(tmp_path, monkeypatch):
 
     def shown(found) -> AppTest:
         (folder / "sharpness.json").write_text(json.dumps(found), encoding="utf-8")
-        return checked(AppTest.from_string(SECTION, default_timeout=20).run())
+        return checked(AppTest.from_string(SECTION, default_timeout=120).run())
 
     return shown
 

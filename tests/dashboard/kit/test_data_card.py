@@ -28,7 +28,7 @@ def card(name):
 
         data_card(name, "card")
 
-    opened = AppTest.from_function(page, args=(name,), default_timeout=20).run()
+    opened = AppTest.from_function(page, args=(name,), default_timeout=120).run()
     assert not opened.exception, opened.exception[0].stack_trace
     return opened
 

@@ -26,7 +26,7 @@ def test_every_field_of_every_plugin_has_a_widget(store):
     for kind in ("attacks", "defenses", "measurements"):
         for name, about in catalogue()[kind].items():
             page = checked(
-                AppTest.from_function(script, args=(kind, name), default_timeout=20).run()
+                AppTest.from_function(script, args=(kind, name), default_timeout=120).run()
             )
             keys = {
                 key.split(".", 2)[2]
@@ -73,7 +73,7 @@ def test_a_field_that_names_a_layer_offers_its_words_and_the_layers():
         forms.field(item | {"layers": ["first", "auto"]}, "named", "auto", ["stem", "linear"])
         forms.field(item | {"name": "layer"}, "plain", "auto", ["stem", "linear"])
 
-    page = checked(AppTest.from_function(script, default_timeout=20).run())
+    page = checked(AppTest.from_function(script, default_timeout=120).run())
     (box,), (plain,) = page.selectbox, page.text_input
     assert box.options[:-1] == [forms.LAYER_WORDS["auto"], "first", "stem", "linear", "attic"]
     assert box.options[-1] == "Several layers …"
@@ -95,7 +95,7 @@ def test_several_layers_can_be_chosen_and_come_back_from_a_link():
             made = error
         st.session_state["made"] = str(made)
 
-    page = checked(AppTest.from_function(script, default_timeout=20).run())
+    page = checked(AppTest.from_function(script, default_timeout=120).run())
     assert page.session_state["made"] == "stem,linear"
     checked(page.multiselect[0].set_value(["conv", "linear"]).run())
     assert page.session_state["made"] == "conv,linear"

@@ -19,7 +19,7 @@ from tests.helpers.run_folders import write_run
 
 
 def opened(page, name: str) -> AppTest:
-    shown = AppTest.from_function(page, args=(name,), default_timeout=20).run()
+    shown = AppTest.from_function(page, args=(name,), default_timeout=120).run()
     assert not shown.exception, shown.exception[0].stack_trace
     return shown
 

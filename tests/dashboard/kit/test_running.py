@@ -39,7 +39,7 @@ def frame(tmp_path):
     def opened(visitor: Visitor, **params):
         entry = tmp_path / "frame.py"
         entry.write_text(FRAME, encoding="utf-8")
-        page = AppTest.from_file(entry, default_timeout=20)
+        page = AppTest.from_file(entry, default_timeout=120)
         page.session_state["visitor"] = visitor
         page.query_params.update(params)
         return checked(page.run())

@@ -74,7 +74,7 @@ def test_the_lab_shows_what_the_model_of_a_training_says(store):
             says_triggered=np.array([classes[2], classes[1], classes[0]]),
         )
         assert trigger.wanted(store.get(spec.id), labels) == aims
-        page = checked(AppTest.from_function(script, args=(spec.id,), default_timeout=20).run())
+        page = checked(AppTest.from_function(script, args=(spec.id,), default_timeout=120).run())
         said = re.findall(r"<span>(.*?)</span>", page.get("html")[0].proto.body)
         assert said[1::2] == [
             f"{'▲' if mode == 'all-to-all' else '✗'} {trigger.readable(classes[2])}",

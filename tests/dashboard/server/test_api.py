@@ -225,7 +225,7 @@ def test_mistakes_get_a_reason(url: str, path: str, status: int, words: str) -> 
 def test_no_way_out_of_the_store(url: str, path: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection(
-        (host, int(port)), timeout=10
+        (host, int(port)), timeout=60
     ) as raw:  # a client that does not tidy up paths
         raw.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -236,7 +236,7 @@ def test_no_way_out_of_the_store(url: str, path: str) -> None:
 def test_other_methods_are_refused(url: str) -> None:
     request = urllib.request.Request(f"{url}/api/runs", data=b"{}", method="POST")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
     assert caught.value.code == 405
     caught.value.close()
 

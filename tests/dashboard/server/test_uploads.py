@@ -21,11 +21,12 @@ from ngf.imports import pictures
 from tests.helpers.browser import WAIT
 from tests.helpers.run_folders import free_port, server
 
-# The server with limits that no memory is needed for.
+# The server with limits that no memory is needed for, and that nobody has to wait for.
 FULL, FILES, ALL = 2 * 2**20, 4, 10 * 2**20
 SMALL = f"""
 from dashboard.server import app, uploads
 uploads.FILE_BYTES, uploads.PAGE_FILES, uploads.ALL_BYTES = {FULL}, {FILES}, {ALL}
+uploads.GRACE, uploads.EVERY = 2.0, 0.2
 app.main()
 """
 
@@ -71,7 +72,7 @@ def wait_for(url: str, wanted: int) -> None:
     until = time.monotonic() + 90
     while (found := held(url)) != wanted:
         assert time.monotonic() < until, (found, wanted)
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
 def held(url: str) -> int:

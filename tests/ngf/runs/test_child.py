@@ -98,7 +98,7 @@ def test_a_quick_measurement_is_followed_by_the_next_in_the_same_process(store: 
         assert run.attempts == 1
         assert json.loads((run.path / LOCK).read_text())["pid"] != pids[0]
         supervisor.terminate()
-        supervisor.communicate(timeout=30)
+        supervisor.communicate(timeout=120)
         pid = json.loads((run.path / LOCK).read_text())["pid"]
         wait(
             lambda: not Path(f"/proc/{pid}").exists(), "the waiting child ends with its supervisor"
@@ -137,7 +137,7 @@ def test_a_child_at_its_second_run_fills_one_slot_and_not_two(store: Store) -> N
     short, middle = store.submit(counting(0, steps=20)), store.submit(counting(1, steps=120))
     with supervised(store, "--heavy", "2"):
         wait_status(middle, "running")
-        long = store.submit(counting(2, steps=1000))
+        long = store.submit(counting(2, steps=20_000))  # beyond the end of the test
         wait_status(long, "running")
         assert process_of(long) == process_of(short)
         wait_status(middle, "done")

@@ -204,7 +204,7 @@ def test_terminated_supervisor_leaves_a_checkpoint_behind(store: Store) -> None:
     with supervised(store) as first:
         wait_steps(run, 20)
         first.terminate()
-        first.communicate(timeout=30)
+        first.communicate(timeout=120)
     assert first.returncode == 0 and run.status == "lost" and (run.path / STATE).is_dir()
     with supervised(store):
         wait_status(run, "done")

@@ -53,7 +53,7 @@ def test_a_store_that_is_served_gets_no_second_supervisor_until_it_needs_one(tmp
     store = Store(tmp_path / "runs", tmp_path / "no-zoo")
 
     def served(by: Service) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not store.supervisor() and time.monotonic() < deadline:
             by.ensure()
             time.sleep(0.05)
