@@ -56,7 +56,6 @@ class House:
             "NGF_TESTS_CACHE": str(self.root / ".cache"),
             "NGF_DATA": str(self.root / "data"),
             "PYTHONPATH": str(self.root),
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
         done = subprocess.run(
             words,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ngf.optim import fisher_probe
 from ngf.optim.fisher_probe import diagonal, draw_signs, residuals, trace
 
 IMAGES, CLASSES = 2, 3
@@ -44,9 +45,9 @@ def exact_trace(model: nn.Module, images: Tensor) -> Tensor:
     ) / len(images)
 
 
-def all_signs() -> list[Tensor]:
-    patterns = itertools.product((-1.0, 1.0), repeat=IMAGES * CLASSES)
-    return [torch.tensor(z, dtype=torch.float64).view(IMAGES, CLASSES) for z in patterns]
+def all_signs(images: int = IMAGES) -> list[Tensor]:
+    patterns = itertools.product((-1.0, 1.0), repeat=images * CLASSES)
+    return [torch.tensor(z, dtype=torch.float64).view(images, CLASSES) for z in patterns]
 
 
 def test_residuals_have_the_covariance_of_labels():
@@ -72,18 +73,32 @@ def test_trace_and_its_gradient_are_those_of_the_definition(model, images):
         assert torch.allclose(mine, exact, rtol=1e-9, atol=1e-13)
 
 
-def test_the_diagonal_is_that_of_the_definition(model, images):
+@pytest.mark.parametrize("group", [1, 2])
+def test_the_diagonal_is_that_of_the_definition(model, images, group, monkeypatch):
+    """Its mean over every pattern of signs, each in turn."""
+    every = all_signs(group)
+    turn = itertools.cycle(every)
+    monkeypatch.setattr(fisher_probe, "draw_signs", lambda logits, rng: next(turn))
     parameters = list(model.parameters())
     wanted = [torch.zeros_like(parameter) for parameter in parameters]
     for image in images:
         for p, gradient in by_label(model, image):
             for entry, g in zip(wanted, gradient, strict=True):
                 entry += (p * g.square()).detach() / len(images)
-    for group in (1, 2):
-        rng = torch.Generator().manual_seed(0)
-        found = diagonal(model, parameters, images, rng, draws=3000, group=group)
-        for mine, exact in zip(found, wanted, strict=True):
-            assert (mine - exact).norm() < 0.05 * exact.norm()
+    rng = torch.Generator()
+    found = diagonal(model, parameters, images, rng, draws=len(every), group=group)
+    for mine, exact in zip(found, wanted, strict=True):
+        assert torch.allclose(mine, exact, rtol=1e-9, atol=1e-14)
+
+
+def test_signs_are_independent_and_of_mean_zero():
+    """Of one another, of other images and of other draws: to within five standard errors."""
+    rng, like = torch.Generator().manual_seed(0), torch.zeros(IMAGES, CLASSES, dtype=torch.float64)
+    drawn = torch.stack([draw_signs(like, rng).flatten() for _ in range(10_000)])
+    pairs = torch.cat([drawn[1:], drawn[:-1]], 1)  # with those of the draw before
+    assert pairs.mean(0).abs().max() < 0.05
+    together = pairs.T @ pairs / len(pairs)
+    assert (together - torch.eye(2 * IMAGES * CLASSES)).abs().max() < 0.05
 
 
 def test_signs_follow_their_seed_in_every_precision():
