@@ -4,6 +4,8 @@ their own.
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from dashboard.kit import library, measuring, stores
@@ -22,6 +25,21 @@ from tests.helpers.pages import NAVIGATION, checked
 
 OWN = Visitor("own", machine=True)
 expect.set_options(timeout=WAIT)  # Playwright's own five seconds are few on a busy machine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _light_test_driver() -> Iterator[None]:
+    """For every run of a page Streamlit's test driver looks through all installed packages for
+    components, of which there are none, and through all objects for garbage: 0.1 s, and 0.2 s where
+    torch is in the process. Most pages take 0.05 s.
+    """
+    gc.collect()
+    gc.freeze()
+    patch = pytest.MonkeyPatch()
+    once = functools.cache(manifest_scanner.scan_component_manifests)
+    patch.setattr(manifest_scanner, "scan_component_manifests", once)
+    yield
+    patch.undo()
 
 
 @pytest.fixture(autouse=True)
