@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import pytest
 
+from analysis.__main__ import main as measure
 from ngf import __version__
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK, main
 from ngf.catalogue import catalogue
@@ -301,7 +302,30 @@ MISSING: dict[tuple[str, ...], str] = {
     ids=lambda given: " ".join(given)[:70] if isinstance(given, tuple) else None,
 )
 def test_a_wrong_command_is_one_document_and_no_run(
-    store: Store, words: tuple[str, ...], expected: str, code: int, kinds: tuple[str, ...]
+    store: Store,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    expected: str,
+    code: int,
+    kinds: tuple[str, ...],
+) -> None:
+    assert main([*words, "--json"]) == code
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert error["kind"] in kinds and error["message"] in said.err
+    assert expected in said.err and "Traceback" not in said.err
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        *((words, BAD_INPUT) for words in ((), ("train", "--seed"), ("train", "--attack", ""))),
+        (("show", ""), NOT_FOUND),
+    ],
+)
+def test_a_process_ends_with_the_code_of_a_wrong_command(
+    store: Store, words: tuple[str, ...], code: int
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ngf", *words, "--json"],
@@ -311,10 +335,8 @@ def test_a_wrong_command_is_one_document_and_no_run(
         check=False,
     )
     assert done.returncode == code, done.stderr
-    error = json.loads(done.stdout)["error"]
-    assert error["kind"] in kinds and error["message"] in done.stderr
-    assert expected in done.stderr and "Traceback" not in done.stderr
-    assert not store.root.exists()
+    assert json.loads(done.stdout)["error"]["message"] in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -370,17 +392,11 @@ def test_version() -> None:
     ],
 )
 def test_a_wrong_measurement_is_one_document_and_no_run(
-    store: Store, words: tuple[str, ...]
+    store: Store, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "analysis", *words, "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == BAD_INPUT, done.stderr
-    assert json.loads(done.stdout)["error"]["message"] in done.stderr
+    assert measure([*words, "--json"]) == BAD_INPUT
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["message"] in said.err
     assert not store.root.exists()
 
 
