@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported, here and in the processes that tests start: tiny problems lose by
+# sharing out each operation, and sums do not depend on how many cores there are.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from ngf.config import Choice, Training, TrainSpec
 from ngf.runs.child import execute
 from ngf.runs.store import Run, Store

@@ -8,6 +8,7 @@ images do, see `ngf.imports.preprocessing`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -136,6 +137,7 @@ def build(name: str, shape: Shape, side: int) -> nn.Module:
     return MODELS[name].build(shape.num_classes, shape.in_channels, side)
 
 
+@functools.lru_cache(1000)  # dozens are built for one file, which is looked at more than once
 def _shapes(name: str, shape: Shape) -> list[dict[str, torch.Size]]:
     """Names and shapes of the weights of a network, for each size of images that changes them."""
     found: list[dict[str, torch.Size]] = []

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from ngf.__main__ import BAD_INPUT, FAILED, OK
+from ngf.__main__ import BAD_INPUT, FAILED, OK, main
 from ngf.places import ROOT
 from ngf.runs.folder import RESULT
 from ngf.runs.store import Store
@@ -47,6 +49,23 @@ def ngf(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=250,
         check=False,
     )
+
+
+class Said(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """The command in this process, where it executes no run."""
+
+    def call(*words: str) -> Said:
+        code = main(["sweep", *words])
+        return Said(code, *capsys.readouterr())
+
+    return call
 
 
 def results(store: Store) -> dict[str, int]:
@@ -98,8 +117,10 @@ def test_a_sweep_on_a_cluster(file: Path) -> None:
     assert environment["threads"] == 1, "those of the worker"
 
 
-def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(file: Path) -> None:
-    done = ngf(
+def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(
+    file: Path, here: Callable[..., Said]
+) -> None:
+    done = here(
         str(file), "--dry-run", "--set", "parent.attack=badnets,blend", "parent.attack.size=3"
     )
     assert done.returncode == OK
@@ -108,10 +129,10 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(file: Path) -> None
     assert not Store().root.exists()
 
 
-def test_a_sweep_that_is_known_needs_no_file(file: Path) -> None:
-    done = ngf("radii", "--dry-run", "--set", "seed=0..1", "lanes.0.steps=5")
+def test_a_sweep_that_is_known_needs_no_file(file: Path, here: Callable[..., Said]) -> None:
+    done = here("radii", "--dry-run", "--set", "seed=0..1", "lanes.0.steps=5")
     assert "30 combinations, 33 runs (3 train, 30 purify), 3 of them done already" in done.stderr
-    assert "Sweeps to start from: radii, " in ngf("nowhere.json").stderr
+    assert "Sweeps to start from: radii, " in here("nowhere.json").stderr
 
 
 def test_a_run_that_fails_is_told_and_the_rest_goes_on(file: Path) -> None:
@@ -124,14 +145,16 @@ def test_a_run_that_fails_is_told_and_the_rest_goes_on(file: Path) -> None:
     assert [one["values"]["num_clean"] for one in found["refused"]] == [5000]
 
 
-def test_all_of_it_is_paused_cancelled_and_asked_for_again(file: Path) -> None:
-    assert ngf(str(file), "--detach").returncode == OK
+def test_all_of_it_is_paused_cancelled_and_asked_for_again(
+    file: Path, here: Callable[..., Said]
+) -> None:
+    assert here(str(file), "--detach").returncode == OK
     (name,) = names(Store())
     for word, states in (("pause", {"paused": 9}), ("cancel", {"cancelled": 9})):
-        done = ngf(word, name, "--json")
+        done = here(word, name, "--json")
         told = json.loads(done.stdout)
         assert done.returncode == OK and told["id"] == name and told["states"] == states
-    assert "9 queued" in ngf("resume", name, "--detach").stdout
+    assert "9 queued" in here("resume", name, "--detach").stdout
     assert {run.request["sweep"] for run in Store().runs() if run.source == "user"} == {name}
 
 
@@ -144,19 +167,21 @@ def test_all_of_it_is_paused_cancelled_and_asked_for_again(file: Path) -> None:
         (("a.json", "b.json"), "one file or one of"),
     ],
 )
-def test_what_is_asked_wrongly(file: Path, words: tuple[str, ...], said: str) -> None:
-    done = ngf(*words)
+def test_what_is_asked_wrongly(
+    file: Path, here: Callable[..., Said], words: tuple[str, ...], said: str
+) -> None:
+    done = here(*words)
     assert done.returncode in (BAD_INPUT, FAILED) and said in done.stderr
 
 
-def test_a_damaged_file_and_odd_options_are_refused(file: Path) -> None:
-    assert "--jobs 0 is out of range" in ngf(str(file), "--jobs", "0").stderr
+def test_a_damaged_file_and_odd_options_are_refused(file: Path, here: Callable[..., Said]) -> None:
+    assert "--jobs 0 is out of range" in here(str(file), "--jobs", "0").stderr
     for words, said in (
         (("--scheduler", "tcp://here:1"), "--scheduler belongs to --executor dask"),
         (("--executor", "dask"), "takes --scheduler ADDRESS"),
         (("--executor", "dask", "--scheduler", "here", "--detach"), "takes neither"),
     ):
-        assert said in ngf(str(file), *words).stderr
-    assert "'seed' is no axis" in ngf(str(file), "--set", "seed").stderr
+        assert said in here(str(file), *words).stderr
+    assert "'seed' is no axis" in here(str(file), "--set", "seed").stderr
     file.write_text('{"kind": ')
-    assert "is not JSON" in ngf(str(file)).stderr
+    assert "is not JSON" in here(str(file)).stderr
