@@ -5,7 +5,6 @@ their own.
 from __future__ import annotations
 
 import functools
-import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +27,10 @@ expect.set_options(timeout=WAIT)  # Playwright's own five seconds are few on a b
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _light_test_driver() -> Iterator[None]:
-    """For every run of a page Streamlit's test driver looks through all installed packages for
-    components, of which there are none, and through all objects for garbage: 0.1 s, and 0.2 s where
-    torch is in the process. Most pages take 0.05 s.
+def _components_looked_for_once() -> Iterator[None]:
+    """For every page that it opens, Streamlit's test driver reads what all installed packages say of
+    themselves, in search of components. That takes 0.1 s, longer than most pages; there are none.
     """
-    gc.collect()
-    gc.freeze()
     patch = pytest.MonkeyPatch()
     once = functools.cache(manifest_scanner.scan_component_manifests)
     patch.setattr(manifest_scanner, "scan_component_manifests", once)
