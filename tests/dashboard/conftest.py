@@ -28,8 +28,9 @@ expect.set_options(timeout=WAIT)  # Playwright's own five seconds are few on a b
 
 @pytest.fixture(scope="session", autouse=True)
 def _components_looked_for_once() -> Iterator[None]:
-    """For every page that it opens, Streamlit's test driver reads what all installed packages say of
-    themselves, in search of components. That takes 0.1 s, longer than most pages; there are none.
+    """For every page that it opens, Streamlit's test driver reads what all installed packages say
+    of themselves, in search of components. That takes 0.1 s, longer than most pages; there are
+    none.
     """
     patch = pytest.MonkeyPatch()
     once = functools.cache(manifest_scanner.scan_component_manifests)
