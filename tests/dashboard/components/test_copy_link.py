@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.helpers import run_folders
 from tests.helpers.browser import WAIT, visit
 
 PATH = "runs?kind=train&run=ngf-vs-sgd-ae43fe4fb4"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The web server alone: nothing is computed here."""
+    with run_folders.server(tmp_path_factory.mktemp("copied") / "runs") as url:
+        yield SimpleNamespace(url=url)
 
 
 def test_a_press_copies_the_address(browser: Browser, server) -> None:
