@@ -593,14 +593,12 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    store = Store()
-    run = store.get(options.run)
     try:
-        store.delete(run.id)
+        gone = Store().delete(options.run)  # a damaged folder as well, which is no run any more
     except ValueError as exc:
         raise _Conflict(str(exc)) from exc
-    _say(f"{run.id} is deleted.")
-    return _print({"id": run.id, "deleted": True}) if options.json else OK
+    _say(f"{gone} is deleted.")
+    return _print({"id": gone, "deleted": True}) if options.json else OK
 
 
 def _control(options: argparse.Namespace) -> int:
