@@ -34,7 +34,7 @@ NORMALIZATIONS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 _GRAY = {"mnist": ((0.1307,), (0.3081,)), "half": ((0.5,), (0.5,)), "none": ((0.0,), (1.0,))}
-_ROUNDS = 32, 96  # images, before all
+_ROUNDS = 32, 96, 224  # images, before all
 _LEFT = 3  # settings after the second round, before the other order of channels
 _CLEARLY = 0.001  # chance of a difference between two that are equally good
 _CHUNK, _PIXELS = 64, 64 * 64 * 64  # images at once, and pixels of them
@@ -143,8 +143,9 @@ def try_all(
     out += more
     if shape.in_channels == 3:
         left += [(one, replace(how, order="bgr")) for one, how in left if one.name not in MODELS]
-    left, more = rivals.better(rivals.tried(left, _ROUNDS[1]))
-    out += more
+    for count in _ROUNDS[1:]:
+        left, more = rivals.better(rivals.tried(left, count))
+        out += more
     return [*_ranked(rivals.tried(left, len(pictures))), *_ranked(out)]
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ngf.models import MODELS
 from ngf.models.of_others import timm_networks
@@ -55,8 +57,8 @@ class Shape:
 class Fit:
     """A network that weights fit.
 
-    name: of `OTHERS`, of timm or of `MODELS`. extra: names that it has no place for. counts: names of counts
-    that the file lacks.
+    name: of `OTHERS`, of timm or of `MODELS`. extra: names that it has no place for. counts: names
+    of counts that the file lacks.
     """
 
     name: str
@@ -131,11 +133,13 @@ def recognize(
     if not likely and (alike := _alike_in_timm(tensors)):
         return _of_timm(tensors, alike)
     try:
-        shape, fits = _of_the_table(tensors, [*likely, *MODELS] if likely else [*MODELS, *OTHERS])
+        shape, fits = _of_the_table(tensors, [*likely, *MODELS])
     except NotRecognized:
         if alike := _alike_in_timm(tensors):
             return _of_timm(tensors, alike)
-        raise
+        if likely:
+            raise
+        return _of_the_table(tensors, [*MODELS, *OTHERS])  # for what is nearest
     exact = [fit for fit in fits if not fit.extra]
     if not exact and (alike := _alike_in_timm(tensors)):
         return _of_timm(tensors, alike)
@@ -144,7 +148,7 @@ def recognize(
 
 def _of_the_table(tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> tuple[Shape, list[Fit]]:
     shape = shape_of(tensors)
-    built = {one: _shapes(one, shape) for one in wanted}
+    built = {one: _shapes(one, shape, tensors) for one in wanted}
     fits = [fit for one, found in built.items() if (fit := _fit(one, found, tensors)) is not None]
     if not fits:
         raise NotRecognized(_nearest(built, tensors))
@@ -179,7 +183,7 @@ def _of_timm(tensors: Mapping[str, Tensor], names: Sequence[str]) -> tuple[Shape
     built, found = {}, list[tuple[Shape, Fit]]()
     for name in names:
         shape = Shape(*timm_networks.ends(name, tensors))
-        built[name] = _shapes(name, shape)
+        built[name] = _shapes(name, shape, tensors)
         if (fit := _fit(name, built[name], tensors)) is not None:
             found.append((shape, fit))
     if not found:
@@ -195,15 +199,31 @@ def build(name: str, shape: Shape, side: int) -> nn.Module:
     return MODELS[name].build(shape.num_classes, shape.in_channels, side)
 
 
-def _shapes(name: str, shape: Shape) -> list[dict[str, torch.Size]]:
-    """Names and shapes of the weights of a network, for each size of images that changes them."""
+class _Unset(TorchFunctionMode):
+    """Weights without numbers need no initial ones, which take most of the time."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func in _DRAWN else func(*args, **(kwargs or {}))
+
+
+_DRAWN = (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_)
+
+
+def _shapes(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> list[dict[str, torch.Size]]:
+    """Names and shapes of the weights of a network, for each size of images that changes them; for
+    one where the names, which no size changes, are others than those of `tensors`.
+    """
     found: list[dict[str, torch.Size]] = []
     for side in _SIDES if name in MODELS else _SIDES[:1]:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unset():
             model = build(name, shape, side)
         shapes = {key: value.shape for key, value in model.state_dict().items()}
         if shapes not in found:
             found.append(shapes)
+        if any(key not in tensors and not key.endswith(_COUNTS) for key in shapes):
+            break
     return found
 
 
