@@ -239,8 +239,8 @@ def _add_to_purify(purify: argparse.ArgumentParser) -> None:
         "--choosing",
         choices=CHOOSING,
         default=CHOOSING[0],
-        help="what settings are judged on: within the clean images, by cross-fitting (the "
-        "default), or on 1,000 more that are reserved for it",
+        help="what settings are judged on: within the clean images, by cross-fitting in two parts "
+        "(the default) or in five (for few images), or on 1,000 more that are reserved for it",
     )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
     purify.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import nn
 
@@ -26,5 +27,5 @@ def out_of_place(model: nn.Module) -> nn.Module:
     """The same module, whose activations leave their inputs alone: K-FAC reads what layers give."""
     for module in model.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False
+            cast(Any, module).inplace = False
     return model
