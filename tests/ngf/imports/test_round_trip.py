@@ -40,6 +40,7 @@ from tests.helpers.brought import signs_zip, zoo_weights
 
 CLASSES = 12  # of the signs
 IMAGES = 60
+SMALL = "--size", "32"
 LAST = "steps=5", "layer=last", "lr=0.001"  # of a network that only its last layer makes sense of
 State = dict[str, Tensor]
 
@@ -187,17 +188,19 @@ CASES = {
     "safetensors": Case(write=lambda state, path: save_file(state, path)),
     "BackdoorBench": Case(write=saved(attack_result), read=lambda found: found["model"]),
     "torchvision resnet18": Case(
-        torchvision_network("resnet18"), normalization="imagenet", settings=LAST
+        torchvision_network("resnet18"), words=SMALL, normalization="imagenet", settings=LAST
     ),
     "torchvision mobilenet_v2": Case(
-        torchvision_network("mobilenet_v2"), normalization="imagenet", settings=LAST
+        torchvision_network("mobilenet_v2"), words=SMALL, normalization="imagenet", settings=LAST
     ),
-    "timm regnetx_002": Case(timm_network("regnetx_002"), normalization="imagenet", settings=LAST),
+    "timm regnetx_002": Case(
+        timm_network("regnetx_002"), words=SMALL, normalization="imagenet", settings=LAST
+    ),
 }
 # Minutes. The vision transformer takes 224 pixels alone: 20 images, and its input is said.
 SLOW = {
     "torchvision densenet121": Case(
-        torchvision_network("densenet121"), normalization="imagenet", settings=LAST
+        torchvision_network("densenet121"), words=SMALL, normalization="imagenet", settings=LAST
     ),
     "torchvision vit_b_16": Case(
         torchvision_network("vit_b_16", side=224),
