@@ -239,8 +239,8 @@ def _add_to_purify(purify: argparse.ArgumentParser) -> None:
         "--choosing",
         choices=CHOOSING,
         default=CHOOSING[0],
-        help="what settings are judged on: within the clean images, by cross-fitting (the "
-        "default), or on 1,000 more that are reserved for it",
+        help="what settings are judged on: within the clean images, by cross-fitting in two parts "
+        "(the default) or in five (for few images), or on 1,000 more that are reserved for it",
     )
     purify.add_argument("--preset", metavar="NAME", help="start from the purification of a setting")
     purify.add_argument(
@@ -593,14 +593,12 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    store = Store()
-    run = store.get(options.run)
     try:
-        store.delete(run.id)
+        gone = Store().delete(options.run)  # a damaged folder as well, which is no run any more
     except ValueError as exc:
         raise _Conflict(str(exc)) from exc
-    _say(f"{run.id} is deleted.")
-    return _print({"id": run.id, "deleted": True}) if options.json else OK
+    _say(f"{gone} is deleted.")
+    return _print({"id": gone, "deleted": True}) if options.json else OK
 
 
 def _control(options: argparse.Namespace) -> int:

@@ -29,7 +29,8 @@ WEAK_ADVICE = (
     "one of those train longer, on more images, or with a stronger trigger or a higher poison rate."
 )
 NUM_VALIDATION = 1000  # clean images that no defender has, for choosing among settings
-CHOOSING = ("within", "reserved")  # images that a defense may judge settings on
+CHOOSING = ("within", "fivefold", "reserved")  # images that a defense may judge settings on
+FEW_CLEAN = 200  # clean images below which half of them are few to tune on
 _LARGEST_SEED = 2**31 - 1
 _LEAST_PART = 2  # images of a batch for each process: of one, BatchNorm has no variance
 REVISION = 2  # of specifications that are made now
@@ -322,7 +323,8 @@ class PurifySpec(_Spec):
     All lanes start from the same weights and see the same batches; two or more lanes are a race.
 
     choosing: which images a defense may judge settings on: `within` the defender's clean images, by
-        cross-fitting, or on 1,000 more that are `reserved` for that.
+        cross-fitting in two parts, or in five (`fivefold`), so that each model is tuned on four
+        fifths of them; or on 1,000 more that are `reserved` for that.
     start: for a fork, the weights that all lanes start from in place of the parent's: those after a
         step of another purification of it, see `Fork`. Momentum and all else begin anew.
     """

@@ -16,7 +16,7 @@ PAGE = Page(
         "lane": Param((), pattern=r"[\w.\-:=, ]+", many=True),
         "num_clean": Param(500, ge=10, le=5000),
         "race_seed": SEED,
-        "choosing": Param("within", choices=("within", "reserved")),
+        "choosing": Param("within", choices=("within", "fivefold", "reserved")),
         "run": RUN,
         "ghost": RUN,
         "fork": Param(pattern=r"[a-z0-9\-]+:[\w\-]+@\d+"),

@@ -283,7 +283,8 @@ def _choose_choosing(lanes: Sequence[Choice]) -> str:
         CHOOSING,
         key="lab.choosing",
         format_func={
-            "within": "the clean images themselves, by cross-fitting",
+            "within": "the clean images themselves, in two parts",
+            "fivefold": "the clean images themselves, in five parts (for few of them)",
             "reserved": f"{NUM_VALIDATION:,} more clean images",
         }.__getitem__,
         help="A defense that chooses a rate or a layer compares several on clean images. Tuned on "

@@ -13,10 +13,11 @@ from dashboard.kit.submit import show_refusal, submit_all
 from dashboard.kit.take import take_home
 from dashboard.my_model import reactivation, yardstick
 from ngf.catalogue import catalogue
-from ngf.config import Choice, PurifySpec
+from ngf.config import FEW_CLEAN, Choice, PurifySpec
 from ngf.runs.folder import OPEN, UNFINISHED
 from ngf.runs.store import PurifyRun, TrainRun
 
+_LEAST_OF_FIVE = 10  # images: two in each part
 _PATIENCE = 0.5  # seconds that the page waits for the events of a run
 # What did best in the arena, and the usual fine-tuning beside it.
 _FIRST = ("ngf", "fst", "sgd")
@@ -80,7 +81,19 @@ def _form(run: TrainRun) -> PurifySpec | None:
         return None
     count = (run.result or {})["facts"]["pools"]["holdout"]
     lanes = tuple(Choice(name, _ALL_LAYERS.get(name, {})) for name in chosen)
-    return PurifySpec(parent=run.id, lanes=lanes, num_clean=min(count, 5000))
+    few = _LEAST_OF_FIVE <= count < FEW_CLEAN
+    if few:
+        st.caption(
+            f"{count} clean images are few to choose by. Where a defense chooses a setting, it "
+            "cuts them into five parts: each part judges what was tuned on the other four, so "
+            "that every image judges once, and the result says so."
+        )
+    return PurifySpec(
+        parent=run.id,
+        lanes=lanes,
+        num_clean=min(count, 5000),
+        choosing="fivefold" if few else "within",
+    )
 
 
 def _race(run: TrainRun, race: PurifyRun) -> None:

@@ -116,7 +116,7 @@ class Draft:
             found[f"{purification}choosing"] = {
                 **_COUNTED,
                 **{"name": "choosing", "type": "str", "default": "", "choices": list(CHOOSING)},
-                "help": "The defender's own images, by cross-fitting, or 1,000 reserved ones.",
+                "help": "The defender's own images in two or five parts, or 1,000 reserved ones.",
             }
         return found
 

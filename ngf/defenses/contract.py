@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from torch import nn
 
 from ngf.data.images import Images
+from ngf.defenses.fine_tuning.options import FOLDS
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Problem:
     validation: further clean images, to choose settings by; None where there are no others, and
         settings are chosen within `clean`.
     survives_flip: for each class, whether a mirrored image still belongs to it; None for all.
+    folds: parts into which `clean` is divided to choose settings within it.
     """
 
     model: nn.Module
@@ -36,6 +38,7 @@ class Problem:
     validation: Images | None
     seed: int = 0
     survives_flip: list[bool] | None = None
+    folds: int = FOLDS
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 A setting must not be judged on images that it was tuned on. Either there are further clean images
 for that (`Problem.validation`), or the defender's own serve twice by **cross-fitting**: they are
-cut into `FOLDS` parts; for each part the model is tuned on the others and judged on this one; what
-is called right is summed over all parts. Every image then counts once, judged by a model that was
-tuned without it, and no further image is asked for. What is chosen is at last tuned on all.
+cut into `Problem.folds` parts; for each part the model is tuned on the others and judged on this
+one; what is called right is summed over all parts. Every image then counts once, judged by a model
+that was tuned without it, and no further image is asked for. What is chosen is tuned on all.
 
-A part is tuned on fewer images than the defender has, so a setting looks a little worse than it is:
-the choice errs on the side of clean accuracy.
+A part is tuned on fewer images than the defender has, so a setting looks a little worse than it
+is: the choice errs on the side of clean accuracy. Of 500 images one half is nearly as good as all;
+of 50 it is not, and five parts, which take more time, leave four fifths to tune on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from torch import nn
 
 from ngf.data.images import Images
 from ngf.defenses.contract import Problem
-from ngf.defenses.fine_tuning.options import FOLDS
 from ngf.evaluate import accuracy
 
 _ROUNDING = 1e-12  # a drop of exactly the tolerated size is tolerated
@@ -35,7 +35,7 @@ class Judge:
     start: accuracy of the model as it came on the same images.
     """
 
-    def __init__(self, problem: Problem, folds: int = FOLDS) -> None:
+    def __init__(self, problem: Problem, folds: int | None = None) -> None:
         self.model, self.parts = problem.model, parts(problem, folds)
         self.count = sum(len(held) for _, held in self.parts)
 
@@ -81,12 +81,14 @@ class Judge:
         )
 
 
-def parts(problem: Problem, folds: int = FOLDS) -> list[tuple[Problem, Images]]:
+def parts(problem: Problem, folds: int | None = None) -> list[tuple[Problem, Images]]:
     """A problem to tune on, and the images that then judge: one pair with validation images, else
     one for each fold.
+
+    folds: others than those of the problem.
     """
     if problem.validation is None:
-        return cross_fitted(problem, folds)
+        return cross_fitted(problem, folds or problem.folds)
     return [(problem, problem.validation)]
 
 

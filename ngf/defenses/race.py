@@ -22,6 +22,7 @@ from ngf.checkpoints.weights import WeightsError
 from ngf.config import PurifySpec
 from ngf.data import Splits
 from ngf.defenses.contract import Defense, Event, Problem, Purification, Step
+from ngf.defenses.fine_tuning.options import FOLDS_OF
 from ngf.evaluate import Rates, TestSet
 from ngf.finite import Diverged, check_weights
 from ngf.predictions import Predict, predict, quickest
@@ -173,7 +174,8 @@ def race(
     validation = splits.validation.to(where) if spec.choosing == "reserved" else None
     for name, choice in zip(spec.lane_names(), spec.lanes, strict=True):
         flips = splits.source.facts["survives_flip"]
-        problem = Problem(fresh_model(), clean, validation, spec.seed, flips)
+        folds = FOLDS_OF[spec.choosing]
+        problem = Problem(fresh_model(), clean, validation, spec.seed, flips, folds)
         defense: Defense = build("defenses", choice)
         purification = defense.purify(problem)
         keep = Keeper(recorder.path / waypoints(name), problem.model, purification.steps)

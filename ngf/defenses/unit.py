@@ -135,7 +135,8 @@ class Tightening(Stepwise):
                 f"UNIT needs {2 * FOLDS} clean images or more, for half of them judge the bounds. "
                 f"There are {len(problem.clean)}."
             )
-        (self.part, self.held), *_ = parts(problem)
+        # one part judges alone here, so it is as large as the other
+        (self.part, self.held), *_ = parts(problem, FOLDS)
         self.batches = Batches(self.part, defense.batch_size, defense.augmentation)
         self.model.requires_grad_(False)
         shapes = activations(self.model, few(problem.clean))

@@ -70,7 +70,7 @@ def _imported(options: Namespace, say: _Said) -> tuple[dict[str, Any], list[str]
     opened = open_checkpoint(Path(options.file), options.pick)
     for note in opened.notes:
         say(note)
-    shape, fits = recognize(opened.tensors, options.model)
+    shape, fits = recognize(opened.tensors, options.model, opened.extra.get("model_name", ""))
     say(f"the weights fit: {', '.join(fit.title for fit in fits)}")
     say("reading the images")
     pictures = find(options.images)

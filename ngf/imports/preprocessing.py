@@ -1,13 +1,16 @@
 """What a model wants to see: size, normalization, order of channels. Nothing in its file says it,
 so what is usual is tried on the clean images, and the accuracy of each is told.
 
-First on a few images: every normalization at every size, for each network that the weights fit.
-Then the best ones on all of them, and with the channels in the other order.
+Every normalization at every size, for each network that the weights fit, is tried on a few images;
+what is clearly worse than the best is left there, as a wrong size is at once. The best of the
+others go on to more images, with the channels in the other order beside them, and what is then
+left to all. What gives the same numbers as something before it is the same, and left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from ngf.data.images import to_float
-from ngf.evaluate import spread
 from ngf.imports.classes import Assignment, assign, by_name, confusion
 from ngf.imports.pictures import Pictures
 from ngf.models import MODELS
@@ -32,9 +34,10 @@ NORMALIZATIONS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 _GRAY = {"mnist": ((0.1307,), (0.3081,)), "half": ((0.5,), (0.5,)), "none": ((0.0,), (1.0,))}
-_FEW = 96  # images of the first round
-_LEFT = 3  # settings of the second
-_CHUNK = 64
+_ROUNDS = 32, 96, 224  # images, before all
+_LEFT = 3  # settings after the second round, before the other order of channels
+_CLEARLY = 0.001  # chance of a difference between two that are equally good
+_CHUNK, _PIXELS = 64, 64 * 64 * 64  # images at once, and pixels of them
 SIDES = (8, 512)
 
 
@@ -100,10 +103,20 @@ def model_of(
     fit: Fit, shape: Shape, how: Preprocessing, tensors: Mapping[str, Tensor]
 ) -> nn.Module:
     """The network in eval mode with its weights, taking images in [0, 1]."""
+    return _taking(_network(fit, shape, how, tensors), fit, how)
+
+
+def _network(
+    fit: Fit, shape: Shape, how: Preprocessing, tensors: Mapping[str, Tensor]
+) -> nn.Module:
     network = build(fit.name, shape, how.side)
     network.load_state_dict(filled(fit, tensors))
-    model = network if fit.name in MODELS else Normalized(network, how.mean, how.std, how.order)
-    return model.eval()
+    return network.eval()
+
+
+def _taking(network: nn.Module, fit: Fit, how: Preprocessing) -> nn.Module:
+    own = fit.name in MODELS
+    return network if own else Normalized(network, how.mean, how.std, how.order).eval()
 
 
 def try_all(
@@ -119,22 +132,106 @@ def try_all(
     """What was tried, the best first; the first entries are of all images. side, normalize: what is
     known already.
     """
-    few = pictures.take(spread(len(pictures), _FEW))
     ways = [
         (one, how)
         for one in fits
         for how in _usual(one, shape, pictures, side=side, normalize=normalize, fit=fit)
     ]
-    first = _ranked(_try(ways, shape, tensors, few))
-    best = [(one.fit, one.preprocessing) for one in first[:_LEFT]]
+    rivals = _Rivals(shape, tensors, pictures)
+    left, out = rivals.better(rivals.tried(ways, _ROUNDS[0]))
+    left, more = rivals.better(rivals.tried(left, _ROUNDS[1]), at_most=_LEFT)
+    out += more
     if shape.in_channels == 3:
-        best += [(one, replace(how, order="bgr")) for one, how in best if one.name not in MODELS]
-    known = set(best)
-    rest = [one for one in first if (one.fit, one.preprocessing) not in known]
-    return [*_ranked(_try(best, shape, tensors, pictures)), *rest]
+        left += [(one, replace(how, order="bgr")) for one, how in left if one.name not in MODELS]
+    for count in _ROUNDS[1:]:
+        left, more = rivals.better(rivals.tried(left, count))
+        out += more
+    return [*_ranked(rivals.tried(left, len(pictures))), *_ranked(out)]
 
 
-def _ranked(tried: Iterator[Tried]) -> list[Tried]:
+_Way = tuple[Fit, Preprocessing]
+
+
+class _Rivals:
+    """Networks with a preprocessing, on the same images: the first ones of an order that is always
+    the same. What was computed once stays.
+    """
+
+    def __init__(self, shape: Shape, tensors: Mapping[str, Tensor], pictures: Pictures) -> None:
+        self.shape, self.tensors = shape, tensors
+        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+        self.pictures = pictures.take(order)
+        self.networks: dict[tuple[str, int], nn.Module] = {}
+        self.decoded: dict[tuple[int, str], Tensor] = {}
+        self.logits: dict[_Way, Tensor] = {}
+
+    def tried(self, ways: Sequence[_Way], count: int) -> list[Tried]:
+        """Each on the first `count` images, without those that do not take them."""
+        few = self.pictures.take(torch.arange(min(count, len(self.pictures))))
+        found, seen = list[Tried](), list[tuple[Preprocessing, Tensor]]()
+        for one, how in ways:
+            try:
+                logits = self._of((one, how), len(few))
+            except (RuntimeError, AssertionError):
+                continue  # images too small for this network, or of a size that it does not take
+            if not any(how == other and torch.equal(logits, same) for other, same in seen):
+                seen.append((how, logits))
+                found.append(judged(one, how, logits, few))
+        return found
+
+    def better(
+        self, tried: Sequence[Tried], at_most: int | None = None
+    ) -> tuple[list[_Way], list[Tried]]:
+        """What is not clearly worse than the best, the best first, and the rest."""
+        ranked = _ranked(tried)
+        left = [one for one in ranked if not self._clearly_worse(one, ranked[0])][:at_most]
+        return [(one.fit, one.preprocessing) for one in left], [
+            one for one in ranked if one not in left
+        ]
+
+    def _of(self, way: _Way, count: int) -> Tensor:
+        one, how = way
+        known = self.logits.get(way, torch.empty(0))
+        if len(known) < count:
+            model = _taking(self._network(one, how), one, how)
+            more = outputs(model, self._images(how, count)[len(known) :])
+            self.logits[way] = torch.cat([known, more]) if len(known) else more
+        return self.logits[way][:count]
+
+    def _network(self, one: Fit, how: Preprocessing) -> nn.Module:
+        key = one.name, how.side if one.name in MODELS else 0  # ours differ with the size
+        if key not in self.networks:
+            self.networks[key] = _network(one, self.shape, how, self.tensors)
+        return self.networks[key]
+
+    def _images(self, how: Preprocessing, count: int) -> Tensor:
+        known = self.decoded.get((how.side, how.fit))
+        have = 0 if known is None else len(known)
+        if have < count:
+            rest = self.pictures.take(torch.arange(have, count))
+            more = rest.decoded(how.side, how.fit, self.shape.in_channels)
+            known = more if known is None else torch.cat([known, more])
+            self.decoded[how.side, how.fit] = known
+        assert known is not None
+        return known[:count]
+
+    def _clearly_worse(self, one: Tried, best: Tried) -> bool:
+        """A sign test over the images on which one of two does better."""
+        difference = self._scores(one) - self._scores(best)
+        wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+        chance = sum(math.comb(wins + losses, k) for k in range(wins + 1))
+        return wins < losses and chance / 2 ** (wins + losses) < _CLEARLY
+
+    def _scores(self, one: Tried) -> Tensor:
+        """Of each image: whether its prediction is right; without labels how sure it is."""
+        logits = self.logits[one.fit, one.preprocessing][: one.count]
+        if one.assignment is None:
+            return logits.softmax(1).max(1).values
+        outputs_of = torch.tensor(one.assignment.outputs)
+        return (logits.argmax(1) == outputs_of[self.pictures.numbers[: one.count]]).float()
+
+
+def _ranked(tried: Iterable[Tried]) -> list[Tried]:
     """By agreement; of equals, as for nearly the same normalization, the one that is more usual."""
     return sorted(tried, key=lambda one: -round(one.agreement, 4))
 
@@ -159,28 +256,11 @@ def _sides(one: Fit, pictures: Pictures) -> list[int]:
     return list(dict.fromkeys([*sides, one.usual_side]))
 
 
-def _try(
-    ways: Sequence[tuple[Fit, Preprocessing]],
-    shape: Shape,
-    tensors: Mapping[str, Tensor],
-    pictures: Pictures,
-) -> Iterator[Tried]:
-    decoded: dict[tuple[int, str], Tensor] = {}
-    for one, how in ways:
-        key = how.side, how.fit
-        if key not in decoded:
-            decoded[key] = pictures.decoded(*key, shape.in_channels)
-        try:
-            logits = outputs(model_of(one, shape, how, tensors), decoded[key])
-        except RuntimeError:
-            continue  # images too small for this network, or a size that its weights do not have
-        yield judged(one, how, logits, pictures)
-
-
 @torch.no_grad()
 def outputs(model: nn.Module, images: Tensor) -> Tensor:
     """Logits (N, num_classes) of uint8 images."""
-    return torch.cat([model(to_float(part)) for part in images.split(_CHUNK)])
+    count = min(_CHUNK, max(1, _PIXELS // images[0, 0].numel()))
+    return torch.cat([model(to_float(part)) for part in images.split(count)])
 
 
 def judged(one: Fit, how: Preprocessing, logits: Tensor, pictures: Pictures) -> Tried:

@@ -603,9 +603,9 @@ class Store:
         """All trainings, in the order of `runs`."""
         return [run for run in self.look().facts if isinstance(run, TrainRun)]
 
-    def delete(self, run_id: str) -> None:
-        """Remove a run, or a damaged folder. Raises ValueError for a zoo run, a running one, and
-        one that waiting runs need; `NoSuchRun` when there is none.
+    def delete(self, run_id: str) -> str:
+        """Remove a run, or a damaged folder, and return its name. Raises ValueError for a zoo run,
+        a running one, and one that waiting runs need; `NoSuchRun` when there is none.
         """
         look = self._look()
         damaged = look.damaged
@@ -631,11 +631,12 @@ class Store:
         self._delete_imported(run_id, look)
         if run_id in damaged:
             self._remove(path)
-            return
+            return run_id
         lock = Lock(path / LOCK)
         if not lock.acquire(timeout=0.2):
             raise ValueError(f"{run_id} is running: cancel it first.")
         self._remove(path, lock)
+        return run_id
 
     def _delete_imported(self, run_id: str, look: Look) -> None:
         """Of a model that somebody brought nothing stays: what came of it goes as well, and the

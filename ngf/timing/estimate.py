@@ -17,7 +17,7 @@ from typing import Any
 
 from ngf.catalogue import catalogue, options_of
 from ngf.config import NUM_LIVE, Choice, PurifySpec, TrainSpec
-from ngf.defenses.fine_tuning.options import FOLDS, tunings
+from ngf.defenses.fine_tuning.options import FOLDS_OF, tunings
 from ngf.defenses.work import known, value_of
 from ngf.machine import machine
 from ngf.places import cache_dir
@@ -133,7 +133,7 @@ def time_of(spec: TrainSpec | PurifySpec, model: str, facts: Mapping[str, Any]) 
     if isinstance(spec, TrainSpec):
         return training_time(spec, times[0], tests)
     layers = len(catalogue()["models"].get(model, {}).get("layers", ()))
-    folds = FOLDS if spec.choosing == "within" else 1
+    folds = FOLDS_OF[spec.choosing]
     lanes = sum(
         lane_time(lane, found, spec.num_clean, layers, folds, classes_of(facts))
         for lane, found in zip(spec.lanes, times, strict=True)

@@ -19,9 +19,10 @@ from analysis.__main__ import main as measure
 from ngf import __version__
 from ngf.__main__ import BAD_INPUT, FAILED, INTERRUPTED, NOT_FOUND, OK, main
 from ngf.catalogue import catalogue
+from ngf.config import TrainSpec
 from ngf.places import ROOT, ZOO
 from ngf.runs.files import Lock
-from ngf.runs.folder import CARD, LOCK, STATE
+from ngf.runs.folder import CARD, LOCK, SPEC, STATE
 from ngf.runs.store import PurifyRun, Run, Store
 from tests.helpers.processes import PIPELINE, check_whole, supervised, wait, wait_steps
 
@@ -430,6 +431,35 @@ def test_not_found_and_conflicts(store: Store) -> None:
             store.delete(waiting.id)
     assert document("delete", queued) == {"id": queued, "deleted": True}
     assert store.find(queued) is None
+
+
+@pytest.mark.parametrize("damage", ["text", "folder", "link", "whole"])
+def test_a_damaged_folder_is_deleted_and_nothing_that_it_leads_to(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    """As `ngf train` and the page Runs say. whole: the run's folder is itself a link."""
+    name = store.submit(TrainSpec(seed=77)).id
+    folder, outside = store.root / name, tmp_path / "outside"
+    outside.mkdir()
+    (outside / SPEC).write_text("{", encoding="utf-8")
+    (folder / "leads-out").symlink_to(outside)
+    (folder / SPEC).unlink()
+    if damage == "text":
+        (folder / SPEC).write_text("{", encoding="utf-8")
+    elif damage == "folder":
+        (folder / SPEC).mkdir()
+    elif damage == "link":
+        (folder / SPEC).symlink_to(outside / SPEC)
+    else:
+        shutil.rmtree(folder)
+        folder.symlink_to(outside)
+    assert main(["delete", name, "--json"]) == OK
+    assert json.loads(capsys.readouterr().out) == {"id": name, "deleted": True}
+    assert not os.path.lexists(folder) and not list(store.root.glob(".deleted-*"))
+    for gone in (name, "..", "../outside", str(outside)):
+        assert main(["delete", gone, "--json"]) == NOT_FOUND
+        assert json.loads(capsys.readouterr().out)["error"]["kind"] == "not_found"
+    assert (outside / SPEC).read_text(encoding="utf-8") == "{"
 
 
 def test_a_failed_run_says_why(store: Store) -> None:

@@ -27,6 +27,8 @@ BATCH_NORM_MODES = ("train", "eval", "recalibrate", "clean")
 SCHEDULES = ("constant", "cosine")
 # Parts into which a defender's clean images are divided where there are no others to judge by.
 FOLDS = 2
+# By `PurifySpec.choosing`: tunings behind each judgment, of which one is without parts.
+FOLDS_OF = {"within": FOLDS, "fivefold": 5, "reserved": 1}
 # Learning rates that the rule is taken to try: it knows when to stop, see `choosing`.
 _TRIALS = 3
 
@@ -103,7 +105,7 @@ def strength_of(options: Mapping[str, Any]) -> Any:
 def tunings(options: Mapping[str, Any], num_layers: int, *, folds: int = 1) -> int:
     """How many whole fine-tunings these options ask for, on a network with so many layers.
 
-    folds: tunings behind each judgment: `FOLDS` without validation images, else 1.
+    folds: tunings behind each judgment, see `FOLDS_OF`.
     """
     trials = _TRIALS if strength_of(options) == 0 else 0
     return 1 + folds * (trials + (num_layers if options.get("layer") == "auto" else 0))

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ngf.defenses.contract import Problem
-from ngf.defenses.fine_tuning.options import FOLDS
 from ngf.defenses.judging import Judge
 from ngf.defenses.masking import channels
 from ngf.defenses.masking.events import MaskStep
@@ -198,6 +197,6 @@ def judge_of(problem: Problem, what: str) -> Judge:
         return Judge(problem)
     except ValueError as error:
         raise SpecError(
-            f"Where {what} is 0 it is chosen on clean images in {FOLDS} parts. {error} Give more "
-            f"images, or {what}."
+            f"Where {what} is 0 it is chosen on clean images in {problem.folds} parts. {error} "
+            f"Give more images, or {what}."
         ) from error

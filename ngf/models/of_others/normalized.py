@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ngf.models.of_others.table import OTHERS
+from ngf.models.of_others.table import other
 
 INSIDE = "network."  # what the names of its weights begin with here
 
@@ -45,5 +45,7 @@ def build_other(
     std: Sequence[float],
     order: str = "rgb",
 ) -> Normalized:
-    """A network of `OTHERS`, freshly initialized. mean, std: a number for each channel."""
-    return Normalized(OTHERS[name].build(num_classes, in_channels), mean, std, order)
+    """A network of others, freshly initialized. mean, std: a number for each channel. Raises
+    NoTimm.
+    """
+    return Normalized(other(name).build(num_classes, in_channels), mean, std, order)

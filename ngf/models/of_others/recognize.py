@@ -4,19 +4,25 @@ A network fits if each of its weights is there in its shape. What a file holds b
 and so is what old files lack: counts of batches, which nothing in eval mode reads. Where several
 networks fit, as with and without max pooling, nothing in the weights tells them apart: the clean
 images do, see `ngf.imports.preprocessing`.
+
+Networks of timm come after all others, as many of those are the same under another name: where one
+is named, in the file or by a person, and where nothing else fits.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ngf.models import MODELS
-from ngf.models.of_others.table import OTHERS
+from ngf.models.of_others import timm_networks
+from ngf.models.of_others.table import OTHERS, is_other, other
 from ngf.options import Explained
 
 _COUNTS = "num_batches_tracked"
@@ -51,8 +57,8 @@ class Shape:
 class Fit:
     """A network that weights fit.
 
-    name: of `OTHERS` or of `MODELS`. extra: names that it has no place for. counts: names of counts
-    that the file lacks.
+    name: of `OTHERS`, of timm or of `MODELS`. extra: names that it has no place for. counts: names
+    of counts that the file lacks.
     """
 
     name: str
@@ -66,13 +72,13 @@ class Fit:
     @property
     def usual_side(self) -> int:
         """Pixels of a side of the images that such a network is usually trained on."""
-        return OTHERS[self.name].side if self.name in OTHERS else 32
+        return other(self.name).side if is_other(self.name) else 32
 
 
 def title(name: str) -> str:
     """A network in words."""
-    if name in OTHERS:
-        return OTHERS[name].title
+    if is_other(name):
+        return other(name).title
     return f"{MODELS[name].title.split(' (')[0]}, as this program trains it"
 
 
@@ -107,46 +113,117 @@ def _like_a_head(name: str) -> tuple[int, int]:
     return (1, int(place)) if place.isdigit() else (0, 0)
 
 
-def recognize(tensors: Mapping[str, Tensor], name: str = "") -> tuple[Shape, list[Fit]]:
-    """The networks that fit, one at least; only `name` is tried where one is given. Raises
-    NotRecognized.
+def recognize(
+    tensors: Mapping[str, Tensor], name: str = "", said: str = ""
+) -> tuple[Shape, list[Fit]]:
+    """The networks that fit, one at least. Raises NotRecognized and NoTimm.
+
+    name: the only one to try, where it is given. said: what the file calls its network.
     """
-    shape = shape_of(tensors)
+    if name.startswith(timm_networks.PREFIX):
+        return _of_timm(tensors, [name])
     if name and name not in OTHERS and name not in MODELS:
         raise NotRecognized(f"There is no network {name!r}.")
-    wanted = [name] if name else _candidates(tensors)
-    built = {one: _shapes(one, shape) for one in wanted}
-    fits = [fit for one, found in built.items() if (fit := _fit(one, found, tensors)) is not None]
-    if not fits:
-        raise NotRecognized(_nearest(built, tensors))
+    if name:
+        return _of_the_table(tensors, [name])
+    if named := _named_in_timm(said):
+        with suppress(NotRecognized):
+            return _of_timm(tensors, [named])
+    likely = [one for one, known in OTHERS.items() if known.first in tensors]
+    if not likely and (alike := _alike_in_timm(tensors)):
+        return _of_timm(tensors, alike)
+    try:
+        shape, fits = _of_the_table(tensors, [*likely, *MODELS])
+    except NotRecognized:
+        if alike := _alike_in_timm(tensors):
+            return _of_timm(tensors, alike)
+        if likely:
+            raise
+        return _of_the_table(tensors, [*MODELS, *OTHERS])  # for what is nearest
     exact = [fit for fit in fits if not fit.extra]
+    if not exact and (alike := _alike_in_timm(tensors)):
+        return _of_timm(tensors, alike)
     return shape, exact or fits
 
 
-def _candidates(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Networks whose first weight is there by its name; all where none is."""
-    ours = list(MODELS)
-    others = [name for name, known in OTHERS.items() if known.first in tensors]
-    return [*others, *ours] if others else [*ours, *OTHERS]
+def _of_the_table(tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> tuple[Shape, list[Fit]]:
+    shape = shape_of(tensors)
+    built = {one: _shapes(one, shape, tensors) for one in wanted}
+    fits = [fit for one, found in built.items() if (fit := _fit(one, found, tensors)) is not None]
+    if not fits:
+        raise NotRecognized(_nearest(built, tensors))
+    return shape, fits
+
+
+def _named_in_timm(said: str) -> str:
+    """The network of timm that a file names, as `resnet26d.bt_in1k` does, unless torchvision has
+    one of this name, or timm is not installed; else nothing.
+    """
+    own = said.partition(".")[0]
+    known = timm_networks.is_name(own) and f"torchvision.{own}" not in OTHERS
+    return timm_networks.PREFIX + own if known and timm_networks.is_installed() else ""
+
+
+def _alike_in_timm(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The networks of timm whose weights have the same names. Raises NoTimm where there are some
+    and timm is not installed.
+    """
+    alike = timm_networks.called_like(tensors)
+    if alike and not timm_networks.is_installed():
+        own = [name.removeprefix(timm_networks.PREFIX) for name in alike]
+        more = f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+        raise timm_networks.NoTimm(
+            f"These weights have the names of timm's {', '.join(own[:_SHOWN])}{more}, and timm is "
+            f"not installed. Install it: {timm_networks.INSTALL}."
+        )
+    return alike
+
+
+def _of_timm(tensors: Mapping[str, Tensor], names: Sequence[str]) -> tuple[Shape, list[Fit]]:
+    built, found = {}, list[tuple[Shape, Fit]]()
+    for name in names:
+        shape = Shape(*timm_networks.ends(name, tensors))
+        built[name] = _shapes(name, shape, tensors)
+        if (fit := _fit(name, built[name], tensors)) is not None:
+            found.append((shape, fit))
+    if not found:
+        raise NotRecognized(_nearest(built, tensors))
+    first, _ = found[0]
+    return first, [fit for shape, fit in found if shape == first]
 
 
 def build(name: str, shape: Shape, side: int) -> nn.Module:
-    """The bare network `name`, which takes normalized images where it is one of `OTHERS`."""
-    if name in OTHERS:
-        return OTHERS[name].build(shape.num_classes, shape.in_channels)
+    """The bare network `name`, which takes normalized images where it is somebody else's."""
+    if is_other(name):
+        return other(name).build(shape.num_classes, shape.in_channels)
     return MODELS[name].build(shape.num_classes, shape.in_channels, side)
 
 
-@functools.lru_cache(1000)  # dozens are built for one file, which is looked at more than once
-def _shapes(name: str, shape: Shape) -> list[dict[str, torch.Size]]:
-    """Names and shapes of the weights of a network, for each size of images that changes them."""
+class _Unset(TorchFunctionMode):
+    """Weights without numbers need no initial ones, which take most of the time."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func in _DRAWN else func(*args, **(kwargs or {}))
+
+
+_DRAWN = (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_)
+
+
+def _shapes(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> list[dict[str, torch.Size]]:
+    """Names and shapes of the weights of a network, for each size of images that changes them; for
+    one where the names, which no size changes, are others than those of `tensors`.
+    """
     found: list[dict[str, torch.Size]] = []
     for side in _SIDES if name in MODELS else _SIDES[:1]:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unset():
             model = build(name, shape, side)
         shapes = {key: value.shape for key, value in model.state_dict().items()}
         if shapes not in found:
             found.append(shapes)
+        if any(key not in tensors and not key.endswith(_COUNTS) for key in shapes):
+            break
     return found
 
 

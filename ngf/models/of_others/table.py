@@ -3,33 +3,20 @@
 Names: `torchvision.resnet18` is torchvision's own; `.small` has a first convolution of 3x3 without
 stride and no max pooling, `.small_pooled` the convolution alone: both are common for 32x32 pixels,
 and their weights look the same. `public.*` are those of `small_resnets`. They take images that are
-normalized already.
+normalized already. `timm.*`, see `timm_networks`, are not in the table but found by `other`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
 import torchvision
 from torch import nn
 
+from ngf.models.of_others import timm_networks
+from ngf.models.of_others.known import Known, out_of_place
 from ngf.models.of_others.small_resnets import small_preact_resnet, small_resnet
-
-_Build = Callable[[int, int], nn.Module]  # (num_classes, in_channels)
-
-
-@dataclass(frozen=True)
-class Known:
-    """title: in words. first: the name of its first weight. side: of the images that it is usually
-    trained on, in pixels.
-    """
-
-    title: str
-    build: _Build
-    first: str
-    side: int = 224
 
 
 def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:
@@ -38,10 +25,7 @@ def _torchvision(name: str, num_classes: int, in_channels: int) -> nn.Module:
     _, stem = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if stem.in_channels != in_channels:
         _replace_stem(model, in_channels, stem.kernel_size[0], stem.stride[0])
-    for module in model.modules():
-        if getattr(module, "inplace", False):  # K-FAC reads what layers give
-            module.inplace = False
-    return model
+    return out_of_place(model)
 
 
 def _replace_stem(model: nn.Module, in_channels: int, kernel: int, stride: int) -> None:
@@ -160,3 +144,13 @@ def _table() -> dict[str, Known]:
 
 
 OTHERS: Mapping[str, Known] = _table()
+
+
+def is_other(name: str) -> bool:
+    """Whether a network of this name is somebody else's."""
+    return name in OTHERS or name.startswith(timm_networks.PREFIX)
+
+
+def other(name: str) -> Known:
+    """A network of the table, or of timm. Raises NoTimm where that is not installed."""
+    return timm_networks.known(name) if name.startswith(timm_networks.PREFIX) else OTHERS[name]

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.kit.signature import Visitor
 from dashboard.my_model import bringing
 from ngf.places import imports_dir
-from ngf.runs.store import Store
+from ngf.runs.store import PurifyRun, Store
 from ngf.sweeps.folder import Sweep, keep
 from ngf.sweeps.spec import SweepSpec
 from tests.helpers.hostile import ALL
@@ -75,6 +75,20 @@ def test_an_import_is_chosen_by_its_address_and_tells_its_numbers(
         assert "of 15 images that no defense sees" in text(page) and name in text(page)
         assert page.query_params["run"] in (run, [run])
     assert len(page.selectbox(key="my_model.run").options) == 3
+
+
+def test_few_images_choose_in_five_parts_and_the_page_says_so(
+    open_page, store: Store, names: list[str]
+) -> None:
+    page = open_page("my_model", ADA, run=names[0])
+    assert "45 clean images are few to choose by" in text(page) and "five parts" in text(page)
+    button(page, "my_model.start").click().run()
+    (race,) = [
+        run
+        for run in store.runs()
+        if isinstance(run, PurifyRun) and run.source == "user" and run.id != names[1]
+    ]
+    assert race.spec.choosing == "fivefold" and race.spec.num_clean == 45
 
 
 def test_a_run_that_is_no_import_of_the_visitor_is_not_chosen(

@@ -73,6 +73,16 @@ def test_too_few_images_are_an_error(whole):
         Judge(replace(whole, clean=whole.clean.take(slice(3))), folds=2)
 
 
+def test_the_problem_says_into_how_many_parts(whole):
+    few = replace(whole, clean=whole.clean.take(slice(20)), folds=5)
+    judge = Judge(few)
+    assert [len(held) for _, held in judge.parts] == [4] * 5 and judge.count == 20
+    assert judge.words == (
+        "on the 20 clean images in 5 parts, each judged by a model that was tuned on the rest"
+    )
+    assert Judge(replace(few, validation=whole.clean)).count == 300, "others judge where there are"
+
+
 @pytest.mark.parametrize("folds", [2, 4])
 def test_what_is_learned_by_heart_is_worth_nothing(folds, whole):
     """A tuning that fits its images perfectly and knows nothing else is judged to know nothing."""
