@@ -73,7 +73,9 @@ def test_the_recorded_race_is_what_torch_says():
         assert [one.layer for one in layers] == names, "the order of the network"
         for one in layers:
             old, new = (
-                torch.cat([p.flatten().double() for p in m.get_submodule(one.layer).parameters()])
+                torch.cat(
+                    [p.detach().flatten().double() for p in m.get_submodule(one.layer).parameters()]
+                )
                 for m in (before, after)
             )
             assert one.count == len(old) and one.changed == int((old != new).sum())

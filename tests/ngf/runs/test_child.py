@@ -137,7 +137,7 @@ def test_a_child_at_its_second_run_fills_one_slot_and_not_two(store: Store) -> N
     short, middle = store.submit(counting(0, steps=20)), store.submit(counting(1, steps=120))
     with supervised(store, "--heavy", "2"):
         wait_status(middle, "running")
-        long = store.submit(counting(2, steps=20_000))  # beyond the end of the test
+        long = store.submit(counting(2, steps=1000))  # the most; it outlasts the others
         wait_status(long, "running")
         assert process_of(long) == process_of(short)
         wait_status(middle, "done")
