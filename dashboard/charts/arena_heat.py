@@ -302,7 +302,9 @@ def _asr(row: Row) -> float:
 
 
 def _finding(cells: Sequence[Row], names: Sequence[str], methods: Methods) -> str:
-    """How many attacks each of the best methods removes with every model."""
+    """How many attacks each of the best methods removes with every model, of those methods that
+    were tried on the most attacks.
+    """
     removed: dict[str, tuple[int, int]] = {}
     for name in names:
         own = [row for row in cells if row["method"] == name and row["asr"] is not None]
@@ -310,9 +312,9 @@ def _finding(cells: Sequence[Row], names: Sequence[str], methods: Methods) -> st
             removed[name] = sum(row["asr_high"] <= GONE for row in own), len(own)
     if not removed:
         return ""
-    best = max(gone / of for gone, of in removed.values())
-    first = [name for name, (gone, of) in removed.items() if gone / of == best]
-    gone, of = removed[first[0]]
+    of = max(tried for _, tried in removed.values())
+    gone = max(count for count, tried in removed.values() if tried == of)
+    first = [name for name, found in removed.items() if found == (gone, of)]
     told = ", ".join(arena_title(name, methods) for name in first[:3])
     more = f" and {len(first) - 3} more" if len(first) > 3 else ""
     alone = "leaves" if len(first) == 1 else "leave"

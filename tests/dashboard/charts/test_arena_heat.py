@@ -59,3 +59,11 @@ def test_a_reactivation_stands_beside_what_benign_networks_are_taught(arena_tabl
     much = [{**row, "asr": 0.5} for row in taught]
     said = heat_chart(*of, "asr_reactivated", methods, much).finding
     assert "WaNet 50" in said and "beyond that was there" in said
+
+
+def test_a_method_that_lacks_attacks_is_not_called_one_of_the_best(arena_tables):
+    methods, cells = arena_tables["about"]["methods"], arena_tables["cells"]
+    few = [row for row in cells if row["method"] != "fst" or row["attack"] == "wanet"]
+    of = (["ngf_all", "fst"], ["wanet", "blend"], "asr", methods)
+    assert "and" not in heat_chart(few, *of).finding.split("leaves")[0]
+    assert heat_chart(cells, *of).finding.startswith("NGF, all layers, FST leave at most")
