@@ -21,7 +21,7 @@ its reason, are rows as well.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,22 +138,35 @@ def path_of(run_id: str) -> Path:
     return FOLDER / f"{run_id}.json"
 
 
-def done(run_id: str) -> list[Row]:
-    path = path_of(run_id)
+def done(path: Path) -> list[Row]:
+    """The rows of a file, none where it is not there."""
     found: list[Row] = read(path)["rows"] if path.exists() else []
     return found
 
 
 def todo(spec: TrainSpec) -> list[Trial]:
-    known = {(row["method"], row["seed"], row["num_clean"]) for row in done(spec.id)}
-    return [trial for trial in planned(spec) if trial.key not in known]
+    return left(path_of(spec.id), planned(spec))
+
+
+def left(path: Path, trials: Iterable[Trial]) -> list[Trial]:
+    """Those of which a file has no row."""
+    known = {(row["method"], row["seed"], row["num_clean"]) for row in done(path)}
+    return [trial for trial in trials if trial.key not in known]
 
 
 def rows() -> list[Row]:
-    """All rows there are, each with its model: `run`, `attack`, `model_seed`, rates before."""
+    """All rows there are, as `rows_in` gives them."""
+    return rows_in(FOLDER)
+
+
+def rows_in(folder: Path, *more: str) -> list[Row]:
+    """The rows of all files of a folder, each with its model: `run`, `attack`, `model_seed`, rates
+    before, and what else of the file is named.
+    """
+    names = ("run", "attack", "model_seed", "before", *more)
     return [
-        {**row, **{name: file[name] for name in ("run", "attack", "model_seed", "before")}}
-        for file in read_all(FOLDER)
+        {**row, **{name: file[name] for name in names}}
+        for file in read_all(folder)
         for row in file["rows"]
     ]
 

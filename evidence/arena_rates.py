@@ -11,9 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evidence import arena
-from evidence.arena import METHODS, NUM_CLEAN, POISONED, SLOW, Bench, Row, Trial, sentence, started
+from evidence.arena import (
+    METHODS,
+    NUM_CLEAN,
+    POISONED,
+    SLOW,
+    Bench,
+    Row,
+    Trial,
+    left,
+    rows_in,
+    sentence,
+    started,
+)
 from evidence.computing import trained
-from evidence.shipped import EVIDENCE, read, read_all, write
+from evidence.shipped import EVIDENCE, write
 from ngf.catalogue import options_of
 from ngf.config import Choice, TrainSpec
 from ngf.runs.store import Store
@@ -39,10 +51,7 @@ def path_of(run_id: str) -> Path:
 
 
 def todo(spec: TrainSpec) -> list[Trial]:
-    path = path_of(spec.id)
-    done = read(path)["rows"] if path.exists() else ()
-    known = {(row["method"], row["seed"], row["num_clean"]) for row in done}
-    return [trial for trial in planned() if trial.key not in known]
+    return left(path_of(spec.id), planned())
 
 
 def rows() -> list[Row]:
@@ -57,10 +66,7 @@ def rows() -> list[Row]:
         for row in arena.rows()
         if row["run"] == usual.id and (row["method"], row["seed"], row["num_clean"]) in wanted
     ]
-    for file in read_all(FOLDER):
-        own = {name: file[name] for name in ("run", "poison_rate", "before")}
-        found += [{**row, **own} for row in file["rows"]]
-    return found
+    return found + rows_in(FOLDER, "poison_rate")
 
 
 def missing() -> list[str]:

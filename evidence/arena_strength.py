@@ -19,9 +19,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evidence import arena
-from evidence.arena import METHODS, NUM_CLEAN, SLOW, SOME, Bench, Row, sentence, started
+from evidence.arena import (
+    METHODS,
+    NUM_CLEAN,
+    SLOW,
+    SOME,
+    Bench,
+    Row,
+    done,
+    rows_in,
+    sentence,
+    started,
+)
 from evidence.computing import of_zoo
-from evidence.shipped import EVIDENCE, read, read_all, write
+from evidence.shipped import EVIDENCE, write
 from ngf.catalogue import options_of
 from ngf.config import Choice, TrainSpec
 from ngf.defenses.fine_tuning.options import STRENGTHS
@@ -98,19 +109,12 @@ def path_of(run_id: str) -> Path:
 
 
 def todo(spec: TrainSpec) -> list[Trial]:
-    path = path_of(spec.id)
-    done = read(path)["rows"] if path.exists() else ()
-    known = {(row["method"], row["how"], row["value"]) for row in done}
+    known = {(row["method"], row["how"], row["value"]) for row in done(path_of(spec.id))}
     return [trial for trial in planned() if trial.key not in known]
 
 
 def rows() -> list[Row]:
-    """All rows there are, each with its model: `run`, `attack`, `model_seed`, rates before."""
-    return [
-        {**row, **{name: file[name] for name in ("run", "attack", "model_seed", "before")}}
-        for file in read_all(FOLDER)
-        for row in file["rows"]
-    ]
+    return rows_in(FOLDER)
 
 
 def choice(trial: Trial) -> Choice:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from analysis.reactivation import EPOCHS, POISONED, divided, poisoned, reactivated
-from evidence.arena import Bench, Trial, done
+from evidence.arena import Bench, Trial, done, path_of
 from evidence.computing import of_zoo
 from ngf.attacks.badnets import BadNets
 from ngf.attacks.poison import Triggered
@@ -67,7 +67,9 @@ def test_a_row_of_the_arena_comes_out_the_same():
     """CLP on 20 clean images: no step of it is random, and its row is stored in the arena."""
     run = "signs-badnets-s0-36a7376469"
     (row,) = (
-        one for one in done(run) if (one["method"], one["seed"], one["num_clean"]) == ("clp", 0, 20)
+        one
+        for one in done(path_of(run))
+        if (one["method"], one["seed"], one["num_clean"]) == ("clp", 0, 20)
     )
     store = Store()
     again = Bench(store, of_zoo(store, run)).purify(Trial("clp", 0, 20))
